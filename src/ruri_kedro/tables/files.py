@@ -1,0 +1,87 @@
+"""Whole or not at all: write beside, then rename."""
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+_ASIDE = ".writing-"
+
+
+@contextmanager
+def replace_dir(target: Path) -> Iterator[Path]:
+    """A new directory beside `target` that takes its place when the block ends without an error.
+
+    A killed process leaves only a directory whose name starts with a dot, which nothing reads and the next
+    write removes.
+    """
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(target)
+    aside = target.parent / f"{_ASIDE}{target.name}-{uuid.uuid4().hex[:8]}"
+    aside.mkdir()
+    try:
+        yield aside
+        _sync_files(aside)
+        _swap(aside, target)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def replace_file(target: Path) -> Iterator[Path]:
+    """A path beside `target` whose file takes its place when the block ends without an error."""
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.parent / f"{_ASIDE}{target.name}-{uuid.uuid4().hex[:8]}"
+    try:
+        yield aside
+        _sync(aside)
+        os.replace(aside, target)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def write_json(target: Path, value: Any) -> None:
+    """`value` as indented UTF-8 JSON, replaced whole."""
+    with replace_file(target) as aside:
+        aside.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """The JSON value in `path`."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def remove_leftovers(target: Path) -> None:
+    """Remove what killed writers of `target` left beside it."""
+    for leftover in target.parent.glob(f"{_ASIDE}{target.name}-*"):
+        shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+
+
+def _swap(aside: Path, target: Path) -> None:
+    """Rename `aside` to `target`. A directory that is there already steps aside first and is then removed."""
+    if not target.exists():
+        os.rename(aside, target)
+        return
+    old = target.parent / f"{_ASIDE}{target.name}-old-{uuid.uuid4().hex[:8]}"
+    os.rename(target, old)
+    os.rename(aside, target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync_files(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            _sync(path)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as handle:
+        os.fsync(handle.fileno())

@@ -1,0 +1,96 @@
+"""Raw JSON Lines files, checked at the border: each error names file, row, field and remedy."""
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ruri_kedro.errors import DataError
+
+SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".json.gz")
+
+
+def raw_files(root: Path, path: str) -> list[Path]:
+    """The files that `path` names below `root`: a file, or all raw files of a folder in order of name."""
+    target = Path(root) / path
+    if target.is_file():
+        return [target]
+    if target.is_dir():
+        files = sorted(file for file in target.iterdir() if file.name.endswith(SUFFIXES))
+        if files:
+            return files
+        raise DataError(f"{target}: no raw file in this folder. Expected one of *{', *'.join(SUFFIXES)}.")
+    raise DataError(
+        f"{target}: no such file or folder. Fetch or restore the corpus (README, 'Data'), or set raw_root."
+    )
+
+
+def read_rows(
+    path: Path, fields: Mapping[str, type | tuple[type, ...]], unique: str | None = None, nonempty: tuple[str, ...] = ()
+) -> Iterator[dict[str, Any]]:
+    """Rows of a JSON Lines file, plain or gzipped.
+
+    `fields` are the fields every row must have and their types; `unique` names a field whose values may not recur;
+    `nonempty` names text fields that may not be blank. Raises DataError at the first row that breaks a rule, and
+    for a file without rows.
+    """
+    seen: set[Any] = set()
+    number = 0
+    for number, line in enumerate(_lines(path), start=1):
+        row = _parse(path, number, line)
+        for field, kind in fields.items():
+            _check_field(path, number, row, field, kind)
+        for field in nonempty:
+            if not row[field].strip():
+                raise DataError(f"{path}, row {number}, field '{field}': empty text. Remove the row or fill it in.")
+        if unique is not None:
+            if row[unique] in seen:
+                raise DataError(f"{path}, row {number}, field '{unique}': '{row[unique]}' occurs twice. Ids are unique.")
+            seen.add(row[unique])
+        yield row
+    if number == 0:
+        raise DataError(f"{path}: the file is empty. Fetch it again.")
+
+
+def _lines(path: Path) -> Iterator[str]:
+    number = 0
+    opener = gzip.open if path.name.endswith(".gz") else open
+    try:
+        with opener(path, "rb") as handle:
+            for number, line in enumerate(handle, start=1):
+                if line.strip():
+                    yield line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}, row {number}: byte {error.start} is not UTF-8. Convert the file: iconv -t UTF-8."
+        ) from error
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"{path}, after row {number}: the gzip stream is broken ({error}). Fetch it again.") from error
+
+
+def _parse(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}, row {number}: not JSON ({error.msg} at character {error.pos}).") from error
+    if not isinstance(row, dict):
+        raise DataError(f"{path}, row {number}: a {type(row).__name__} where a JSON object is expected.")
+    return row
+
+
+def _check_field(path: Path, number: int, row: dict, field: str, kind: type | tuple[type, ...]) -> None:
+    if field not in row:
+        raise DataError(
+            f"{path}, row {number}, field '{field}': missing. The row has: {', '.join(sorted(row)) or 'nothing'}."
+        )
+    value = row[field]
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        names = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
+        raise DataError(f"{path}, row {number}, field '{field}': {type(value).__name__} given, {names} expected.")
+    if kind is str:
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise DataError(f"{path}, row {number}, field '{field}': a lone surrogate is not UTF-8 text.") from error

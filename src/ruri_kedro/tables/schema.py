@@ -1,0 +1,94 @@
+"""The columns of every table. Text stands in `passages` only; all else carries ids."""
+
+import pyarrow as pa
+
+_ids = pa.list_(pa.string())
+
+
+def _table(*columns: tuple[str, pa.DataType], optional: frozenset[str] = frozenset()) -> pa.Schema:
+    return pa.schema([pa.field(name, kind, nullable=name in optional) for name, kind in columns])
+
+
+PASSAGES = _table(
+    ("docid", pa.string()),  # stable hash of source and content
+    ("source", pa.string()),
+    ("title", pa.string()),
+    ("section", pa.string()),
+    ("text", pa.string()),
+)
+
+PAIRS = _table(
+    ("pair_id", pa.string()),
+    ("query_id", pa.string()),  # stable hash of the anchor's text
+    ("source", pa.string()),
+    ("split", pa.string()),  # train or validation
+    ("anchor", pa.string()),  # docid
+    ("positive", pa.string()),  # docid
+    ("given_negatives", _ids),
+    ("answers", _ids),
+    ("origin", pa.string()),  # given, mined, shuffled or synthetic
+)
+
+CANDIDATES = _table(
+    ("query_id", pa.string()),
+    ("source", pa.string()),
+    ("collection", pa.string()),
+    ("docids", _ids),  # by fused rank, best first
+    ("bm25_ranks", pa.list_(pa.int32())),  # 1-based; 0 where the retriever did not find it
+    ("bm25_scores", pa.list_(pa.float32())),
+    ("dense_ranks", pa.list_(pa.int32())),
+    ("dense_scores", pa.list_(pa.float32())),
+)
+
+EXAMPLES = _table(
+    ("example_id", pa.string()),
+    ("pair_id", pa.string()),
+    ("query_id", pa.string()),
+    ("source", pa.string()),
+    ("split", pa.string()),
+    ("objective", pa.string()),  # contrastive, distillation or listwise
+    ("anchor", pa.string()),
+    ("positive", pa.string()),
+    ("negatives", _ids),
+    ("shuffled", pa.bool_()),  # the positive is read with its sentences in another order
+)
+
+TEACHER_SCORES = _table(
+    ("query_id", pa.string()),
+    ("docid", pa.string()),
+    ("score", pa.float32()),  # logit of the reranker
+)
+
+LEAKS = _table(
+    ("pair_id", pa.string()),
+    ("test", pa.string()),  # task of the benchmark
+    ("kind", pa.string()),  # query, text, pair or passage
+    ("overlap", pa.float32()),  # 1 for an exact match
+    ("removed", pa.bool_()),  # passages of a test's collection are only reported
+)
+
+SCORES = _table(
+    ("model", pa.string()),
+    ("task", pa.string()),
+    ("metric", pa.string()),
+    ("query_id", pa.string()),
+    ("score", pa.float64()),
+)
+
+TEST_TEXTS = _table(
+    ("test", pa.string()),
+    ("role", pa.string()),  # query, text or passage
+    ("item_id", pa.string()),  # rows of one (query, positive) pair share it
+    ("text", pa.string()),
+)
+
+SCHEMAS: dict[str, pa.Schema] = {
+    "passages": PASSAGES,
+    "pairs": PAIRS,
+    "candidates": CANDIDATES,
+    "examples": EXAMPLES,
+    "teacher_scores": TEACHER_SCORES,
+    "leaks": LEAKS,
+    "scores": SCORES,
+    "test_texts": TEST_TEXTS,
+}

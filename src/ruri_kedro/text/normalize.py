@@ -1,0 +1,32 @@
+"""Unicode normalisation of every text that enters a table (Ruri, Section 3: NFKC, invisible characters)."""
+
+import re
+import unicodedata
+
+# Format (Cf), control (Cc), private-use (Co) and surrogate (Cs) characters are invisible; tab and newline are not.
+_INVISIBLE = re.compile(
+    "["
+    "\u0000-\u0008\u000b-\u001f\u007f-\u009f"  # controls; tab and newline become spaces below
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
+    "\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+    "\ud800-\udfff\ue000-\uf8ff"
+    "\U000e0000-\U000e0fff\U000f0000-\U0010ffff"
+    "]"
+)
+_SPACES = re.compile(r"\s+")
+
+
+def normalize(text: str) -> str:
+    """NFKC, invisible characters removed, runs of white space as one space, no space at the ends.
+
+    Idempotent and order-preserving.
+    """
+    # NFKC can turn a visible character into one with a joiner, and removal can bring two together that compose.
+    text = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
+    text = unicodedata.normalize("NFKC", text)
+    return _SPACES.sub(" ", text).strip()
+
+
+def match_key(text: str) -> str:
+    """The form in which two texts count as the same: normalised, lower case, without spaces and punctuation."""
+    return "".join(c for c in normalize(text).casefold() if c.isalnum())
