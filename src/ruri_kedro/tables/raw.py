@@ -22,13 +22,14 @@ def raw_files(root: Path, path: str) -> list[Path]:
         if files:
             return files
         raise DataError(f"{target}: no raw file in this folder. Expected one of *{', *'.join(SUFFIXES)}.")
-    raise DataError(
-        f"{target}: no such file or folder. Fetch or restore the corpus (README, 'Data'), or set raw_root."
-    )
+    raise DataError(f"{target}: no such file or folder. Fetch or restore the corpus (README, 'Data'), or set raw_root.")
 
 
 def read_rows(
-    path: Path, fields: Mapping[str, type | tuple[type, ...]], unique: str | None = None, nonempty: tuple[str, ...] = ()
+    path: Path,
+    fields: Mapping[str, type | tuple[type, ...]],
+    unique: str | None = None,
+    nonempty: tuple[str, ...] = (),
 ) -> Iterator[dict[str, Any]]:
     """Rows of a JSON Lines file, plain or gzipped.
 
@@ -38,7 +39,7 @@ def read_rows(
     """
     seen: set[Any] = set()
     number = 0
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in _lines(path):
         row = _parse(path, number, line)
         for field, kind in fields.items():
             _check_field(path, number, row, field, kind)
@@ -47,21 +48,23 @@ def read_rows(
                 raise DataError(f"{path}, row {number}, field '{field}': empty text. Remove the row or fill it in.")
         if unique is not None:
             if row[unique] in seen:
-                raise DataError(f"{path}, row {number}, field '{unique}': '{row[unique]}' occurs twice. Ids are unique.")
+                raise DataError(
+                    f"{path}, row {number}, field '{unique}': '{row[unique]}' occurs twice. Ids are unique."
+                )
             seen.add(row[unique])
         yield row
     if number == 0:
         raise DataError(f"{path}: the file is empty. Fetch it again.")
 
 
-def _lines(path: Path) -> Iterator[str]:
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
     number = 0
     opener = gzip.open if path.name.endswith(".gz") else open
     try:
         with opener(path, "rb") as handle:
             for number, line in enumerate(handle, start=1):
                 if line.strip():
-                    yield line.decode("utf-8")
+                    yield number, line.decode("utf-8")
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path}, row {number}: byte {error.start} is not UTF-8. Convert the file: iconv -t UTF-8."

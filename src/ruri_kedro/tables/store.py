@@ -113,9 +113,7 @@ def _write_part(target: Path, schema: pa.Schema, part: Part) -> None:
             digests.append(digest_rows(shard))
             shards.append(name)
             rows += shard.num_rows
-        write_json(
-            aside / MANIFEST, {"rows": rows, "digest": digest_all(digests), "key": part.key, "shards": shards}
-        )
+        write_json(aside / MANIFEST, {"rows": rows, "digest": digest_all(digests), "key": part.key, "shards": shards})
 
 
 def _shards(batches: Iterable[list[dict] | pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:

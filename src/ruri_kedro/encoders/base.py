@@ -1,0 +1,144 @@
+"""Where an encoder comes from: built small from the corpus, or loaded by name or path."""
+
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from sentence_transformers import CrossEncoder, SentenceTransformer
+from sentence_transformers.base.modules import Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling
+from transformers import AutoModelForSequenceClassification, ModernBertConfig, ModernBertModel, set_seed
+
+from ruri_kedro.encoders.tokenizer import train_tokenizer
+from ruri_kedro.errors import RecipeError
+
+
+@dataclass(frozen=True)
+class TinySettings:
+    """Size of the encoder built when a recipe names none. Lengths in tokens."""
+
+    vocab_size: int
+    max_piece_chars: int
+    hidden_size: int
+    intermediate_size: int
+    layers: int
+    heads: int
+    max_length: int
+    dropout: float
+
+
+def build_encoder(
+    texts: Iterable[str], size: TinySettings, prompts: Mapping[str, str], seed: int
+) -> SentenceTransformer:
+    """A ModernBERT of the given size with random weights and a tokenizer trained on the texts.
+
+    Pre-norm, because a small post-norm BERT with random weights collapses under the contrastive loss.
+    """
+    tokenizer = train_tokenizer(texts, size.vocab_size, size.max_piece_chars)
+    config = ModernBertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=size.hidden_size,
+        intermediate_size=size.intermediate_size,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.heads,
+        max_position_embeddings=size.max_length,
+        embedding_dropout=size.dropout,
+        mlp_dropout=size.dropout,
+        attention_dropout=size.dropout,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.cls_token_id,
+        eos_token_id=tokenizer.sep_token_id,
+        cls_token_id=tokenizer.cls_token_id,
+        sep_token_id=tokenizer.sep_token_id,
+        classifier_pooling="mean",
+    )
+    tokenizer.model_max_length = size.max_length
+    set_seed(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        ModernBertModel(config).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return _with_mean_pooling(folder, prompts, size.max_length)
+
+
+def load_encoder(
+    reference: str | Path,
+    prompts: Mapping[str, str],
+    revision: str | None = None,
+    max_length: int | None = None,
+) -> SentenceTransformer:
+    """A sentence-transformers folder, or any `AutoModel` checkpoint with mean pooling put on top.
+
+    A name on the hub needs a pinned `revision`, so that a recipe means the same model tomorrow. Weights are read
+    from safetensors only and no code of the checkpoint is run.
+    """
+    reference = str(reference)
+    is_local = Path(reference).is_dir()
+    if not is_local and not revision:
+        raise RecipeError(
+            f"base model '{reference}' is no local folder and has no revision. Give the commit of the hub "
+            "repository as base_model.revision, or the path of a folder as base_model.name."
+        )
+    if is_local and (Path(reference) / "modules.json").exists():
+        model = SentenceTransformer(reference, prompts=dict(prompts), similarity_fn_name="cosine", device="cpu")
+        if max_length:
+            model.max_seq_length = min(max_length, model.max_seq_length or max_length)
+        return model
+    return _with_mean_pooling(reference, prompts, max_length, revision)
+
+
+def _with_mean_pooling(
+    reference: str, prompts: Mapping[str, str], max_length: int | None, revision: str | None = None
+) -> SentenceTransformer:
+    transformer = Transformer(
+        reference,
+        max_seq_length=max_length,
+        model_kwargs={"use_safetensors": True, "revision": revision, "dtype": torch.float32},
+        processor_kwargs={"revision": revision},
+        config_kwargs={"revision": revision},
+    )
+    pooling = Pooling(transformer.get_embedding_dimension(), pooling_mode="mean")
+    return SentenceTransformer(
+        modules=[transformer, pooling], prompts=dict(prompts), similarity_fn_name="cosine", device="cpu"
+    )
+
+
+def build_cross_encoder(encoder: Path, max_length: int, seed: int) -> CrossEncoder:
+    """A cross-encoder with one logit whose body is the given encoder's (Ruri, Section 4; Table 7, "from PT").
+
+    The classification head is new and its random weights depend on the seed only.
+    """
+    set_seed(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        body = AutoModelForSequenceClassification.from_pretrained(
+            encoder, num_labels=1, use_safetensors=True, dtype=torch.float32
+        )
+        body.save_pretrained(folder)
+        SentenceTransformer(str(encoder), device="cpu").tokenizer.save_pretrained(folder)
+        return load_cross_encoder(folder, max_length)
+
+
+def load_cross_encoder(
+    reference: str | Path, max_length: int | None = None, revision: str | None = None
+) -> CrossEncoder:
+    """A cross-encoder from a folder, or from the hub at a pinned revision."""
+    if not Path(reference).is_dir() and not revision:
+        raise RecipeError(
+            f"reranker '{reference}' is no local folder and has no revision. Give a folder or a revision."
+        )
+    return CrossEncoder(
+        str(reference), num_labels=1, max_length=max_length, revision=revision, device="cpu",
+        model_kwargs={"use_safetensors": True},
+    )  # fmt: skip
+
+
+def freeze_position_embeddings(model: torch.nn.Module) -> int:
+    """Keep learned position embeddings fixed (Ruri, Section 3, as in E5); returns how many tensors that were.
+
+    Models with rotary positions have none.
+    """
+    frozen = [p for name, p in model.named_parameters() if "position_embeddings" in name]
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    return len(frozen)

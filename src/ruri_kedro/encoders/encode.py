@@ -1,0 +1,98 @@
+"""Vectors and scores by token budget: texts sorted by length, chunks cut by tokens, no padding to waste."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from sentence_transformers import CrossEncoder, SentenceTransformer
+from tqdm import tqdm
+
+from ruri_kedro.encoders.pairs import PairLayout
+from ruri_kedro.encoders.tokens import TokenRows, chunk_by_tokens, pad, tokenize
+from ruri_kedro.text.prompts import with_prompt
+
+
+def embed(model: SentenceTransformer, rows: Sequence[np.ndarray]) -> torch.Tensor:
+    """Embeddings (rows, dimension) of token rows, as the model's own modules pool them; not normalised."""
+    features = pad(rows, model.tokenizer.pad_token_id, model.device)
+    if "token_type_ids" in model.tokenizer.model_input_names:
+        features["token_type_ids"] = torch.zeros_like(features["input_ids"])
+    return model(features)["sentence_embedding"]
+
+
+@torch.inference_mode()
+def encode(
+    model: SentenceTransformer,
+    texts: Sequence[str],
+    prompt: str,
+    max_length: int | None,
+    chunk_tokens: int,
+    progress: str | None = None,
+) -> np.ndarray:
+    """L2-normalised embeddings, float32 (texts, dimension), in the order of the texts.
+
+    `prompt` goes in front of every text; `chunk_tokens` bounds the padded tokens of one forward pass; `progress`
+    is the label of the progress bar, none without it.
+    """
+    model.eval()
+    rows = tokenize(model.tokenizer, [with_prompt(prompt, text) for text in texts], max_length or model.max_seq_length)
+    vectors = np.empty((len(texts), model.get_embedding_dimension()), dtype=np.float32)
+    with _bar(progress, len(texts), "text") as bar:
+        for chunk in chunk_by_tokens(rows.lengths, chunk_tokens):
+            out = embed(model, [rows.row(i) for i in chunk])
+            vectors[chunk] = torch.nn.functional.normalize(out.float(), dim=1).cpu().numpy()
+            bar.update(len(chunk))
+    return vectors
+
+
+@torch.inference_mode()
+def score_pairs(
+    model: CrossEncoder,
+    pairs: Sequence[tuple[str, str]],
+    max_length: int | None,
+    chunk_tokens: int,
+    progress: str | None = None,
+) -> np.ndarray:
+    """Logits of a cross-encoder for (query, passage) pairs, float32 (pairs,), in their order.
+
+    Each distinct text is tokenised once.
+    """
+    model.eval()
+    texts = list(dict.fromkeys(text for pair in pairs for text in pair))
+    position = {text: i for i, text in enumerate(texts)}
+    tokens = tokenize(model.tokenizer, texts, None, special=False)
+    queries, passages = (np.array([position[pair[side]] for pair in pairs], dtype=np.int64) for side in (0, 1))
+    return score_rows(model, tokens, queries, passages, max_length or model.max_length, chunk_tokens, progress)
+
+
+@torch.inference_mode()
+def score_rows(
+    model: CrossEncoder,
+    tokens: TokenRows,
+    queries: np.ndarray,
+    passages: np.ndarray,
+    max_length: int,
+    chunk_tokens: int,
+    progress: str | None = None,
+) -> np.ndarray:
+    """Logits for pairs given as rows of `tokens` (made without special tokens), float32 (pairs,)."""
+    layout = PairLayout.of(model.tokenizer)
+    lengths = layout.lengths(tokens.lengths[queries], tokens.lengths[passages], max_length)
+    scores = np.empty(len(queries), dtype=np.float32)
+    with _bar(progress, len(queries), "pair") as bar:
+        for chunk in chunk_by_tokens(lengths, chunk_tokens):
+            rows = [(tokens.row(queries[i]), tokens.row(passages[i])) for i in chunk]
+            scores[chunk] = logits(model, layout, rows, max_length).float().cpu().numpy()
+            bar.update(len(chunk))
+    return scores
+
+
+def logits(
+    model: CrossEncoder, layout: PairLayout, rows: list[tuple[np.ndarray, np.ndarray]], max_length: int
+) -> torch.Tensor:
+    """The one logit of each pair, (pairs,), with gradient where it is on."""
+    return model.model(**layout.features(rows, max_length, model.device)).logits.squeeze(-1)
+
+
+def _bar(label: str | None, total: int, unit: str) -> tqdm:
+    return tqdm(total=total, desc=label, unit=unit, disable=label is None, mininterval=1.0)

@@ -1,0 +1,80 @@
+"""Token ids, made once: ragged rows, padding, and chunks cut by a budget of tokens."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+_BATCH = 4096
+
+
+@dataclass(frozen=True)
+class TokenRows:
+    """Token ids of many texts: row i is `ids[offsets[i]:offsets[i + 1]]`."""
+
+    ids: np.ndarray  # int32, (sum of lengths,)
+    offsets: np.ndarray  # int64, (rows + 1,)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens per row, int64 (rows,)."""
+        return np.diff(self.offsets)
+
+    def row(self, index: int) -> np.ndarray:
+        """Ids of one row."""
+        return self.ids[self.offsets[index] : self.offsets[index + 1]]
+
+    @staticmethod
+    def of(rows: Sequence[np.ndarray | list[int]]) -> "TokenRows":
+        """Rows put one after the other."""
+        offsets = np.zeros(len(rows) + 1, dtype=np.int64)
+        np.cumsum([len(row) for row in rows], out=offsets[1:])
+        ids = np.concatenate([np.asarray(row, dtype=np.int32) for row in rows]) if rows else np.zeros(0, np.int32)
+        return TokenRows(ids, offsets)
+
+
+def tokenize(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int | None, special: bool = True
+) -> TokenRows:
+    """Token ids of the texts, cut to `max_length` tokens, with the model's special tokens unless told otherwise."""
+    rows: list[list[int]] = []
+    for start in range(0, len(texts), _BATCH):
+        encoded = tokenizer(
+            list(texts[start : start + _BATCH]),
+            truncation=max_length is not None,
+            max_length=max_length,
+            add_special_tokens=special,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+        )
+        rows.extend(encoded["input_ids"])
+    return TokenRows.of(rows)
+
+
+def chunk_by_tokens(lengths: np.ndarray, budget: int) -> list[np.ndarray]:
+    """Positions of `lengths`, longest first, cut into chunks of at most `budget` tokens after padding.
+
+    A row longer than the budget is a chunk of its own. Ties keep their order, so the chunks are a function of the
+    lengths.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    chunks: list[np.ndarray] = []
+    start = 0
+    while start < len(order):
+        longest = max(int(lengths[order[start]]), 1)
+        stop = start + max(budget // longest, 1)
+        chunks.append(order[start:stop])
+        start = stop
+    return chunks
+
+
+def pad(rows: Sequence[np.ndarray], pad_id: int, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
+    """`input_ids` and `attention_mask`, int64 (rows, longest)."""
+    lengths = np.fromiter((len(row) for row in rows), dtype=np.int64, count=len(rows))
+    mask = np.arange(lengths.max()) < lengths[:, None]
+    ids = np.full(mask.shape, pad_id, dtype=np.int64)
+    ids[mask] = np.concatenate(rows)
+    features = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask.astype(np.int64))}
+    return {name: tensor.to(device, non_blocking=True) for name, tensor in features.items()}

@@ -1,0 +1,23 @@
+"""Texts by docid: the one way from ids back to what a model reads."""
+
+from collections.abc import Collection, Iterable, Iterator
+
+from ruri_kedro.tables.store import Table
+from ruri_kedro.text.prompts import passage_text
+
+_COLUMNS = ["docid", "title", "section", "text"]
+
+
+def passage_texts(
+    passages: Table, docids: Collection[str] | None = None, parts: Iterable[str] | None = None
+) -> dict[str, str]:
+    """Full text (title, section, text) by docid, of the given docids or of all in the given parts."""
+    return {docid: text for docid, text in iter_texts(passages, parts) if docids is None or docid in docids}
+
+
+def iter_texts(passages: Table, parts: Iterable[str] | None = None) -> Iterator[tuple[str, str]]:
+    """(docid, full text) of the given parts, one batch in memory at a time."""
+    for batch in passages.batches(parts, _COLUMNS):
+        columns = [batch.column(name).to_pylist() for name in _COLUMNS]
+        for docid, title, section, text in zip(*columns, strict=True):
+            yield docid, passage_text(title, section, text)

@@ -1,0 +1,1 @@
+"""Batch plan, losses, gradient cache, fit, checkpoints: one loop for all stages."""

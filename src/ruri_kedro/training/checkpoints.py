@@ -1,0 +1,115 @@
+"""Checkpoints: weights, optimizer and random states as safetensors, everything else as JSON. Whole or not at all."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from ruri_kedro.errors import TrainingError
+from ruri_kedro.tables.files import read_json, replace_dir, write_json
+
+_STATE = "state.json"
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of one stage below `folder`, the newest `keep` of them.
+
+    `identity` is everything that must not change between a killed run and its continuation, as a flat JSON object.
+    """
+
+    folder: Path
+    identity: dict[str, Any]
+    keep: int
+
+    def latest(self) -> Path | None:
+        """The newest complete checkpoint, or None."""
+        complete = sorted(path.parent for path in self.folder.glob(f"step-*/{_STATE}"))
+        return complete[-1] if complete else None
+
+    def save(self, step: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Write the state after `step` steps, then remove the older ones beyond `keep`."""
+        with replace_dir(self.folder / f"step-{step:08d}") as aside:
+            save_file(_distinct(model.state_dict()), aside / "model.safetensors")
+            save_file(_flatten(optimizer, model), aside / "optimizer.safetensors")
+            save_file(_random_state(), aside / "random.safetensors")
+            write_json(aside / _STATE, {"step": step, "identity": self.identity})
+        for old in sorted(self.folder.glob("step-*"))[: -self.keep]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def restore(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:
+        """Load the newest checkpoint into model and optimizer; the step it was taken after, 0 without one.
+
+        Raises TrainingError if it belongs to another recipe, naming what differs.
+        """
+        path = self.latest()
+        if path is None:
+            return 0
+        state = read_json(path / _STATE)
+        self._check(path, state["identity"])
+        model.load_state_dict(load_file(path / "model.safetensors"), strict=False)
+        _unflatten(optimizer, model, load_file(path / "optimizer.safetensors"))
+        _set_random_state(load_file(path / "random.safetensors"))
+        return int(state["step"])
+
+    def _check(self, path: Path, identity: dict[str, Any]) -> None:
+        names = sorted(set(identity) | set(self.identity))
+        differing = [name for name in names if identity.get(name) != self.identity.get(name)]
+        if differing:
+            changes = "; ".join(f"{name}: {identity.get(name)} -> {self.identity.get(name)}" for name in differing)
+            raise TrainingError(
+                f"{path} was made by another recipe ({changes}). To train anew remove {self.folder}; to continue the "
+                "old training restore its parameters and data."
+            )
+
+    def remove(self) -> None:
+        """Forget the stage's checkpoints."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _distinct(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Tied weights once, contiguous, on the CPU: safetensors refuses shared memory."""
+    seen: set[int] = set()
+    kept = {}
+    for name, tensor in tensors.items():
+        if tensor.data_ptr() not in seen or tensor.numel() == 0:
+            seen.add(tensor.data_ptr())
+            kept[name] = tensor.detach().contiguous().cpu()
+    return kept
+
+
+def _names(model: torch.nn.Module) -> dict[torch.nn.Parameter, str]:
+    return {parameter: name for name, parameter in model.named_parameters()}
+
+
+def _flatten(optimizer: torch.optim.Optimizer, model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    names = _names(model)
+    return {
+        f"{names[parameter]}|{key}": value.detach().contiguous().cpu()
+        for parameter, state in optimizer.state.items()
+        for key, value in state.items()
+    }
+
+
+def _unflatten(optimizer: torch.optim.Optimizer, model: torch.nn.Module, tensors: dict[str, torch.Tensor]) -> None:
+    parameters = {name: parameter for parameter, name in _names(model).items()}
+    for name, value in tensors.items():
+        parameter = parameters[name.rsplit("|", 1)[0]]
+        key = name.rsplit("|", 1)[1]
+        optimizer.state[parameter][key] = value if key == "step" else value.to(parameter.device)
+
+
+def _random_state() -> dict[str, torch.Tensor]:
+    state = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def _set_random_state(state: dict[str, torch.Tensor]) -> None:
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])

@@ -1,0 +1,109 @@
+"""Examples as arrays: every text is tokenised once, a row of the training set is a row of integers."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ruri_kedro.encoders.tokens import TokenRows
+from ruri_kedro.errors import DataError
+from ruri_kedro.text.sentences import shuffle_sentences
+
+ANCHOR, POSITIVE, NEGATIVES = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """The examples of one stage. rows: examples, c: 2 + the most negatives a row has."""
+
+    tokens: TokenRows
+    texts: np.ndarray  # int64 (rows, c), row of `tokens` of anchor, positive, negatives; -1 for none
+    identities: np.ndarray  # int64 (rows, c), the same number for the same text whatever its prompt; -1 for none
+    sources: np.ndarray  # int64 (rows,), index into source_names
+    source_names: list[str]
+    objectives: list[str]  # by source
+    example_ids: list[str]
+    teacher: np.ndarray | None  # float32 (rows, c - 1), scores of positive and negatives; NaN for none
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+def assemble(
+    examples: Sequence[Mapping],
+    texts: Mapping[str, str],
+    prompts: tuple[str, str],
+    tokenize: Callable[[list[str]], TokenRows],
+    teacher: Mapping[tuple[str, str], float] | None = None,
+) -> TrainingSet:
+    """Arrays of the examples (rows of the examples table).
+
+    texts: text by docid; prompts: put before anchors and before passages; tokenize: texts to token rows; teacher:
+    score by (query_id, docid). The positive of a row with `shuffled` is read with its sentences in another order.
+    Raises DataError for a docid without text or a source with two objectives.
+    """
+    width = 2 + max((len(row["negatives"]) for row in examples), default=0)
+    strings, identities = _Numbers(), _Numbers()
+    rows = np.full((len(examples), width), -1, dtype=np.int64)
+    same = rows.copy()
+    for number, row in enumerate(examples):
+        for column, docid in enumerate([row["anchor"], row["positive"], *row["negatives"]]):
+            text = _text(texts, docid, row)
+            same[number, column] = identities.of(text)
+            if column == POSITIVE and row["shuffled"]:
+                text = shuffle_sentences(text, row["example_id"])
+            rows[number, column] = strings.of(prompts[column > ANCHOR] + text)
+    names, sources, objectives = _sources(examples)
+    return TrainingSet(
+        tokens=tokenize(strings.values()),
+        texts=rows,
+        identities=same,
+        sources=sources,
+        source_names=names,
+        objectives=objectives,
+        example_ids=[row["example_id"] for row in examples],
+        teacher=None if teacher is None else _teacher_scores(examples, teacher, width - 1),
+    )
+
+
+class _Numbers:
+    """Numbers given to strings in order of their first appearance."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def of(self, text: str) -> int:
+        return self._numbers.setdefault(text, len(self._numbers))
+
+    def values(self) -> list[str]:
+        return list(self._numbers)
+
+
+def _text(texts: Mapping[str, str], docid: str, row: Mapping) -> str:
+    if docid not in texts:
+        raise DataError(
+            f"example {row['example_id']} of source '{row['source']}' names passage {docid}, which is not in the "
+            "passages table. Run data_engineering and negative_mining again."
+        )
+    return texts[docid]
+
+
+def _sources(examples: Sequence[Mapping]) -> tuple[list[str], np.ndarray, list[str]]:
+    objective: dict[str, str] = {}
+    for row in examples:
+        if objective.setdefault(row["source"], row["objective"]) != row["objective"]:
+            raise DataError(
+                f"source '{row['source']}' has two objectives: {objective[row['source']]}, {row['objective']}"
+            )
+    names = sorted(objective)
+    index = {name: number for number, name in enumerate(names)}
+    sources = np.fromiter((index[row["source"]] for row in examples), dtype=np.int64, count=len(examples))
+    return names, sources, [objective[name] for name in names]
+
+
+def _teacher_scores(examples: Sequence[Mapping], teacher: Mapping[tuple[str, str], float], width: int) -> np.ndarray:
+    scores = np.full((len(examples), width), np.nan, dtype=np.float32)
+    for number, row in enumerate(examples):
+        for column, docid in enumerate([row["positive"], *row["negatives"]]):
+            scores[number, column] = teacher.get((row["query_id"], docid), np.nan)
+    return scores
