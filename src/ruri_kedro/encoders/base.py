@@ -64,7 +64,7 @@ def build_encoder(
 
 def load_encoder(
     reference: str | Path,
-    prompts: Mapping[str, str],
+    prompts: Mapping[str, str] | None = None,
     revision: str | None = None,
     max_length: int | None = None,
 ) -> SentenceTransformer:
@@ -81,11 +81,13 @@ def load_encoder(
             "repository as base_model.revision, or the path of a folder as base_model.name."
         )
     if is_local and (Path(reference) / "modules.json").exists():
-        model = SentenceTransformer(reference, prompts=dict(prompts), similarity_fn_name="cosine", device="cpu")
+        model = SentenceTransformer(
+            reference, prompts=prompts and dict(prompts), similarity_fn_name="cosine", device="cpu"
+        )
         if max_length:
             model.max_seq_length = min(max_length, model.max_seq_length or max_length)
         return model
-    return _with_mean_pooling(reference, prompts, max_length, revision)
+    return _with_mean_pooling(reference, prompts or {}, max_length, revision)
 
 
 def _with_mean_pooling(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ruri_kedro.errors import DataError
+from ruri_kedro.text.normalize import is_blank
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".json.gz")
 
@@ -44,7 +45,7 @@ def read_rows(
         for field, kind in fields.items():
             _check_field(path, number, row, field, kind)
         for field in nonempty:
-            if not row[field].strip():
+            if is_blank(row[field]):
                 raise DataError(f"{path}, row {number}, field '{field}': empty text. Remove the row or fill it in.")
         if unique is not None:
             if row[unique] in seen:

@@ -8,6 +8,7 @@ import hashlib
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -168,6 +169,19 @@ def digest_rows(table: pa.Table) -> str:
     with pa.ipc.new_stream(sink, combined.schema) as writer:
         writer.write_table(combined)
     return hashlib.blake2b(memoryview(sink.getvalue()), digest_size=16).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """Digest of a file's bytes."""
+    with Path(path).open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def blocks(rows: Iterable[dict], size: int = 4096) -> Iterator[list[dict]]:
+    """Rows in lists of `size`, as `Part.rows` yields them."""
+    stream = iter(rows)
+    while block := list(islice(stream, size)):
+        yield block
 
 
 def key_of(**dependencies: object) -> str:

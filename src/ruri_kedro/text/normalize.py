@@ -30,3 +30,8 @@ def normalize(text: str) -> str:
 def match_key(text: str) -> str:
     """The form in which two texts count as the same: normalised, lower case, without spaces and punctuation."""
     return "".join(c for c in normalize(text).casefold() if c.isalnum())
+
+
+def is_blank(text: str) -> bool:
+    """Whether nothing of the text is left after normalisation."""
+    return not normalize(text[:64]) and not normalize(text)

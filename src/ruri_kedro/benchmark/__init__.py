@@ -1,0 +1,1 @@
+"""Benchmark tasks, per-query metrics, contamination of training pairs, and reports."""

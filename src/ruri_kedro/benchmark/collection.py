@@ -1,0 +1,113 @@
+"""Queries, judgments and corpora of retrieval tasks, by the shape of their raw files."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ruri_kedro.benchmark.runs import Qrels
+from ruri_kedro.benchmark.specs import check_spec, choose, clean, put, raw_rows
+from ruri_kedro.errors import DataError
+from ruri_kedro.text.normalize import normalize
+from ruri_kedro.text.prompts import passage_text
+
+_SEPARATOR = " [SEP] "
+
+
+def read_collection(task: str, spec: Mapping[str, Any], root: Path) -> tuple[dict[str, str], dict[str, str], Qrels]:
+    """(queries, corpus, qrels) of a retrieval task.
+
+    `shape: qa` takes the paragraphs of the questions themselves as its corpus where no `corpus` is given;
+    `shape: queries` needs one. Raises RecipeError for a key that does not fit, DataError for a positive that is not
+    in the corpus.
+    """
+    shape = choose(task, spec, "shape", _QUERIES)
+    types: dict[str, type] = {"type": str, "shape": str, "path": str}
+    if shape == "qa":
+        check_spec(task, spec, types, {"corpus": Mapping})
+    else:
+        check_spec(task, spec, {**types, "corpus": Mapping})
+    queries, qrels = _QUERIES[shape](root, spec["path"])
+    corpus_spec = spec.get("corpus", {"shape": "qa", "path": spec["path"]})
+    corpus_shape = choose(task, corpus_spec, "shape", _CORPORA, below="corpus.")
+    check_spec(task, corpus_spec, {"shape": str, "path": str}, below="corpus.")
+    corpus = _CORPORA[corpus_shape](root, corpus_spec["path"])
+    for qid, positives in qrels.items():
+        for docid in positives:
+            if docid not in corpus:
+                raise DataError(
+                    f"task '{task}', query '{qid}': its positive '{docid}' is not in the corpus "
+                    f"({corpus_spec['path']}). Take the corpus that the queries were made for."
+                )
+    return queries, corpus, qrels
+
+
+def _qa_queries(root: Path, path: str) -> tuple[dict[str, str], Qrels]:
+    queries: dict[str, str] = {}
+    qrels: Qrels = {}
+    for where, row in raw_rows(root, path, {"qid": str, "question": str, "context_id": str}):
+        put(queries, where, "qid", row["qid"], clean(where, "question", row["question"]))
+        qrels[row["qid"]] = {row["context_id"]: 1}
+    return queries, qrels
+
+
+def _judged_queries(root: Path, path: str) -> tuple[dict[str, str], Qrels]:
+    queries: dict[str, str] = {}
+    qrels: Qrels = {}
+    for where, row in raw_rows(root, path, {"qid": str, "query": str, "positives": list}):
+        put(queries, where, "qid", row["qid"], clean(where, "query", row["query"]))
+        if not row["positives"] or not all(isinstance(docid, str) for docid in row["positives"]):
+            raise DataError(
+                f"{where}, field 'positives': query '{row['qid']}' needs a list of one or more docids (strings)."
+            )
+        qrels[row["qid"]] = dict.fromkeys(row["positives"], 1)
+    return queries, qrels
+
+
+def _qa_corpus(root: Path, path: str) -> dict[str, str]:
+    corpus: dict[str, str] = {}
+    for where, row in raw_rows(root, path, {"context_id": str, "context": str, "title": str}):
+        # JSQuAD's contexts carry their title in front.
+        left, separator, right = row["context"].partition(_SEPARATOR)
+        title, context = (left, right) if separator else (row["title"], row["context"])
+        section = row.get("section", "")
+        if not isinstance(section, str):
+            raise DataError(f"{where}, field 'section': {type(section).__name__} given, str expected.")
+        text = passage_text(normalize(title), normalize(section), clean(where, "context", context))
+        if corpus.setdefault(row["context_id"], text) != text:
+            raise DataError(f"{where}, field 'context_id': '{row['context_id']}' stands for two different texts.")
+    return corpus
+
+
+def _docs_corpus(root: Path, path: str) -> dict[str, str]:
+    corpus: dict[str, str] = {}
+    for where, row in raw_rows(root, path, {"docid": str, "title": str, "text": str}):
+        text = passage_text(normalize(row["title"]), "", clean(where, "text", row["text"]))
+        put(corpus, where, "docid", row["docid"], text)
+    return corpus
+
+
+def _articles_corpus(root: Path, path: str) -> dict[str, str]:
+    """Every paragraph, as `<article_id>-<section index>-<paragraph index>`; abstracts are left out."""
+    corpus: dict[str, str] = {}
+    for where, row in raw_rows(root, path, {"article_id": str, "title": str, "sections": list}):
+        for place, section, paragraph in _paragraphs(where, row["sections"]):
+            field = f"sections {place}"
+            text = passage_text(normalize(row["title"]), normalize(section), clean(where, field, paragraph))
+            put(corpus, where, field, f"{row['article_id']}-{place}", text)
+    return corpus
+
+
+def _paragraphs(where: str, sections: list) -> Iterator[tuple[str, str, str]]:
+    """('<section index>-<paragraph index>', heading, paragraph) of each paragraph."""
+    for number, part in enumerate(sections):
+        heading = part.get("section") if isinstance(part, dict) else None
+        paragraphs = part.get("paragraphs") if isinstance(part, dict) else None
+        texts = isinstance(paragraphs, list) and all(isinstance(paragraph, str) for paragraph in paragraphs)
+        if not isinstance(heading, str) or not texts:
+            raise DataError(f"{where}, field 'sections', item {number}: needs 'section' (str) and 'paragraphs' (strs).")
+        for index, paragraph in enumerate(paragraphs):
+            yield f"{number}-{index}", heading, paragraph
+
+
+_QUERIES = {"qa": _qa_queries, "queries": _judged_queries}
+_CORPORA = {"qa": _qa_corpus, "corpus": _docs_corpus, "articles": _articles_corpus}

@@ -1,0 +1,133 @@
+"""Metrics by the libraries that the field's figures were made with: trec_eval, SciPy, scikit-learn.
+
+All are between 0 and 1 (Spearman: -1 and 1), never percent.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from ruri_kedro.benchmark.runs import Qrels, Run, check_scores
+from ruri_kedro.errors import DataError, RecipeError
+
+RETRIEVAL_METRICS = ("ndcg@10", "recall@1", "recall@5", "recall@10", "mrr@10", "map@10")
+RERANKING_METRICS = ("ndcg@10", "map@10", "mrr@10")
+
+_MEASURES = {"ndcg": "ndcg_cut", "recall": "recall", "map": "map_cut", "mrr": "recip_rank"}
+_NAME = re.compile(r"(ndcg|recall|map|mrr)@([1-9]\d*)")
+
+
+def parse_metric(metric: str) -> tuple[str, int]:
+    """('ndcg', 10) of 'ndcg@10'; RecipeError for a name that is not known."""
+    match = _NAME.fullmatch(metric)
+    if match is None:
+        raise RecipeError(f"metric '{metric}' is not known. Allowed: {', '.join(f'{name}@k' for name in _MEASURES)}.")
+    return match[1], int(match[2])
+
+
+def retrieval_scores(qrels: Qrels, run: Run, metrics: Sequence[str] = RETRIEVAL_METRICS) -> dict[str, dict[str, float]]:
+    """metric -> qid -> score for every query of `qrels`; 0 for a query that the run does not have.
+
+    Computed by pytrec_eval (trec_eval 9), which mteb uses too. A document without a judgment is not relevant; a
+    query of the run without judgments is left out.
+      ndcg@k    linear gain (the relevance itself), discount 1/log2(rank + 1), over the ideal of k ranks
+      recall@k  relevant documents in the first k, over all relevant ones
+      map@k     precision at each relevant document in the first k, their sum over the number of all relevant
+                documents (not over min(k, that number)): map_cut_k
+      mrr@k     1 / rank of the first relevant document, 0 where it is not in the first k
+    Order: by score in single precision, ties by docid, descending (see `runs.ranked`).
+
+    Raises DataError for a score that is not finite and for a run that shares no query with `qrels`.
+    """
+    import pytrec_eval
+
+    parsed = {metric: parse_metric(metric) for metric in metrics}
+    check_scores("run", run)
+    if run and not qrels.keys() & run.keys():
+        raise DataError(
+            f"the run and the judgments share no query (for example '{next(iter(run))}'). Is it another task's?"
+        )
+    evaluator = pytrec_eval.RelevanceEvaluator(qrels, _measures(parsed.values()))
+    found = evaluator.evaluate(
+        {qid: {docid: float(score) for docid, score in scores.items()} for qid, scores in run.items()}
+    )
+    return {
+        metric: {qid: _value(found.get(qid), name, cutoff) for qid in qrels}
+        for metric, (name, cutoff) in parsed.items()
+    }
+
+
+def _measures(parsed: Iterable[tuple[str, int]]) -> set[str]:
+    """pytrec_eval's names, such as {'recall.1,5,10', 'recip_rank'}."""
+    cutoffs: dict[str, set[int]] = {}
+    for name, cutoff in parsed:
+        cutoffs.setdefault(_MEASURES[name], set()).add(cutoff)
+    return {
+        measure if measure == "recip_rank" else f"{measure}.{','.join(map(str, sorted(values)))}"
+        for measure, values in cutoffs.items()
+    }
+
+
+def _value(found: dict[str, float] | None, name: str, cutoff: int) -> float:
+    if found is None:
+        return 0.0
+    if name != "mrr":
+        return found[f"{_MEASURES[name]}_{cutoff}"]
+    # trec_eval has no cut for recip_rank, but the value gives the rank away.
+    reciprocal = found["recip_rank"]
+    return reciprocal if reciprocal and round(1 / reciprocal) <= cutoff else 0.0
+
+
+def spearman(cosines: Sequence[float], gold: Sequence[float]) -> float:
+    """Spearman's rank correlation of two equally long sequences; ties share their mean rank.
+
+    Cosines that are all the same order nothing and score 0. Raises DataError where the gold scores are all the same
+    or a value is not finite.
+    """
+    from scipy.stats import spearmanr
+
+    if len(cosines) != len(gold) or not np.isfinite(cosines).all() or not np.isfinite(gold).all():
+        raise DataError(
+            f"{len(cosines)} cosines and {len(gold)} gold scores: as many finite numbers are needed of each."
+        )
+    if len(set(gold)) < 2:
+        raise DataError("the gold scores are all the same: there is no order to compare with.")
+    return float(spearmanr(cosines, gold).statistic) if np.ptp(cosines) > 0 else 0.0
+
+
+def classification_scores(
+    train_vectors: np.ndarray,
+    train_labels: Sequence[str],
+    test_vectors: np.ndarray,
+    test_labels: Sequence[str],
+    seed: int,
+    max_iter: int = 1000,
+) -> dict[str, float]:
+    """{'accuracy', 'macro_f1'} of a logistic regression on vectors of shape (n, d).
+
+    Fitted on all training data with scikit-learn's defaults (L2 penalty, C = 1). mteb fits the same model ten times
+    on 8 texts of each label, so its figures are not comparable. Macro F1 is the plain mean over the labels that occur
+    in the test part or among the predictions.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import accuracy_score, f1_score
+
+    model = LogisticRegression(max_iter=max_iter, random_state=seed)
+    predicted = model.fit(train_vectors, train_labels).predict(test_vectors)
+    return {
+        "accuracy": float(accuracy_score(test_labels, predicted)),
+        "macro_f1": float(f1_score(test_labels, predicted, average="macro", zero_division=0)),
+    }
+
+
+def clustering_scores(vectors: np.ndarray, labels: Sequence[str], seed: int, batch_size: int = 500) -> dict[str, float]:
+    """{'v_measure'} of mini-batch k-means on vectors of shape (n, d), with as many clusters as there are labels.
+
+    The settings of mteb's ClusteringEvaluator.
+    """
+    from sklearn.cluster import MiniBatchKMeans
+    from sklearn.metrics import v_measure_score
+
+    model = MiniBatchKMeans(n_clusters=len(set(labels)), batch_size=batch_size, n_init="auto", random_state=seed)
+    return {"v_measure": float(v_measure_score(labels, model.fit(vectors).labels_))}

@@ -1,0 +1,131 @@
+"""Runs and judgments in the form of TREC: read, written, and put in the order in which trec_eval reads them."""
+
+import gzip
+import math
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ruri_kedro.errors import DataError
+from ruri_kedro.tables.files import replace_file
+
+Run = dict[str, dict[str, float]]  # qid -> docid -> score
+Qrels = dict[str, dict[str, int]]  # qid -> docid -> relevance
+
+
+def ranked(scores: Mapping[str, float]) -> list[str]:
+    """Docids, best first, as trec_eval ranks them.
+
+    trec_eval compares scores in single precision and breaks ties by docid, descending by its bytes (for UTF-8 that
+    is the order of code points).
+    """
+    single = np.fromiter(scores.values(), dtype=np.float32, count=len(scores)).tolist()
+    return [docid for _, docid in sorted(zip(single, scores, strict=True), reverse=True)]
+
+
+def cut_run(run: Run, depth: int) -> Run:
+    """The first `depth` documents of each query, best first."""
+    return {qid: {docid: scores[docid] for docid in ranked(scores)[:depth]} for qid, scores in run.items()}
+
+
+def write_run(path: Path, run: Run, tag: str) -> None:
+    """Lines `qid Q0 docid rank score tag`, best first (see `ranked`); gzipped where the name ends in .gz.
+
+    Scores are written so that reading gives the same numbers. Raises DataError for an id that TREC's form cannot
+    hold, or a score that is not finite.
+    """
+    path = Path(path)
+    _check_id(path, "tag", tag)
+    data = "".join(_run_lines(path, run, tag)).encode("utf-8")
+    with replace_file(path) as aside:
+        # No time stamp: the same run gives the same bytes.
+        aside.write_bytes(gzip.compress(data, mtime=0) if path.name.endswith(".gz") else data)
+
+
+def read_run(path: Path) -> Run:
+    """A TREC run, plain or gzipped. Scores decide the order (see `ranked`), the rank column is not read.
+
+    Raises DataError, naming file and line, for a line that does not have six columns, a score that is not a finite
+    number, or a document that a query has twice.
+    """
+    run: Run = {}
+    for where, (qid, _, docid, _, score, _) in _columns(path, ("qid", "Q0", "docid", "rank", "score", "tag")):
+        _put(run, where, qid, docid, _finite(where, score))
+    return run
+
+
+def read_qrels(path: Path) -> Qrels:
+    """TREC judgments (`qid 0 docid relevance`), plain or gzipped. Raises DataError as `read_run` does."""
+    qrels: Qrels = {}
+    for where, (qid, _, docid, relevance) in _columns(path, ("qid", "0", "docid", "relevance")):
+        if not relevance.lstrip("-").isdecimal():
+            raise DataError(f"{where}, column 'relevance': '{relevance}' is not a whole number.")
+        _put(qrels, where, qid, docid, int(relevance))
+    return qrels
+
+
+def check_scores(where: str, run: Mapping[str, Mapping[str, float]]) -> None:
+    """Raises DataError at the first score that is not finite: such a score has no place in an order."""
+    for qid, scores in run.items():
+        for docid, score in scores.items():
+            if not math.isfinite(score):
+                raise DataError(f"{where}, query '{qid}', document '{docid}': the score is {score}, not a number.")
+
+
+def _run_lines(path: Path, run: Run, tag: str) -> Iterator[str]:
+    check_scores(str(path), run)
+    for qid, scores in run.items():
+        _check_id(path, "qid", qid)
+        for rank, docid in enumerate(ranked(scores), start=1):
+            _check_id(path, "docid", docid)
+            yield f"{qid} Q0 {docid} {rank} {float(scores[docid])!r} {tag}\n"
+
+
+def _check_id(path: Path, column: str, value: str) -> None:
+    if value.split() != [value]:
+        raise DataError(f"{path}, column '{column}': '{value}' is empty or has white space. Use another id.")
+
+
+def _columns(path: Path, names: tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:
+    """(file and line, columns) of each line that is not blank."""
+    for number, line in _lines(Path(path)):
+        columns = line.split()
+        where = f"{path}, line {number}"
+        if columns and len(columns) != len(names):
+            raise DataError(f"{where}: {len(columns)} columns, expected {len(names)} ({' '.join(names)}).")
+        if columns:
+            yield where, columns
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    number = 0
+    opener = gzip.open if path.name.endswith(".gz") else open
+    try:
+        with opener(path, "rb") as handle:
+            for number, line in enumerate(handle, start=1):
+                yield number, line.decode("utf-8")
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}, line {number}: not UTF-8. Convert the file: iconv -t UTF-8.") from error
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"{path}, after line {number}: the gzip stream is broken ({error}). Fetch it again.") from error
+
+
+def _finite(where: str, score: str) -> float:
+    try:
+        value = float(score)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise DataError(f"{where}, column 'score': '{score}' is not a finite number.")
+    return value
+
+
+def _put(table: dict[str, dict], where: str, qid: str, docid: str, value: float) -> None:
+    documents = table.setdefault(qid, {})
+    if docid in documents:
+        raise DataError(f"{where}: query '{qid}' has document '{docid}' twice.")
+    documents[docid] = value

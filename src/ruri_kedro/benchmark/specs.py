@@ -1,0 +1,58 @@
+"""What a task's parameter row may say, and the raw rows it names; each error names task and key, or file and row."""
+
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ruri_kedro.errors import DataError, RecipeError
+from ruri_kedro.tables.raw import raw_files, read_rows
+from ruri_kedro.text.normalize import normalize
+
+Fields = Mapping[str, type | tuple[type, ...]]
+
+
+def check_spec(
+    task: str, spec: Mapping[str, Any], required: Fields, optional: Fields | None = None, below: str = ""
+) -> None:
+    """Raises RecipeError for a key that is missing, unknown or of another type; `below` is the path to `spec`."""
+    allowed = {**required, **(optional or {})}
+    for key in spec:
+        if key not in allowed:
+            raise RecipeError(f"task '{task}', key '{below}{key}': unknown. Allowed: {', '.join(allowed)}.")
+    for key, kind in allowed.items():
+        if key not in spec:
+            if key in required:
+                raise RecipeError(f"task '{task}', key '{below}{key}': missing. Required: {', '.join(required)}.")
+        elif not isinstance(spec[key], kind) or isinstance(spec[key], bool):
+            names = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
+            raise RecipeError(f"task '{task}', key '{below}{key}': {type(spec[key]).__name__} given, {names} expected.")
+
+
+def choose(task: str, spec: Mapping[str, Any], key: str, allowed: Collection[str], below: str = "") -> str:
+    """The value of `key`, which must be one of `allowed`; RecipeError otherwise."""
+    value = spec.get(key)
+    if not isinstance(value, str) or value not in allowed:
+        raise RecipeError(f"task '{task}', key '{below}{key}': '{value}' is not known. Allowed: {', '.join(allowed)}.")
+    return value
+
+
+def raw_rows(root: Path, path: str, fields: Fields) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(file and row, row) for each row of the file or folder `path` below `root`; DataError as `read_rows`."""
+    for file in raw_files(root, path):
+        for number, row in enumerate(read_rows(file, fields), start=1):
+            yield f"{file}, row {number}", row
+
+
+def clean(where: str, field: str, text: str) -> str:
+    """The normalised text; DataError where nothing is left of it."""
+    cleaned = normalize(text)
+    if not cleaned:
+        raise DataError(f"{where}, field '{field}': no text is left after normalisation. Remove the row.")
+    return cleaned
+
+
+def put(table: dict[str, Any], where: str, field: str, key: str, value: Any) -> None:
+    """Add `key` to `table`; DataError where it is there already."""
+    if key in table:
+        raise DataError(f"{where}, field '{field}': '{key}' occurs twice. Ids are unique.")
+    table[key] = value

@@ -1,0 +1,165 @@
+"""The tasks of the benchmark, read from a row of parameters, and the texts that training must not have seen."""
+
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruri_kedro.benchmark.collection import read_collection
+from ruri_kedro.benchmark.runs import Qrels
+from ruri_kedro.benchmark.specs import check_spec, choose, clean, raw_rows
+from ruri_kedro.errors import DataError, RecipeError
+
+
+@dataclass(frozen=True)
+class RetrievalTask:
+    """Find each query's positives in the corpus."""
+
+    name: str
+    queries: dict[str, str]  # qid -> text
+    corpus: dict[str, str]  # docid -> text
+    qrels: Qrels  # qid -> docid -> relevance
+
+
+@dataclass(frozen=True)
+class StsTask:
+    """Order pairs of texts by similarity; item i is texts1[i], texts2[i], scores[i]."""
+
+    name: str
+    texts1: tuple[str, ...]
+    texts2: tuple[str, ...]
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ClassificationTask:
+    """Predict the label of a text from its vector, with a classifier fitted on the train part."""
+
+    name: str
+    train_texts: tuple[str, ...]
+    train_labels: tuple[str, ...]
+    test_texts: tuple[str, ...]
+    test_labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ClusteringTask:
+    """Group texts by their vectors; the groups are compared with the labels."""
+
+    name: str
+    texts: tuple[str, ...]
+    labels: tuple[str, ...]
+
+
+Task = RetrievalTask | StsTask | ClassificationTask | ClusteringTask
+
+
+def load_task(name: str, spec: Mapping[str, Any], raw_root: Path) -> Task:
+    """The task that a parameter row describes; all paths are below `raw_root`, all texts are normalised.
+
+    Keys by type (optional ones in brackets):
+      retrieval       shape (qa or queries), path, [corpus: {shape: qa, corpus or articles, path}]
+      sts             path, [fields: {text1, text2, score}]
+      classification  train, path, [fields: {text, label}]
+      clustering      path, [fields: {text, label}], [sample], [seed]
+    `fields` gives the names the file has for them; a `text` may be a list of fields, which are joined by a space.
+    Labels become strings. Raises RecipeError for a type, shape or key that is not known, DataError for rows that do
+    not fit.
+    """
+    return _LOADERS[choose(name, spec, "type", _LOADERS)](name, spec, Path(raw_root))
+
+
+def test_texts(task: Task) -> Iterator[dict]:
+    """Rows of TEST_TEXTS: what a leak is looked for in.
+
+    Retrieval: role 'query' and, right behind it, 'positive' for each of its positives (both with item_id = qid),
+    then 'passage' for the whole corpus (item_id = docid). Other types: role 'text' for each distinct text of the
+    test part (item_id = its number).
+    """
+    if not isinstance(task, RetrievalTask):
+        for number, text in enumerate(dict.fromkeys(_test_part(task))):
+            yield _row(task, "text", str(number), text)
+        return
+    for qid, query in task.queries.items():
+        yield _row(task, "query", qid, query)
+        for docid in task.qrels.get(qid, {}):
+            yield _row(task, "positive", qid, task.corpus[docid])
+    for docid, text in task.corpus.items():
+        yield _row(task, "passage", docid, text)
+
+
+def _test_part(task: StsTask | ClassificationTask | ClusteringTask) -> tuple[str, ...]:
+    if isinstance(task, StsTask):
+        return task.texts1 + task.texts2
+    return task.test_texts if isinstance(task, ClassificationTask) else task.texts
+
+
+def _row(task: Task, role: str, item_id: str, text: str) -> dict:
+    return {"test": task.name, "role": role, "item_id": item_id, "text": text}
+
+
+def _load_retrieval(name: str, spec: Mapping[str, Any], root: Path) -> RetrievalTask:
+    return RetrievalTask(name, *read_collection(name, spec, root))
+
+
+def _load_sts(name: str, spec: Mapping[str, Any], root: Path) -> StsTask:
+    check_spec(name, spec, {"type": str, "path": str}, {"fields": Mapping})
+    names = {"text1": "text1", "text2": "text2", "score": "score"} | dict(spec.get("fields", {}))
+    check_spec(name, names, {"text1": str, "text2": str, "score": str}, below="fields.")
+    items = []
+    types = {names["text1"]: str, names["text2"]: str, names["score"]: (int, float)}
+    for where, row in raw_rows(root, spec["path"], types):
+        score = float(row[names["score"]])
+        if not math.isfinite(score):
+            raise DataError(f"{where}, field '{names['score']}': {score} is not a score.")
+        items.append((*(clean(where, names[key], row[names[key]]) for key in ("text1", "text2")), score))
+    texts1, texts2, scores = zip(*items, strict=True)
+    if len(set(scores)) < 2:
+        raise DataError(
+            f"task '{name}': all scores of {spec['path']} are {scores[0]}; there is no order to compare with."
+        )
+    return StsTask(name, texts1, texts2, scores)
+
+
+def _load_classification(name: str, spec: Mapping[str, Any], root: Path) -> ClassificationTask:
+    check_spec(name, spec, {"type": str, "train": str, "path": str}, {"fields": Mapping})
+    train = _labelled(name, spec, root, "train")
+    if len(set(train[1])) < 2:
+        raise DataError(f"task '{name}': all labels of {spec['train']} are '{train[1][0]}'; two are needed.")
+    return ClassificationTask(name, *train, *_labelled(name, spec, root, "path"))
+
+
+def _load_clustering(name: str, spec: Mapping[str, Any], root: Path) -> ClusteringTask:
+    check_spec(name, spec, {"type": str, "path": str}, {"fields": Mapping, "sample": int, "seed": int})
+    texts, labels = _labelled(name, spec, root, "path")
+    if "sample" in spec:
+        if spec["sample"] < 1 or "seed" not in spec:
+            raise RecipeError(f"task '{name}', key 'sample': give a number of texts above 0, and a 'seed'.")
+        count = min(spec["sample"], len(texts))
+        chosen = sorted(random.Random(spec["seed"]).sample(range(len(texts)), count))
+        texts, labels = tuple(texts[i] for i in chosen), tuple(labels[i] for i in chosen)
+    return ClusteringTask(name, texts, labels)
+
+
+def _labelled(name: str, spec: Mapping[str, Any], root: Path, part: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(texts, labels) of the file or folder that key `part` names."""
+    names = {"text": "text", "label": "label"} | dict(spec.get("fields", {}))
+    check_spec(name, names, {"text": (str, list), "label": str}, below="fields.")
+    columns = [names["text"]] if isinstance(names["text"], str) else names["text"]
+    if not columns or not all(isinstance(column, str) for column in columns):
+        raise RecipeError(f"task '{name}', key 'fields.text': a list of one or more field names is expected.")
+    texts, labels = [], []
+    for where, row in raw_rows(root, spec[part], dict.fromkeys(columns, str) | {names["label"]: (str, int)}):
+        texts.append(clean(where, " + ".join(columns), " ".join(row[column] for column in columns)))
+        labels.append(str(row[names["label"]]))
+    return tuple(texts), tuple(labels)
+
+
+_LOADERS: dict[str, Callable[[str, Mapping[str, Any], Path], Task]] = {
+    "retrieval": _load_retrieval,
+    "sts": _load_sts,
+    "classification": _load_classification,
+    "clustering": _load_clustering,
+}

@@ -1,0 +1,130 @@
+"""How the rows of a source become pairs: one function per kind (Ruri, Table 1, columns "anchor" and "positive").
+
+A new kind is one function from rows to drafts and one line in KINDS.
+"""
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ruri_kedro.text.hashing import stable_id
+from ruri_kedro.text.normalize import normalize
+from ruri_kedro.text.prompts import passage_text
+from ruri_kedro.text.sentences import split_sentences
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text a model may read, in its parts, normalised."""
+
+    text: str
+    title: str = ""
+    section: str = ""
+
+    def docid(self, source: str) -> str:
+        """Stable hash of source and content."""
+        return stable_id(source, self.title, self.section, self.text)
+
+    @property
+    def full(self) -> str:
+        """What a model reads."""
+        return passage_text(self.title, self.section, self.text)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A pair before it has ids. `group` decides on which side of a held-out split it falls."""
+
+    positive: Text
+    anchor: Text | None = None  # None: a passage of a collection, no pair
+    negatives: tuple[Text, ...] = ()
+    answers: tuple[str, ...] = ()
+    group: str = ""
+
+
+Drafts = Iterator[Draft]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A way to make pairs, and the fields it needs."""
+
+    drafts: Callable[[Iterable[dict], Mapping[str, str]], Drafts]
+    fields: Mapping[str, type]
+
+
+def collection(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
+    """Passages only."""
+    for row in rows:
+        text = _text(row)
+        yield Draft(positive=text, group=text.title)
+
+
+def title_to_text(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
+    """Title (and section title) to a paragraph or body, which is read without them: they would give it away."""
+    for row in rows:
+        text = _text(row)
+        yield Draft(Text(text.text), Text(passage_text(text.title, text.section, "")), group=text.title)
+
+
+def sentence_to_sentence(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
+    """One sentence of a text to another, both drawn by the text itself."""
+    for row in rows:
+        text = normalize(row["text"])
+        sentences = list(dict.fromkeys(s.strip() for s in split_sentences(text) if len(s.strip()) > 1))
+        if len(sentences) > 1:
+            anchor, positive = random.Random(stable_id(text)).sample(sentences, 2)
+            yield Draft(Text(positive), Text(anchor), group=text)
+
+
+def question_to_passage(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
+    """A question to the passage that answers it, read with its title."""
+    for row in rows:
+        text = _text(row)
+        answers = tuple(dict.fromkeys(normalize(answer) for answer in row["answers"]))
+        yield Draft(text, Text(normalize(row["question"])), answers=answers, group=text.title)
+
+
+def premise_to_hypothesis(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
+    """A premise to each hypothesis it entails; the hypotheses it contradicts are its given negatives.
+
+    `labels` maps the file's labels to entailment and contradiction; rows with other labels are left out.
+    """
+    hypotheses: dict[str, dict[str, dict[Text, None]]] = {}
+    for row in rows:
+        label = labels.get(str(row["label"]), str(row["label"]))
+        if label in ("entailment", "contradiction"):
+            sides = hypotheses.setdefault(normalize(row["premise"]), {"entailment": {}, "contradiction": {}})
+            sides[label][Text(normalize(row["hypothesis"]))] = None
+    for premise, sides in hypotheses.items():
+        negatives = tuple(text for text in sides["contradiction"] if text not in sides["entailment"])
+        for positive in sides["entailment"]:
+            yield Draft(positive, Text(premise), negatives, group=premise)
+
+
+def edit(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
+    """A sentence to its edited form."""
+    for row in rows:
+        anchor = normalize(row["text1"])
+        yield Draft(Text(normalize(row["text2"])), Text(anchor), group=anchor)
+
+
+def _text(row: Mapping[str, Any]) -> Text:
+    """Title, section and text of a row. A `title [SEP] text` form is split here and nowhere else."""
+    title, section, text = (normalize(row.get(name, "")) for name in ("title", "section", "text"))
+    head, mark, rest = text.partition(" [SEP] ")
+    return Text(rest, title or head, section) if mark else Text(text, title, section)
+
+
+_PASSAGE = {"title": str, "section": str, "text": str}
+
+KINDS: dict[str, Kind] = {
+    "collection": Kind(collection, _PASSAGE),
+    "title_to_text": Kind(title_to_text, _PASSAGE),
+    "sentence_to_sentence": Kind(sentence_to_sentence, {"text": str}),
+    "question_to_passage": Kind(question_to_passage, {"question": str, "answers": list, **_PASSAGE}),
+    "premise_to_hypothesis": Kind(premise_to_hypothesis, {"premise": str, "hypothesis": str, "label": (str, int)}),
+    "edit": Kind(edit, {"text1": str, "text2": str}),
+}
+OPTIONAL_FIELDS = ("title", "section")

@@ -1,0 +1,8 @@
+"""A small made-up Japanese corpus: one consistent world, told as articles, questions, inferences, edits and news.
+
+``python -m ruri_kedro.corpora.sample`` writes it. Everything in it is invented; the same seed gives the same rows.
+"""
+
+from ruri_kedro.corpora.sample.corpus import SEED, generate
+
+__all__ = ["SEED", "generate"]

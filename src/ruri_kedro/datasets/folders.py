@@ -1,0 +1,59 @@
+"""Named folders that are built in place, such as search indexes, as a Kedro data set."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from kedro.io.core import AbstractDataset
+
+from ruri_kedro.datasets.marker import MANIFEST, mark, marked_parts, unmark
+from ruri_kedro.errors import DataError
+from ruri_kedro.text.hashing import digest_all, stable_id
+
+Build = Callable[[Path], None]
+
+
+class FolderDataset(AbstractDataset[Mapping[str, Build], Path]):
+    """A folder of folders, one per name, each built by a function that is given its path.
+
+    A builder replaces its folder as a whole, leaves a `manifest.json` in it, and does nothing where the one that is
+    there is current.
+
+    >>> FolderDataset(filepath="data/04_feature/sample/pretraining/indexes")
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def load(self) -> Path:
+        """The outer folder; raises DatasetError unless all of its folders were built to the end."""
+        if not self._exists():
+            raise DataError(f"{self._filepath}: not complete. Run the pipeline that makes it.")
+        return self._filepath
+
+    def save(self, data: Mapping[str, Build]) -> None:
+        """Build every folder that `data` names, remove the others."""
+        self._filepath.mkdir(parents=True, exist_ok=True)
+        unmark(self._filepath)
+        for folder in self._filepath.iterdir():
+            if folder.is_dir() and folder.name not in data:
+                shutil.rmtree(folder)
+        for name, build in data.items():
+            build(self._filepath / name)
+            if not (self._filepath / name / MANIFEST).is_file():
+                raise DataError(f"{self._filepath / name}: its builder left no {MANIFEST}.")
+        mark(self._filepath, data)
+
+    def fingerprint(self) -> tuple[str, None]:
+        """Digest of the manifests, for the record of a run."""
+        names = marked_parts(self._filepath) or []
+        manifests = ((self._filepath / name / MANIFEST).read_text("utf-8") for name in names)
+        return digest_all(stable_id(*pair) for pair in zip(names, manifests, strict=True)), None
+
+    def _exists(self) -> bool:
+        return marked_parts(self._filepath) is not None
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": self._filepath.as_posix()}

@@ -1,0 +1,80 @@
+"""A saved model as a Kedro data set: a folder that is either complete or not there."""
+
+import hashlib
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+from kedro.io.core import AbstractVersionedDataset, Version
+
+from ruri_kedro.errors import DataError
+from ruri_kedro.tables.files import read_json, replace_dir, write_json
+from ruri_kedro.text.hashing import digest_json
+
+MANIFEST = "manifest.json"
+
+
+class Saveable(Protocol):
+    """What is saved: a SentenceTransformer, a CrossEncoder or any model of transformers."""
+
+    def save_pretrained(self, path: str) -> Any:
+        """Write all files of the model into the folder `path`."""
+
+
+class ModelFolder(AbstractVersionedDataset[Saveable, Path]):
+    """A folder that `SentenceTransformer(path)`, `CrossEncoder(path)` or `AutoModel` loads.
+
+    Takes a model and gives the path of its folder: whoever needs weights loads them, others import no torch.
+    The manifest is written last and the folder renamed into place, so what a killed run leaves is never a version.
+
+    >>> ModelFolder(filepath="data/06_models/sample/embedder", version=Version(None, None))
+    """
+
+    def __init__(
+        self, *, filepath: str, version: Version | None = None, metadata: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(PurePosixPath(filepath), version, exists_function=is_complete)
+        self.metadata = metadata
+
+    def load(self) -> Path:
+        """The folder of the wanted version; raises DatasetError if a file is missing or has another size."""
+        path = Path(self._get_load_path())
+        if not is_complete(path):
+            raise DataError(f"{path}: no complete model here. Run the pipeline that makes it, or dvc pull.")
+        for name, entry in read_json(path / MANIFEST)["files"].items():
+            file = path / name
+            size = file.stat().st_size if file.exists() else None
+            if size != entry["size"]:
+                found = "is missing" if size is None else f"has {size} bytes, not {entry['size']}"
+                raise DataError(f"{path}: {name} {found}. Remove the folder and make or dvc pull the model again.")
+        return path
+
+    def save(self, data: Saveable) -> None:
+        """Save the model beside its place, add the manifest, rename."""
+        with replace_dir(Path(self._get_save_path())) as aside:
+            data.save_pretrained(str(aside))
+            write_json(aside / MANIFEST, {"files": describe_files(aside)})
+
+    def fingerprint(self) -> tuple[str, None]:
+        """Digest of the files of the version that would be loaded, for the record of a run."""
+        return digest_json(read_json(Path(self._get_load_path()) / MANIFEST)["files"]), None
+
+    def _exists(self) -> bool:
+        return is_complete(self._get_load_path())
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": self._filepath.as_posix(), "version": self._version}
+
+
+def is_complete(path: str | PurePosixPath) -> bool:
+    """Whether a model was written to its end at `path`."""
+    return (Path(path) / MANIFEST).is_file()
+
+
+def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
+    """Size and SHA-256 of every file below `folder`, by relative path, sorted."""
+    described = {}
+    for path in sorted(file for file in folder.rglob("*") if file.is_file()):
+        with path.open("rb") as handle:
+            digest = hashlib.file_digest(handle, "sha256").hexdigest()
+        described[path.relative_to(folder).as_posix()] = {"size": path.stat().st_size, "sha256": digest}
+    return described

@@ -1,0 +1,68 @@
+"""A model by reference: a folder of this project, or a name with a revision; loaded when it is first needed.
+
+No torch is imported here: a node may know which model it would use without loading it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ruri_kedro.errors import RecipeError
+from ruri_kedro.tables.files import read_json
+from ruri_kedro.tables.store import MANIFEST, file_digest
+from ruri_kedro.text.hashing import digest_json
+
+if TYPE_CHECKING:
+    import numpy as np
+    from sentence_transformers import SentenceTransformer
+
+
+@dataclass(frozen=True)
+class EncoderReference:
+    """Where an encoder is to be had."""
+
+    name: str
+    revision: str | None = None
+
+    @staticmethod
+    def of(row: Mapping[str, Any], default: Path) -> "EncoderReference":
+        """The encoder that `{name, revision}` names; without a name the folder `default`."""
+        if row.get("name") is None:
+            return EncoderReference(str(default))
+        if not Path(row["name"]).is_dir() and not row.get("revision"):
+            raise RecipeError(
+                f"model '{row['name']}' is no local folder and has no revision. Pin the commit on the hub."
+            )
+        return EncoderReference(row["name"], row.get("revision"))
+
+    def digest(self) -> str:
+        """Digest of the model's files, or of name and revision if it is on the hub."""
+        return folder_digest(Path(self.name)) or digest_json([self.name, self.revision])
+
+    @cached_property
+    def model(self) -> "SentenceTransformer":
+        """The model, loaded."""
+        from ruri_kedro.encoders.base import load_encoder
+
+        return load_encoder(self.name, revision=self.revision)
+
+    def encode(
+        self, texts: list[str], prompt: str, max_length: int, chunk_tokens: int, label: str | None
+    ) -> "np.ndarray":
+        """L2-normalised embeddings, float32 (texts, dimension)."""
+        from ruri_kedro.encoders.encode import encode
+
+        return encode(self.model, texts, prompt, max_length, chunk_tokens, label)
+
+
+def folder_digest(folder: Path) -> str | None:
+    """Digest of a model folder by its manifest, or by names and sizes of its files; None if it is no folder."""
+    if not folder.is_dir():
+        return None
+    manifest = folder / MANIFEST
+    if manifest.exists():
+        return digest_json(read_json(manifest)["files"])
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return digest_json([[path.relative_to(folder).as_posix(), file_digest(path)] for path in files])

@@ -1,0 +1,221 @@
+"""What surrounds a run: missing inputs named before anything starts, tracking, and the last words."""
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from kedro.config import MissingConfigException
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.framework.project import pipelines
+from kedro.io import AbstractDataset, CatalogProtocol
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+
+from ruri_kedro.errors import DataError, RuriError
+from ruri_kedro.registry import provenance, summary, tracking
+
+logger = logging.getLogger(__name__)
+
+# The order of the recipe; each pipeline reads what the ones before it have stored.
+ORDER = (
+    "data_engineering",
+    "mining_pretraining",
+    "pretraining",
+    "mining_supervised",
+    "reranking",
+    "finetuning",
+    "evaluation",
+)
+REPORT = "report"
+
+
+class MissingInputHooks:
+    """Refuses a run whose inputs are not there, before it is tracked or anything is computed."""
+
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """Raise one DataError that names every missing input, what makes it and the command."""
+        if run_params.get("only_missing_outputs"):
+            return
+        names = [name for name in data_inputs(pipeline) if not catalog.exists(name)]
+        if names:
+            lines = [f"  {name}: {_remedy(name, catalog, run_params)}" for name in names]
+            fail(DataError("\n".join(["The run cannot start, data are missing.", *lines])))
+
+
+class TrackingHooks:
+    """Tells MLflow what a run was, what it read and what came out."""
+
+    def __init__(self) -> None:
+        self._catalog: CatalogProtocol | None = None
+        self._run_id: str | None = None
+        self._stages: dict[str, str] = {}
+
+    @hook_impl(tryfirst=True)
+    def after_context_created(self, context: KedroContext) -> None:
+        """Settle the tracking URI and check the server, before kedro-mlflow opens it and retries for minutes."""
+        context.config_loader.config_patterns.setdefault("mlflow", ["mlflow*", "mlflow*/**", "**/mlflow*"])
+        try:
+            config = context.config_loader["mlflow"]
+        except MissingConfigException:
+            return
+        server = config.setdefault("server", {})
+        uri = tracking.tracking_uri(server.get("mlflow_tracking_uri"), context.project_path)
+        server["mlflow_tracking_uri"] = uri
+        if not uri.startswith("sqlite:"):
+            # The folder named there is for the local store; a server keeps its own.
+            config.get("tracking", {}).get("experiment", {}).pop("create_experiment_kwargs", None)
+        context.config_loader["mlflow"] = config
+        try:
+            tracking.check_server(uri)
+        except RuriError as error:
+            fail(error)
+
+    @hook_impl
+    def after_catalog_created(self, catalog: CatalogProtocol) -> None:
+        """Keep the catalog: the hooks on data sets are given names only."""
+        self._catalog = catalog
+
+    @hook_impl(trylast=True)
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """Tag the run that kedro-mlflow has just opened with all it takes to do it again."""
+        self._catalog = catalog
+        self._run_id = tracking.active_run_id()
+        if self._run_id is None:
+            return
+        self._stages = {node.name: _home(node) for node in pipeline.nodes}
+        project = Path(run_params["project_path"])
+        recipe = str(catalog.load("params:recipe")) if "params:recipe" in catalog else "none"
+        paths = [file_of(catalog.get(name)) for name in data_inputs(pipeline)]
+        tags = {
+            "recipe": recipe,
+            "mlflow.runName": f"{recipe}: {_title(run_params)}",
+            "reproduce": provenance.run_command(run_params),
+            **provenance.git_tags(project),
+            **provenance.package_tags(),
+            **provenance.dvc_tags(project, [path for path in paths if path]),
+        }
+        tracking.set_tags(self._run_id, tags)
+
+    @hook_impl
+    def after_dataset_loaded(self, dataset_name: str, node: Node) -> None:
+        """Log a table, raw folder or model that a node read as an input of the run."""
+        self._log_lineage(dataset_name, self._stages.get(node.name, ""))
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
+        """Log what the catalog marks with `metadata: {mlflow: artifact}` or `{mlflow: metrics}`, and tables."""
+        if self._run_id is None:
+            return
+        dataset = self._catalog.get(dataset_name)
+        kind = (getattr(dataset, "metadata", None) or {}).get("mlflow")
+        if kind == "artifact":
+            tracking.log_file(self._run_id, file_of(dataset))
+        elif kind == "metrics":
+            tracking.log_metric_tree(self._run_id, data, prefix=dataset_name)
+        self._log_lineage(dataset_name, f"output of {self._stages.get(node.name, '')}")
+
+    @hook_impl
+    def after_node_run(self) -> None:
+        """Send the last metrics of a training."""
+        tracking.flush_step_loggers()
+
+    @hook_impl
+    def on_node_error(self) -> None:
+        """Send the last metrics of a training that failed."""
+        tracking.flush_step_loggers()
+
+    def _log_lineage(self, name: str, context: str) -> None:
+        dataset = self._catalog.get(name) if self._run_id else None
+        if hasattr(dataset, "fingerprint"):
+            digest, rows = dataset.fingerprint()
+            tracking.log_input(self._run_id, name, digest, rows, context, str(file_of(dataset)))
+
+
+class LastWordsHooks:
+    """What stands at the end of the terminal: results and what to do next, or the one error that matters."""
+
+    def __init__(self) -> None:
+        self._run_id: str | None = None
+
+    @hook_impl(trylast=True)
+    def before_pipeline_run(self) -> None:
+        """Remember the run, which is closed when the last words are spoken."""
+        self._run_id = tracking.active_run_id()
+
+    @hook_impl(trylast=True)
+    def after_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """Print the report, the registered versions and the next commands; after a single pipeline, its successor."""
+        if REPORT in pipeline.all_outputs():
+            click.echo(f"\n{catalog.load(REPORT)}\n")
+            click.echo(summary.last_words(self._run_id, Path(run_params["project_path"]), run_params.get("env")))
+        elif follower := _follower(run_params):
+            click.echo(f"Next: {provenance.run_command(run_params, follower)}")
+
+    @hook_impl(trylast=True)
+    def on_pipeline_error(self, error: Exception) -> None:
+        """On the command line, an error of ours is shown as its message, without the way it came."""
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, RuriError):
+            cause = cause.__cause__
+        if cause is not None and click.get_current_context(silent=True):
+            fail(cause)
+
+
+def fail(error: RuriError) -> NoReturn:
+    """Raise `error`; on the command line as its message only, the traceback at level DEBUG."""
+    if click.get_current_context(silent=True) is None:
+        raise error
+    logger.debug("The run was refused or failed.", exc_info=error)
+    raise click.ClickException(str(error)) from error
+
+
+def data_inputs(pipeline: Pipeline) -> list[str]:
+    """Names of the data sets that a pipeline reads and does not make, without parameters."""
+    return sorted(name for name in pipeline.inputs() if not name.startswith("params:") and name != "parameters")
+
+
+def file_of(dataset: AbstractDataset | None) -> Path | None:
+    """Where a data set is stored: of a versioned one the version that is current; None for one in memory."""
+    versioned = getattr(dataset, "_version", None)
+    path = dataset._get_load_path() if versioned else getattr(dataset, "_filepath", None)
+    return Path(path) if path else None
+
+
+def _remedy(name: str, catalog: CatalogProtocol, run_params: Mapping[str, Any]) -> str:
+    """What makes the missing data set `name`, and the command."""
+    dataset = catalog.get(name)
+    if dataset is None:
+        return "is not in the catalog, so it is never stored. Start from the node that makes it."
+    if maker := _smallest(lambda pipeline: name in pipeline.all_outputs()):
+        return f"made by the pipeline '{maker}'. Run: {provenance.run_command(run_params, maker)}"
+    path = getattr(dataset, "_filepath", type(dataset).__name__)
+    return f"{path} is not there. {getattr(dataset, 'remedy', 'No pipeline makes it: check the catalog.')}"
+
+
+def _smallest(wanted: Callable[[Pipeline], bool]) -> str | None:
+    """Name of the registered pipeline with the fewest nodes among the wanted ones."""
+    # Kedro has loaded only what was asked for on the command line.
+    pipelines.set_requested(None)
+    found = [(len(p.nodes), name) for name, p in pipelines.items() if name != "__default__" and wanted(p)]
+    return min(found)[1] if found else None
+
+
+def _home(node: Node) -> str:
+    """Name of the pipeline that a node belongs to."""
+    return _smallest(lambda pipeline: node in pipeline.nodes) or "__default__"
+
+
+def _title(run_params: Mapping[str, Any]) -> str:
+    names = [name for name in run_params.get("pipeline_names") or [] if name != "__default__"]
+    return "+".join(sorted(names)) or "all"
+
+
+def _follower(run_params: Mapping[str, Any]) -> str | None:
+    """The pipeline that comes after the one that was run, if it was one and not the last."""
+    title = _title(run_params)
+    place = ORDER.index(title) + 1 if title in ORDER else len(ORDER)
+    return ORDER[place] if place < len(ORDER) else None

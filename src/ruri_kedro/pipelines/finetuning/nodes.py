@@ -1,0 +1,95 @@
+"""Supervised fine-tuning with the reranker as teacher (Ruri, Section 5). Torch is imported inside the functions."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ruri_kedro.encoders.reference import EncoderReference
+from ruri_kedro.pipelines.shared import stage_of
+from ruri_kedro.registry.tracking import step_logger
+from ruri_kedro.tables import Part, Table
+from ruri_kedro.tables.lookup import passage_texts
+from ruri_kedro.tables.store import blocks, key_of
+from ruri_kedro.training.teacher import believed, check_kept, pairs_to_score, plot_scores
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from sentence_transformers import SentenceTransformer
+
+Params = dict[str, Any]
+
+
+def score_with_teacher(examples: Table, passages: Table, reranker: Path, settings: Params) -> dict[str, Part]:
+    """The teacher's logit for every positive and negative of the distilled examples, a part per source."""
+    teacher = EncoderReference.of(settings["teacher"], reranker)
+
+    def rows(source: str) -> Iterator[dict]:
+        from ruri_kedro.encoders.base import load_cross_encoder
+        from ruri_kedro.encoders.encode import score_pairs
+
+        wanted = pairs_to_score(examples.iter_rows([source]))
+        if not wanted:
+            return
+        texts = passage_texts(passages, {docid for _, docid in wanted} | set(wanted.values()))
+        pairs = [(texts[anchor], texts[docid]) for (_, docid), anchor in wanted.items()]
+        model = load_cross_encoder(teacher.name, revision=teacher.revision)
+        label = f"teacher scores {source}"
+        scores = score_pairs(model, pairs, settings["teacher_max_length"], settings["chunk_tokens"], label)
+        for (query_id, docid), score in zip(wanted, scores.tolist(), strict=True):
+            yield {"query_id": query_id, "docid": docid, "score": score}
+
+    def part(source: str) -> Part:
+        key = key_of(
+            examples=examples.digest([source]), teacher=teacher.digest(), max_length=settings["teacher_max_length"]
+        )
+        return Part(key, lambda: blocks(rows(source)))
+
+    return {source: part(source) for source in examples.parts()}
+
+
+def drop_weak_positives(examples: Table, teacher_scores: Table, settings: Params) -> tuple[dict[str, Part], "Figure"]:
+    """The examples whose positive the teacher believes, and the distribution of its scores."""
+    scores = _by_query_and_docid(teacher_scores)
+    threshold = settings["threshold"]
+    distilled = [row for row in examples.iter_rows() if row["objective"] == "distillation"]
+    check_kept(
+        sum(believed(row, scores, threshold) for row in distilled), len(distilled), threshold, settings["min_kept"]
+    )
+
+    def part(source: str) -> Part:
+        key = key_of(examples=examples.digest([source]), scores=teacher_scores.digest([source]), threshold=threshold)
+        rows = (row for row in examples.iter_rows([source]) if believed(row, scores, threshold))
+        return Part(key, lambda: blocks(rows))
+
+    positives = {(row["query_id"], row["positive"]) for row in distilled}
+    figure = plot_scores(
+        np.array([score for pair, score in scores.items() if pair in positives]),
+        np.array([score for pair, score in scores.items() if pair not in positives]),
+        threshold,
+    )
+    return {source: part(source) for source in examples.parts()}, figure
+
+
+def finetune(
+    pretrained_model: Path,
+    examples: Table,
+    teacher_scores: Table,
+    passages: Table,
+    settings: Params,
+    prompts: Params,
+    run: Params,
+) -> "SentenceTransformer":
+    """Distil retrieval sources, contrast inference sources."""
+    from ruri_kedro.encoders.base import load_encoder
+    from ruri_kedro.training.run import train_embedder
+
+    model = load_encoder(pretrained_model, prompts)
+    stage = stage_of("finetuning", settings, run)
+    teacher = _by_query_and_docid(teacher_scores)
+    return train_embedder(model, examples, passages, prompts, stage, step_logger("finetuning"), teacher)
+
+
+def _by_query_and_docid(teacher_scores: Table) -> dict[tuple[str, str], float]:
+    return {(row["query_id"], row["docid"]): row["score"] for row in teacher_scores.iter_rows()}

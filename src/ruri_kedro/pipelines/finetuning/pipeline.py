@@ -1,0 +1,41 @@
+"""Wiring of finetuning."""
+
+from kedro.pipeline import Node, Pipeline
+
+from ruri_kedro.pipelines.evaluation.nodes import validate
+from ruri_kedro.pipelines.finetuning import nodes
+
+
+def create_pipeline(**kwargs) -> Pipeline:
+    """pretrained_model, reranker, examples -> teacher_scores, embedder and its validation."""
+    return Pipeline(
+        [
+            Node(
+                func=nodes.score_with_teacher,
+                inputs=["finetuning_examples", "passages", "reranker", "params:finetuning"],
+                outputs="teacher_scores",
+                name="score_with_teacher",
+            ),
+            Node(
+                func=nodes.drop_weak_positives,
+                inputs=["finetuning_examples", "teacher_scores", "params:finetuning"],
+                outputs=["distilled_examples", "teacher_plot"],
+                name="drop_weak_positives",
+            ),
+            Node(
+                func=nodes.finetune,
+                inputs=[
+                    "pretrained_model", "distilled_examples", "teacher_scores", "passages", "params:finetuning",
+                    "params:prompts", "params:run",
+                ],
+                outputs="embedder",
+                name="finetune",
+            ),
+            Node(
+                func=validate,
+                inputs=["embedder", "pairs", "passages", "params:sources", "params:prompts", "params:evaluation"],
+                outputs="finetuning_validation",
+                name="validate_embedder",
+            ),
+        ]
+    )  # fmt: skip

@@ -1,0 +1,124 @@
+"""Wiring of negative_mining: the namespaces `pretraining` and `supervised`.
+
+They are two because mining for the supervised stages may use the encoder that pre-training makes.
+"""
+
+from functools import partial, update_wrapper
+
+from kedro.pipeline import Node, Pipeline
+
+from ruri_kedro.pipelines.negative_mining import nodes
+
+SHARED = {"passages", "pairs", "leaks"}
+PARAMETERS = {"params:sources", "params:bm25", "params:seed"}
+
+
+def create_pipeline(**kwargs) -> Pipeline:
+    """passages, pairs -> candidates, examples; for the supervised stages also mined pairs."""
+    return _pretraining() + _supervised()
+
+
+def _pretraining() -> Pipeline:
+    stages = ["pretraining"]
+    return Pipeline(
+        [
+            Node(
+                func=_with(nodes.build_indexes, stages=stages),
+                inputs=["passages", "params:sources", "params:bm25"],
+                outputs="indexes",
+                name="index",
+            ),
+            Node(
+                func=_with(nodes.search_bm25, stages=stages),
+                inputs=["passages", "pairs", "indexes", "params:sources", "params:mining.pretraining", "params:bm25"],
+                outputs="candidates",
+                name="search",
+            ),
+            Node(
+                func=_with(nodes.choose_examples, stage="pretraining", mined_pairs=None),
+                inputs={
+                    "passages": "passages",
+                    "pairs": "pairs",
+                    "leaks": "leaks",
+                    "candidates": "candidates",
+                    "sources": "params:sources",
+                    "mining": "params:mining.pretraining",
+                    "seed": "params:seed",
+                },
+                outputs="pretraining_examples",
+                name="choose_pretraining_examples",
+            ),
+        ],
+        namespace="pretraining",
+        inputs=SHARED,
+        outputs={"pretraining_examples"},
+        parameters=PARAMETERS | {"params:mining.pretraining"},
+    )
+
+
+def _supervised() -> Pipeline:
+    return Pipeline(
+        [
+            Node(
+                func=_with(nodes.build_indexes, stages=list(nodes.SUPERVISED_STAGES)),
+                inputs=["passages", "params:sources", "params:bm25"],
+                outputs="indexes",
+                name="index",
+            ),
+            Node(
+                func=nodes.embed_collections,
+                inputs=[
+                    "passages", "pretrained_model", "params:sources", "params:mining.supervised", "params:prompts",
+                    "params:encoding",
+                ],
+                outputs="embeddings",
+                name="embed",
+            ),
+            Node(
+                func=nodes.search_fused,
+                inputs=[
+                    "passages", "pairs", "indexes", "embeddings", "pretrained_model", "params:sources",
+                    "params:mining.supervised", "params:bm25", "params:prompts", "params:encoding",
+                ],
+                outputs="candidates",
+                name="search",
+            ),
+            Node(
+                func=nodes.mine_positives,
+                inputs=[
+                    "passages", "pairs", "leaks", "candidates", "params:sources", "params:mining.supervised",
+                    "params:seed",
+                ],
+                outputs="mined_pairs",
+                name="mine_positives",
+            ),
+            *[_examples(stage) for stage in nodes.SUPERVISED_STAGES],
+        ],
+        namespace="supervised",
+        inputs=SHARED | {"pretrained_model"},
+        outputs={f"{stage}_examples" for stage in nodes.SUPERVISED_STAGES},
+        parameters=PARAMETERS | {"params:mining.supervised", "params:prompts", "params:encoding"},
+    )  # fmt: skip
+
+
+def _examples(stage: str) -> Node:
+    return Node(
+        func=_with(nodes.choose_examples, stage=stage),
+        inputs={
+            "passages": "passages",
+            "pairs": "pairs",
+            "leaks": "leaks",
+            "candidates": "candidates",
+            "mined_pairs": "mined_pairs",
+            "sources": "params:sources",
+            "mining": "params:mining.supervised",
+            "seed": "params:seed",
+        },
+        outputs=f"{stage}_examples",
+        name=f"choose_{stage}_examples",
+    )
+
+
+def _with(function, **fixed):
+    """The function with some arguments fixed, under its own name, which Kedro-Viz shows."""
+    return update_wrapper(partial(function, **fixed), function)

@@ -1,0 +1,41 @@
+"""The base model and its contrastive pre-training. Torch is imported inside the functions."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ruri_kedro.pipelines.shared import stage_of
+from ruri_kedro.registry.tracking import step_logger
+from ruri_kedro.tables import Table
+from ruri_kedro.tables.lookup import iter_texts
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+Params = dict[str, Any]
+
+
+def make_base_model(passages: Table, base_model: Params, prompts: Params, seed: int) -> "SentenceTransformer":
+    """The encoder that `base_model.name` names, or a tiny one built from the corpus."""
+    from ruri_kedro.encoders.base import TinySettings, build_encoder, load_encoder
+
+    if base_model["name"] is not None:
+        return load_encoder(base_model["name"], prompts, base_model["revision"])
+
+    def texts() -> Iterator[str]:
+        yield from (text for _, text in iter_texts(passages))
+        yield from prompts.values()
+
+    return build_encoder(texts(), TinySettings(**base_model["tiny"]), prompts, seed)
+
+
+def pretrain(
+    base_model: Path, examples: Table, passages: Table, settings: Params, prompts: Params, run: Params
+) -> "SentenceTransformer":
+    """Contrastive pre-training on all sources (Ruri, Section 3)."""
+    from ruri_kedro.encoders.base import load_encoder
+    from ruri_kedro.training.run import train_embedder
+
+    model = load_encoder(base_model, prompts)
+    stage = stage_of("pretraining", settings, run)
+    return train_embedder(model, examples, passages, prompts, stage, step_logger("pretraining"))

@@ -1,0 +1,35 @@
+"""Wiring of pretraining."""
+
+from kedro.pipeline import Node, Pipeline
+
+from ruri_kedro.pipelines.evaluation.nodes import validate
+from ruri_kedro.pipelines.pretraining import nodes
+
+
+def create_pipeline(**kwargs) -> Pipeline:
+    """passages, examples -> base_model, pretrained_model and its validation."""
+    return Pipeline(
+        [
+            Node(
+                func=nodes.make_base_model,
+                inputs=["passages", "params:base_model", "params:prompts", "params:seed"],
+                outputs="base_model",
+                name="make_base_model",
+            ),
+            Node(
+                func=nodes.pretrain,
+                inputs=[
+                    "base_model", "pretraining_examples", "passages", "params:pretraining",
+                    "params:prompts", "params:run",
+                ],
+                outputs="pretrained_model",
+                name="pretrain",
+            ),
+            Node(
+                func=validate,
+                inputs=["pretrained_model", "pairs", "passages", "params:sources", "params:prompts", "params:evaluation"],
+                outputs="pretraining_validation",
+                name="validate_pretrained_model",
+            ),
+        ]
+    )  # fmt: skip

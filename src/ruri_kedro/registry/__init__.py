@@ -1,0 +1,1 @@
+"""The evidence: tracking, provenance, registered models."""

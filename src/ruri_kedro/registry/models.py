@@ -1,0 +1,183 @@
+"""Registered models: logged with signature and metrics, found again by name and alias."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ruri_kedro.errors import RegistryError
+from ruri_kedro.registry.tracking import active_run_id, metric_name
+
+PREFIX = "ruri-"
+CHALLENGER = "challenger"
+# log_model copies to the model all metrics of the run that stand at its step: there are none at this one.
+_NO_STEP = -1
+_RERANKER_CODE = Path(__file__).with_name("reranker_model.py")
+
+
+@dataclass(frozen=True)
+class Registered:
+    """One version of a registered model."""
+
+    name: str
+    version: int
+    aliases: tuple[str, ...]
+    metrics: Mapping[str, float]
+
+    def __str__(self) -> str:
+        aliases = f" ({', '.join(self.aliases)})" if self.aliases else ""
+        return f"{self.name} version {self.version}{aliases}"
+
+
+def register_embedder(
+    path: Path,
+    name: str,
+    metrics: Mapping[str, float],
+    alias: str = CHALLENGER,
+    *,
+    example: Sequence[str] = ("日本で一番高い山は？",),
+    tags: Mapping[str, str] | None = None,
+    extra_requirements: Sequence[str] = (),
+) -> int:
+    """Log the SentenceTransformer in the folder `path` to the open run and register it as `name`.
+
+    `metrics` are its test metrics, attached to the logged model; `alias` then points to the new version, whose
+    number is returned. As a pyfunc the model takes texts and `params={"prompt_name": ...}`. Raises RegistryError
+    without an open run.
+    """
+    _require_run(name)
+    import mlflow.sentence_transformers
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(path), device="cpu")
+    info = mlflow.sentence_transformers.log_model(
+        model,
+        name="embedder",
+        registered_model_name=name,
+        signature=_embedder_signature(model),
+        input_example=list(example),
+        pip_requirements=requirements(extra_requirements),
+        tags=dict(tags or {}),
+        step=_NO_STEP,
+    )
+    return _finish(info, name, metrics, alias, tags)
+
+
+def register_reranker(
+    path: Path,
+    name: str,
+    metrics: Mapping[str, float],
+    alias: str = CHALLENGER,
+    *,
+    example: tuple[str, str] = ("日本で一番高い山は？", "富士山は日本の最高峰である。"),
+    tags: Mapping[str, str] | None = None,
+    extra_requirements: Sequence[str] = (),
+) -> int:
+    """Log the CrossEncoder in the folder `path` to the open run and register it as `name`.
+
+    It is a pyfunc "model from code" that takes a frame with columns query and passage and gives scores:
+    MLflow's own flavour would load it back as a bi-encoder. Otherwise as `register_embedder`.
+    """
+    _require_run(name)
+    import mlflow.pyfunc
+    import pandas as pd
+
+    info = mlflow.pyfunc.log_model(
+        name="reranker",
+        python_model=str(_RERANKER_CODE),
+        artifacts={"model": str(path)},
+        registered_model_name=name,
+        signature=_reranker_signature(),
+        input_example=pd.DataFrame([example], columns=["query", "passage"]),
+        pip_requirements=requirements(extra_requirements),
+        tags=dict(tags or {}),
+        step=_NO_STEP,
+    )
+    return _finish(info, name, metrics, alias, tags)
+
+
+def requirements(extra: Sequence[str] = ()) -> list[str]:
+    """The packages that load a model, at the versions installed here, and `extra` ones by name."""
+    names = ("mlflow", "sentence-transformers", "transformers", "torch", *extra)
+    # A local version such as +cpu names a build that the package index does not have.
+    return [f"{name}=={version(name).split('+')[0]}" for name in names]
+
+
+def registered_by(run_id: str) -> list[Registered]:
+    """The versions that a run registered, by name."""
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient()
+    found = client.search_model_versions(f"run_id='{run_id}'")
+    return sorted((_describe(client, v.name, v.version) for v in found), key=lambda version: version.name)
+
+
+def list_registered(prefix: str = PREFIX) -> list[Registered]:
+    """The newest version and every version with an alias of each registered model whose name starts so."""
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient()
+    listed = []
+    for model in client.search_registered_models(f"name LIKE '{prefix}%'", max_results=1000):
+        newest = client.search_model_versions(f"name='{model.name}'", max_results=1, order_by=["version_number DESC"])
+        numbers = {int(v.version) for v in newest} | {int(number) for number in model.aliases.values()}
+        listed += [_describe(client, model.name, number) for number in sorted(numbers)]
+    return listed
+
+
+def _describe(client: Any, name: str, number: int | str) -> Registered:
+    found = client.get_model_version(name, str(number))
+    # The SQL store leaves `model_id` empty; the source says it.
+    model_id = found.model_id or found.source.removeprefix("models:/")
+    logged = client.get_logged_model(model_id) if model_id.startswith("m-") else None
+    metrics = {metric.key: metric.value for metric in (logged.metrics or [])} if logged else {}
+    return Registered(name, int(found.version), tuple(sorted(found.aliases)), metrics)
+
+
+def _require_run(name: str) -> None:
+    if active_run_id() is None:
+        raise RegistryError(
+            f"'{name}' cannot be registered: no MLflow run is open. Run inside `kedro run` with tracking enabled "
+            f"for the pipeline (disable_tracking in mlflow.yml), or open a run with mlflow.start_run()."
+        )
+
+
+def _finish(info: Any, name: str, metrics: Mapping[str, float], alias: str, tags: Mapping[str, str] | None) -> int:
+    """Attach metrics and tags, then move the alias: whoever follows it finds a version that is complete."""
+    import mlflow
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient()
+    number = str(info.registered_model_version)
+    measured = {metric_name(key): float(value) for key, value in metrics.items()}
+    mlflow.log_metrics(measured, model_id=info.model_id)
+    for key, value in (tags or {}).items():
+        client.set_model_version_tag(name, number, key, value)
+    client.set_registered_model_alias(name, alias, number)
+    return int(number)
+
+
+def _embedder_signature(model: Any) -> Any:
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
+
+    width = model.get_embedding_dimension()
+    prompt = "document" if "document" in model.prompts else None
+    return ModelSignature(
+        inputs=Schema([ColSpec("string")]),
+        outputs=Schema([TensorSpec(np.dtype("float32"), (-1, width))]),
+        params=ParamSchema([ParamSpec("prompt_name", "string", prompt)]),
+    )
+
+
+def _reranker_signature() -> Any:
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema, TensorSpec
+
+    return ModelSignature(
+        inputs=Schema([ColSpec("string", "query"), ColSpec("string", "passage")]),
+        outputs=Schema([TensorSpec(np.dtype("float32"), (-1,))]),
+    )

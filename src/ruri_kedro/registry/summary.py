@@ -1,0 +1,32 @@
+"""The last lines of a run: what was registered, and the commands that come next."""
+
+from pathlib import Path
+
+from ruri_kedro.registry import models, tracking
+
+# The recipe after each one, by the name of its environment; None is conf/base alone.
+NEXT_RECIPE = {None: "mini"}
+
+
+def last_words(run_id: str | None, project: Path, env: str | None) -> str:
+    """Registered versions of the run, and the commands for MLflow, Kedro-Viz and the next recipe."""
+    lines = []
+    if run_id is not None and (versions := models.registered_by(run_id)):
+        lines += [f"Registered: {', '.join(map(str, versions))}", ""]
+    commands = [(_ui_command(project), "runs, metrics and models")]
+    commands.append((f"kedro viz run{f' --env {env}' if env else ''}", "the flow and its data"))
+    if following := NEXT_RECIPE.get(env):
+        commands.append((f"python -m ruri_kedro.corpora.fetch {following}", "the corpora of the next recipe"))
+        commands.append((f"kedro run --env {following}", "the next recipe"))
+    width = max(len(command) for command, _ in commands)
+    return "\n".join([*lines, "Next:", *(f"  {command:<{width}}  # {what}" for command, what in commands)])
+
+
+def _ui_command(project: Path) -> str:
+    """The command that shows the runs, from the project's root."""
+    import mlflow
+
+    uri = mlflow.get_tracking_uri()
+    if uri.startswith(("http://", "https://")):
+        return f"open {uri}"
+    return f"mlflow ui --backend-store-uri {tracking.relative_uri(uri, project)}"

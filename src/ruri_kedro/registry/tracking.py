@@ -1,0 +1,196 @@
+"""What is reported to MLflow: metrics by step, data sets with digest, artifacts.
+
+MLflow is imported inside the functions, so that a command that tracks nothing does not pay for it.
+"""
+
+import json
+import logging
+import math
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ruri_kedro.errors import RegistryError
+
+logger = logging.getLogger(__name__)
+
+_SQLITE = "sqlite:///"
+_FLUSH_AT = 200  # metrics
+_FLUSH_AFTER = 5.0  # seconds
+_REQUEST_LIMIT = 1000  # metrics in one MLflow request
+_RETRY_FIRST, _RETRY_LAST = 60.0, 600.0  # seconds
+
+_open_loggers: "list[StepLogger]" = []
+
+
+def tracking_uri(configured: str | None, project: Path) -> str:
+    """The tracking URI of a run: MLFLOW_TRACKING_URI, else the configured one, else `mlflow.db` in the project.
+
+    A relative SQLite path counts from `project`, not from the working directory as MLflow would have it.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or configured or f"{_SQLITE}mlflow.db"
+    path = uri.removeprefix(_SQLITE)
+    if path == uri or path.startswith("/"):
+        return uri
+    return f"{_SQLITE}{(project / path).resolve().as_posix()}"
+
+
+def relative_uri(uri: str, project: Path) -> str:
+    """`uri` as it can be written at the project's root: the opposite of `tracking_uri`."""
+    path = Path(uri.removeprefix(_SQLITE))
+    if uri.startswith(_SQLITE) and path.is_relative_to(project.resolve()):
+        return f"{_SQLITE}{path.relative_to(project.resolve()).as_posix()}"
+    return uri
+
+
+def check_server(uri: str, timeout: float = 5.0) -> None:
+    """Raise RegistryError if `uri` is a tracking server that does not answer; other kinds of URI pass.
+
+    MLflow itself retries for minutes before it says so.
+    """
+    if not uri.startswith(("http://", "https://")):
+        return
+    try:
+        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=timeout).close()
+    except urllib.error.HTTPError as error:
+        # A server without this route, or one that asks for a login, is a server all the same.
+        if error.code < 500:
+            return
+        reason: object = f"HTTP {error.code}"
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+    else:
+        return
+    raise RegistryError(
+        f"The MLflow tracking server {uri} cannot be reached ({reason}). Start it, correct MLFLOW_TRACKING_URI or "
+        f"server.mlflow_tracking_uri in mlflow.yml, or unset both to track into mlflow.db in the project."
+    )
+
+
+def active_run_id() -> str | None:
+    """Id of the run that is open in this thread, if any."""
+    if "mlflow" not in sys.modules:
+        return None
+    import mlflow
+
+    run = mlflow.active_run()
+    return run.info.run_id if run else None
+
+
+class StepLogger:
+    """Sends the metrics of one stage to a run as `stage/key`, in batches.
+
+    A server that fails in the middle of training costs a warning, not the training: the metrics wait and are sent
+    again with the next batches.
+    """
+
+    def __init__(self, stage: str, run_id: str) -> None:
+        self._stage = stage
+        self._run_id = run_id
+        self._waiting: list[Any] = []
+        self._next_flush = time.monotonic() + _FLUSH_AFTER
+        self._retry_wait = 0.0
+        _open_loggers.append(self)
+
+    def __call__(self, step: int, values: Mapping[str, float]) -> None:
+        """Take the metrics of one step; they are sent when enough have come together."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        self._waiting += [Metric(f"{self._stage}/{key}", float(v), now, step) for key, v in values.items()]
+        full = len(self._waiting) >= _FLUSH_AT and not self._retry_wait
+        if full or time.monotonic() >= self._next_flush:
+            self.flush()
+
+    def flush(self) -> int:
+        """Send what waits; gives the number of metrics that wait on. Never raises for a failure of the server."""
+        from mlflow.exceptions import MlflowException
+        from mlflow.tracking import MlflowClient
+
+        try:
+            while self._waiting:
+                MlflowClient().log_batch(self._run_id, metrics=self._waiting[:_REQUEST_LIMIT])
+                del self._waiting[:_REQUEST_LIMIT]
+        except (MlflowException, OSError) as error:
+            if not self._retry_wait:
+                logger.warning("%s: metrics cannot be sent to MLflow, training goes on. %s", self._stage, error)
+            self._retry_wait = min(max(2 * self._retry_wait, _RETRY_FIRST), _RETRY_LAST)
+        else:
+            self._retry_wait = 0.0
+        self._next_flush = time.monotonic() + (self._retry_wait or _FLUSH_AFTER)
+        return len(self._waiting)
+
+
+def step_logger(stage: str) -> Callable[[int, Mapping[str, float]], None]:
+    """A callable `(step, metrics)` that reports to the run open in this thread, or to nobody if there is none."""
+    run_id = active_run_id()
+    return StepLogger(stage, run_id) if run_id else lambda step, values: None
+
+
+def flush_step_loggers() -> None:
+    """Send what the step loggers still hold and forget them; for the end of a node, whether it failed or not."""
+    while _open_loggers:
+        lost = _open_loggers.pop().flush()
+        if lost:
+            logger.warning("%d metrics could not be sent to MLflow and are lost.", lost)
+
+
+def log_input(run_id: str, name: str, digest: str, rows: int | None, context: str, source: str) -> None:
+    """Record on a run that `context` used the data `name` with this digest (at most 36 characters)."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+    from mlflow.tracking import MlflowClient
+
+    profile = None if rows is None else json.dumps({"num_rows": rows})
+    # Entities rather than mlflow.data: those classes want the rows in memory.
+    dataset = Dataset(name, digest, "local", json.dumps({"uri": source}), profile=profile)
+    tags = [InputTag("mlflow.data.context", context)]
+    MlflowClient().log_inputs(run_id, datasets=[DatasetInput(dataset, tags)])
+
+
+def log_file(run_id: str, path: Path) -> None:
+    """Log a file, or a folder with its files, as artifacts of a run."""
+    from mlflow.tracking import MlflowClient
+
+    if path.is_dir():
+        MlflowClient().log_artifacts(run_id, str(path), artifact_path=path.name)
+    else:
+        MlflowClient().log_artifact(run_id, str(path))
+
+
+def log_metric_tree(run_id: str, values: Mapping[str, Any], prefix: str) -> None:
+    """Log the numbers of a nested mapping as metrics of a run, named `prefix/key/key`."""
+    from mlflow.entities import Metric
+    from mlflow.tracking import MlflowClient
+
+    now = int(time.time() * 1000)
+    metrics = [Metric(name, value, now, 0) for name, value in flatten(values, prefix)]
+    for start in range(0, len(metrics), _REQUEST_LIMIT):
+        MlflowClient().log_batch(run_id, metrics=metrics[start : start + _REQUEST_LIMIT])
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """The finite numbers of a nested mapping with their path as a metric name; `ndcg@10` becomes `ndcg_at_10`."""
+    for key, value in values.items():
+        name = f"{prefix}/{key}" if prefix else str(key)
+        if isinstance(value, Mapping):
+            yield from flatten(value, name)
+        elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            yield metric_name(name), float(value)
+
+
+def metric_name(name: str) -> str:
+    """`name` in the characters that MLflow allows in a metric's name."""
+    return "".join(c if c.isalnum() or c in "_-. :/" else "_" for c in name.replace("@", "_at_"))
+
+
+def set_tags(run_id: str, tags: Mapping[str, str]) -> None:
+    """Set tags on a run."""
+    from mlflow.entities import RunTag
+    from mlflow.tracking import MlflowClient
+
+    MlflowClient().log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])

@@ -1,0 +1,1 @@
+"""BM25, dense search, fusion, choice of negatives."""

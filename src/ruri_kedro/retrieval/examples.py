@@ -1,0 +1,117 @@
+"""From pairs and candidates to the examples a stage trains on, and the pairs that were mined on the way."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from ruri_kedro.errors import RecipeError
+from ruri_kedro.retrieval.negatives import Choice, ChoiceRules, choose_negatives, random_negatives
+from ruri_kedro.text.hashing import stable_id
+
+STRATEGIES = ("given", "random", "bm25", "fused")
+SEARCHED = ("bm25", "fused")
+
+
+@dataclass(frozen=True)
+class StageRecipe:
+    """How one source takes part in one stage."""
+
+    stage: str
+    objective: str
+    strategy: str  # one of STRATEGIES
+    negatives: int  # at most, per example
+    shuffled_copy: bool  # each example once more, its positive's sentences in another order
+
+    @staticmethod
+    def of(stage: str, row: Mapping, objective: str, negatives: int) -> "StageRecipe":
+        """From a source's parameters for the stage and the stage's own defaults."""
+        unknown = set(row) - {"negatives", "objective", "shuffled_copy"}
+        if unknown or row.get("negatives") not in STRATEGIES:
+            raise RecipeError(
+                f"sources.*.stages.{stage}: {dict(row)}. Allowed: negatives ({', '.join(STRATEGIES)}), objective, "
+                "shuffled_copy."
+            )
+        return StageRecipe(
+            stage, row.get("objective", objective), row["negatives"], negatives, row.get("shuffled_copy", False)
+        )
+
+
+@dataclass(frozen=True)
+class SourcePairs:
+    """All that is known of one source's pairs when negatives are chosen."""
+
+    source: str
+    pairs: list[dict]  # rows of the pairs table, without those a test knows
+    texts: Mapping[str, str]  # by docid: the source's own and its collection's
+    candidates: Mapping[str, Sequence[str]] = field(default_factory=dict)  # docids by query_id, best first
+
+    @cached_property
+    def positives(self) -> dict[str, list[str]]:
+        """Every known positive by query_id."""
+        known: dict[str, list[str]] = {}
+        for row in self.pairs:
+            known.setdefault(row["query_id"], []).append(row["positive"])
+        return known
+
+    @cached_property
+    def pool(self) -> list[str]:
+        """The distinct positives, from which random negatives are drawn."""
+        return sorted({row["positive"] for row in self.pairs})
+
+
+def mine_pairs(known: SourcePairs, rules: ChoiceRules, seed: int) -> Iterator[dict]:
+    """New pairs: candidates that contain an answer of their query, `origin` mined (Ruri, Section 4)."""
+    done: set[str] = set()
+    for row in known.pairs:
+        if row["query_id"] in done or not row["answers"]:
+            continue
+        done.add(row["query_id"])
+        for docid in _choice(known, row, rules, 0, seed).mined_positives:
+            yield row | {
+                "pair_id": stable_id(known.source, row["anchor"], docid),
+                "positive": docid,
+                "given_negatives": [],
+                "origin": "mined",
+            }
+
+
+def make_examples(known: SourcePairs, recipe: StageRecipe, rules: ChoiceRules, seed: int) -> Iterator[dict]:
+    """Rows of the examples table of one source and stage: an example per pair, and its shuffled copy if wanted."""
+    for row in known.pairs:
+        example = {
+            "pair_id": row["pair_id"],
+            "query_id": row["query_id"],
+            "source": known.source,
+            "split": row["split"],
+            "objective": recipe.objective,
+            "anchor": row["anchor"],
+            "positive": row["positive"],
+            "negatives": _negatives(known, row, recipe, rules, seed),
+        }
+        copies = (False, True) if recipe.shuffled_copy and row["split"] == "train" else (False,)
+        for shuffled in copies:
+            example_id = stable_id(recipe.stage, row["pair_id"], str(shuffled))
+            yield example | {"example_id": example_id, "shuffled": shuffled}
+
+
+def _negatives(known: SourcePairs, row: dict, recipe: StageRecipe, rules: ChoiceRules, seed: int) -> list[str]:
+    if recipe.strategy == "given":
+        return row["given_negatives"][: recipe.negatives]
+    if recipe.strategy == "random":
+        exclude = {row["anchor"], *known.positives[row["query_id"]]}
+        draw = f"{seed} {recipe.stage} {row['pair_id']}"
+        return random_negatives(known.pool, exclude, min(recipe.negatives, len(known.pool) - len(exclude)), draw)
+    return _choice(known, row, rules, recipe.negatives, seed, recipe.stage).negatives
+
+
+def _choice(known: SourcePairs, row: dict, rules: ChoiceRules, negatives: int, seed: int, stage: str = "") -> Choice:
+    positives = [*known.positives[row["query_id"]], row["anchor"]]
+    return choose_negatives(
+        known.candidates.get(row["query_id"], ()),
+        known.texts,
+        positives=positives,
+        positive_texts=[known.texts[docid] for docid in positives],
+        answers=row["answers"],
+        rules=replace(rules, n=negatives),
+        seed=f"{seed} {stage} {row['pair_id']}",
+    )

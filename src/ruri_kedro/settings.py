@@ -1,0 +1,30 @@
+"""Kedro project settings: https://docs.kedro.org/en/stable/configure/configuration_basics/"""
+
+import logging
+import os
+
+from ruri_kedro.hooks import LastWordsHooks, MissingInputHooks, TrackingHooks
+
+_ENVIRONMENT = {
+    # kedro-viz brings kedro-telemetry, which would otherwise send usage data.
+    "DO_NOT_TRACK": "1",
+    # The last words of a run say what was registered; MLflow's own lines would stand between.
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # A server lost in the middle of a run holds it up for half a minute, not for several.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",
+}
+for _name, _value in _ENVIRONMENT.items():
+    os.environ.setdefault(_name, _value)
+
+# Said by MLflow about a class of kedro-mlflow at each start; MLflow overrides the filters of `warnings` for it.
+logging.getLogger("py.warnings").addFilter(lambda record: "Add type hints to the" not in record.getMessage())
+
+HOOKS = (MissingInputHooks(), TrackingHooks(), LastWordsHooks())
+
+CONFIG_LOADER_ARGS = {
+    "base_env": "base",
+    "default_run_env": "local",
+    # A recipe's file changes single keys of conf/base; the default would replace whole top-level keys.
+    "merge_strategy": {"parameters": "soft"},
+}

@@ -1,0 +1,156 @@
+"""One training from tables to weights: read the examples, plan the batches, fit."""
+
+import hashlib
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from sentence_transformers import CrossEncoder, SentenceTransformer
+
+from ruri_kedro.encoders.base import freeze_position_embeddings
+from ruri_kedro.encoders.tokens import TokenRows, tokenize
+from ruri_kedro.errors import RecipeError, TrainingError
+from ruri_kedro.tables import Table
+from ruri_kedro.tables.lookup import passage_texts
+from ruri_kedro.text.hashing import digest_all, stable_id
+from ruri_kedro.training.checkpoints import Checkpoints
+from ruri_kedro.training.data import TrainingSet, assemble
+from ruri_kedro.training.fit import FitSettings, OnStep, fit
+from ruri_kedro.training.objectives import Budget, embedding_backward, reranking_backward
+from ruri_kedro.training.plan import Plan, plan_batches
+
+log = logging.getLogger(__name__)
+
+KEPT_CHECKPOINTS = 2
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of training: its name, its parameters and where its checkpoints are."""
+
+    name: str
+    settings: Mapping[str, Any]
+    seed: int
+    device: str
+    checkpoints: Path
+
+    def select(self, kind: type) -> Any:
+        """The dataclass `kind` filled with the parameters of the same names."""
+        wanted = [f.name for f in fields(kind) if f.name != "seed"]
+        missing = [name for name in wanted if name not in self.settings]
+        if missing:
+            raise RecipeError(f"{self.name}: parameter {', '.join(missing)} missing.")
+        seed = {"seed": self.seed} if any(f.name == "seed" for f in fields(kind)) else {}
+        return kind(**{name: self.settings[name] for name in wanted}, **seed)
+
+
+def train_embedder(
+    model: SentenceTransformer,
+    examples: Table,
+    passages: Table,
+    prompts: Mapping[str, str],
+    stage: Stage,
+    on_step: OnStep,
+    teacher: Mapping[tuple[str, str], float] | None = None,
+) -> SentenceTransformer:
+    """Train a bi-encoder in place on the training rows of `examples` and return it."""
+    length = stage.settings["max_length"]
+    model.to(_device(stage.device))
+    if stage.settings.get("freeze_position_embeddings"):
+        freeze_position_embeddings(model)
+    data = _read(
+        examples,
+        passages,
+        (prompts["query"], prompts["document"]),
+        lambda texts: tokenize(model.tokenizer, texts, length),
+        teacher,
+        shuffle_all=stage.settings.get("shuffle_positives", False),
+    )
+    backward = embedding_backward(
+        model,
+        data,
+        stage.select(Budget),
+        stage.settings["temperature"],
+        stage.settings.get("distillation_temperature", 1.0),
+    )
+    plan = _plan(data, stage, homogeneous=stage.settings["homogeneous"])
+    _fit(model, plan, backward, stage, examples, on_step)
+    return model
+
+
+def train_reranker(
+    model: CrossEncoder, examples: Table, passages: Table, stage: Stage, on_step: OnStep
+) -> CrossEncoder:
+    """Train a cross-encoder in place on the training rows of `examples` and return it; batches mix sources."""
+    model.to(_device(stage.device))
+    data = _read(examples, passages, ("", ""), lambda texts: tokenize(model.tokenizer, texts, None, special=False))
+    backward = reranking_backward(model, data, stage.select(Budget), stage.settings["max_length"])
+    plan = _plan(data, stage, homogeneous=False)
+    _fit(model, plan, backward, stage, examples, on_step)
+    return model
+
+
+def _read(
+    examples: Table,
+    passages: Table,
+    prompts: tuple[str, str],
+    to_tokens: Callable[[list[str]], TokenRows],
+    teacher: Mapping[tuple[str, str], float] | None = None,
+    shuffle_all: bool = False,
+) -> TrainingSet:
+    rows = [row for row in examples.iter_rows() if row["split"] == "train"]
+    if not rows:
+        raise TrainingError(f"{examples.root}: no training rows. Run negative_mining again and read its log.")
+    if shuffle_all:
+        rows = [{**row, "shuffled": True} for row in rows]
+    docids = {docid for row in rows for docid in (row["anchor"], row["positive"], *row["negatives"])}
+    return assemble(rows, passage_texts(passages, docids), prompts, to_tokens, teacher)
+
+
+def _plan(data: TrainingSet, stage: Stage, homogeneous: bool) -> Plan:
+    settings = stage.settings
+    # Duplicates matter where other rows' passages are negatives; a query group of the reranker has its own.
+    texts = data.identities if homogeneous else data.identities[:, :0]
+    plan = plan_batches(data.sources, texts, settings["batch_size"], settings["epochs"], homogeneous, stage.seed)
+    names = [*data.source_names, "all sources"]  # group -1, where sources are mixed, is the last
+    dropped = ", ".join(f"{names[group]} {count}" for group, count in plan.dropped.items() if count)
+    log.info(
+        "%s: %d examples, %d steps of %d over %d epochs; in no batch: %s",
+        stage.name, len(data), len(plan.batches), settings["batch_size"], settings["epochs"], dropped or "none",
+    )  # fmt: skip
+    return plan
+
+
+def _fit(
+    model: torch.nn.Module,
+    plan: Plan,
+    backward: Callable,
+    stage: Stage,
+    examples: Table,
+    on_step: OnStep,
+) -> None:
+    identity = {name: value for name, value in stage.settings.items() if name != "checkpoint_steps"} | {
+        "seed": stage.seed,
+        "examples": examples.digest(),
+        "initial weights": weights_digest(model),
+    }
+    checkpoints = Checkpoints(stage.checkpoints / stage.name, identity, KEPT_CHECKPOINTS)
+    fit(model, plan.batches, backward, stage.select(FitSettings), checkpoints, on_step, stage.name)
+    model.to("cpu")
+
+
+def weights_digest(model: torch.nn.Module) -> str:
+    """Digest of all weights of a model, by name."""
+    state = sorted(model.state_dict().items())
+    return digest_all(
+        stable_id(name, hashlib.sha256(tensor.detach().cpu().contiguous().view(torch.uint8).numpy()).hexdigest())
+        for name, tensor in state
+        if tensor.ndim
+    )
+
+
+def _device(name: str) -> str:
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name

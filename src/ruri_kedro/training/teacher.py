@@ -1,0 +1,63 @@
+"""What the reranker says of the examples: scores to distil, and which positives it does not believe."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ruri_kedro.errors import TrainingError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def pairs_to_score(examples: Iterable[Mapping]) -> dict[tuple[str, str], str]:
+    """The anchor by (query_id, docid) of every positive and negative of the distilled examples, each once."""
+    return {
+        (row["query_id"], docid): row["anchor"]
+        for row in examples
+        if row["objective"] == "distillation"
+        for docid in (row["positive"], *row["negatives"])
+    }
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x)), elementwise."""
+    return 1.0 / (1.0 + np.exp(-logits))
+
+
+def believed(row: Mapping, scores: Mapping[tuple[str, str], float], threshold: float) -> bool:
+    """Whether an example is kept: its positive's score reaches the threshold (Ruri, Section 5: 0.8).
+
+    The threshold is on the sigmoid of the reranker's logit. Examples without a teacher's score, the contrastive
+    ones, are kept.
+    """
+    if row["objective"] != "distillation":
+        return True
+    return bool(sigmoid(np.float64(scores[row["query_id"], row["positive"]])) >= threshold)
+
+
+def check_kept(kept: int, total: int, threshold: float, min_kept: float) -> None:
+    """Raises TrainingError if a smaller share than `min_kept` of the distilled examples survives the threshold."""
+    if total and kept < min_kept * total:
+        raise TrainingError(
+            f"only {kept} of {total} distilled examples have a positive that the teacher scores {threshold} or more; "
+            f"finetuning.min_kept asks for {min_kept:.0%}. Listwise training leaves the level of the scores free: look "
+            "at the plot teacher_scores and set finetuning.threshold, or train the reranker longer."
+        )
+
+
+def plot_scores(positives: np.ndarray, negatives: np.ndarray, threshold: float) -> "Figure":
+    """Histograms of the sigmoid of the teacher's logits for positives and negatives, with the threshold."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    bins = np.linspace(0, 1, 41)
+    for scores, label, colour in ((negatives, "negatives", "#ccbb44"), (positives, "positives", "#4477aa")):
+        axes.hist(sigmoid(scores), bins=bins, density=True, alpha=0.7, label=f"{label} ({len(scores)})", color=colour)
+    axes.axvline(threshold, color="#ee6677", label=f"threshold {threshold}")
+    axes.set(xlabel="sigmoid of the reranker's logit", ylabel="density", title="Teacher scores")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
