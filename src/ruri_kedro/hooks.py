@@ -67,7 +67,8 @@ class TrackingHooks:
         server["mlflow_tracking_uri"] = uri
         if not uri.startswith("sqlite:"):
             # The folder named there is for the local store; a server keeps its own.
-            config.get("tracking", {}).get("experiment", {}).pop("create_experiment_kwargs", None)
+            experiment = config.get("tracking", {}).get("experiment", {})
+            experiment.get("create_experiment_kwargs", {}).pop("artifact_location", None)
         context.config_loader["mlflow"] = config
         try:
             tracking.check_server(uri)
@@ -89,14 +90,14 @@ class TrackingHooks:
         self._stages = {node.name: _home(node) for node in pipeline.nodes}
         project = Path(run_params["project_path"])
         recipe = str(catalog.load("params:recipe")) if "params:recipe" in catalog else "none"
-        paths = [file_of(catalog.get(name)) for name in data_inputs(pipeline)]
+        paths = [getattr(catalog.get(name), "_filepath", None) for name in data_inputs(pipeline)]
         tags = {
             "recipe": recipe,
             "mlflow.runName": f"{recipe}: {_title(run_params)}",
             "reproduce": provenance.run_command(run_params),
             **provenance.git_tags(project),
             **provenance.package_tags(),
-            **provenance.dvc_tags(project, [path for path in paths if path]),
+            **provenance.dvc_tags(project, [Path(path) for path in paths if path]),
         }
         tracking.set_tags(self._run_id, tags)
 

@@ -14,7 +14,7 @@ Index = dict[bytes, frozenset[str]]  # digest of a text's key -> names of the te
 
 @dataclass
 class _TestIndex:
-    """Digests of the test texts by kind of leak; about 200 bytes per distinct text, whatever its length."""
+    """Digests of the test texts by kind of leak; about 100 bytes per distinct text, whatever its length."""
 
     query: Index = field(default_factory=dict)
     text: Index = field(default_factory=dict)

@@ -52,12 +52,12 @@ def bar_plot(summary: pl.DataFrame, columns: Sequence[str] | None = None) -> "Fi
     # 0.32 inch per bar leaves room for its value, written upright.
     figure = Figure(figsize=(max(6.0, 3.0 + 0.32 * len(columns) * (len(models) + 1)), 4.8), layout="constrained")
     axes = figure.add_subplot()
-    width = 0.85 / max(1, len(models))
+    width = min(0.3, 0.85 / max(1, len(models)))
     for number, (model, colour) in enumerate(zip(models, _colours(len(models)), strict=True)):
         places = [group + (number - (len(models) - 1) / 2) * width for group in range(len(columns))]
         scores = [summary[column][number] for column in columns]
         bars = axes.bar(places, [score or 0.0 for score in scores], width, color=colour, label=model)
-        values = ["-" if score is None else f"{score:.3f}" for score in scores]
+        values = ["n/a" if score is None else f"{score:.3f}" for score in scores]
         axes.bar_label(bars, values, padding=2, rotation=90, fontsize=8)
     _finish(axes, columns)
     figure.legend(loc="outside right upper", frameon=False)

@@ -18,6 +18,7 @@ class PairLayout:
     after: np.ndarray
     pad_id: int
     has_types: bool
+    is_fast: bool  # tokenizers in Rust halve two long texts another way than those in Python
 
     @staticmethod
     def of(tokenizer: PreTrainedTokenizerBase) -> "PairLayout":
@@ -33,6 +34,7 @@ class PairLayout:
             after=np.asarray(ids[middle + len(second) :], np.int32),
             pad_id=tokenizer.pad_token_id,
             has_types="token_type_ids" in tokenizer.model_input_names,
+            is_fast=tokenizer.is_fast,
         )
 
     def lengths(self, query: np.ndarray, passage: np.ndarray, max_length: int) -> np.ndarray:
@@ -45,7 +47,7 @@ class PairLayout:
         room = max_length - len(self.before) - len(self.between) - len(self.after)
         excess = len(query) + len(passage) - room
         if excess > 0:
-            query, passage = _cut_longest_first(query, passage, room)
+            query, passage = _cut_longest_first(query, passage, room, self.is_fast)
         head = np.concatenate([self.before, query, self.between])
         return np.concatenate([head, passage, self.after]), len(head)
 
@@ -63,10 +65,14 @@ class PairLayout:
         return features
 
 
-def _cut_longest_first(query: np.ndarray, passage: np.ndarray, room: int) -> tuple[np.ndarray, np.ndarray]:
-    """What the "longest_first" truncation of tokenizers leaves of two texts."""
+def _cut_longest_first(
+    query: np.ndarray, passage: np.ndarray, room: int, is_fast: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the "longest_first" truncation of the tokenizer leaves of two texts."""
     shorter = min(len(query), len(passage))
     if shorter * 2 <= room:
         keep = room - shorter
         return (query, passage[:keep]) if len(query) <= len(passage) else (query[:keep], passage)
-    return query[: room - room // 2], passage[: room // 2]
+    to_query = not is_fast or len(query) > len(passage)  # the odd token
+    share = room - room // 2 if to_query else room // 2
+    return query[:share], passage[: room - share]

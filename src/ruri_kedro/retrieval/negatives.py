@@ -1,9 +1,10 @@
-"""Which of a query's candidates are negatives, and which are positives nobody has marked (Ruri, Section 3)."""
+"""Which of a query's candidates are negatives, and which are positives nobody has marked (Ruri, Section 3.1)."""
 
 import random
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from functools import cache
+from itertools import chain, islice
 
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.text.normalize import match_key
@@ -71,41 +72,73 @@ def choose_negatives(
     `texts` has the text of every candidate, by docid. Neither a negative nor mined is a document of `positives`
     (docids) or with the text of one of `positive_texts`. A document with one of `answers` is never a negative, since
     it may well answer the query. No two documents chosen have the same text. Texts and answers are compared by
-    `match_key`. The draw is a function of `seed` and the other arguments. Source: Ruri, Section 3: negatives are
-    drawn from ranks 30 to 100, and a candidate that holds the answer is taken as a positive.
+    `match_key`. The draw is a function of `seed` and the other arguments. Source: Ruri, Section 3.1.
     """
-    known_keys = {match_key(text) for text in positive_texts}
+    key_of = cache(lambda docid: match_key(texts[docid]))
+    known = {match_key(text) for text in positive_texts}
     answer_keys = {key for key in map(match_key, answers) if key}
-    new = _Unchosen(texts, frozenset(positives), known_keys)
-    mined = _mine(ranked, new, answer_keys, rules)
-    window = [docid for docid, key in new.take(rules.window.of(ranked)) if not _has(key, answer_keys)]
-    drawn = random.Random(seed).sample(window, min(rules.n, len(window)))
-    if rules.fill and len(drawn) < rules.n:
-        outside = (d for d, key in new.take(_outside(ranked, rules.window)) if not _has(key, answer_keys))
-        drawn += islice(outside, rules.n - len(drawn))
-    return Choice(drawn, mined, max(0, len(window) - rules.n))
+    mined = _mine(_unknown(_mined_ranks(ranked, rules), key_of, positives, set(known)), answer_keys, rules)
+    taken = set(known)
+    window = _without(_unknown(rules.window.of(ranked), key_of, positives, taken), answer_keys)
+    negatives = random.Random(seed).sample(window, min(rules.n, len(window)))
+    if rules.fill and len(negatives) < rules.n:
+        outside = _unknown(_outwards(ranked, rules.window), key_of, positives, taken)
+        negatives += _without(outside, answer_keys, rules.n - len(negatives))
+    return Choice(negatives, mined, max(0, len(window) - rules.n))
 
 
-class _Unchosen:
-    """Candidates whose text is neither a known positive's nor taken before."""
+def random_negatives(pool: Sequence[str], exclude: Collection[str], n: int, seed: str) -> list[str]:
+    """`n` distinct docids of `pool` that are not in `exclude`, in the order drawn; fewer if there are fewer.
 
-    def __init__(self, texts: Mapping[str, str], positives: frozenset[str], known_keys: set[str]):
-        self._texts = texts
-        self._positives = positives
-        self._taken_keys = set(known_keys)
-
-    def take(self, docids: Iterable[str]) -> Iterator[tuple[str, str]]:
-        """(docid, match key) of those of `docids` that are left; each of them is taken then."""
-        for docid in docids:
-            if docid in self._positives:
-                continue
-            key = match_key(self._texts[docid])
-            if key not in self._taken_keys:
-                self._taken_keys.add(key)
-                yield docid, key
-
-
-def _mine(ranked: Sequence[str], new: _Unchosen, answer_keys: set[str], rules: ChoiceRules) -> list[str]: ...
+    Takes time in the order of n, and does not copy the pool, unless most of it is excluded or asked for. The draw
+    is a function of `seed` and the other arguments.
+    """
+    rng = random.Random(seed)
+    barred = set(exclude)
+    drawn: dict[str, None] = {}
+    # Half of the draws hit where at most half of the pool is barred, so this many fail by chance hardly ever.
+    for _ in range(4 * n + 64 if pool else 0):
+        if len(drawn) >= n:
+            return list(drawn)
+        docid = pool[rng.randrange(len(pool))]
+        if docid not in barred:
+            drawn[docid] = None
+    left = [docid for docid in dict.fromkeys(pool) if docid not in barred and docid not in drawn]
+    return [*drawn, *rng.sample(left, min(n - len(drawn), len(left)))]
 
 
-def random_negatives(pool: Sequence[str], exclude: Collection[str], n: int, seed: str) -> list[str]: ...
+def _unknown(
+    docids: Iterable[str], key_of: Callable[[str], str], positives: Collection[str], taken: set[str]
+) -> Iterator[tuple[str, str]]:
+    """(docid, match key) of the documents that are no known positives, one for each text not `taken`.
+
+    Adds their keys to `taken`.
+    """
+    for docid in docids:
+        if docid not in positives and (key := key_of(docid)) not in taken:
+            taken.add(key)
+            yield docid, key
+
+
+def _without(candidates: Iterable[tuple[str, str]], answer_keys: Collection[str], most: int | None = None) -> list[str]:
+    """The first `most` (None: all) docids whose key holds no answer."""
+    return list(islice((docid for docid, key in candidates if not _holds(key, answer_keys)), most))
+
+
+def _mine(candidates: Iterable[tuple[str, str]], answer_keys: Collection[str], rules: ChoiceRules) -> list[str]:
+    """The first `max_mined` docids whose key holds an answer long enough not to stand there by chance."""
+    long_keys = [key for key in answer_keys if len(key) >= rules.min_answer_chars]
+    return list(islice((docid for docid, key in candidates if _holds(key, long_keys)), rules.max_mined))
+
+
+def _holds(key: str, answer_keys: Iterable[str]) -> bool:
+    return any(answer in key for answer in answer_keys)
+
+
+def _mined_ranks(ranked: Sequence[str], rules: ChoiceRules) -> Sequence[str]:
+    return rules.mine_window.of(ranked) if rules.mine_window else ()
+
+
+def _outwards(ranked: Sequence[str], window: Window) -> Iterator[str]:
+    """The docids outside the window: those after it, then those before it, nearest first."""
+    return chain(ranked[window.last :], reversed(ranked[: window.first - 1]))

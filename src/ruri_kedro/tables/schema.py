@@ -71,14 +71,14 @@ SCORES = _table(
     ("model", pa.string()),
     ("task", pa.string()),
     ("metric", pa.string()),
-    ("query_id", pa.string()),
+    ("query_id", pa.string()),  # empty for a metric of a whole task
     ("score", pa.float64()),
 )
 
 TEST_TEXTS = _table(
     ("test", pa.string()),
-    ("role", pa.string()),  # query, text or passage
-    ("item_id", pa.string()),  # rows of one (query, positive) pair share it
+    ("role", pa.string()),  # query, positive, text or passage
+    ("item_id", pa.string()),  # a query and its positives share it
     ("text", pa.string()),
 )
 

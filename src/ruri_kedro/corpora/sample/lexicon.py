@@ -31,8 +31,10 @@ class Relation:
     """One thing that can be told of an entity, asked about it, or used to refer to it.
 
     ``tell`` are paraphrases of each other but for the slots they fill; ``implies`` and ``deny`` follow from and
-    contradict any of them. ``open`` relations may hold with several values, so another value is no contradiction.
-    ``swap`` names the slot that can trade places with the subject and give a different statement.
+    contradict any of them. ``open`` names the slots, or is true of all, that may hold several values at once, so
+    that another value is no contradiction.
+    ``swap`` names the slot that can trade places with the subject and give a different statement. ``forms``
+    are the forms of entity it can be told of, all if empty.
     """
 
     name: str
@@ -41,8 +43,9 @@ class Relation:
     call: list[str] = field(default_factory=list)
     implies: list[str] = field(default_factory=list)
     deny: list[str] = field(default_factory=list)
-    open: bool = False
+    open: bool | list[str] = False
     swap: str = ""
+    forms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 The heavy rooms are imported inside the functions, so that listing the pipelines starts neither Java nor torch.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -28,22 +28,30 @@ OBJECTIVES = {
 }
 
 
-def build_indexes(passages: Table, sources: Params, bm25: Params, stages: list[str]) -> dict[str, Callable]:
+def build_indexes(
+    passages: Table, pairs: Table, sources: Params, bm25: Params, stages: list[str]
+) -> dict[str, Callable]:
     """A BM25 index per collection that a source of the given stages searches."""
     from ruri_kedro.retrieval.bm25 import BM25Settings, build_index
 
     settings = BM25Settings(**bm25)
 
     def build(collection: str, folder: Path) -> None:
-        key = key_of(passages=passages.digest([collection]), settings=bm25, code=code_digest(*CODE))
-        build_index(iter_texts(passages, [collection]), folder, settings, key)
+        key = key_of(documents=_digest(collection, passages, pairs), settings=bm25, code=code_digest(*CODE))
+        build_index(_documents(collection, passages, pairs), folder, settings, key)
 
     collections = {source.candidates for source in _searching(parse_sources(sources), stages)}
     return {name: partial(build, name) for name in sorted(collections)}
 
 
 def embed_collections(
-    passages: Table, pretrained_model: Path, sources: Params, mining: Params, prompts: Params, encoding: Params
+    passages: Table,
+    pairs: Table,
+    pretrained_model: Path,
+    sources: Params,
+    mining: Params,
+    prompts: Params,
+    encoding: Params,
 ) -> dict[str, Callable]:
     """Embeddings of each collection by the encoder that `mining.encoder` names, by default the pre-trained one."""
     from ruri_kedro.retrieval.embeddings import build_embeddings
@@ -51,9 +59,10 @@ def embed_collections(
     encode, digest = _encoder(pretrained_model, mining["encoder"], prompts, encoding)
 
     def build(collection: str, folder: Path) -> None:
-        key = key_of(passages=passages.digest([collection]), model=digest, prompts=prompts, encoding=encoding)
+        documents = _digest(collection, passages, pairs)
+        key = key_of(documents=documents, model=digest, prompts=prompts, encoding=encoding)
         document = partial(encode, "document", f"encode {collection}")
-        build_embeddings(iter_texts(passages, [collection]), folder, key, document)
+        build_embeddings(_documents(collection, passages, pairs), folder, key, document)
 
     collections = {source.candidates for source in _searching(parse_sources(sources), SUPERVISED_STAGES)}
     return {name: partial(build, name) for name in sorted(collections)}
@@ -70,7 +79,7 @@ def search_bm25(
         queries = _queries(source, pairs, passages)
         found = _bm25(indexes, source, queries, mining["depth"], bm25)
         yield from candidate_rows(
-            source.name, source.candidates, list(queries), found, None, mining["depth"], mining.get("rrf_k", 0)
+            source.name, source.candidates, queries, found, None, mining["depth"], mining.get("rrf_k", 0)
         )
 
     dependencies = {"depth": mining["depth"], "bm25": bm25}
@@ -103,7 +112,7 @@ def search_fused(
         collection = load_embeddings(embeddings / source.candidates)
         dense = dense_rankings(vectors, collection, mining["depth"], bm25["threads"])
         yield from candidate_rows(
-            source.name, source.candidates, list(queries), sparse, dense, mining["depth"], mining["rrf_k"]
+            source.name, source.candidates, queries, sparse, dense, mining["depth"], mining["rrf_k"]
         )
 
     dependencies = {
@@ -142,10 +151,11 @@ def choose_examples(
     pairs: Table,
     leaks: Table,
     candidates: Table,
-    mined_pairs: Table | None,
     sources: Params,
     mining: Params,
     seed: int,
+    mined_pairs: Table | None = None,
+    *,
     stage: str,
 ) -> dict[str, Part]:
     """Examples of one stage, a part per source that takes part in it; pairs that a test knows are left out."""
@@ -186,6 +196,19 @@ def _searching(sources: Mapping[str, Source], stages: list[str] | tuple[str, ...
     ]
 
 
+def _documents(collection: str, passages: Table, pairs: Table) -> Iterator[tuple[str, str]]:
+    """(docid, text) of the passages of a source that a query may find: all but those that are anchors only."""
+    sides = list(pairs.iter_rows([collection], ["anchor", "positive"])) if collection in pairs.parts() else []
+    only_anchors = {row["anchor"] for row in sides} - {row["positive"] for row in sides}
+    return ((docid, text) for docid, text in iter_texts(passages, [collection]) if docid not in only_anchors)
+
+
+def _digest(collection: str, passages: Table, pairs: Table) -> list[str]:
+    """Digests of what `_documents` reads."""
+    parts = [collection] if collection in pairs.parts() else []
+    return [passages.digest([collection]), pairs.digest(parts)]
+
+
 def _queries(source: Source, pairs: Table, passages: Table) -> dict[str, str]:
     from ruri_kedro.retrieval.candidates import distinct_queries
 
@@ -193,7 +216,7 @@ def _queries(source: Source, pairs: Table, passages: Table) -> dict[str, str]:
     return distinct_queries(pairs.iter_rows([source.name], ["query_id", "anchor"]), texts)
 
 
-def _bm25(indexes: Path, source: Source, queries: Mapping[str, str], depth: int, bm25: Params) -> list:
+def _bm25(indexes: Path, source: Source, queries: Mapping[str, str], depth: int, bm25: Params) -> Iterable:
     from ruri_kedro.retrieval.bm25 import BM25Settings, search
 
     return search(indexes / source.candidates, list(queries.values()), depth, BM25Settings(**bm25))

@@ -24,7 +24,7 @@ def _pretraining() -> Pipeline:
         [
             Node(
                 func=_with(nodes.build_indexes, stages=stages),
-                inputs=["passages", "params:sources", "params:bm25"],
+                inputs=["passages", "pairs", "params:sources", "params:bm25"],
                 outputs="indexes",
                 name="index",
             ),
@@ -35,7 +35,7 @@ def _pretraining() -> Pipeline:
                 name="search",
             ),
             Node(
-                func=_with(nodes.choose_examples, stage="pretraining", mined_pairs=None),
+                func=_with(nodes.choose_examples, stage="pretraining"),
                 inputs={
                     "passages": "passages",
                     "pairs": "pairs",
@@ -61,15 +61,15 @@ def _supervised() -> Pipeline:
         [
             Node(
                 func=_with(nodes.build_indexes, stages=list(nodes.SUPERVISED_STAGES)),
-                inputs=["passages", "params:sources", "params:bm25"],
+                inputs=["passages", "pairs", "params:sources", "params:bm25"],
                 outputs="indexes",
                 name="index",
             ),
             Node(
                 func=nodes.embed_collections,
                 inputs=[
-                    "passages", "pretrained_model", "params:sources", "params:mining.supervised", "params:prompts",
-                    "params:encoding",
+                    "passages", "pairs", "pretrained_model", "params:sources", "params:mining.supervised",
+                    "params:prompts", "params:encoding",
                 ],
                 outputs="embeddings",
                 name="embed",
@@ -109,10 +109,10 @@ def _examples(stage: str) -> Node:
             "pairs": "pairs",
             "leaks": "leaks",
             "candidates": "candidates",
-            "mined_pairs": "mined_pairs",
             "sources": "params:sources",
             "mining": "params:mining.supervised",
             "seed": "params:seed",
+            "mined_pairs": "mined_pairs",
         },
         outputs=f"{stage}_examples",
         name=f"choose_{stage}_examples",

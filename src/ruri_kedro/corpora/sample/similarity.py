@@ -1,0 +1,165 @@
+"""Pairs of sentences graded by shared meaning, and sentences with their edited form."""
+
+from random import Random
+
+from ruri_kedro.corpora.sample.inference import draw_fact
+from ruri_kedro.corpora.sample.lexicon import Kind, Relation, continued, expand, slots
+from ruri_kedro.corpora.sample.telling import full_voice, state, tellable
+from ruri_kedro.corpora.sample.world import Entity, World, other_value
+
+Pair = tuple[str, str, float]
+
+
+def grade(world: World, kinds: dict[str, Kind], count: int, rng: Random) -> list[dict]:
+    """``count`` pairs, as many of each grade from 0 to 5, with scores that waver by a fifth as readers' do."""
+    makers = (_unrelated, _same_kind, _same_subject, _other_participant, _other_detail, _paraphrase)
+    rows, seen = [], set()
+    while len(rows) < count:
+        pair = makers[len(rows) % len(makers)](world, kinds, rng)
+        if pair is None or pair[0] == pair[1] or pair[:2] in seen:
+            continue
+        seen.add(pair[:2])
+        score = min(5.0, max(0.0, pair[2] + rng.choice([-0.2, 0.0, 0.0, 0.2])))
+        rows.append({"text1": pair[0], "text2": pair[1], "score": round(score, 1)})
+    return rows
+
+
+def edit(world: World, kinds: dict[str, Kind], count: int, rng: Random) -> list[dict]:
+    """``count`` sentences with a later version: something added, a value corrected, or a word replaced."""
+    makers = (_with_more, _corrected, _reworded, _with_more)
+    rows, seen = [], set()
+    while len(rows) < count:
+        pair = makers[len(rows) % len(makers)](world, *draw_fact(world, kinds, rng), kinds, rng)
+        if pair and pair[0] != pair[1] and pair not in seen:
+            seen.add(pair)
+            rows.append({"text1": pair[0], "text2": pair[1]})
+    return rows
+
+
+def _say(entity: Entity, template: str, rng: Random, other: dict | None = None) -> str:
+    return state(expand(template, rng), entity, full_voice(entity), other)
+
+
+def _numeric(value) -> bool:
+    """Whether the value is a year or an amount: a detail rather than a participant."""
+    return isinstance(value, int) or (isinstance(value, str) and value[0].isdigit())
+
+
+def _two_wordings(entity: Entity, relation: Relation, rng: Random) -> tuple[str, str] | None:
+    """Two templates of the relation that name the same attributes."""
+    first = rng.choice(tellable(entity, relation))
+    same = [t for t in tellable(entity, relation) if t != first and slots(t) == slots(first)]
+    return (first, rng.choice(same)) if same else None
+
+
+def _paraphrase(world: World, kinds: dict[str, Kind], rng: Random) -> Pair | None:
+    entity, relation = draw_fact(world, kinds, rng)
+    wordings = _two_wordings(entity, relation, rng)
+    return (_say(entity, wordings[0], rng), _say(entity, wordings[1], rng), 5.0) if wordings else None
+
+
+def _changed(world: World, kinds: dict[str, Kind], numeric: bool, rng: Random) -> tuple[str, str] | None:
+    """A fact, and the same fact with another value, in the same or in other words."""
+    entity, relation = draw_fact(world, kinds, rng)
+    first = rng.choice(tellable(entity, relation))
+    second = rng.choice([t for t in tellable(entity, relation) if slots(t) == slots(first)])
+    changeable = [s for s in sorted(slots(first) - set(entity.fixed)) if _numeric(entity[s]) == numeric]
+    if not changeable:
+        return None
+    slot = rng.choice(changeable)
+    value = other_value(world, entity, slot, rng)
+    return None if value is None else (_say(entity, first, rng), _say(entity, second, rng, {slot: value}))
+
+
+def _other_detail(world: World, kinds: dict[str, Kind], rng: Random) -> Pair | None:
+    pair = _changed(world, kinds, True, rng)
+    return (*pair, 4.0) if pair else None
+
+
+def _other_participant(world: World, kinds: dict[str, Kind], rng: Random) -> Pair | None:
+    """The same thing of another subject, with another object, or with subject and object in each other's place."""
+    chance = rng.random()
+    if chance < 0.5:
+        pair = _changed(world, kinds, False, rng)
+        return (*pair, 3.0) if pair else None
+    entity, relation = draw_fact(world, kinds, rng)
+    template = rng.choice(tellable(entity, relation))
+    if relation.swap and chance < 0.75:
+        partner = entity[relation.swap]
+        if not isinstance(partner, Entity) or partner.form != entity.form:
+            return None
+        swapped = state(expand(template, rng), entity, full_voice(partner), {relation.swap: entity})
+        return (_say(entity, template, rng), swapped, 3.0)
+    other = rng.choice(world.of(entity.kind, entity.form))
+    second = rng.choice([t for t in tellable(entity, relation) if slots(t) == slots(template)])
+    return (_say(entity, template, rng), state(expand(second, rng), entity, full_voice(other)), 2.8)
+
+
+def _same_subject(world: World, kinds: dict[str, Kind], rng: Random) -> Pair | None:
+    entity, relation = draw_fact(world, kinds, rng)
+    other = rng.choice(list(kinds[entity.kind].relations.values()))
+    if other is relation or not tellable(entity, other):
+        return None
+    return (_say(entity, rng.choice(tellable(entity, relation)), rng), _say(entity, rng.choice(tellable(entity, other)), rng), 2.0)
+
+
+def _same_kind(world: World, kinds: dict[str, Kind], rng: Random) -> Pair | None:
+    """Two entities of a kind with nothing in common: half the time in the very same words."""
+    entity, relation = draw_fact(world, kinds, rng)
+    other = rng.choice(world.of(entity.kind))
+    template = rng.choice(tellable(entity, relation))
+    if rng.random() < 0.5:
+        expanded = expand(template, rng)
+        if other is entity or template not in tellable(other, relation):
+            return None
+        if any(str(entity[slot]) == str(other[slot]) for slot in slots(template) - set(entity.fixed)):
+            return None
+        return (state(expanded, entity, full_voice(entity)), state(expanded, other, full_voice(other)), 1.2)
+    further = [r for r in kinds[other.kind].relations.values() if r is not relation and tellable(other, r)]
+    if other is entity or not further:
+        return None
+    return (_say(entity, template, rng), _say(other, rng.choice(tellable(other, rng.choice(further))), rng), 0.8)
+
+
+def _unrelated(world: World, kinds: dict[str, Kind], rng: Random) -> Pair | None:
+    one, relation = draw_fact(world, kinds, rng)
+    two, other = draw_fact(world, kinds, rng)
+    if one.kind == two.kind:
+        return None
+    return (_say(one, rng.choice(tellable(one, relation)), rng), _say(two, rng.choice(tellable(two, other)), rng), 0.0)
+
+
+def _with_more(
+    world: World, entity: Entity, relation: Relation, kinds: dict[str, Kind], rng: Random
+) -> tuple[str, str] | None:
+    """The fact alone, and with a further fact in the same sentence or in one of its own."""
+    sentence = _say(entity, rng.choice(tellable(entity, relation)), rng)
+    other = rng.choice(list(kinds[entity.kind].relations.values()))
+    templates = [t for t in tellable(entity, other) if t.startswith("{S}") and not t.startswith("{S}、")]
+    if other is relation or not templates:
+        return None
+    further = state(expand(rng.choice(templates), rng), entity, {"S": "", "G": "その", "n": str(entity)})
+    begun = continued(sentence) if sentence.startswith(f"{entity}は") else None
+    return sentence, (begun if begun and rng.random() < 0.7 else sentence) + further
+
+
+def _corrected(
+    world: World, entity: Entity, relation: Relation, kinds: dict[str, Kind], rng: Random
+) -> tuple[str, str] | None:
+    """The fact with one wrong value, and set right."""
+    template = expand(rng.choice(tellable(entity, relation)), rng)
+    changeable = sorted(slots(template) - set(entity.fixed))
+    slot = rng.choice(changeable) if changeable else None
+    value = other_value(world, entity, slot, rng) if slot else None
+    if value is None:
+        return None
+    voice = full_voice(entity)
+    return state(template, entity, voice, {slot: value}), state(template, entity, voice)
+
+
+def _reworded(
+    world: World, entity: Entity, relation: Relation, kinds: dict[str, Kind], rng: Random
+) -> tuple[str, str] | None:
+    """The fact twice in one template, which may have made other choices."""
+    template = rng.choice(tellable(entity, relation))
+    return _say(entity, template, rng), _say(entity, template, rng)

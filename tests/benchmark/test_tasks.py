@@ -1,0 +1,229 @@
+"""Tasks: every type and shape is read as it is described, and what does not fit is named."""
+
+import pytest
+
+from ruri_kedro.benchmark import tasks
+from ruri_kedro.benchmark.tasks import ClassificationTask, ClusteringTask, RetrievalTask, StsTask, load_task
+from ruri_kedro.errors import DataError, RecipeError
+from ruri_kedro.tables.schema import TEST_TEXTS
+from ruri_kedro.tables.store import to_batch
+
+QA = {"type": "retrieval", "shape": "qa", "path": "qa.jsonl.gz"}
+STS = {"type": "sts", "path": "sts.jsonl"}
+CLASSES = {"type": "classification", "train": "train.jsonl", "path": "test.jsonl"}
+CLUSTERS = {"type": "clustering", "path": "clusters.jsonl"}
+
+
+def question(qid: str, context_id: str, context: str, title: str = "題", text: str = "何？") -> dict:
+    return {"qid": qid, "question": text, "context": context, "title": title, "context_id": context_id}
+
+
+def test_questions_search_their_own_paragraphs(write_jsonl, tmp_path):
+    rows = [
+        question("a", "c1", "梅雨 [SEP] 雨の　多い [SEP] 期間。", title="（別）", text="梅雨とは？ "),
+        question("b", "c2", "パリは首都。", title="ﾊﾟﾘ"),
+        question("c", "c2", "パリは首都。", title="ﾊﾟﾘ"),
+    ]
+    write_jsonl("qa.jsonl.gz", rows)
+    assert load_task("qa", QA, tmp_path) == RetrievalTask(
+        "qa",
+        {"a": "梅雨とは?", "b": "何?", "c": "何?"},
+        {"c1": "梅雨 雨の 多い [SEP] 期間。", "c2": "パリ パリは首都。"},
+        {"a": {"c1": 1}, "b": {"c2": 1}, "c": {"c2": 1}},
+    )
+
+
+def test_questions_search_articles(write_jsonl, tmp_path):
+    sections = [
+        {"section": "", "paragraphs": ["東京は首都。"]},
+        {"section": "歴史", "paragraphs": ["江戸。", "明治。"]},
+    ]
+    article = {"article_id": "t", "title": "東京", "abstract": "要約。", "sections": sections, "category": "place"}
+    write_jsonl("articles.jsonl.gz", [article])
+    write_jsonl("qa.jsonl.gz", [{"qid": "a", "question": "首都は？", "context_id": "t-1-0"}])
+    task = load_task("qa", {**QA, "corpus": {"path": "articles.jsonl.gz", "shape": "articles"}}, tmp_path)
+    assert task.corpus == {"t-0-0": "東京 東京は首都。", "t-1-0": "東京 歴史 江戸。", "t-1-1": "東京 歴史 明治。"}
+    assert task.qrels == {"a": {"t-1-0": 1}}
+
+
+def test_judged_queries_search_a_corpus(write_jsonl, tmp_path):
+    write_jsonl("corpus/1.jsonl", [{"docid": "d1", "title": "", "text": "地震。"}])
+    write_jsonl("corpus/2.jsonl", [{"docid": "d2", "title": "大雨", "text": "警報。"}])
+    write_jsonl("queries.jsonl", [{"qid": "q", "query": "災害", "positives": ["d2", "d1"], "negatives": []}])
+    spec = {"type": "retrieval", "shape": "queries", "path": "queries.jsonl"}
+    task = load_task("news", {**spec, "corpus": {"shape": "corpus", "path": "corpus"}}, tmp_path)
+    assert task == RetrievalTask(
+        "news", {"q": "災害"}, {"d1": "地震。", "d2": "大雨 警報。"}, {"q": {"d2": 1, "d1": 1}}
+    )
+
+
+def test_sts_takes_the_names_of_its_fields(write_jsonl, tmp_path):
+    write_jsonl("sts.jsonl", [{"A": "犬　が走る", "B": "犬が歩く", "score": 3}, {"A": "雨", "B": "雪", "score": 0.5}])
+    task = load_task("sts", {**STS, "fields": {"text1": "A", "text2": "B"}}, tmp_path)
+    assert task == StsTask("sts", ("犬 が走る", "雨"), ("犬が歩く", "雪"), (3.0, 0.5))
+
+
+def test_classification_has_two_parts_and_labels_as_strings(write_jsonl, tmp_path):
+    write_jsonl("train.jsonl", [{"text": "良い", "label": 1}, {"text": "悪い", "label": 0}])
+    write_jsonl("test.jsonl", [{"text": "普通", "label": 1}])
+    task = load_task("pn", CLASSES, tmp_path)
+    assert task == ClassificationTask("pn", ("良い", "悪い"), ("1", "0"), ("普通",), ("1",))
+
+
+def test_clustering_joins_fields(write_jsonl, tmp_path):
+    write_jsonl(
+        "clusters.jsonl", [{"title": "題", "text": "本文", "kind": "x"}, {"title": "", "text": "続き", "kind": "y"}]
+    )
+    spec = {**CLUSTERS, "fields": {"text": ["title", "text"], "label": "kind"}}
+    assert load_task("news", spec, tmp_path) == ClusteringTask("news", ("題 本文", "続き"), ("x", "y"))
+
+
+def test_a_sample_is_the_same_each_time_and_keeps_the_order(write_jsonl, tmp_path):
+    write_jsonl("clusters.jsonl", [{"text": f"文{i:02}", "label": i % 3} for i in range(50)])
+    task = load_task("news", {**CLUSTERS, "sample": 10, "seed": 1}, tmp_path)
+    assert len(task.texts) == 10
+    assert list(task.texts) == sorted(task.texts)
+    assert all(int(text[1:]) % 3 == int(label) for text, label in zip(task.texts, task.labels, strict=True))
+    assert task == load_task("news", {**CLUSTERS, "sample": 10, "seed": 1}, tmp_path)
+    assert task != load_task("news", {**CLUSTERS, "sample": 10, "seed": 2}, tmp_path)
+    assert len(load_task("news", {**CLUSTERS, "sample": 99, "seed": 2}, tmp_path).texts) == 50
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (
+            {"type": "search"},
+            r"key 'type': 'search' is not known\. Allowed: retrieval, sts, classification, clustering",
+        ),
+        ({}, "key 'type': 'None' is not known"),
+        ({**QA, "shape": "squad"}, r"key 'shape': 'squad' is not known\. Allowed: qa, queries"),
+        ({**QA, "shape": "queries"}, "key 'corpus': missing"),
+        (
+            {**QA, "corpus": {"path": "x", "shape": "wiki"}},
+            r"key 'corpus\.shape': 'wiki' .*Allowed: qa, corpus, articles",
+        ),
+        ({**QA, "corpus": {"shape": "qa"}}, r"key 'corpus\.path': missing"),
+        ({**QA, "corpus": "x"}, "key 'corpus': str given, Mapping expected"),
+        ({**STS, "split": "test"}, r"key 'split': unknown\. Allowed: type, path, fields"),
+        ({**STS, "path": 3}, "key 'path': int given, str expected"),
+        ({**STS, "fields": {"gold": "score"}}, r"key 'fields\.gold': unknown\. Allowed: text1, text2, score"),
+        ({"type": "classification", "path": "x"}, "key 'train': missing"),
+        ({**CLUSTERS, "fields": {"text": []}}, r"key 'fields\.text': a list of one or more"),
+        ({**CLUSTERS, "sample": 5}, "key 'sample': .* and a 'seed'"),
+        ({**CLUSTERS, "sample": 0, "seed": 1}, "key 'sample': give a number of texts above 0"),
+        ({**CLUSTERS, "sample": True, "seed": 1}, "key 'sample': bool given, int expected"),
+    ],
+)
+def test_a_parameter_that_does_not_fit_is_named(write_jsonl, tmp_path, spec, message):
+    write_jsonl("qa.jsonl.gz", [question("a", "c1", "文。")])
+    write_jsonl("clusters.jsonl", [{"text": "文", "label": "x"}])
+    with pytest.raises(RecipeError, match=f"^task 'demo', {message}"):
+        load_task("demo", spec, tmp_path)
+
+
+QUERIES = {"type": "retrieval", "shape": "queries", "path": "q.jsonl", "corpus": {"path": "d.jsonl", "shape": "corpus"}}
+ARTICLES = {**QA, "path": "q.jsonl", "corpus": {"path": "d.jsonl", "shape": "articles"}}
+DOC = {"docid": "d1", "title": "", "text": "文。"}
+
+
+def query(*positives, text: str = "文") -> dict:
+    return {"qid": "q1", "query": text, "positives": list(positives)}
+
+
+@pytest.mark.parametrize(
+    ("queries", "documents", "message"),
+    [
+        ([query("d9")], [DOC], r"task 'demo', query 'q1': its positive 'd9' is not in the corpus \(d\.jsonl\)"),
+        ([query()], [DOC], r"q\.jsonl, row 1, field 'positives': query 'q1'"),
+        ([query(1)], [DOC], r"q\.jsonl, row 1, field 'positives': query 'q1'"),
+        ([query("d1"), query("d1")], [DOC], r"q\.jsonl, row 2, field 'qid': 'q1' occurs twice"),
+        ([query("d1")], [DOC, DOC], r"d\.jsonl, row 2, field 'docid': 'd1' occurs twice"),
+        ([query("d1", text="\u200b")], [DOC], r"q\.jsonl, row 1, field 'query': no text is left"),
+    ],
+)
+def test_a_judged_query_that_does_not_fit_is_named(write_jsonl, tmp_path, queries, documents, message):
+    write_jsonl("q.jsonl", queries)
+    write_jsonl("d.jsonl", documents)
+    with pytest.raises(DataError, match=message):
+        load_task("demo", QUERIES, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ("文", "field 'sections', item 0: needs 'section'"),
+        ({"section": "歴史", "paragraphs": ["文", 3]}, "field 'sections', item 0: needs 'section'"),
+        ({"section": None, "paragraphs": ["文"]}, "field 'sections', item 0: needs 'section'"),
+        ({"section": "歴史", "paragraphs": ["文", " "]}, "field 'sections 0-1': no text is left"),
+    ],
+)
+def test_an_article_that_does_not_fit_is_named(write_jsonl, tmp_path, section, message):
+    write_jsonl("q.jsonl", [{"qid": "a", "question": "何？", "context_id": "t-0-0"}])
+    write_jsonl("d.jsonl", [{"article_id": "t", "title": "題", "sections": [section]}])
+    with pytest.raises(DataError, match=rf"d\.jsonl, row 1, {message}"):
+        load_task("demo", ARTICLES, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("spec", "rows", "message"),
+    [
+        (QA, [question("a", "c", "文。"), question("b", "c", "別。")], "row 2, field 'context_id': 'c' stands for two"),
+        (QA, [{**question("a", "c", "文。"), "section": 1}], "row 1, field 'section': int given"),
+        (STS, [{"text1": "文", "text2": "文", "score": float("nan")}], "row 1, field 'score': nan is not a score"),
+        (STS, [{"text1": "文", "text2": "文"}], "row 1, field 'score': missing"),
+        (STS, [{"text1": "文", "text2": "文", "score": 1}], "task 'demo': all scores of q.jsonl are 1.0"),
+        (CLUSTERS, [{"text": "文", "label": 1.5}], "row 1, field 'label': float given"),
+        ({**CLASSES, "train": "q.jsonl"}, [{"text": "文", "label": 1}], "task 'demo': all labels of q.jsonl are '1'"),
+    ],
+)
+def test_a_row_that_does_not_fit_is_named(write_jsonl, tmp_path, spec, rows, message):
+    write_jsonl("q.jsonl", rows)
+    with pytest.raises(DataError, match=message):
+        load_task("demo", {**spec, "path": "q.jsonl"}, tmp_path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"sts\.jsonl: no such file"):
+        load_task("demo", STS, tmp_path)
+
+
+def test_texts_of_a_retrieval_task(capitals):
+    rows = list(tasks.test_texts(capitals))
+    assert rows[:2] == [
+        {"test": "capitals", "role": "query", "item_id": "q1", "text": "日本の首都は?"},
+        {"test": "capitals", "role": "positive", "item_id": "q1", "text": "日本の首都は東京です。"},
+    ]
+    assert {row["item_id"]: row["text"] for row in rows if row["role"] == "passage"} == capitals.corpus
+    assert len(rows) == 3 + 3 + 4
+    assert to_batch(rows, TEST_TEXTS).num_rows == 10
+
+
+@pytest.mark.parametrize(
+    ("task", "texts"),
+    [
+        (StsTask("t", ("犬", "猫"), ("猫", "鳥"), (1.0, 2.0)), ["犬", "猫", "鳥"]),
+        (ClassificationTask("t", ("訓練",), ("0",), ("試験", "試験"), ("0", "1")), ["試験"]),
+        (ClusteringTask("t", ("記事", "別"), ("a", "b")), ["記事", "別"]),
+    ],
+)
+def test_texts_of_other_tasks_are_those_of_the_test_part(task, texts):
+    rows = list(tasks.test_texts(task))
+    assert [row["text"] for row in rows] == texts
+    assert {(row["test"], row["role"]) for row in rows} == {("t", "text")}
+    assert len({row["item_id"] for row in rows}) == len(rows)
+    assert to_batch(rows, TEST_TEXTS).num_rows == len(texts)
+
+
+def test_real_tasks_have_the_sizes_of_their_description(shared_data):
+    jsquad = load_task("jsquad", {**QA, "path": "ja/jsquad/valid.jsonl.gz"}, shared_data)
+    assert (len(jsquad.queries), len(jsquad.corpus)) == (4442, 1145)
+    assert jsquad.corpus["a10336p0"].startswith("梅雨 梅雨(つゆ、ばいう)は、北海道と")
+    assert not any("[SEP]" in text for text in jsquad.corpus.values())
+    folder = "ja/wikinews_headline"
+    corpus = {"path": f"{folder}/corpus.jsonl.gz", "shape": "corpus"}
+    news = load_task("wikinews", {**QUERIES, "path": f"{folder}/queries.jsonl.gz", "corpus": corpus}, shared_data)
+    assert (len(news.queries), len(news.corpus)) == (3670, 3670)
+    fields = {"text1": "sentence_A_Ja", "text2": "sentence_B_Ja", "score": "relatedness"}
+    jsick = load_task("jsick", {**STS, "path": "ja/jsick/test.jsonl.gz", "fields": fields}, shared_data)
+    assert (len(jsick.texts1), min(jsick.scores), max(jsick.scores)) == (4927, 1.0, 5.0)

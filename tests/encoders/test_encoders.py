@@ -1,0 +1,134 @@
+"""Encoding and scoring give what sentence-transformers gives, whatever the budget; models load with plain classes."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sentence_transformers import CrossEncoder, SentenceTransformer
+from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, DistilBertConfig, DistilBertModel
+
+from ruri_kedro.encoders.base import freeze_position_embeddings, load_cross_encoder, load_encoder
+from ruri_kedro.encoders.encode import encode, score_pairs
+from ruri_kedro.encoders.pairs import PairLayout
+from ruri_kedro.encoders.reference import EncoderReference
+from ruri_kedro.encoders.tokens import chunk_by_tokens, tokenize
+from ruri_kedro.errors import RecipeError
+from tests.tiny import PROMPTS, TEXTS, tiny_encoder, tiny_reranker
+
+LONG = "".join(TEXTS)
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("encoder")
+    tiny_encoder().save_pretrained(str(folder))
+    return folder
+
+
+def bert(folder, kind):
+    """A BERT or DistilBERT checkpoint with the MeCab tokenizer of the Japanese originals."""
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "東京", "の", "図書館", "は", "年", "に", "市", "が", "。", "##館"]
+    (folder / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
+    from transformers import BertJapaneseTokenizer
+
+    tokenizer = BertJapaneseTokenizer(
+        str(folder / "vocab.txt"), word_tokenizer_type="mecab", mecab_kwargs={"mecab_dic": "unidic_lite"}
+    )
+    sizes = {"vocab_size": len(words), "max_position_embeddings": 64}
+    torch.manual_seed(0)
+    if kind == "bert":
+        config = BertConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48, **sizes)
+        BertModel(config).save_pretrained(folder)
+    else:
+        config = DistilBertConfig(dim=32, n_layers=2, n_heads=2, hidden_dim=48, **sizes)
+        DistilBertModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("chunk_tokens", [1, 50, 4096])
+def test_encode_is_that_of_sentence_transformers(encoder, chunk_tokens):
+    texts = [*TEXTS, LONG, "あ"]
+    ours = encode(load_encoder(encoder), texts, PROMPTS["query"], None, chunk_tokens)
+    theirs = SentenceTransformer(str(encoder), device="cpu").encode(texts, prompt_name="query", normalize_embeddings=True)
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_scores_are_those_of_the_cross_encoder(tmp_path):
+    model = tiny_reranker(tmp_path / "encoder")
+    model.save_pretrained(str(tmp_path / "reranker"))
+    pairs = [(TEXTS[0], TEXTS[1]), (TEXTS[0], LONG), (LONG, TEXTS[2]), (LONG, LONG), ("あ", "い")]
+    theirs = CrossEncoder(str(tmp_path / "reranker"), device="cpu").predict(pairs, activation_fn=torch.nn.Identity())
+    ours = score_pairs(load_cross_encoder(tmp_path / "reranker"), pairs, None, 100)
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["bert", "distilbert"])
+def test_checkpoints_of_the_papers_classes_load_with_mean_pooling(tmp_path, kind):
+    folder = bert(tmp_path, kind)
+    model = load_encoder(folder, PROMPTS)
+    assert model.prompts["query"] == PROMPTS["query"]
+    texts = ["東京の図書館は。", "市が年に。"]
+    ours = encode(model, texts, "", None, 1000)
+    tokens = AutoTokenizer.from_pretrained(folder)(texts, padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        hidden = AutoModel.from_pretrained(folder)(**tokens).last_hidden_state
+    mask = tokens["attention_mask"].unsqueeze(-1)
+    mean = (hidden * mask).sum(1) / mask.sum(1)
+    np.testing.assert_allclose(ours, torch.nn.functional.normalize(mean).numpy(), atol=1e-5)
+
+
+def test_learned_positions_are_frozen_and_rotary_ones_are_none(tmp_path):
+    model = load_encoder(bert(tmp_path, "bert"))
+    assert freeze_position_embeddings(model) == 1
+    frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
+    assert len(frozen) == 1 and "position_embeddings" in frozen[0]
+    assert freeze_position_embeddings(tiny_encoder()) == 0
+
+
+def test_the_tokenizer_is_a_plain_one_and_the_same_in_every_run(encoder):
+    tokenizer = AutoTokenizer.from_pretrained(encoder)
+    assert tokenizer.decode(tokenizer(TEXTS[0])["input_ids"], skip_special_tokens=True).replace(" ", "") == TEXTS[0]
+    again = tiny_encoder()
+    assert again.tokenizer.get_vocab() == tokenizer.get_vocab()
+    first = SentenceTransformer(str(encoder), device="cpu").state_dict()
+    assert all(torch.equal(value, first[name]) for name, value in again.state_dict().items())
+
+
+def test_prompts_similarity_and_pooling_are_saved(encoder):
+    model = SentenceTransformer(str(encoder), device="cpu")
+    assert {name: model.prompts[name] for name in PROMPTS} == PROMPTS
+    assert model.similarity_fn_name == "cosine"
+    assert model[1].pooling_mode == "mean"
+
+
+@given(st.lists(st.integers(1, 50), max_size=40), st.integers(1, 120))
+def test_chunks_are_a_partition_within_the_budget(lengths, budget):
+    lengths = np.array(lengths, dtype=np.int64)
+    chunks = chunk_by_tokens(lengths, budget)
+    assert sorted(i for chunk in chunks for i in chunk) == list(range(len(lengths)))
+    for chunk in chunks:
+        assert len(chunk) == 1 or lengths[chunk].max() * len(chunk) <= budget
+
+
+@pytest.mark.parametrize("max_length", [8, 13, 64])
+def test_joined_pairs_are_the_tokenizers_own(tmp_path, max_length):
+    for tokenizer in (tiny_encoder().tokenizer, AutoTokenizer.from_pretrained(bert(tmp_path, "bert"))):
+        layout = PairLayout.of(tokenizer)
+        texts = [TEXTS[0], "東京の図書館", LONG]
+        rows = tokenize(tokenizer, texts, None, special=False)
+        for i, first in enumerate(texts):
+            for j, second in enumerate(texts):
+                ours = layout.features([(rows.row(i), rows.row(j))], max_length, "cpu")
+                theirs = tokenizer(first, second, truncation="longest_first", max_length=max_length)
+                assert ours["input_ids"][0].tolist() == theirs["input_ids"]
+                if layout.has_types:
+                    assert ours["token_type_ids"][0].tolist() == theirs["token_type_ids"]
+
+
+def test_a_name_without_revision_is_refused():
+    with pytest.raises(RecipeError, match="has no revision"):
+        load_encoder("cl-nagoya/ruri-base")
+    with pytest.raises(RecipeError, match="has no revision"):
+        EncoderReference.of({"name": "cl-nagoya/ruri-base"}, None)

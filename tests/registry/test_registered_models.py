@@ -1,0 +1,89 @@
+"""Models are registered with their metrics, and come back by name and alias with the same numbers."""
+
+import numpy as np
+import pytest
+
+from ruri_kedro.errors import RegistryError
+from ruri_kedro.registry import models
+
+CHARACTERS = "日本で一番高い山は富士？のあるク文:。"
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Folders of a tiny encoder with prompts and of a tiny cross-encoder, both of random weights."""
+    import torch
+    from sentence_transformers import CrossEncoder, SentenceTransformer
+    from tokenizers import Tokenizer, pre_tokenizers
+    from tokenizers.models import WordLevel
+    from transformers import ModernBertConfig, ModernBertModel, PreTrainedTokenizerFast
+
+    root = tmp_path_factory.mktemp("models")
+    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    vocabulary = {token: number for number, token in enumerate([*special.values(), *CHARACTERS])}
+    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(root / "base")
+    torch.manual_seed(0)
+    config = ModernBertConfig(
+        vocab_size=len(vocabulary), hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+        pad_token_id=0, cls_token_id=2, bos_token_id=2, sep_token_id=3, eos_token_id=3,
+    )  # fmt: skip
+    ModernBertModel(config).save_pretrained(root / "base")
+    encoder = SentenceTransformer(str(root / "base"), device="cpu", prompts={"query": "ク:", "document": "文:"})
+    encoder.save_pretrained(str(root / "encoder"))
+    CrossEncoder(str(root / "base"), num_labels=1, device="cpu").save_pretrained(str(root / "reranker"))
+    return root
+
+
+def test_nothing_is_registered_without_a_run(store, folders):
+    for register in (models.register_embedder, models.register_reranker):
+        with pytest.raises(RegistryError, match="'ruri-tiny' cannot be registered: no MLflow run is open"):
+            register(folders / "encoder", "ruri-tiny", {})
+    assert models.list_registered() == []
+
+
+def test_embedder_comes_back_with_prompts_and_metrics(store, folders):
+    import mlflow
+    from sentence_transformers import SentenceTransformer
+
+    with mlflow.start_run() as run:
+        mlflow.log_metric("pretraining/loss", 9.0, step=0)
+        for number in (1, 2):
+            version = models.register_embedder(folders / "encoder", "ruri-tiny", {"jsquad/ndcg@10": number / 10})
+            assert version == number
+    original = SentenceTransformer(str(folders / "encoder"), device="cpu")
+    loaded = mlflow.sentence_transformers.load_model("models:/ruri-tiny@challenger")
+    assert dict(loaded.prompts) == {"query": "ク:", "document": "文:"}
+    for prompt in ("query", "document"):
+        expected = original.encode("富士の山", prompt_name=prompt)
+        assert np.array_equal(loaded.encode("富士の山", prompt_name=prompt), expected)
+        served = mlflow.pyfunc.load_model("models:/ruri-tiny@challenger")
+        assert np.allclose(served.predict(["富士の山"], params={"prompt_name": prompt})[0], expected, atol=1e-6)
+    old, new = models.registered_by(run.info.run_id)
+    assert str(new) == "ruri-tiny version 2 (challenger)"
+    assert (new.metrics, old.metrics) == ({"jsquad/ndcg_at_10": 0.2}, {"jsquad/ndcg_at_10": 0.1})
+    assert old.aliases == () and models.list_registered() == [new]
+
+
+def test_reranker_comes_back_as_a_reranker(store, folders):
+    import mlflow
+    import pandas as pd
+    from sentence_transformers import CrossEncoder
+
+    with mlflow.start_run():
+        models.register_embedder(folders / "encoder", "ruri-tiny", {"ndcg@10": 0.1})
+        models.register_reranker(folders / "reranker", "ruri-reranker-tiny", {"ndcg@10": 0.7}, tags={"recipe": "tiny"})
+    pairs = [("日本で一番高い山は？", "富士山"), ("日本で一番高い山は？", "日本")]
+    loaded = mlflow.pyfunc.load_model("models:/ruri-reranker-tiny@challenger")
+    scores = loaded.predict(pd.DataFrame(pairs, columns=["query", "passage"]))
+    expected = CrossEncoder(str(folders / "reranker"), device="cpu").predict(pairs)
+    assert np.allclose(scores, expected, atol=1e-6)
+    reranker, embedder = models.list_registered()
+    assert (reranker.metrics, embedder.metrics) == ({"ndcg_at_10": 0.7}, {"ndcg_at_10": 0.1})
+    assert mlflow.MlflowClient().get_model_version("ruri-reranker-tiny", "1").tags == {"recipe": "tiny"}
+
+
+def test_requirements_name_no_local_build():
+    assert all("+" not in line for line in models.requirements(["numpy"]))
+    assert [line.split("==")[0] for line in models.requirements(["numpy"])][-2:] == ["torch", "numpy"]

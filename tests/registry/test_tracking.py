@@ -1,0 +1,155 @@
+"""Metrics by step, lineage, and the check of the server."""
+
+import http.server
+import json
+import logging
+import threading
+import time
+
+import pytest
+
+from ruri_kedro.errors import RegistryError
+from ruri_kedro.registry import tracking
+
+
+@pytest.fixture
+def server():
+    """A local HTTP server that answers every request with `server.status`."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(self.server.status)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    made.status = 200
+    threading.Thread(target=made.serve_forever, args=(0.01,), daemon=True).start()
+    yield made
+    made.shutdown()
+    made.server_close()
+
+
+@pytest.mark.parametrize("status", [200, 401, 404])
+def test_a_server_that_answers_passes(server, status):
+    server.status = status
+    tracking.check_server(f"http://127.0.0.1:{server.server_port}/")
+
+
+def test_a_broken_server_is_named(server):
+    server.status = 503
+    with pytest.raises(RegistryError, match=r"http://127.0.0.1:\d+ cannot be reached \(HTTP 503\)"):
+        tracking.check_server(f"http://127.0.0.1:{server.server_port}")
+
+
+def test_an_unreachable_server_is_found_at_once():
+    start = time.monotonic()
+    with pytest.raises(RegistryError, match=r"http://127.0.0.1:9 cannot be reached .*MLFLOW_TRACKING_URI"):
+        tracking.check_server("http://127.0.0.1:9")
+    assert time.monotonic() - start < 5
+
+
+def test_local_stores_need_no_server():
+    tracking.check_server("sqlite:///nowhere/mlflow.db")
+
+
+def test_tracking_uri_counts_from_the_project(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    absolute = f"sqlite:///{tmp_path}/mlflow.db"
+    assert tracking.tracking_uri("sqlite:///mlflow.db", tmp_path) == absolute
+    assert tracking.tracking_uri(None, tmp_path) == absolute
+    assert tracking.tracking_uri(absolute, tmp_path / "other") == absolute
+    assert tracking.tracking_uri("http://host:5000", tmp_path) == "http://host:5000"
+    assert tracking.relative_uri(absolute, tmp_path) == "sqlite:///mlflow.db"
+    assert tracking.relative_uri(absolute, tmp_path / "other") == absolute
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host:5000")
+    assert tracking.tracking_uri("sqlite:///mlflow.db", tmp_path) == "http://host:5000"
+
+
+def test_flatten_keeps_finite_numbers_under_names_mlflow_takes():
+    values = {"tiny": {"jsquad/ndcg@10": 0.5, "名": 1}, "ok": True, "none": None, "nan": float("nan"), "text": "x"}
+    assert dict(tracking.flatten(values, "metrics")) == {
+        "metrics/tiny/jsquad/ndcg_at_10": 0.5,
+        "metrics/tiny/名": 1.0,
+    }
+
+
+def test_step_logger_reports_to_the_open_run(store):
+    import mlflow
+
+    with mlflow.start_run() as run:
+        log = tracking.step_logger("pretraining")
+        for step in range(250):
+            log(step, {"loss": 1 / (step + 1), "lr": 0.1})
+        tracking.flush_step_loggers()
+    history = mlflow.tracking.MlflowClient().get_metric_history(run.info.run_id, "pretraining/loss")
+    assert [metric.step for metric in history] == list(range(250))
+    assert history[3].value == 0.25
+
+
+def test_step_logger_without_a_run_says_nothing(store):
+    tracking.step_logger("pretraining")(0, {"loss": 1.0})
+    assert not tracking._open_loggers
+
+
+def test_training_outlives_a_server_that_fails(store, monkeypatch, caplog):
+    import mlflow
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+
+    calls = []
+
+    def failing(self, run_id, metrics):
+        calls.append(len(metrics))
+        raise MlflowException("server is gone")
+
+    with mlflow.start_run() as run:
+        log = tracking.step_logger("finetuning")
+        with monkeypatch.context() as patch, caplog.at_level(logging.WARNING, "ruri_kedro"):
+            patch.setattr(MlflowClient, "log_batch", failing)
+            for step in range(1000):
+                log(step, {"loss": 1.0})
+        assert len(calls) == 1  # not once per step: each failure costs the retries of MLflow
+        assert "finetuning: metrics cannot be sent to MLflow, training goes on" in caplog.text
+        tracking.flush_step_loggers()
+    assert len(MlflowClient().get_metric_history(run.info.run_id, "finetuning/loss")) == 1000
+
+
+def test_metrics_that_stay_unsent_are_counted(store, monkeypatch, caplog):
+    import mlflow
+    from mlflow.tracking import MlflowClient
+
+    def failing(self, run_id, metrics):
+        raise OSError("no route")
+
+    monkeypatch.setattr(MlflowClient, "log_batch", failing)
+    with mlflow.start_run(), caplog.at_level(logging.WARNING, "ruri_kedro"):
+        tracking.step_logger("x")(0, {"loss": 1.0, "lr": 1.0})
+        tracking.flush_step_loggers()
+    assert "2 metrics could not be sent" in caplog.text
+
+
+def test_inputs_artifacts_metrics_and_tags_are_on_the_run(store):
+    import mlflow
+
+    (store / "plots").mkdir()
+    (store / "plots" / "a.svg").write_text("<svg/>")
+    (store / "report.md").write_text("# report")
+    with mlflow.start_run() as run:
+        run_id = run.info.run_id
+        tracking.log_input(run_id, "pairs", "0123456789abcdef01234567", 7, "pretraining", "/data/pairs")
+        tracking.log_file(run_id, store / "plots")
+        tracking.log_file(run_id, store / "report.md")
+        tracking.log_metric_tree(run_id, {str(number): number for number in range(1500)}, "many")
+        tracking.set_tags(run_id, {"recipe": "tiny"})
+    found = mlflow.get_run(run_id)
+    (logged,) = found.inputs.dataset_inputs
+    assert (logged.dataset.name, logged.dataset.digest) == ("pairs", "0123456789abcdef01234567")
+    assert json.loads(logged.dataset.profile) == {"num_rows": 7}
+    assert {tag.key: tag.value for tag in logged.tags} == {"mlflow.data.context": "pretraining"}
+    assert mlflow.data.get_source(logged.dataset).uri == "/data/pairs"
+    assert found.data.metrics["many/1499"] == 1499 and found.data.tags["recipe"] == "tiny"
+    names = [file.path for file in mlflow.tracking.MlflowClient().list_artifacts(run_id)]
+    assert names == ["plots", "report.md"]

@@ -1,0 +1,135 @@
+"""Tables are written whole or not at all."""
+
+import pyarrow as pa
+import pytest
+
+from ruri_kedro.errors import DataError
+from ruri_kedro.tables import SCHEMAS, Part, write_table
+from ruri_kedro.tables import store
+from ruri_kedro.tables.files import replace_dir, replace_file
+
+SCORES = SCHEMAS["scores"]
+
+
+def rows(count, start=0):
+    return [
+        {"model": "m", "task": "t", "metric": "ndcg@10", "query_id": str(start + i), "score": i / 7}
+        for i in range(count)
+    ]
+
+
+def part(key, *blocks, calls=None):
+    def make():
+        if calls is not None:
+            calls.append(key)
+        yield from blocks
+
+    return Part(key, make)
+
+
+def test_rows_come_back_in_order_from_several_shards(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "SHARD_ROWS", 7)
+    table = write_table(tmp_path, SCORES, {"a": part("1", rows(5), rows(11, 5)), "b": part("2")})
+    assert [row["query_id"] for row in table.iter_rows(["a"])] == [str(i) for i in range(16)]
+    assert len(table.manifest("a")["shards"]) == 3
+    assert table.rows("b") == 0
+    assert table.read(["b"]).schema.names == SCORES.names
+
+
+def test_a_part_with_the_same_key_is_not_made_again(tmp_path):
+    calls = []
+    write_table(tmp_path, SCORES, {"a": part("1", rows(3), calls=calls)})
+    write_table(tmp_path, SCORES, {"a": part("1", rows(3), calls=calls)})
+    write_table(tmp_path, SCORES, {"a": part("2", rows(4), calls=calls)})
+    assert calls == ["1", "2"]
+
+
+def test_a_part_that_is_no_longer_wanted_goes(tmp_path):
+    write_table(tmp_path, SCORES, {"a": part("1", rows(1)), "b": part("1", rows(1))})
+    assert write_table(tmp_path, SCORES, {"b": part("1", rows(1))}).parts() == ["b"]
+
+
+def test_a_write_that_fails_leaves_the_finished_parts_and_no_half_one(tmp_path):
+    def broken():
+        yield rows(3)
+        raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        write_table(tmp_path, SCORES, {"a": part("1", rows(2)), "b": Part("1", broken)})
+    table = store.Table(tmp_path, SCORES)
+    assert table.parts() == ["a"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_what_a_killed_writer_left_is_never_read_and_goes_with_the_next_write(tmp_path):
+    leftover = tmp_path / ".writing-a-00000000"
+    leftover.mkdir()
+    (leftover / "part-00000.parquet").write_bytes(b"half")
+    (leftover / "manifest.json").write_text("{}")
+    assert store.Table(tmp_path, SCORES).parts() == []
+    write_table(tmp_path, SCORES, {"a": part("1", rows(2))})
+    assert not leftover.exists()
+
+
+def test_the_digest_is_that_of_the_rows_however_they_were_cut(tmp_path):
+    one = write_table(tmp_path / "one", SCORES, {"a": part("1", rows(10))})
+    two = write_table(tmp_path / "two", SCORES, {"a": part("9", rows(4), rows(6, 4))})
+    assert [row["query_id"] for row in one.iter_rows()] == [row["query_id"] for row in two.iter_rows()]
+    other = write_table(tmp_path / "other", SCORES, {"a": part("1", rows(9))})
+    assert one.digest() != other.digest()
+
+
+def test_equal_rows_give_equal_files(tmp_path):
+    for name in ("one", "two"):
+        write_table(tmp_path / name, SCORES, {"a": part("1", rows(10))})
+    files = [(tmp_path / name / "a" / "part-00000.parquet").read_bytes() for name in ("one", "two")]
+    assert files[0] == files[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"score": "high"}, "row 1, column 'score': str given, double expected"),
+        ({"query_id": None}, "row 1, column 'query_id': no value"),
+    ],
+)
+def test_a_row_that_does_not_fit_is_named(tmp_path, change, message):
+    wrong = rows(2)
+    wrong[1] = wrong[1] | change
+    with pytest.raises(DataError, match=message):
+        write_table(tmp_path, SCORES, {"a": part("1", wrong)})
+
+
+def test_record_batches_are_taken_as_they_are(tmp_path):
+    batch = pa.RecordBatch.from_pylist(rows(4), schema=SCORES)
+    assert write_table(tmp_path, SCORES, {"a": part("1", batch)}).read().num_rows == 4
+
+
+def test_a_part_that_is_not_there_is_named(tmp_path):
+    table = write_table(tmp_path, SCORES, {"a": part("1", rows(1))})
+    with pytest.raises(DataError, match="no part 'b'. It has: a"):
+        table.rows("b")
+
+
+def test_a_directory_is_replaced_only_by_a_complete_one(tmp_path):
+    target = tmp_path / "model"
+    with replace_dir(target) as aside:
+        (aside / "weights").write_text("old")
+    with pytest.raises(OSError, match="full"), replace_dir(target) as aside:
+        (aside / "weights").write_text("ne")
+        raise OSError("disk full")
+    assert (target / "weights").read_text() == "old"
+    with replace_dir(target) as aside:
+        (aside / "weights").write_text("new")
+    assert (target / "weights").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_file_is_replaced_only_by_a_complete_one(tmp_path):
+    target = tmp_path / "metrics.json"
+    target.write_text("old")
+    with pytest.raises(OSError, match="full"), replace_file(target) as aside:
+        aside.write_text("ne")
+        raise OSError("disk full")
+    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]

@@ -1,0 +1,164 @@
+"""The hooks, in a small project of their own: what is refused, what MLflow is told, and the last words."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import pytest
+from kedro.io import DatasetError
+from kedro_project import KEDRO, make_project
+
+from ruri_kedro.errors import DataError, RegistryError
+from ruri_kedro.hooks import LastWordsHooks
+
+
+@pytest.fixture(scope="module")
+def module_project(tmp_path_factory) -> Path:
+    return make_project(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def project(module_project, monkeypatch) -> Path:
+    """The project as the working directory, known to Kedro, with the local store for tracking."""
+    from kedro.framework.startup import bootstrap_project
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("KEDRO_ENV", raising=False)
+    monkeypatch.chdir(module_project)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    bootstrap_project(module_project)
+    return module_project
+
+
+def run(project: Path, *pipelines: str, env: str | None = None, **params):
+    from kedro.framework.session import KedroSession
+
+    with KedroSession.create(project_path=project, env=env, runtime_params=params) as session:
+        return session.run(pipeline_names=list(pipelines) or None)
+
+
+def last_run():
+    import mlflow
+
+    (found,) = mlflow.search_runs(
+        experiment_names=["ruri"], max_results=1, output_format="list", order_by=["start_time DESC"]
+    )
+    return found
+
+
+def test_a_whole_run_leaves_its_evidence(project, capsys):
+    run(project, settings={"a": 3}, fail=False)
+    found = last_run()
+    assert found.info.status == "FINISHED" and found.info.run_name == "tiny: all"
+    assert found.info.artifact_uri.startswith((project / "mlruns").as_uri())
+    assert found.data.tags["recipe"] == "tiny"
+    assert found.data.tags["reproduce"] == "kedro run --params settings.a=3,fail=false"
+    assert found.data.metrics["pretraining/loss"] == pytest.approx(1 / 3)
+    assert found.data.metrics["metrics/ndcg_at_10/sample"] == 0.5
+    inputs = {logged.dataset.name: logged for logged in found.inputs.dataset_inputs}
+    assert set(inputs) == {"raw", "passages"}
+    assert json.loads(inputs["passages"].dataset.profile) == {"num_rows": 2}
+    assert inputs["raw"].tags[0].value == "data_engineering"
+    import mlflow
+
+    artifacts = mlflow.MlflowClient().list_artifacts(found.info.run_id)
+    assert [file.path for file in artifacts] == ["report.md"]
+    printed = capsys.readouterr().out
+    assert "| tiny | 0.5 |" in printed
+    assert "mlflow ui --backend-store-uri sqlite:///mlflow.db " in printed and "kedro viz run" in printed
+
+
+def test_a_single_pipeline_names_its_successor(project, capsys):
+    run(project, "data_engineering")
+    assert capsys.readouterr().out.endswith("Next: kedro run --pipelines mining_pretraining\n")
+    assert last_run().info.run_name == "tiny: data_engineering"
+
+
+def test_a_run_with_missing_inputs_names_maker_and_command(project):
+    import shutil
+
+    run(project, "data_engineering")
+    before = last_run().info.run_id
+    shutil.rmtree(project / "data/03_primary")
+    with pytest.raises(DataError) as caught:
+        run(project, "pretraining", env="other", settings={"a": 3})
+    assert "passages: made by the pipeline 'data_engineering'. Run: kedro run --env other" in str(caught.value)
+    assert "--pipelines data_engineering --params settings.a=3" in str(caught.value)
+    with pytest.raises(DataError, match=r"raw: .*/nowhere is not there. Restore it"):
+        run(project, raw_root="nowhere")
+    assert last_run().info.run_id == before  # refused runs are not tracked
+
+
+def test_a_failed_training_is_tracked_to_its_last_step(project):
+    with pytest.raises(RuntimeError, match="the training broke"):
+        run(project, fail=True)
+    found = last_run()
+    assert found.info.status == "FAILED"
+    assert found.data.metrics["pretraining/loss"] == pytest.approx(1 / 3)
+
+
+def test_parameters_of_an_environment_are_merged_softly(project):
+    run(project, env="other")
+    assert last_run().data.tags["recipe"] == "other"
+    assert last_run().data.params["recipe"] == "other"
+    from kedro.framework.session import KedroSession
+
+    with KedroSession.create(project_path=project, env="other") as session:
+        assert session.load_context().params["settings"] == {"a": 1, "b": {"c": "y"}}
+
+
+def test_a_server_out_of_reach_stops_the_run_at_once(project, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    start = time.monotonic()
+    with pytest.raises(RegistryError, match=r"http://127.0.0.1:9 cannot be reached"):
+        run(project)
+    assert time.monotonic() - start < 20  # MLflow alone would take minutes
+
+
+def test_from_a_folder_below_the_store_is_still_the_projects(project, monkeypatch):
+    monkeypatch.chdir(project / "conf")
+    run(project, "data_engineering")
+    assert not (project / "conf" / "mlflow.db").exists() and not (project / "conf" / "mlruns").exists()
+
+
+def test_errors_of_ours_reach_the_command_line_without_a_traceback(module_project):
+    done = subprocess.run(
+        [KEDRO, "run", "--params", "raw_root=nowhere"], cwd=module_project, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: The run cannot start, data are missing.\n  raw: ")
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_only_errors_of_ours_lose_their_traceback():
+    ours, wrapped, other = DataError("a.jsonl, row 3"), DatasetError("Failed while saving"), ValueError("a bug")
+    wrapped.__cause__ = ours
+    with click.Context(click.Command("run")):
+        for error in (ours, wrapped):
+            with pytest.raises(click.ClickException, match=r"^a.jsonl, row 3$"):
+                LastWordsHooks().on_pipeline_error(error)
+        LastWordsHooks().on_pipeline_error(other)
+    LastWordsHooks().on_pipeline_error(wrapped)  # outside the command line Kedro raises the error as it is
+
+
+def test_the_project_itself_imports_nothing_heavy():
+    program = (
+        "import sys, ruri_kedro.hooks, ruri_kedro.settings, ruri_kedro.cli, ruri_kedro.datasets\n"
+        "print([name for name in ('torch', 'transformers', 'mlflow', 'pandas') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_data_run_imports_no_torch(module_project):
+    program = (
+        "import sys\nfrom kedro.framework.cli import main\n"
+        "sys.argv = ['kedro', 'run', '--pipelines', 'data_engineering']\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
+        "print([name for name in ('torch', 'transformers', 'sentence_transformers') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=module_project, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr

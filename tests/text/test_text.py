@@ -1,0 +1,61 @@
+"""Properties of the text functions."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ruri_kedro.text.hashing import stable_id, unit_interval
+from ruri_kedro.text.normalize import is_blank, match_key, normalize
+from ruri_kedro.text.sentences import shuffle_sentences, split_sentences
+
+texts = st.text(st.characters(codec="utf-8"), max_size=60)
+japanese = st.text(st.sampled_from("あ漢「」『』（）。！？、 \nab"), max_size=40)
+
+
+@given(texts)
+def test_normalize_is_idempotent(text):
+    assert normalize(normalize(text)) == normalize(text)
+
+
+@given(texts)
+def test_match_key_ignores_what_normalisation_removes(text):
+    assert match_key(normalize(text)) == match_key(text)
+
+
+def test_normalize_folds_width_and_removes_the_invisible():
+    assert normalize("ﾃｽﾄ\u200b　Ａ\u00ad１\ufeff\n\n②") == "テスト A1 2"
+
+
+def test_blank_is_what_normalisation_leaves_nothing_of():
+    assert is_blank("\u200b\u3000\ufeff")
+    assert not is_blank("\u200b" * 100 + "あ")
+
+
+@given(japanese)
+def test_sentences_joined_give_the_text(text):
+    assert "".join(split_sentences(text)) == text
+
+
+@given(japanese, st.integers())
+def test_shuffling_keeps_the_sentences(text, seed):
+    shuffled = shuffle_sentences(text, seed)
+    assert sorted(shuffled) == sorted(text)
+    assert shuffle_sentences(text, seed) == shuffled
+
+
+def test_a_quoted_full_stop_ends_no_sentence():
+    text = "彼は「行く。」と言った。本当（か？嘘か？）は知らない！？終わり"
+    assert split_sentences(text) == ["彼は「行く。」と言った。", "本当（か？嘘か？）は知らない！？", "終わり"]
+
+
+def test_an_unclosed_bracket_is_a_plain_character():
+    assert split_sentences("「一つ。二つ。") == ["「一つ。", "二つ。"]
+
+
+@given(st.lists(texts, max_size=4), st.lists(texts, max_size=4))
+def test_ids_differ_where_the_parts_differ(first, second):
+    assert (stable_id(*first) == stable_id(*second)) == (first == second)
+
+
+@given(texts)
+def test_unit_interval_is_a_share(text):
+    assert 0 <= unit_interval(text) < 1

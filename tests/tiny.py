@@ -1,0 +1,32 @@
+"""Tiny models for tests, built in a moment."""
+
+from ruri_kedro.encoders.base import TinySettings, build_cross_encoder, build_encoder
+
+PROMPTS = {"query": "クエリ: ", "document": "文章: "}
+TEXTS = [
+    f"{place}の{thing}は{year}年に{who}が{what}。"
+    for place in ("東京", "京都", "札幌", "那覇")
+    for thing in ("図書館", "美術館", "駅")
+    for year, who, what in ((1901, "市", "建てた"), (1955, "県", "移した"), (1987, "寺の住職", "直した"))
+]
+
+
+def tiny_encoder(dropout=0.0, seed=0, hidden=32):
+    """A 2-layer encoder with a vocabulary of its own texts."""
+    size = TinySettings(
+        vocab_size=300,
+        max_piece_chars=4,
+        hidden_size=hidden,
+        intermediate_size=48,
+        layers=2,
+        heads=2,
+        max_length=64,
+        dropout=dropout,
+    )
+    return build_encoder(TEXTS, size, PROMPTS, seed)
+
+
+def tiny_reranker(folder, seed=0):
+    """A cross-encoder on the tiny encoder, which is saved in `folder`."""
+    tiny_encoder().save_pretrained(str(folder))
+    return build_cross_encoder(folder, 64, seed)

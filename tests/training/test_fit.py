@@ -1,0 +1,127 @@
+"""The loop: learns, resumes to the bit, refuses another recipe, stops at the first loss that is no number."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ruri_kedro.errors import TrainingError
+from ruri_kedro.training.checkpoints import Checkpoints
+from ruri_kedro.training.fit import FitSettings, fit, schedule
+from ruri_kedro.training.plan import Batch
+
+SETTINGS = FitSettings(
+    learning_rate=0.01, weight_decay=0.01, warmup_ratio=0.2, max_grad_norm=1.0, checkpoint_steps=3, seed=5
+)
+BATCHES = [Batch(0, np.arange(i, i + 4)) for i in range(10)]
+INPUTS = torch.randn(16, 6, generator=torch.Generator().manual_seed(0))
+TARGET = INPUTS @ torch.randn(6, 2, generator=torch.Generator().manual_seed(1))
+
+
+class Killed(Exception):
+    """Stands for a process that ends in the middle of a step."""
+
+
+def model():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.Dropout(0.3), torch.nn.Linear(8, 2))
+
+
+def run(folder: Path, kill_at=None, identity=None, losses=None):
+    trained = model()
+    seen = losses if losses is not None else []
+
+    def backward(batch):
+        if kill_at is not None and len(seen) + 1 == kill_at:
+            raise Killed
+        loss = (trained(INPUTS[batch.rows]) - TARGET[batch.rows]).square().mean()
+        loss.backward()
+        return loss.item()
+
+    def on_step(step, metrics):
+        seen.append((step, metrics["loss"]))
+
+    checkpoints = Checkpoints(folder, identity or {"learning_rate": 0.01}, keep=2)
+    fit(trained, BATCHES, backward, SETTINGS, checkpoints, on_step, "test")
+    return trained.state_dict(), seen
+
+
+@pytest.mark.parametrize("kill_at", range(1, 11))
+def test_a_killed_run_ends_with_the_same_weights(tmp_path, kill_at):
+    """With dropout on, killed at any step, and once more after the first continuation."""
+    whole, losses = run(tmp_path / "whole")
+    with pytest.raises(Killed):
+        run(tmp_path / "killed", kill_at=kill_at)
+    with pytest.raises(Killed):
+        run(tmp_path / "killed", kill_at=1)
+    resumed, rest = run(tmp_path / "killed")
+    for name in whole:
+        assert torch.equal(whole[name], resumed[name])
+    assert rest == losses[len(losses) - len(rest) :]
+
+
+def test_a_finished_stage_is_not_trained_again(tmp_path):
+    first, _ = run(tmp_path)
+    again, losses = run(tmp_path)
+    assert losses == []
+    assert all(torch.equal(first[name], again[name]) for name in first)
+
+
+def test_a_changed_recipe_is_refused_and_named(tmp_path):
+    with pytest.raises(Killed):
+        run(tmp_path, kill_at=8)
+    with pytest.raises(TrainingError, match=r"learning_rate: 0.01 -> 0.02.*remove"):
+        run(tmp_path, identity={"learning_rate": 0.02})
+
+
+def test_a_half_written_checkpoint_is_not_seen(tmp_path):
+    with pytest.raises(Killed):
+        run(tmp_path / "killed", kill_at=8)
+    half = tmp_path / "killed" / "step-00000009"
+    half.mkdir()
+    (half / "model.safetensors").write_bytes(b"half")
+    whole, _ = run(tmp_path / "whole")
+    resumed, _ = run(tmp_path / "killed")
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_only_the_newest_checkpoints_stay_and_hold_no_pickle(tmp_path):
+    run(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000009", "step-00000010"]
+    files = {path.name for path in (tmp_path / "step-00000010").iterdir()}
+    assert files == {"model.safetensors", "optimizer.safetensors", "random.safetensors", "state.json"}
+    assert "0.weight|exp_avg" in load_file(tmp_path / "step-00000010" / "optimizer.safetensors")
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(tmp_path):
+    trained = model()
+    count = []
+
+    def backward(batch):
+        count.append(1)
+        loss = trained(INPUTS[batch.rows]).mean() * (float("nan") if len(count) == 5 else 1.0)
+        loss.backward()
+        return loss.item()
+
+    checkpoints = Checkpoints(tmp_path, {}, keep=2)
+    with pytest.raises(TrainingError, match=r"loss nan .*at step 5.*step-00000003"):
+        fit(trained, BATCHES, backward, SETTINGS, checkpoints, lambda *_: None, "test")
+    assert checkpoints.latest() == tmp_path / "step-00000003"
+
+
+def test_the_schedule_rises_to_one_and_falls_towards_zero():
+    rates = [schedule(step, 10, 0.2) for step in range(1, 11)]
+    assert rates[:2] == [0.5, 1.0]
+    assert rates[2:] == sorted(rates[2:], reverse=True)
+    assert 0 < rates[-1] < 0.2
+    assert schedule(1, 10, 0.0) == pytest.approx(10 / 11)
+
+
+def test_training_lowers_the_loss(tmp_path):
+    trained = model().eval()
+    before = (trained(INPUTS) - TARGET).square().mean()
+    weights, _ = run(tmp_path)
+    trained.load_state_dict(weights)
+    assert (trained(INPUTS) - TARGET).square().mean() < before

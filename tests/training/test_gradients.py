@@ -1,0 +1,152 @@
+"""The gradient cache and the objectives give the gradients of the plain computation."""
+
+import numpy as np
+import pytest
+import torch
+
+from ruri_kedro.encoders.encode import embed
+from ruri_kedro.encoders.tokens import tokenize
+from ruri_kedro.training.data import ANCHOR, NEGATIVES, POSITIVE, assemble
+from ruri_kedro.training.gradcache import cached_backward
+from ruri_kedro.training.losses import distillation, improved_contrastive, listwise_cross_entropy
+from ruri_kedro.training.objectives import Budget, embedding_backward, reranking_backward
+from ruri_kedro.training.plan import Batch
+from tests.tiny import PROMPTS, TEXTS, tiny_encoder, tiny_reranker
+
+
+def gradients(model):
+    found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    return found
+
+
+def assert_same(first, second, rtol=1e-4, atol=1e-6):
+    assert first.keys() == second.keys() and first
+    for name in first:
+        torch.testing.assert_close(first[name], second[name], rtol=rtol, atol=atol)
+
+
+def examples(objective="contrastive"):
+    ids = {text: str(i) for i, text in enumerate(TEXTS)}
+    rows = [
+        {
+            "example_id": f"e{i}",
+            "query_id": f"q{i}",
+            "source": "s",
+            "objective": objective,
+            "anchor": ids[TEXTS[i]],
+            "positive": ids[TEXTS[i + 10]],
+            "negatives": [ids[TEXTS[(i * 3 + k) % 10 + 24]] for k in range(i % 3)],
+            "shuffled": False,
+        }
+        for i in range(8)
+    ]
+    return rows, {value: key for key, value in ids.items()}
+
+
+def training_set(model, prompts=("クエリ: ", "文章: "), special=True, **kwargs):
+    rows, texts = examples(**kwargs)
+    teacher = {(r["query_id"], d): float(int(d) % 7) for r in rows for d in (r["positive"], *r["negatives"])}
+    length = 32 if special else None
+    return assemble(rows, texts, prompts, lambda found: tokenize(model.tokenizer, found, length, special), teacher)
+
+
+@pytest.mark.parametrize("keep", [0, 40, 10_000])
+@pytest.mark.parametrize("cuts", [(5, 11), (1, 2, 3), ()])
+def test_cached_gradients_with_dropout_are_those_of_the_same_draws(keep, cuts):
+    """Chunks of any size, kept or computed twice, with the dropout masks each chunk had at first."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(6, 16), torch.nn.Dropout(0.5), torch.nn.Linear(16, 4))
+    inputs, labels = torch.randn(17, 6), torch.randint(4, (17,))
+    order = np.random.default_rng(0).permutation(17)
+    chunks = np.split(order, cuts)
+
+    def loss_of(outputs):
+        return torch.nn.functional.cross_entropy(outputs @ outputs.T, torch.arange(17)) + outputs[labels].square().sum()
+
+    torch.manual_seed(7)
+    loss = cached_backward(lambda items: model(inputs[items]), chunks, [len(c) * 10 for c in chunks], keep, loss_of)
+    cached = gradients(model)
+    torch.manual_seed(7)
+    parts = torch.cat([model(inputs[chunk]) for chunk in chunks])
+    outputs = torch.empty_like(parts).index_copy(0, torch.as_tensor(np.concatenate(chunks)), parts)
+    expected = loss_of(outputs)
+    expected.backward()
+    assert loss == pytest.approx(expected.item(), rel=1e-5)
+    assert_same(cached, gradients(model))
+
+
+@pytest.mark.parametrize("chunk_tokens", [16, 77, 4096])
+@pytest.mark.parametrize("keep_tokens", [0, 100_000])
+def test_contrastive_objective_is_the_loss_of_the_padded_batch(chunk_tokens, keep_tokens):
+    model = tiny_encoder()
+    data = training_set(model)
+    backward = embedding_backward(model, data, Budget(chunk_tokens, keep_tokens, "float32"), 0.05, 1.0)
+    loss = backward(Batch(0, np.arange(8)))
+    ours = gradients(model)
+
+    texts = data.texts
+    vectors = embed(model, [data.tokens.row(i) for i in np.maximum(texts, 0).ravel()]).reshape(*texts.shape, -1)
+    mask = torch.as_tensor(texts[:, NEGATIVES:] >= 0)
+    expected = improved_contrastive(vectors[:, ANCHOR], vectors[:, POSITIVE], vectors[:, NEGATIVES:], mask, 0.05)
+    expected.backward()
+    assert loss == pytest.approx(expected.item(), rel=1e-5)
+    assert_same(ours, gradients(model))
+
+
+def test_distillation_objective_is_the_loss_of_the_cosines():
+    model = tiny_encoder()
+    data = training_set(model, objective="distillation")
+    assert data.objectives == ["distillation"]
+    loss = embedding_backward(model, data, Budget(64, 0, "float32"), 0.05, 0.2)(Batch(0, np.arange(8)))
+    ours = gradients(model)
+
+    texts = data.texts
+    vectors = embed(model, [data.tokens.row(i) for i in np.maximum(texts, 0).ravel()]).reshape(*texts.shape, -1)
+    cosines = torch.cosine_similarity(vectors[:, :1], vectors[:, POSITIVE:], dim=-1)
+    mask = torch.as_tensor(texts[:, POSITIVE:] >= 0)
+    expected = distillation(cosines, torch.as_tensor(data.teacher).nan_to_num(), mask, 0.2)
+    expected.backward()
+    assert loss == pytest.approx(expected.item(), rel=1e-5)
+    # Cosines of a random model lie close together, and the min-max scale magnifies their rounding.
+    assert_same(ours, gradients(model), rtol=1e-2, atol=1e-4)
+
+
+@pytest.mark.parametrize("keep_tokens", [0, 60, 100_000])
+def test_reranking_objective_is_listwise_over_whole_groups(tmp_path, keep_tokens):
+    model = tiny_reranker(tmp_path / "encoder")
+    data = training_set(model, prompts=("", ""), special=False)
+    backward = reranking_backward(model, data, Budget(40, keep_tokens, "float32"), 64)
+    loss = backward(Batch(-1, np.arange(8)))
+    ours = gradients(model)
+
+    rows, texts = examples()
+    scores, mask = torch.zeros(8, 3), torch.zeros(8, 3, dtype=torch.bool)
+    for i, row in enumerate(rows):
+        docids = [row["positive"], *row["negatives"]]
+        features = model.tokenizer([texts[row["anchor"]]] * len(docids), [texts[d] for d in docids], padding=True,
+                                   return_tensors="pt")  # fmt: skip
+        scores[i, : len(docids)] = model.model(**features).logits.squeeze(-1)
+        mask[i, : len(docids)] = True
+    expected = listwise_cross_entropy(scores, mask)
+    expected.backward()
+    assert loss == pytest.approx(expected.item(), rel=1e-4)
+    assert_same(ours, gradients(model))
+
+
+def test_prompts_and_shuffled_positives_are_in_the_tokens():
+    model = tiny_encoder()
+    rows, texts = examples()
+    texts[rows[0]["positive"]] = "一つ目。二つ目。三つ目。四つ目。"
+    rows[0]["shuffled"] = True
+    strings = []
+
+    def spy(found):
+        strings.extend(found)
+        return tokenize(model.tokenizer, found, 32)
+
+    data = assemble(rows, texts, (PROMPTS["query"], PROMPTS["document"]), spy)
+    positive = strings[data.texts[0, POSITIVE]]
+    assert positive.startswith("文章: ") and positive != "文章: 一つ目。二つ目。三つ目。四つ目。"
+    assert sorted(positive) == sorted("文章: 一つ目。二つ目。三つ目。四つ目。")
+    assert all(strings[row].startswith("クエリ: ") for row in data.texts[:, ANCHOR])
