@@ -8,6 +8,8 @@ from ruri_kedro.hooks import LastWordsHooks, MissingInputHooks, TrackingHooks
 _ENVIRONMENT = {
     # kedro-viz brings kedro-telemetry, which would otherwise send usage data.
     "DO_NOT_TRACK": "1",
+    # OpenMP threads that spin while they wait slow torch down several times as soon as anything else runs.
+    "OMP_WAIT_POLICY": "PASSIVE",
     # The last words of a run say what was registered; MLflow's own lines would stand between.
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -27,4 +29,6 @@ CONFIG_LOADER_ARGS = {
     "default_run_env": "local",
     # A recipe's file changes single keys of conf/base; the default would replace whole top-level keys.
     "merge_strategy": {"parameters": "soft"},
+    # ${store:...} in the catalog: runs of Kedro and stages of DVC keep their outputs apart.
+    "custom_resolvers": {"store": lambda versioned: "versions" if versioned else "dvc"},
 }

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sentence_transformers import CrossEncoder, SentenceTransformer
+from tiny import PROMPTS, TEXTS, tiny_encoder, tiny_reranker
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, DistilBertConfig, DistilBertModel
 
 from ruri_kedro.encoders.base import freeze_position_embeddings, load_cross_encoder, load_encoder
@@ -14,7 +15,6 @@ from ruri_kedro.encoders.pairs import PairLayout
 from ruri_kedro.encoders.reference import EncoderReference
 from ruri_kedro.encoders.tokens import chunk_by_tokens, tokenize
 from ruri_kedro.errors import RecipeError
-from tests.tiny import PROMPTS, TEXTS, tiny_encoder, tiny_reranker
 
 LONG = "".join(TEXTS)
 
@@ -28,7 +28,23 @@ def encoder(tmp_path_factory):
 
 def bert(folder, kind):
     """A BERT or DistilBERT checkpoint with the MeCab tokenizer of the Japanese originals."""
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "東京", "の", "図書館", "は", "年", "に", "市", "が", "。", "##館"]
+    words = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        "東京",
+        "の",
+        "図書館",
+        "は",
+        "年",
+        "に",
+        "市",
+        "が",
+        "。",
+        "##館",
+    ]
     (folder / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
     from transformers import BertJapaneseTokenizer
 
@@ -51,7 +67,9 @@ def bert(folder, kind):
 def test_encode_is_that_of_sentence_transformers(encoder, chunk_tokens):
     texts = [*TEXTS, LONG, "あ"]
     ours = encode(load_encoder(encoder), texts, PROMPTS["query"], None, chunk_tokens)
-    theirs = SentenceTransformer(str(encoder), device="cpu").encode(texts, prompt_name="query", normalize_embeddings=True)
+    theirs = SentenceTransformer(str(encoder), device="cpu").encode(
+        texts, prompt_name="query", normalize_embeddings=True
+    )
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 

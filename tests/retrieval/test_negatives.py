@@ -43,9 +43,12 @@ def queries(draw):
 
 
 def choose(query):
-    return choose_negatives(
-        query["ranked"], query["texts"], **{k: v for k, v in query.items() if k not in ("ranked", "texts")}
-    )
+    rest = {name: value for name, value in query.items() if name not in ("ranked", "texts")}
+    return choose_negatives(query["ranked"], keys_of(query["texts"]), **rest)
+
+
+def keys_of(texts):
+    return {docid: match_key(text) for docid, text in texts.items()}
 
 
 def usable(query, docids):
@@ -96,7 +99,7 @@ def by_number(seed="1", **change):
     ranked = [str(number) for number in range(1, 13)]
     texts = {docid: f"本文{docid}番" for docid in ranked}
     given = {"positives": (), "positive_texts": (), "answers": (), "rules": RULES, "seed": seed} | change
-    return choose_negatives(ranked, texts, **given)
+    return choose_negatives(ranked, keys_of(texts), **given)
 
 
 def test_every_document_of_the_window_is_drawn_with_some_seed():

@@ -4,8 +4,7 @@ import pyarrow as pa
 import pytest
 
 from ruri_kedro.errors import DataError
-from ruri_kedro.tables import SCHEMAS, Part, write_table
-from ruri_kedro.tables import store
+from ruri_kedro.tables import SCHEMAS, Part, store, write_table
 from ruri_kedro.tables.files import replace_dir, replace_file
 
 SCORES = SCHEMAS["scores"]

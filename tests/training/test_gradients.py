@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from tiny import PROMPTS, TEXTS, tiny_encoder, tiny_reranker
 
 from ruri_kedro.encoders.encode import embed
 from ruri_kedro.encoders.tokens import tokenize
@@ -11,7 +12,6 @@ from ruri_kedro.training.gradcache import cached_backward
 from ruri_kedro.training.losses import distillation, improved_contrastive, listwise_cross_entropy
 from ruri_kedro.training.objectives import Budget, embedding_backward, reranking_backward
 from ruri_kedro.training.plan import Batch
-from tests.tiny import PROMPTS, TEXTS, tiny_encoder, tiny_reranker
 
 
 def gradients(model):

@@ -107,7 +107,7 @@ def _with_mean_pooling(
 
 
 def build_cross_encoder(encoder: Path, max_length: int, seed: int) -> CrossEncoder:
-    """A cross-encoder with one logit whose body is the given encoder's (Ruri, Section 4; Table 7, "from PT").
+    """A cross-encoder with one logit whose body is the given encoder's (Ruri, Section 3; Table 7, "from PT").
 
     The classification head is new and its random weights depend on the seed only.
     """
@@ -136,7 +136,7 @@ def load_cross_encoder(
 
 
 def freeze_position_embeddings(model: torch.nn.Module) -> int:
-    """Keep learned position embeddings fixed (Ruri, Section 3, as in E5); returns how many tensors that were.
+    """Keep learned position embeddings fixed (Ruri, Section 2.4, as in E5); returns how many tensors that were.
 
     Models with rotary positions have none.
     """

@@ -36,7 +36,7 @@ def candidate_rows(
     depth: int,
     rrf_k: int,
 ) -> Iterator[dict]:
-    """One row per query, docids by fused rank (Ruri, Section 4), at most `depth` of them.
+    """One row per query, docids by fused rank (Ruri, Section 3.1), at most `depth` of them.
 
     With `dense` None the rank is BM25's own.
     """

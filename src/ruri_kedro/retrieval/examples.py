@@ -7,6 +7,7 @@ from functools import cached_property
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.retrieval.negatives import Choice, ChoiceRules, choose_negatives, random_negatives
 from ruri_kedro.text.hashing import stable_id
+from ruri_kedro.text.normalize import match_key
 
 STRATEGIES = ("given", "random", "bm25", "fused")
 SEARCHED = ("bm25", "fused")
@@ -36,6 +37,18 @@ class StageRecipe:
         )
 
 
+class MatchKeys(dict[str, str]):
+    """Match key by docid, computed when it is first asked for."""
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        super().__init__()
+        self._texts = texts
+
+    def __missing__(self, docid: str) -> str:
+        key = self[docid] = match_key(self._texts[docid])
+        return key
+
+
 @dataclass(frozen=True)
 class SourcePairs:
     """All that is known of one source's pairs when negatives are chosen."""
@@ -58,9 +71,14 @@ class SourcePairs:
         """The distinct positives, from which random negatives are drawn."""
         return sorted({row["positive"] for row in self.pairs})
 
+    @cached_property
+    def keys(self) -> "MatchKeys":
+        """Match keys of the texts, each computed once."""
+        return MatchKeys(self.texts)
+
 
 def mine_pairs(known: SourcePairs, rules: ChoiceRules, seed: int) -> Iterator[dict]:
-    """New pairs: candidates that contain an answer of their query, `origin` mined (Ruri, Section 4)."""
+    """New pairs: candidates that contain an answer of their query, `origin` mined (Ruri, Section 3.1)."""
     done: set[str] = set()
     for row in known.pairs:
         if row["query_id"] in done or not row["answers"]:
@@ -100,7 +118,7 @@ def _negatives(known: SourcePairs, row: dict, recipe: StageRecipe, rules: Choice
     if recipe.strategy == "random":
         exclude = {row["anchor"], *known.positives[row["query_id"]]}
         draw = f"{seed} {recipe.stage} {row['pair_id']}"
-        return random_negatives(known.pool, exclude, min(recipe.negatives, len(known.pool) - len(exclude)), draw)
+        return random_negatives(known.pool, exclude, recipe.negatives, draw)
     return _choice(known, row, rules, recipe.negatives, seed, recipe.stage).negatives
 
 
@@ -108,7 +126,7 @@ def _choice(known: SourcePairs, row: dict, rules: ChoiceRules, negatives: int, s
     positives = [*known.positives[row["query_id"]], row["anchor"]]
     return choose_negatives(
         known.candidates.get(row["query_id"], ()),
-        known.texts,
+        known.keys,
         positives=positives,
         positive_texts=[known.texts[docid] for docid in positives],
         answers=row["answers"],

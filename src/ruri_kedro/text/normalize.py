@@ -1,4 +1,4 @@
-"""Unicode normalisation of every text that enters a table (Ruri, Section 3: NFKC, invisible characters)."""
+"""Unicode normalisation of every text that enters a table (Ruri, Section 2.1: NFKC, invisible characters)."""
 
 import re
 import unicodedata

@@ -50,7 +50,7 @@ def min_max(scores: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 def distillation(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor, temperature: float) -> torch.Tensor:
     """KL(teacher || student) of softmaxed, per-query min-max normalised scores, mean over queries.
 
-    Ruri (Section 5) names the normalisation; the divergence is that of JaColBERTv2.5 (arXiv 2407.20750).
+    Ruri (Section 4.2) names the normalisation; the divergence is that of JaColBERTv2.5 (arXiv 2407.20750).
     student: cosines (b, c); teacher: scores (b, c); mask: (b, c) bool, False where a passage is missing.
     """
     log_student = _masked_log_softmax(min_max(student, mask) / temperature, mask)
@@ -60,7 +60,7 @@ def distillation(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tenso
 
 
 def listwise_cross_entropy(scores: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of the first passage among all of its query (Ruri, Section 4), mean over queries.
+    """Cross-entropy of the first passage among all of its query (Ruri, Section 3.2), mean over queries.
 
     scores: logits (b, c), column 0 the positive; mask: (b, c) bool, False where a passage is missing.
     """

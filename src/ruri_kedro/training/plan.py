@@ -29,7 +29,7 @@ def plan_batches(
     """Batches of exactly `batch_size` rows in which no text occurs twice, every row at most once per epoch.
 
     groups: (rows,) source of each row; texts: (rows, k) text identities of its anchor, positive and negatives, -1
-    for none. With `homogeneous`, rows of one source share a batch (Ruri, Section 3.3). A group smaller than a
+    for none. With `homogeneous`, rows of one source share a batch (Ruri, Section 2.4). A group smaller than a
     batch makes one batch of its own size. Rows that fit nowhere and incomplete last batches are dropped and counted.
     """
     rng = np.random.default_rng(seed)

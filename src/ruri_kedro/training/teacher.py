@@ -27,7 +27,7 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
 
 
 def believed(row: Mapping, scores: Mapping[tuple[str, str], float], threshold: float) -> bool:
-    """Whether an example is kept: its positive's score reaches the threshold (Ruri, Section 5: 0.8).
+    """Whether an example is kept: its positive's score reaches the threshold (Ruri, Section 4.1: 0.8).
 
     The threshold is on the sigmoid of the reranker's logit. Examples without a teacher's score, the contrastive
     ones, are kept.

@@ -9,7 +9,9 @@ from ruri_kedro.corpora.sample.world import Entity
 
 _ENDINGS = ("ですか。", "ですか。", "でしょうか。", "か。", "か。", "だろうか。", "？", "ですか？")
 _NOUN_QUESTION = re.compile(r"(?<!の)は(どこ|誰|何|何年|何月|何語|どれくらい)$")
-_DESCRIBED = 0.3  # share of questions that describe their subject where they can, instead of naming it
+_DESCRIBED = 0.42  # share of questions that describe their subject where they can
+_BOTH = 0.4  # share of those that name it after the description
+_NEAR = 0.6  # share of descriptions by what the same paragraph tells; the others may take two articles to follow
 _REQUESTED = 0.2  # share of the questions that allow it put as a request
 _NAMED = {
     "people": ["{name}", "{name}", "{noun}の{name}", "{noun}・{name}"],
@@ -35,18 +37,20 @@ class Descriptions:
         """Whether the attributes that the template names are those of this entity alone."""
         return entity.has(slots(template)) and len(self._bearers[_key(template, entity)]) == 1
 
-    def describe(self, article: Article, but: str, rng: Random) -> str | None:
-        """A phrase for the article's entity by what is told of it, other than the relation ``but``; or None."""
-        entity = article.entity
-        told = {one.relation: one.slots for one in article.told}
+    def describe(self, article: Article, asked: Told, rng: Random) -> str | None:
+        """A phrase for the article's entity by what is told of it beside the relation ``asked`` for, or None."""
+        entity, near = article.entity, rng.random() < _NEAR
+        place = (asked.section, asked.paragraph)
+        told = {t.relation: t.slots for t in article.told if not near or (t.section, t.paragraph) == place}
         phrases = []
         for relation in self._kinds[entity.kind].relations.values():
-            if relation.name == but:
+            if relation.name == asked.relation:
                 continue
             for template in relation.call:
                 # What a person made is told by the work's article where it is not told by the person's.
-                known = relation.name == "known_work" or slots(template) - set(entity.fixed) <= told.get(relation.name, set())
-                if known and self.unique(template, entity):
+                elsewhere = relation.name == "known_work" and not near
+                named = slots(template) - set(entity.fixed)
+                if (elsewhere or named <= told.get(relation.name, set())) and self.unique(template, entity):
                     phrases.append(template)
         return fill(expand(rng.choice(phrases), rng), lambda path: str(entity[path])) if phrases else None
 
@@ -101,9 +105,7 @@ def _ask(
         templates = [t for t in templates if descriptions.unique(t, entity)]
     if not templates or answer not in context:
         return None
-    subject = descriptions.describe(article, relation.name, rng) if rng.random() < _DESCRIBED else None
-    if subject is None or answer in subject:
-        subject = fill(rng.choice(_NAMED.get(entity.kind, ["{title}"])), lambda path: str(entity[path]))
+    subject = _subject(article, told, answer, descriptions, rng)
     asked = expand(rng.choice(templates), rng)
     question = _ended(fill(asked, lambda path: subject if path == "N" else str(entity[path])), rng)
     if answer in question:
@@ -111,6 +113,15 @@ def _ask(
     context_id = f"{article.article_id}-{told.section}-{told.paragraph}"
     row = {"question": question, "answers": [answer], "title": entity.name, "section": heading}
     return row | {"context": context, "context_id": context_id}
+
+
+def _subject(article: Article, told: Told, answer: str, descriptions: Descriptions, rng: Random) -> str:
+    """How the question refers to its subject: by name, by a description, or by both."""
+    entity = article.entity
+    described = descriptions.describe(article, told, rng) if rng.random() < _DESCRIBED else None
+    if described is None or answer in described:
+        return fill(rng.choice(_NAMED.get(entity.kind, ["{title}"])), lambda path: str(entity[path]))
+    return f"{described}・{entity}" if rng.random() < _BOTH else described
 
 
 def _answer(entity: Entity, slot: str) -> str:

@@ -3,7 +3,7 @@
 from random import Random
 
 from ruri_kedro.corpora.sample.lexicon import Kind, Relation, expand, slots
-from ruri_kedro.corpora.sample.telling import full_voice, state, tellable
+from ruri_kedro.corpora.sample.telling import state, state_alone, tellable
 from ruri_kedro.corpora.sample.world import Entity, World, other_value
 
 
@@ -46,26 +46,24 @@ def _triple(world: World, entity: Entity, relation: Relation, kinds: dict[str, K
     return [_row(premise, entailed, "entailment"), _row(premise, contradicted, "contradiction")]
 
 
-def _neutral(world: World, entity: Entity, relation: Relation, kinds: dict[str, Kind], rng: Random) -> list[dict] | None:
+def _neutral(
+    world: World, entity: Entity, relation: Relation, kinds: dict[str, Kind], rng: Random
+) -> list[dict] | None:
     """A premise and another thing that holds of the same entity, which the premise says nothing about."""
     other = rng.choice(list(kinds[entity.kind].relations.values()))
     if other is relation or not tellable(entity, other):
         return None
-    premise = _sentence(entity, rng.choice(tellable(entity, relation)), rng)
-    return [_row(premise, _sentence(entity, rng.choice(tellable(entity, other)), rng), "neutral")]
+    premise = state_alone(rng.choice(tellable(entity, relation)), entity, rng)
+    return [_row(premise, state_alone(rng.choice(tellable(entity, other)), entity, rng), "neutral")]
 
 
 def _row(premise: str, hypothesis: str, label: str) -> dict:
     return {"premise": premise, "hypothesis": hypothesis, "label": label}
 
 
-def _sentence(entity: Entity, template: str, rng: Random, other: dict | None = None) -> str:
-    return state(expand(template, rng), entity, full_voice(entity), other)
-
-
 def _premise(entity: Entity, relation: Relation, template: str, kind: Kind, rng: Random) -> str:
     """The fact, at times with another fact on the same entity after it."""
-    premise = _sentence(entity, template, rng)
+    premise = state_alone(template, entity, rng)
     further = [r for r in kind.relations.values() if r is not relation and tellable(entity, r)]
     if further and rng.random() < 0.3:
         second = expand(rng.choice(tellable(entity, rng.choice(further))), rng)
@@ -78,7 +76,7 @@ def _entailed(entity: Entity, relation: Relation, others: list[str], given: set[
     """The same in other words, or something weaker that follows."""
     weaker = [t for t in relation.implies if slots(t) <= given]
     pool = others if others and (not weaker or rng.random() < 0.68) else weaker
-    return _sentence(entity, rng.choice(pool), rng) if pool else None
+    return state_alone(rng.choice(pool), entity, rng) if pool else None
 
 
 def _contradicted(
@@ -87,12 +85,12 @@ def _contradicted(
     """The same with a value that cannot hold too, or a statement that rules the fact out."""
     denials = [t for t in relation.deny if slots(t) <= given]
     if denials and rng.random() < 0.4:
-        return _sentence(entity, rng.choice(denials), rng)
+        return state_alone(rng.choice(denials), entity, rng)
     template = rng.choice(templates)
     changeable = [slot for slot in sorted(slots(template) - set(entity.fixed)) if settled(relation, slot)]
     if changeable:
         slot = rng.choice(changeable)
         value = other_value(world, entity, slot, rng)
         if value is not None:
-            return _sentence(entity, template, rng, {slot: value})
-    return _sentence(entity, rng.choice(denials), rng) if denials else None
+            return state_alone(template, entity, rng, {slot: value})
+    return state_alone(rng.choice(denials), entity, rng) if denials else None

@@ -4,7 +4,7 @@ from random import Random
 
 from ruri_kedro.corpora.sample.inference import draw_fact
 from ruri_kedro.corpora.sample.lexicon import Kind, Relation, continued, expand, slots
-from ruri_kedro.corpora.sample.telling import full_voice, state, tellable
+from ruri_kedro.corpora.sample.telling import full_voice, state, state_alone, tellable
 from ruri_kedro.corpora.sample.world import Entity, World, other_value
 
 Pair = tuple[str, str, float]
@@ -36,10 +36,6 @@ def edit(world: World, kinds: dict[str, Kind], count: int, rng: Random) -> list[
     return rows
 
 
-def _say(entity: Entity, template: str, rng: Random, other: dict | None = None) -> str:
-    return state(expand(template, rng), entity, full_voice(entity), other)
-
-
 def _numeric(value) -> bool:
     """Whether the value is a year or an amount: a detail rather than a participant."""
     return isinstance(value, int) or (isinstance(value, str) and value[0].isdigit())
@@ -55,7 +51,7 @@ def _two_wordings(entity: Entity, relation: Relation, rng: Random) -> tuple[str,
 def _paraphrase(world: World, kinds: dict[str, Kind], rng: Random) -> Pair | None:
     entity, relation = draw_fact(world, kinds, rng)
     wordings = _two_wordings(entity, relation, rng)
-    return (_say(entity, wordings[0], rng), _say(entity, wordings[1], rng), 5.0) if wordings else None
+    return (state_alone(wordings[0], entity, rng), state_alone(wordings[1], entity, rng), 5.0) if wordings else None
 
 
 def _changed(world: World, kinds: dict[str, Kind], numeric: bool, rng: Random) -> tuple[str, str] | None:
@@ -68,7 +64,7 @@ def _changed(world: World, kinds: dict[str, Kind], numeric: bool, rng: Random) -
         return None
     slot = rng.choice(changeable)
     value = other_value(world, entity, slot, rng)
-    return None if value is None else (_say(entity, first, rng), _say(entity, second, rng, {slot: value}))
+    return None if value is None else (state_alone(first, entity, rng), state_alone(second, entity, rng, {slot: value}))
 
 
 def _other_detail(world: World, kinds: dict[str, Kind], rng: Random) -> Pair | None:
@@ -89,10 +85,10 @@ def _other_participant(world: World, kinds: dict[str, Kind], rng: Random) -> Pai
         if not isinstance(partner, Entity) or partner.form != entity.form:
             return None
         swapped = state(expand(template, rng), entity, full_voice(partner), {relation.swap: entity})
-        return (_say(entity, template, rng), swapped, 3.0)
+        return (state_alone(template, entity, rng), swapped, 3.0)
     other = rng.choice(world.of(entity.kind, entity.form))
     second = rng.choice([t for t in tellable(entity, relation) if slots(t) == slots(template)])
-    return (_say(entity, template, rng), state(expand(second, rng), entity, full_voice(other)), 2.8)
+    return (state_alone(template, entity, rng), state(expand(second, rng), entity, full_voice(other)), 2.8)
 
 
 def _same_subject(world: World, kinds: dict[str, Kind], rng: Random) -> Pair | None:
@@ -100,7 +96,11 @@ def _same_subject(world: World, kinds: dict[str, Kind], rng: Random) -> Pair | N
     other = rng.choice(list(kinds[entity.kind].relations.values()))
     if other is relation or not tellable(entity, other):
         return None
-    return (_say(entity, rng.choice(tellable(entity, relation)), rng), _say(entity, rng.choice(tellable(entity, other)), rng), 2.0)
+    return (
+        state_alone(rng.choice(tellable(entity, relation)), entity, rng),
+        state_alone(rng.choice(tellable(entity, other)), entity, rng),
+        2.0,
+    )
 
 
 def _same_kind(world: World, kinds: dict[str, Kind], rng: Random) -> Pair | None:
@@ -118,7 +118,11 @@ def _same_kind(world: World, kinds: dict[str, Kind], rng: Random) -> Pair | None
     further = [r for r in kinds[other.kind].relations.values() if r is not relation and tellable(other, r)]
     if other is entity or not further:
         return None
-    return (_say(entity, template, rng), _say(other, rng.choice(tellable(other, rng.choice(further))), rng), 0.8)
+    return (
+        state_alone(template, entity, rng),
+        state_alone(rng.choice(tellable(other, rng.choice(further))), other, rng),
+        0.8,
+    )
 
 
 def _unrelated(world: World, kinds: dict[str, Kind], rng: Random) -> Pair | None:
@@ -126,14 +130,18 @@ def _unrelated(world: World, kinds: dict[str, Kind], rng: Random) -> Pair | None
     two, other = draw_fact(world, kinds, rng)
     if one.kind == two.kind:
         return None
-    return (_say(one, rng.choice(tellable(one, relation)), rng), _say(two, rng.choice(tellable(two, other)), rng), 0.0)
+    return (
+        state_alone(rng.choice(tellable(one, relation)), one, rng),
+        state_alone(rng.choice(tellable(two, other)), two, rng),
+        0.0,
+    )
 
 
 def _with_more(
     world: World, entity: Entity, relation: Relation, kinds: dict[str, Kind], rng: Random
 ) -> tuple[str, str] | None:
     """The fact alone, and with a further fact in the same sentence or in one of its own."""
-    sentence = _say(entity, rng.choice(tellable(entity, relation)), rng)
+    sentence = state_alone(rng.choice(tellable(entity, relation)), entity, rng)
     other = rng.choice(list(kinds[entity.kind].relations.values()))
     templates = [t for t in tellable(entity, other) if t.startswith("{S}") and not t.startswith("{S}、")]
     if other is relation or not templates:
@@ -162,4 +170,4 @@ def _reworded(
 ) -> tuple[str, str] | None:
     """The fact twice in one template, which may have made other choices."""
     template = rng.choice(tellable(entity, relation))
-    return _say(entity, template, rng), _say(entity, template, rng)
+    return state_alone(template, entity, rng), state_alone(template, entity, rng)

@@ -1,5 +1,6 @@
 """Entities told as encyclopaedia articles, and single statements for the tables of sentence pairs."""
 
+import re
 from dataclasses import dataclass, field
 from random import Random
 
@@ -8,6 +9,11 @@ from ruri_kedro.corpora.sample.world import Entity
 
 SHORTEST, LONGEST = 60, 250  # characters of a paragraph
 _MOST_PARAGRAPHS = 3  # of a section
+_SUBJECT = re.compile(r"\{[SGn]\}")
+# A clause whose topic is something of the subject (「雅号は」), not a time or a stage (「若い頃は」).
+_OF_SUBJECT = re.compile(
+    r"(?!.{0,5}(?:頃|初|かつて|もと|で|年|て)は)(?:\{(?:maker|home|part|season_of|partner)\}|[^、。はがをに{]{1,9}(?<!の))は"
+)
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,14 @@ def state(template: str, entity: Entity, voice: dict[str, str], other: dict | No
     sentence = fill(template, value)
     # A template may separate its topic by a comma; without a topic the comma goes too.
     return sentence.removeprefix("、")
+
+
+def state_alone(template: str, entity: Entity, rng: Random, other: dict | None = None) -> str:
+    """The template as a sentence that names its subject in full, whether or not the template has a slot for it."""
+    expanded = expand(template, rng)
+    if not _SUBJECT.search(expanded):
+        expanded = ("{G}" if _OF_SUBJECT.match(expanded) else "{S}、") + expanded
+    return state(expanded, entity, full_voice(entity), other)
 
 
 def tell_article(article_id: str, entity: Entity, kind: Kind, rng: Random) -> Article:

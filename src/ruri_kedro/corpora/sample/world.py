@@ -194,7 +194,9 @@ def _place(place: Entity, names: Names, provinces: list[str], rng: Random) -> No
         root_reading=reading,
         province=rng.choice(provinces),
         merged_year=rng.randint(1889, 2006),
-        old=rng.choice([f"{one}{root}村と{two}{root}村", f"{root}村と{two}{root[0]}里村", f"{one}{root[0]}原村と{root}村"]),
+        old=rng.choice(
+            [f"{one}{root}村と{two}{root}村", f"{root}村と{two}{root[0]}里村", f"{one}{root[0]}原村と{root}村"]
+        ),
         population=f"{rng.randint(8, 900) * 100:,}人",
         census=rng.randint(1950, 2015),
         railway_year=rng.randint(1885, 1935),
@@ -233,8 +235,12 @@ def _person(person: Entity, surnames: list, names: Names, rng: Random) -> None:
     person.short = surname[0]
     person.fixed += ("partner",)
     person.pronouns = ["彼" if gender == "male" else "彼女"]
-    born = rng.randint(1850, 1962)
-    order = ["長男", "次男", "三男", "末っ子", "一人息子"] if gender == "male" else ["長女", "次女", "三女", "末娘", "一人娘"]
+    born = rng.randint(1893 if person.form == "director" else 1850, 1962)
+    order = (
+        ["長男", "次男", "三男", "末っ子", "一人息子"]
+        if gender == "male"
+        else ["長女", "次女", "三女", "末娘", "一人娘"]
+    )
     person.assign(
         born=born,
         gender=gender,
@@ -274,11 +280,17 @@ def _organisation(group: Entity, world: World, names: Names, rng: Random) -> Non
         root = town["root"]
         if group.form == "school":
             public = root + rng.choice(["農林学校", "工業学校", "商業学校", "師範学校", "大学", "高等学校"])
-            return rng.choice([public, rng.choice(names.table["virtues"]) + rng.choice(["学園", "女学校", "義塾", "大学"])])
+            return rng.choice(
+                [public, rng.choice(names.table["virtues"]) + rng.choice(["学園", "女学校", "義塾", "大学"])]
+            )
         if group.form == "company":
             return rng.choice([root, *rng.choices(names.table["firms"], k=3)]) + _INDUSTRIES[group["speciality"]]
         if group.form == "troupe":
-            return rng.choice(["劇団", root + "劇団"]) + rng.choice(names.table["circle_heads"]) + rng.choice(["", "座", "組"])
+            return (
+                rng.choice(["劇団", root + "劇団"])
+                + rng.choice(names.table["circle_heads"])
+                + rng.choice(["", "座", "組"])
+            )
         if group.form == "institute":
             return root + rng.choice(["農業", "地質", "鳥類", "水産", "古文書", "防災"]) + "研究所"
         return rng.choice(["", "東", "新"]) + root + rng.choice(_SUFFIXES[group.form])
@@ -303,7 +315,9 @@ def _organisation(group: Entity, world: World, names: Names, rng: Random) -> Non
 def _facility(site: Entity, world: World, names: Names, rng: Random) -> None:
     town = rng.choice(world.of("places"))
     if site.form == "temple":
-        site.name = names.once(lambda: rng.choice(names.table["temple_heads"]) + rng.choice(names.table["temple_tails"]) + "寺")
+        site.name = names.once(
+            lambda: rng.choice(names.table["temple_heads"]) + rng.choice(names.table["temple_tails"]) + "寺"
+        )
     else:
         _suffixed(site, town["root"], names, rng, rng.choice(world.of("nature"))["root"])
     old = site.form in ("temple", "shrine")

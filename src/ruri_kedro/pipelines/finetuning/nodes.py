@@ -1,4 +1,4 @@
-"""Supervised fine-tuning with the reranker as teacher (Ruri, Section 5). Torch is imported inside the functions."""
+"""Supervised fine-tuning with the reranker as teacher (Ruri, Section 4). Torch is imported inside the functions."""
 
 from collections.abc import Iterator
 from pathlib import Path

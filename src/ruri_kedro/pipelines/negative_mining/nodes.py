@@ -99,7 +99,7 @@ def search_fused(
     prompts: Params,
     encoding: Params,
 ) -> dict[str, Part]:
-    """Candidates by BM25 and dense search, fused by reciprocal rank (Ruri, Section 4), a part per source."""
+    """Candidates by BM25 and dense search, fused by reciprocal rank (Ruri, Section 3.1), a part per source."""
     encode, digest = _encoder(pretrained_model, mining["encoder"], prompts, encoding)
 
     def rows(source: Source) -> Iterator[dict]:

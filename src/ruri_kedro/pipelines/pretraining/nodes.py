@@ -32,7 +32,7 @@ def make_base_model(passages: Table, base_model: Params, prompts: Params, seed: 
 def pretrain(
     base_model: Path, examples: Table, passages: Table, settings: Params, prompts: Params, run: Params
 ) -> "SentenceTransformer":
-    """Contrastive pre-training on all sources (Ruri, Section 3)."""
+    """Contrastive pre-training on all sources (Ruri, Section 2)."""
     from ruri_kedro.encoders.base import load_encoder
     from ruri_kedro.training.run import train_embedder
 

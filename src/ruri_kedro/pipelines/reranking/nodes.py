@@ -16,7 +16,7 @@ Params = dict[str, Any]
 def train_stage1(
     pretrained_model: Path, examples: Table, passages: Table, settings: Params, run: Params
 ) -> "CrossEncoder":
-    """Stage 1, on all question sources, with noise (Ruri, Section 4, Table 3)."""
+    """Stage 1, on all question sources, with noise (Ruri, Section 3, Table 3)."""
     from ruri_kedro.encoders.base import build_cross_encoder
     from ruri_kedro.training.run import train_reranker
 
@@ -28,7 +28,7 @@ def train_stage1(
 def train_stage2(
     reranker_stage1: Path, examples: Table, passages: Table, settings: Params, run: Params
 ) -> "CrossEncoder":
-    """Stage 2, on the clean sources, longer texts (Ruri, Section 4, Table 4)."""
+    """Stage 2, on the clean sources, longer texts (Ruri, Section 3, Table 4)."""
     from ruri_kedro.encoders.base import load_cross_encoder
     from ruri_kedro.training.run import train_reranker
 

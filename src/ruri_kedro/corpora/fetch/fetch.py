@@ -1,0 +1,151 @@
+"""Which files a recipe needs, whether they are there, and how they are made."""
+
+import gzip
+import hashlib
+import json
+import shutil
+import tomllib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ruri_kedro.corpora.fetch.convert import CONVERTERS
+from ruri_kedro.corpora.fetch.download import download, files_of_archive, mirrored
+from ruri_kedro.errors import DataError
+from ruri_kedro.tables.files import replace_file
+
+_HERE = Path(__file__).parent
+_DOWNLOADS = ".downloads"
+_RAW = "https://raw.githubusercontent.com"
+_ARCHIVE = "https://codeload.github.com"
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output file of a recipe: its rows, and the files of a GitHub commit that they are made of.
+
+    `members` says that the files are taken out of the commit's archive, by pattern: there are thousands of them.
+    `sha256` is of the lines before compression, without spaces if `ignore_spaces`.
+    """
+
+    path: str
+    licence: str
+    repository: str
+    commit: str
+    converter: str
+    rows: int
+    sha256: str
+    files: tuple[str, ...] = ()
+    members: str | None = None
+    ignore_spaces: bool = False
+
+    @property
+    def corpus(self) -> str:
+        """Name of the set, which is the name of its folder."""
+        return self.path.partition("/")[0]
+
+    @property
+    def urls(self) -> list[str]:
+        """Addresses of what is downloaded."""
+        if self.members:
+            return [f"{_ARCHIVE}/{self.repository}/tar.gz/{self.commit}"]
+        return [f"{_RAW}/{self.repository}/{self.commit}/{file}" for file in self.files]
+
+
+def recipes() -> list[str]:
+    """Recipes whose corpora can be fetched."""
+    return sorted(path.stem for path in _HERE.glob("*.toml"))
+
+
+def read_spec(recipe: str) -> list[Output]:
+    """The output files of a recipe, from its TOML file."""
+    spec = tomllib.loads((_HERE / f"{recipe}.toml").read_text("utf-8"))
+    return [Output(**{**row, "files": tuple(row.get("files", ()))}) for row in spec["output"]]
+
+
+def fetch(
+    outputs: Iterable[Output],
+    out: Path,
+    base_url: str | None = None,
+    only: Sequence[str] | None = None,
+    accept_changes: bool = False,
+) -> None:
+    """Make the files that are not yet in `out` as they should be, and say of each set whose licence it is under.
+
+    A run that was stopped goes on where it was: finished files and downloads are kept. Raises DataError.
+    """
+    wanted = list(outputs)
+    unknown = set(only or ()) - {output.corpus for output in wanted}
+    if unknown:
+        known = ", ".join(sorted({output.corpus for output in wanted}))
+        raise DataError(f"there is no set '{min(unknown)}'. There are: {known}.")
+    for output in wanted:
+        if only and output.corpus not in only:
+            continue
+        target = out / output.path
+        if target.exists() and _digest(_stored_lines(target), output.ignore_spaces) == output.sha256:
+            print(f"{output.path}: there ({output.licence})")
+            continue
+        _make(output, target, out / _DOWNLOADS, base_url, accept_changes)
+        print(f"{output.path}: {output.rows:,} rows ({output.licence}, {output.repository})")
+    shutil.rmtree(out / _DOWNLOADS, ignore_errors=True)
+
+
+def _make(output: Output, target: Path, downloads: Path, base_url: str | None, accept_changes: bool) -> None:
+    """Download, convert, compare, write."""
+    lines = [f"{json.dumps(row, ensure_ascii=False)}\n" for row in _rows(output, downloads, base_url)]
+    if _digest(lines, output.ignore_spaces) != output.sha256:
+        changed = f"{output.corpus}: {output.urls[0]}: {len(lines):,} rows came, not the {output.rows:,} known ones"
+        if not accept_changes:
+            # Kept downloads would give the same rows again.
+            shutil.rmtree(downloads, ignore_errors=True)
+            raise DataError(
+                f"{changed}. Fetch again; if they are the same then, look at what has changed and take them with "
+                f"--accept-changes --only {output.corpus}."
+            )
+        print(f"{changed}; taken as they are")
+    with replace_file(target) as aside, gzip.GzipFile(aside, "wb", mtime=0) as handle:
+        handle.writelines(line.encode() for line in lines)
+
+
+def _rows(output: Output, downloads: Path, base_url: str | None) -> list[dict]:
+    try:
+        return list(CONVERTERS[output.converter](_source(output, downloads, base_url)))
+    except (ValueError, KeyError, TypeError, EOFError, OSError) as error:
+        if isinstance(error, DataError):
+            raise
+        shutil.rmtree(downloads, ignore_errors=True)
+        raise DataError(
+            f"{output.corpus}: {output.urls[0]}: not in the form expected ({type(error).__name__}: {error}). "
+            f"Fetch again; a proxy may have answered in its place."
+        ) from error
+
+
+def _source(output: Output, downloads: Path, base_url: str | None) -> Iterator[tuple[str, str]]:
+    """(path, text) of the source files, downloaded where they are not yet."""
+    for number, url in enumerate(output.urls):
+        address = mirrored(url, base_url)
+        path = downloads / hashlib.sha256(address.encode()).hexdigest()[:16]
+        download(address, path, output.corpus)
+        if output.members:
+            yield from files_of_archive(path, output.members)
+        else:
+            data = path.read_bytes()
+            name = output.files[number]
+            yield name, (gzip.decompress(data) if name.endswith(".gz") else data).decode("utf-8")
+
+
+def _stored_lines(path: Path) -> Iterator[str]:
+    """Lines of a gzipped file; none of a broken one."""
+    try:
+        with gzip.open(path, "rt", encoding="utf-8", newline="\n") as handle:
+            yield from handle
+    except (OSError, EOFError, UnicodeDecodeError):
+        return
+
+
+def _digest(lines: Iterable[str], ignore_spaces: bool) -> str:
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update((line.replace(" ", "") if ignore_spaces else line).encode())
+    return digest.hexdigest()

@@ -1,0 +1,162 @@
+"""From raw rows to passages and pairs, kind by kind."""
+
+import gzip
+import json
+
+import pytest
+
+from ruri_kedro.corpora.build import pair_parts, passage_parts
+from ruri_kedro.corpora.source import parse_sources
+from ruri_kedro.errors import DataError, RecipeError
+from ruri_kedro.tables import SCHEMAS, write_table
+from ruri_kedro.tables.lookup import passage_texts
+
+ARTICLES = [
+    {
+        "article_id": "a1",
+        "title": "青葉城",
+        "abstract": "青葉城は城である。",
+        "sections": [
+            {"section": "歴史", "paragraphs": ["一六〇一年に築かれた。", "後に焼けた。"]},
+            {"section": "交通", "paragraphs": ["駅から歩いて行ける。"]},
+        ],
+    },
+    {
+        "article_id": "a2",
+        "title": "若葉川",
+        "abstract": "川。",
+        "sections": [{"section": "", "paragraphs": ["流れる。"]}],
+    },
+]
+
+
+def build(tmp_path, rows, **source):
+    """(pairs as (anchor text, positive text, negative texts), the tables) of one source with these rows."""
+    path = tmp_path / "raw" / "rows.jsonl.gz"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(gzip.compress("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()))
+    sources = parse_sources({"s": {"path": "rows.jsonl.gz", **source}})
+    passages = write_table(tmp_path / "passages", SCHEMAS["passages"], passage_parts(sources, path.parent))
+    pairs = write_table(tmp_path / "pairs", SCHEMAS["pairs"], pair_parts(sources, path.parent))
+    text = passage_texts(passages)
+    found = [
+        (text[row["anchor"]], text[row["positive"]], [text[docid] for docid in row["given_negatives"]])
+        for row in pairs.iter_rows()
+    ]
+    return found, passages, pairs
+
+
+def test_title_to_paragraph_leaves_the_title_out_of_the_positive(tmp_path):
+    found, *_ = build(tmp_path, ARTICLES, kind="title_to_text", shape="article_paragraphs")
+    assert found == [
+        ("青葉城 歴史", "一六〇一年に築かれた。", []),
+        ("青葉城 歴史", "後に焼けた。", []),
+        ("青葉城 交通", "駅から歩いて行ける。", []),
+        ("若葉川", "流れる。", []),
+    ]
+
+
+def test_title_to_body_takes_the_whole_article(tmp_path):
+    found, *_ = build(tmp_path, ARTICLES, kind="title_to_text", shape="article_bodies")
+    assert found[0] == ("青葉城", "青葉城は城である。一六〇一年に築かれた。後に焼けた。駅から歩いて行ける。", [])
+
+
+def test_a_collection_has_passages_with_titles_and_no_pairs(tmp_path):
+    found, passages, pairs = build(tmp_path, ARTICLES, kind="collection", shape="article_paragraphs")
+    assert found == [] and pairs.parts() == []
+    assert "青葉城 歴史 後に焼けた。" in passage_texts(passages).values()
+
+
+def test_question_to_passage_normalises_and_splits_the_title_once(tmp_path):
+    rows = [
+        {"question": "Ｘは？", "answers": ["Ａ", "A"], "context": "題 [SEP] 本文 [SEP] 続き"},
+        {"question": "Ｘは？", "answers": ["A"], "context": "題 [SEP] 本文 [SEP] 続き"},
+    ]
+    found, passages, pairs = build(tmp_path, rows, kind="question_to_passage", fields={"text": "context"})
+    assert found == [("Xは?", "題 本文 [SEP] 続き", [])]
+    row = next(pairs.iter_rows())
+    assert row["answers"] == ["A"] and row["split"] == "train" and row["origin"] == "given"
+    assert [p["title"] for p in passages.iter_rows() if p["docid"] == row["positive"]] == ["題"]
+
+
+def test_premise_to_hypothesis_gathers_the_contradictions_of_a_premise(tmp_path):
+    rows = [
+        {"premise": "犬が走る", "hypothesis": "犬が止まる", "label": "no"},
+        {"premise": "犬が走る", "hypothesis": "動物が走る", "label": "entailment"},
+        {"premise": "犬が走る", "hypothesis": "犬は茶色い", "label": "neutral"},
+        {"premise": "猫が寝る", "hypothesis": "動物が寝る", "label": "entailment"},
+        {"premise": "鳥が飛ぶ", "hypothesis": "鳥が泳ぐ", "label": "no"},
+    ]
+    found, *_ = build(tmp_path, rows, kind="premise_to_hypothesis", labels={"no": "contradiction"})
+    assert found == [("犬が走る", "動物が走る", ["犬が止まる"]), ("猫が寝る", "動物が寝る", [])]
+
+
+def test_edits_and_sentences(tmp_path):
+    found, *_ = build(tmp_path, [{"text1": "古い文", "text2": "新しい文"}, {"text1": "同", "text2": "同"}], kind="edit")
+    assert found == [("古い文", "新しい文", [])]
+    rows = [{"text": "一つ目。二つ目。三つ目。"}, {"text": "一文だけ。"}]
+    found, *_ = build(tmp_path, rows, kind="sentence_to_sentence")
+    assert len(found) == 1
+    anchor, positive, _ = found[0]
+    assert anchor != positive and {anchor, positive} < {"一つ目。", "二つ目。", "三つ目。"}
+
+
+def test_judged_queries_join_their_corpus(tmp_path):
+    folder = tmp_path / "raw" / "news"
+    folder.mkdir(parents=True)
+    (folder / "queries.jsonl").write_text('{"qid": "q", "query": "見出し", "positives": ["d"]}\n')
+    (folder / "corpus.jsonl").write_text('{"docid": "d", "title": "", "text": "記事。"}\n')
+    sources = parse_sources({"s": {"path": "news", "kind": "title_to_text", "shape": "judged_queries"}})
+    rows = [row for block in passage_parts(sources, tmp_path / "raw")["s"].rows() for row in block]
+    assert [row["text"] for row in rows] == ["見出し", "記事。"]
+    (folder / "queries.jsonl").write_text('{"qid": "q", "query": "見出し", "positives": ["x"]}\n')
+    with pytest.raises(DataError, match="query 'q': positive 'x' is not in corpus"):
+        list(passage_parts(sources, tmp_path / "raw")["s"].rows())
+
+
+def test_titles_are_held_out_whole(tmp_path):
+    rows = [{"question": f"問{i}", "answers": [], "title": f"題{i // 5}", "context": f"文{i}"} for i in range(500)]
+    fields = {"title": "title", "text": "context"}
+    _, passages, pairs = build(tmp_path, rows, kind="question_to_passage", fields=fields, held_out=0.2)
+    titles = {p["docid"]: p["title"] for p in passages.iter_rows()}
+    by_split = {"train": set(), "validation": set()}
+    for row in pairs.iter_rows():
+        by_split[row["split"]].add(titles[row["positive"]])
+    assert not by_split["train"] & by_split["validation"]
+    assert 10 <= len(by_split["validation"]) <= 30
+
+
+def test_rows_are_selected_and_ids_are_stable(tmp_path):
+    rows = [{"text1": "甲", "text2": "乙", "split": "train"}, {"text1": "丙", "text2": "丁", "split": "test"}]
+    found, _, pairs = build(tmp_path, rows, kind="edit", where={"split": "train"})
+    assert found == [("甲", "乙", [])]
+    first = pairs.digest()
+    _, _, again = build(tmp_path, rows, kind="edit", where={"split": "train"})
+    assert again.digest() == first
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ({"path": "x"}, r"sources.s.kind: missing"),
+        ({"path": "x", "kind": "poem"}, r"sources.s.kind: 'poem' is unknown. Allowed: collection, edit"),
+        ({"path": "x", "kind": "edit", "colour": 1}, r"sources.s: 'colour' is unknown"),
+        ({"path": "x", "kind": "edit", "fields": {"text3": "t"}}, r"sources.s.fields: 'text3' is unknown"),
+        ({"path": "x", "kind": "edit", "held_out": 5}, r"sources.s.held_out: 5 is no share"),
+        ({"path": "x", "kind": "edit", "collection": "other"}, r"sources.s.collection: 'other' is no source"),
+        ({"path": "x", "kind": "edit", "stages": {"dreaming": {}}}, r"sources.s.stages: 'dreaming' is unknown"),
+    ],
+)
+def test_a_source_that_makes_no_sense_is_named(source, message):
+    with pytest.raises(RecipeError, match=message):
+        parse_sources({"s": source})
+
+
+def test_a_source_without_a_pair_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"source 's' .*no pair can be made of its rows as kind edit"):
+        build(tmp_path, [{"text1": "同", "text2": "同"}], kind="edit")
+
+
+def test_a_missing_field_names_the_file_and_the_row(tmp_path):
+    with pytest.raises(DataError, match=r"rows.jsonl.gz, row 2, field 'text2': missing"):
+        build(tmp_path, [{"text1": "甲", "text2": "乙"}, {"text1": "丙"}], kind="edit")
