@@ -34,7 +34,3 @@ def status(env: str | None) -> None:
         click.echo(str(version))
         for key, value in sorted(version.metrics.items()):
             click.echo(f"  {key:<40} {value:.4f}")
-
-
-# Until the entry point in pyproject.toml is gone.
-commands = click.Group()

@@ -40,9 +40,11 @@ class MissingInputHooks:
         """Raise one DataError that names every missing input, what makes it and the command."""
         if run_params.get("only_missing_outputs"):
             return
-        names = [name for name in data_inputs(pipeline) if not catalog.exists(name)]
-        if names:
-            lines = [f"  {name}: {_remedy(name, catalog, run_params)}" for name in names]
+        missing = [(name, _maker(name)) for name in data_inputs(pipeline) if not catalog.exists(name)]
+        if missing:
+            # In the order in which the pipelines have to run.
+            missing.sort(key=lambda pair: ORDER.index(pair[1]) if pair[1] in ORDER else -1)
+            lines = [f"  {name}: {_remedy(name, maker, catalog, run_params)}" for name, maker in missing]
             fail(DataError("\n".join(["The run cannot start, data are missing.", *lines])))
 
 
@@ -53,6 +55,7 @@ class TrackingHooks:
         self._catalog: CatalogProtocol | None = None
         self._run_id: str | None = None
         self._stages: dict[str, str] = {}
+        self._known: set[str] = set()
 
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
@@ -85,6 +88,7 @@ class TrackingHooks:
         """Tag the run that kedro-mlflow has just opened with all it takes to do it again."""
         self._catalog = catalog
         self._run_id = tracking.active_run_id()
+        self._known.clear()
         if self._run_id is None:
             return
         self._stages = {node.name: _home(node) for node in pipeline.nodes}
@@ -104,7 +108,9 @@ class TrackingHooks:
     @hook_impl
     def after_dataset_loaded(self, dataset_name: str, node: Node) -> None:
         """Log a table, raw folder or model that a node read as an input of the run."""
-        self._log_lineage(dataset_name, self._stages.get(node.name, ""))
+        # Once in a run: the digest of a raw folder costs reading it.
+        if dataset_name not in self._known:
+            self._log_lineage(dataset_name, self._stages.get(node.name, ""))
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
@@ -130,6 +136,7 @@ class TrackingHooks:
         tracking.flush_step_loggers()
 
     def _log_lineage(self, name: str, context: str) -> None:
+        self._known.add(name)
         dataset = self._catalog.get(name) if self._run_id else None
         if hasattr(dataset, "fingerprint"):
             digest, rows = dataset.fingerprint()
@@ -186,12 +193,17 @@ def file_of(dataset: AbstractDataset | None) -> Path | None:
     return Path(path) if path else None
 
 
-def _remedy(name: str, catalog: CatalogProtocol, run_params: Mapping[str, Any]) -> str:
-    """What makes the missing data set `name`, and the command."""
+def _maker(name: str) -> str | None:
+    """The pipeline that makes a data set, if one does."""
+    return _smallest(lambda pipeline: name in pipeline.all_outputs())
+
+
+def _remedy(name: str, maker: str | None, catalog: CatalogProtocol, run_params: Mapping[str, Any]) -> str:
+    """What to do about the missing data set `name`."""
     dataset = catalog.get(name)
     if dataset is None:
         return "is not in the catalog, so it is never stored. Start from the node that makes it."
-    if maker := _smallest(lambda pipeline: name in pipeline.all_outputs()):
+    if maker:
         return f"made by the pipeline '{maker}'. Run: {provenance.run_command(run_params, maker)}"
     path = getattr(dataset, "_filepath", type(dataset).__name__)
     return f"{path} is not there. {getattr(dataset, 'remedy', 'No pipeline makes it: check the catalog.')}"

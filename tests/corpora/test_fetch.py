@@ -249,6 +249,5 @@ def test_mini_is_fetched_as_it_is_known(server, tmp_path, capsys):
             rest = [b'{"data": []}'] * (len(output.urls) - 1)
             serve(server, output, [makers[output.converter](rows), *rest])
     assert main(["mini", "--out", str(tmp_path), "--base-url", server.url]) == 0, capsys.readouterr().err
-    for output in read_spec("mini"):
-        if not output.ignore_spaces:
-            assert stored(tmp_path / output.path) == stored(SHARED / output.path)
+    path = "jsquad/valid.jsonl.gz"  # the others are compared by their digest
+    assert stored(tmp_path / path) == stored(SHARED / path)

@@ -10,9 +10,13 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 from transformers import AutoModelForSequenceClassification, ModernBertConfig, ModernBertModel, set_seed
+from transformers.utils import logging as transformers_logging
 
 from ruri_kedro.encoders.tokenizer import train_tokenizer
 from ruri_kedro.errors import RecipeError
+
+# A bar per loaded or saved model would stand between the bars of the work itself.
+transformers_logging.disable_progress_bar()
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,18 @@
 """What the nodes of several pipelines need."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from ruri_kedro.training.run import Stage
+# Kedro resolves the annotations of nodes at start, when none of these libraries is to be imported.
+Params = dict[str, Any]
+Embedder = Any  # sentence_transformers.SentenceTransformer
+Reranker = Any  # sentence_transformers.CrossEncoder
+Frame = Any  # pandas.DataFrame
+Figure = Any  # matplotlib.figure.Figure
 
 
-def stage_of(name: str, settings: Mapping[str, Any], run: Mapping[str, Any]) -> "Stage":
+def stage_of(name: str, settings: Params, run: Params) -> Any:
     """A training stage from its parameters and those of the run: seed, device, threads, checkpoints."""
     import torch
 

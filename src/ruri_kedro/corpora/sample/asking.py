@@ -8,10 +8,11 @@ from ruri_kedro.corpora.sample.telling import Article, Told
 from ruri_kedro.corpora.sample.world import Entity
 
 _ENDINGS = ("ですか。", "ですか。", "でしょうか。", "か。", "か。", "だろうか。", "？", "ですか？")
+_REQUESTS = ("を教えてください。", "を知りたい。", "を教えて。")
 _NOUN_QUESTION = re.compile(r"(?<!の)は(どこ|誰|何|何年|何月|何語|どれくらい)$")
 _DESCRIBED = 0.42  # share of questions that describe their subject where they can
 _BOTH = 0.4  # share of those that name it after the description
-_NEAR = 0.6  # share of descriptions by what the same paragraph tells; the others may take two articles to follow
+_NEAR = 0.7  # share of descriptions by what the same paragraph tells; others may take two articles to follow
 _REQUESTED = 0.2  # share of the questions that allow it put as a request
 _NAMED = {
     "people": ["{name}", "{name}", "{noun}の{name}", "{noun}・{name}"],
@@ -38,7 +39,7 @@ class Descriptions:
         return entity.has(slots(template)) and len(self._bearers[_key(template, entity)]) == 1
 
     def describe(self, article: Article, asked: Told, rng: Random) -> str | None:
-        """A phrase for the article's entity by what is told of it beside the relation ``asked`` for, or None."""
+        """A phrase for the article's entity by what is told of it beside what is ``asked``, or None."""
         entity, near = article.entity, rng.random() < _NEAR
         place = (asked.section, asked.paragraph)
         told = {t.relation: t.slots for t in article.told if not near or (t.section, t.paragraph) == place}
@@ -136,5 +137,5 @@ def _answer(entity: Entity, slot: str) -> str:
 def _ended(question: str, rng: Random) -> str:
     """The question with an ending: polite, plain, or turned into a request."""
     if _NOUN_QUESTION.search(question) and rng.random() < _REQUESTED:
-        return _NOUN_QUESTION.sub("", question) + rng.choice(["を教えてください。", "を知りたい。", "を教えて。"])
+        return _NOUN_QUESTION.sub("", question) + rng.choice(_REQUESTS)
     return question + rng.choice(_ENDINGS)

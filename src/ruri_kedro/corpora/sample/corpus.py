@@ -8,9 +8,10 @@ from ruri_kedro.corpora.sample.lexicon import Kind, read_kinds, read_toml
 from ruri_kedro.corpora.sample.links import relate
 from ruri_kedro.corpora.sample.names import Names
 from ruri_kedro.corpora.sample.news import report
+from ruri_kedro.corpora.sample.population import populate
 from ruri_kedro.corpora.sample.similarity import edit, grade
 from ruri_kedro.corpora.sample.telling import Article, tell_article
-from ruri_kedro.corpora.sample.world import World, populate
+from ruri_kedro.corpora.sample.world import World
 
 SEED = 20240911
 SHARES = {"train": 0.8, "validation": 0.08, "test": 0.12}
@@ -31,7 +32,7 @@ def generate(seed: int = SEED) -> dict[str, list[dict]]:
         # One generator a table: a change to one leaves the others as they were.
         return Random(f"{seed} {name}")
 
-    tables = {"articles": [_article_row(article, kinds) for region in articles.values() for article in region]}
+    tables = {"articles": [_article_row(article, kinds) for split in articles for article in articles[split]]}
     descriptions = Descriptions([entity for world in worlds.values() for entity in world.all()], kinds)
     for split, count in QUESTIONS.items():
         name = f"questions/{split}"
@@ -74,6 +75,6 @@ def _article_row(article: Article, kinds: dict[str, Kind]) -> dict:
         "article_id": article.article_id,
         "title": article.entity.name,
         "abstract": article.abstract,
-        "sections": [{"section": heading, "paragraphs": paragraphs} for heading, paragraphs in article.sections],
+        "sections": [{"section": heading, "paragraphs": texts} for heading, texts in article.sections],
         "category": kinds[article.entity.kind].category,
     }

@@ -6,6 +6,8 @@ from ruri_kedro.corpora.sample.lexicon import Kind, Relation, expand, slots
 from ruri_kedro.corpora.sample.telling import state, state_alone, tellable
 from ruri_kedro.corpora.sample.world import Entity, World, other_value
 
+Rows = list[dict] | None
+
 
 def infer(world: World, kinds: dict[str, Kind], triples: int, neutrals: int, rng: Random) -> list[dict]:
     """``triples`` premises with an entailed and a contradicted row each, then ``neutrals`` neutral rows."""
@@ -34,7 +36,8 @@ def settled(relation: Relation, slot: str) -> bool:
     return slot not in relation.open if isinstance(relation.open, list) else not relation.open
 
 
-def _triple(world: World, entity: Entity, relation: Relation, kinds: dict[str, Kind], rng: Random) -> list[dict] | None:
+def _triple(world: World, entity: Entity, relation: Relation, kinds: dict[str, Kind], rng: Random) -> Rows:
+    """A premise with what follows from it and what contradicts it, or None where either is wanting."""
     template = rng.choice(tellable(entity, relation))
     given = slots(template) | set(entity.fixed)
     others = [t for t in tellable(entity, relation) if t != template and slots(t) <= given]
@@ -46,9 +49,7 @@ def _triple(world: World, entity: Entity, relation: Relation, kinds: dict[str, K
     return [_row(premise, entailed, "entailment"), _row(premise, contradicted, "contradiction")]
 
 
-def _neutral(
-    world: World, entity: Entity, relation: Relation, kinds: dict[str, Kind], rng: Random
-) -> list[dict] | None:
+def _neutral(world: World, entity: Entity, relation: Relation, kinds: dict[str, Kind], rng: Random) -> Rows:
     """A premise and another thing that holds of the same entity, which the premise says nothing about."""
     other = rng.choice(list(kinds[entity.kind].relations.values()))
     if other is relation or not tellable(entity, other):

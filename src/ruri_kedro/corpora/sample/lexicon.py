@@ -19,22 +19,28 @@ _SLOT = re.compile(r"\{([A-Za-z0-9_.]+)\}")
 _SUBJECT_SLOTS = frozenset("SGnN")
 
 # Endings of a clause and the forms in which it can go on; only verbs whose form the ending settles.
-_CONTINUATIVE = (
-    ("である。", "であり、"), ("ている。", "ており、"), ("がある。", "があり、"), ("なった。", "なり、"), ("した。", "し、"),
-    ("れた。", "れ、"), ("けた。", "け、"), ("せた。", "せ、"), ("えた。", "え、"), ("めた。", "め、"), ("てた。", "て、"),
-    ("げた。", "げ、"), ("される。", "され、"), ("られる。", "られ、"), ("とする。", "とし、"), ("する。", "し、"),
-)  # fmt: skip
+_CONTINUATIVE = {
+    "である。": "であり、",
+    "ている。": "ており、",
+    "がある。": "があり、",
+    "なった。": "なり、",
+    "した。": "し、",
+    "する。": "し、",
+    "される。": "され、",
+    "られる。": "られ、",
+    **{f"{verb}た。": f"{verb}、" for verb in "れけせえめてげ"},
+}
 
 
 @dataclass(frozen=True)
 class Relation:
     """One thing that can be told of an entity, asked about it, or used to refer to it.
 
-    ``tell`` are paraphrases of each other but for the slots they fill; ``implies`` and ``deny`` follow from and
-    contradict any of them. ``open`` names the slots, or is true of all, that may hold several values at once, so
-    that another value is no contradiction.
-    ``swap`` names the slot that can trade places with the subject and give a different statement. ``forms``
-    are the forms of entity it can be told of, all if empty.
+    ``tell`` are paraphrases of each other but for the slots they fill; ``implies`` and ``deny`` follow from
+    and contradict any of them. ``call`` are phrases for the subject, ``ask`` are questions by the slot asked
+    for. ``open`` names the slots, or is true of all, that may hold several values at once, so that another
+    value is no contradiction. ``swap`` names the slot that can trade places with the subject and give a
+    different statement. ``forms`` are the forms of entity it can be told of, all if empty.
     """
 
     name: str
@@ -50,7 +56,10 @@ class Relation:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of entity: its forms (novel, film, ...), the values they draw, and the plan of their articles."""
+    """A kind of entity: its forms (novel, film, ...), the values drawn for them, the plan of its articles.
+
+    ``colour`` are remarks by the first relation of a section; the last ``living`` leads are for the living.
+    """
 
     name: str
     category: str
@@ -101,7 +110,7 @@ def fill(template: str, value: Callable[[str], str]) -> str:
 
 def continued(sentence: str) -> str | None:
     """The sentence in the form in which another clause can follow, or None where its ending does not tell."""
-    for ending, form in _CONTINUATIVE:
+    for ending, form in _CONTINUATIVE.items():
         if sentence.endswith(ending):
             return sentence.removesuffix(ending) + form
     return None

@@ -5,6 +5,16 @@ from random import Random
 from ruri_kedro.corpora.sample.names import Names
 from ruri_kedro.corpora.sample.world import PRESENT, Entity, World
 
+_SURVEYORS = ("botanist", "zoologist", "explorer", "educator")
+_FOUNDERS = {
+    "school": ("educator", "founder", "doctor", "poet"),
+    "company": ("founder", "cook", "botanist"),
+    "press": ("founder", "politician", "writer"),
+    "orchestra": ("composer", "educator"),
+    "troupe": ("writer", "director"),
+    "institute": ("botanist", "zoologist", "doctor"),
+}
+
 
 def relate(world: World, names: Names, rng: Random) -> None:
     """Relate the entities of a region, so that years agree and each fact has one article to tell it."""
@@ -139,17 +149,9 @@ def _publisher(world: World, work: Entity, rng: Random) -> Entity | None:
 
 
 def _relate_organisations(world: World, rng: Random) -> None:
-    founders = {
-        "school": ("educator", "founder", "doctor", "poet"),
-        "company": ("founder", "cook", "botanist"),
-        "press": ("founder", "politician", "writer"),
-        "orchestra": ("composer", "educator"),
-        "troupe": ("writer", "director"),
-        "institute": ("botanist", "zoologist", "doctor"),
-    }
     for group in world.of("organisations"):
         adults = world.adults(group["founded"])
-        founder = _one(rng, world.adults(group["founded"], *founders[group.form]) or adults)
+        founder = _one(rng, world.adults(group["founded"], *_FOUNDERS[group.form]) or adults)
         leader = _one(rng, adults, founder)
         group.assign(
             founder=founder,
@@ -193,19 +195,19 @@ def _relate_events(world: World, rng: Random) -> None:
 
 def _relate_nature(world: World, rng: Random) -> None:
     rivers = world.of("nature", "river")
-    ends = world.of("nature", "lake", "cape")
+    lakes, mountains = world.of("nature", "lake"), world.of("nature", "mountain")
     for thing in world.of("nature"):
         thing.assign(
             poet=_one(rng, world.of("people", "poet", "writer", "composer", "painter")),
-            surveyor=_one(rng, world.adults(thing["survey_year"], "botanist", "zoologist", "explorer", "educator")),
+            surveyor=_one(rng, world.adults(thing["survey_year"], *_SURVEYORS)),
         )
         if thing.form == "mountain":
             year = rng.randint(1890, 1975)
-            thing.assign(climb_year=year, climber=_one(rng, world.adults(year, "explorer", "botanist", "painter")))
+            climber = _one(rng, world.adults(year, "explorer", "botanist", "painter"))
+            thing.assign(climb_year=year, climber=climber)
     for i, river in enumerate(rivers):
         # A river joins only a later one, so that no water runs in a circle.
-        lakes = [end for end in ends if end.form == "lake"]
-        river.assign(mouth=_one(rng, rivers[i + 1 :] + lakes), source=_one(rng, world.of("nature", "mountain")))
+        river.assign(mouth=_one(rng, rivers[i + 1 :] + lakes), source=_one(rng, mountains))
 
 
 def _relate_species(world: World, rng: Random) -> None:
@@ -214,8 +216,9 @@ def _relate_species(world: World, rng: Random) -> None:
         if one.form == two.form:
             one.assign(cousin=two)
     for species in world.of("species"):
+        year = species["found_year"]
         field = "botanist" if species.form in ("flower", "tree") else "zoologist"
-        discoverer = _one(rng, world.adults(species["found_year"], field) or world.adults(species["found_year"]))
+        discoverer = _one(rng, world.adults(year, field) or world.adults(year))
         species.assign(
             habitat=_one(rng, world.of("nature")),
             discoverer=discoverer,

@@ -32,9 +32,9 @@ class Names:
                 return name
         raise RuntimeError(f"no new name left like {name!r}; add parts to names.toml")
 
-    def joined(self, heads: str, tails: str) -> str:
+    def joined(self, heads: str, tails: str, suffix: str = "") -> str:
         """A new name from two word lists of the table."""
-        return self.once(lambda: self.rng.choice(self.table[heads]) + self.rng.choice(self.table[tails]))
+        return self.once(lambda: self.rng.choice(self.table[heads]) + self.rng.choice(self.table[tails]) + suffix)
 
     def person(self, surname: Name, gender: str) -> tuple[str, str]:
         """A new full name and its reading."""

@@ -4,14 +4,14 @@ from random import Random
 
 from ruri_kedro.corpora.sample.inference import draw_fact
 from ruri_kedro.corpora.sample.lexicon import Kind, Relation, continued, expand, slots
-from ruri_kedro.corpora.sample.telling import full_voice, state, state_alone, tellable
+from ruri_kedro.corpora.sample.telling import alone, full_voice, state, state_alone, tellable
 from ruri_kedro.corpora.sample.world import Entity, World, other_value
 
 Pair = tuple[str, str, float]
 
 
 def grade(world: World, kinds: dict[str, Kind], count: int, rng: Random) -> list[dict]:
-    """``count`` pairs, as many of each grade from 0 to 5, with scores that waver by a fifth as readers' do."""
+    """``count`` pairs, as many of each grade from 0 to 5; scores waver by 0.2, as readers' do."""
     makers = (_unrelated, _same_kind, _same_subject, _other_participant, _other_detail, _paraphrase)
     rows, seen = [], set()
     while len(rows) < count:
@@ -51,7 +51,9 @@ def _two_wordings(entity: Entity, relation: Relation, rng: Random) -> tuple[str,
 def _paraphrase(world: World, kinds: dict[str, Kind], rng: Random) -> Pair | None:
     entity, relation = draw_fact(world, kinds, rng)
     wordings = _two_wordings(entity, relation, rng)
-    return (state_alone(wordings[0], entity, rng), state_alone(wordings[1], entity, rng), 5.0) if wordings else None
+    if wordings is None:
+        return None
+    return (state_alone(wordings[0], entity, rng), state_alone(wordings[1], entity, rng), 5.0)
 
 
 def _changed(world: World, kinds: dict[str, Kind], numeric: bool, rng: Random) -> tuple[str, str] | None:
@@ -64,7 +66,9 @@ def _changed(world: World, kinds: dict[str, Kind], numeric: bool, rng: Random) -
         return None
     slot = rng.choice(changeable)
     value = other_value(world, entity, slot, rng)
-    return None if value is None else (state_alone(first, entity, rng), state_alone(second, entity, rng, {slot: value}))
+    if value is None:
+        return None
+    return state_alone(first, entity, rng), state_alone(second, entity, rng, {slot: value})
 
 
 def _other_detail(world: World, kinds: dict[str, Kind], rng: Random) -> Pair | None:
@@ -73,7 +77,7 @@ def _other_detail(world: World, kinds: dict[str, Kind], rng: Random) -> Pair | N
 
 
 def _other_participant(world: World, kinds: dict[str, Kind], rng: Random) -> Pair | None:
-    """The same thing of another subject, with another object, or with subject and object in each other's place."""
+    """The same of another subject, with another object, or with subject and object in each other's place."""
     chance = rng.random()
     if chance < 0.5:
         pair = _changed(world, kinds, False, rng)
@@ -84,11 +88,13 @@ def _other_participant(world: World, kinds: dict[str, Kind], rng: Random) -> Pai
         partner = entity[relation.swap]
         if not isinstance(partner, Entity) or partner.form != entity.form:
             return None
-        swapped = state(expand(template, rng), entity, full_voice(partner), {relation.swap: entity})
+        swapped = state(alone(template, rng), entity, full_voice(partner), {relation.swap: entity})
         return (state_alone(template, entity, rng), swapped, 3.0)
     other = rng.choice(world.of(entity.kind, entity.form))
+    if other is entity:
+        return None
     second = rng.choice([t for t in tellable(entity, relation) if slots(t) == slots(template)])
-    return (state_alone(template, entity, rng), state(expand(second, rng), entity, full_voice(other)), 2.8)
+    return (state_alone(template, entity, rng), state(alone(second, rng), entity, full_voice(other)), 2.8)
 
 
 def _same_subject(world: World, kinds: dict[str, Kind], rng: Random) -> Pair | None:
@@ -109,7 +115,7 @@ def _same_kind(world: World, kinds: dict[str, Kind], rng: Random) -> Pair | None
     other = rng.choice(world.of(entity.kind))
     template = rng.choice(tellable(entity, relation))
     if rng.random() < 0.5:
-        expanded = expand(template, rng)
+        expanded = alone(template, rng)
         if other is entity or template not in tellable(other, relation):
             return None
         if any(str(entity[slot]) == str(other[slot]) for slot in slots(template) - set(entity.fixed)):
@@ -147,7 +153,8 @@ def _with_more(
     if other is relation or not templates:
         return None
     further = state(expand(rng.choice(templates), rng), entity, {"S": "", "G": "その", "n": str(entity)})
-    begun = continued(sentence) if sentence.startswith(f"{entity}は") else None
+    one_topic = sentence.startswith(f"{entity}は") and not sentence.startswith(f"{entity}は、")
+    begun = continued(sentence) if one_topic else None
     return sentence, (begun if begun and rng.random() < 0.7 else sentence) + further
 
 
@@ -155,7 +162,7 @@ def _corrected(
     world: World, entity: Entity, relation: Relation, kinds: dict[str, Kind], rng: Random
 ) -> tuple[str, str] | None:
     """The fact with one wrong value, and set right."""
-    template = expand(rng.choice(tellable(entity, relation)), rng)
+    template = alone(rng.choice(tellable(entity, relation)), rng)
     changeable = sorted(slots(template) - set(entity.fixed))
     slot = rng.choice(changeable) if changeable else None
     value = other_value(world, entity, slot, rng) if slot else None

@@ -12,7 +12,8 @@ _MOST_PARAGRAPHS = 3  # of a section
 _SUBJECT = re.compile(r"\{[SGn]\}")
 # A clause whose topic is something of the subject (「雅号は」), not a time or a stage (「若い頃は」).
 _OF_SUBJECT = re.compile(
-    r"(?!.{0,5}(?:頃|初|かつて|もと|で|年|て)は)(?:\{(?:maker|home|part|season_of|partner)\}|[^、。はがをに{]{1,9}(?<!の))は"
+    r"(?!.{0,5}(?:頃|初|かつて|もと|で|年|て)は)"
+    r"(?:\{(?:maker|home|part|season_of|partner)\}|[^、。はがをに{]{1,9}(?<!の))は"
 )
 
 
@@ -66,12 +67,17 @@ def state(template: str, entity: Entity, voice: dict[str, str], other: dict | No
     return sentence.removeprefix("、")
 
 
-def state_alone(template: str, entity: Entity, rng: Random, other: dict | None = None) -> str:
-    """The template as a sentence that names its subject in full, whether or not the template has a slot for it."""
+def alone(template: str, rng: Random) -> str:
+    """The template expanded, with a slot for its subject where it has none, to make a sentence on its own."""
     expanded = expand(template, rng)
-    if not _SUBJECT.search(expanded):
-        expanded = ("{G}" if _OF_SUBJECT.match(expanded) else "{S}、") + expanded
-    return state(expanded, entity, full_voice(entity), other)
+    if _SUBJECT.search(expanded):
+        return expanded
+    return ("{G}" if _OF_SUBJECT.match(expanded) else "{S}、") + expanded
+
+
+def state_alone(template: str, entity: Entity, rng: Random, other: dict | None = None) -> str:
+    """A sentence that names the entity in full."""
+    return state(alone(template, rng), entity, full_voice(entity), other)
 
 
 def tell_article(article_id: str, entity: Entity, kind: Kind, rng: Random) -> Article:
@@ -97,7 +103,7 @@ def tell_article(article_id: str, entity: Entity, kind: Kind, rng: Random) -> Ar
 
 
 def _remarks(kind: Kind, section: str, rng: Random) -> list[str]:
-    """Remarks to take from the end: those on the section's subject, and before them one of each other subject."""
+    """Remarks to take from the end: those of the section, and before them one of each other section."""
     others = [rng.choice(remarks) for subject, remarks in kind.colour.items() if subject != section]
     return others + rng.sample(kind.colour[section], len(kind.colour[section]))
 
@@ -149,8 +155,8 @@ def _next_sentence(entity: Entity, queue: list, voice: dict, rng: Random) -> tup
     template = expand(rng.choice(tellable(entity, item)), rng)
     sentence = state(template, entity, voice)
     tellings = [(item.name, frozenset(slots(template)))]
-    begun = continued(sentence)
-    if begun and template.startswith("{S}") and queue and isinstance(queue[0], Relation) and rng.random() < 0.45:
+    begun = continued(sentence) if template.startswith("{S}") else None
+    if begun and queue and isinstance(queue[0], Relation) and rng.random() < 0.45:
         follow = [t for t in tellable(entity, queue[0]) if t.startswith("{S}") and not t.startswith("{S}、")]
         if follow:
             second = expand(rng.choice(follow), rng)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from ruri_kedro.benchmark.contamination import find_leaks
 from ruri_kedro.benchmark.tasks import load_task
@@ -10,16 +9,11 @@ from ruri_kedro.benchmark.tasks import test_texts as texts_of_task
 from ruri_kedro.corpora.build import pair_parts, passage_parts
 from ruri_kedro.corpora.profile import plot_profile, profile_tables
 from ruri_kedro.corpora.source import parse_sources
+from ruri_kedro.pipelines.shared import Figure, Frame, Params
 from ruri_kedro.tables import Part, Table
 from ruri_kedro.tables.code import code_digest
 from ruri_kedro.tables.lookup import passage_texts
 from ruri_kedro.tables.store import blocks, key_of
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
-
-Params = dict[str, Any]
 
 
 def build_passages(raw: Path, sources: Params) -> dict[str, Part]:
@@ -66,7 +60,7 @@ def check_leaks(pairs: Table, passages: Table, test_texts: Table, settings: Para
     return {source: part(source) for source in pairs.parts()}
 
 
-def profile(passages: Table, pairs: Table, leaks: Table) -> tuple["pd.DataFrame", "Figure"]:
+def profile(passages: Table, pairs: Table, leaks: Table) -> tuple[Frame, Figure]:
     """What each source holds, as a table and as a plot."""
     table = profile_tables(passages, pairs, leaks)
     return table, plot_profile(table)

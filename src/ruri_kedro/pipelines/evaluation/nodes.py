@@ -3,22 +3,17 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ruri_kedro.benchmark.tasks import RetrievalTask, load_task
 from ruri_kedro.corpora.source import parse_sources
 from ruri_kedro.encoders.reference import EncoderReference
+from ruri_kedro.pipelines.shared import Figure, Frame, Params
 from ruri_kedro.tables import Part, Table
 from ruri_kedro.tables.code import code_digest
 from ruri_kedro.tables.files import replace_dir, write_json
 from ruri_kedro.tables.lookup import passage_texts
 from ruri_kedro.tables.store import MANIFEST, blocks, is_current, key_of
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
-
-Params = dict[str, Any]
 
 MODELS = ("bm25", "random", "pretrained", "finetuned", "reranker")
 _RUN = "run.trec.gz"
@@ -107,7 +102,7 @@ def score_reranker(raw: Path, tasks: Params, bm25_runs: Path, reranker: Path, ev
     return _score_parts(raw, tasks, bm25_runs, evaluation, "reranker", rows, settings)
 
 
-def report(recipe: str, **scores: Table) -> tuple[dict, "pd.DataFrame", "Figure", str]:
+def report(recipe: str, **scores: Table) -> tuple[dict, Frame, Figure, str]:
     """Means by model and task: as metrics, as a table, as a plot and as Markdown."""
     from ruri_kedro.benchmark.evaluate import summarize
     from ruri_kedro.benchmark.report import bar_plot, markdown_table

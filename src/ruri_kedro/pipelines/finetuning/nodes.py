@@ -2,23 +2,16 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ruri_kedro.encoders.reference import EncoderReference
-from ruri_kedro.pipelines.shared import stage_of
+from ruri_kedro.pipelines.shared import Embedder, Figure, Params, stage_of
 from ruri_kedro.registry.tracking import step_logger
 from ruri_kedro.tables import Part, Table
 from ruri_kedro.tables.lookup import passage_texts
 from ruri_kedro.tables.store import blocks, key_of
 from ruri_kedro.training.teacher import believed, check_kept, pairs_to_score, plot_scores
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-    from sentence_transformers import SentenceTransformer
-
-Params = dict[str, Any]
 
 
 def score_with_teacher(examples: Table, passages: Table, reranker: Path, settings: Params) -> dict[str, Part]:
@@ -49,7 +42,7 @@ def score_with_teacher(examples: Table, passages: Table, reranker: Path, setting
     return {source: part(source) for source in examples.parts()}
 
 
-def drop_weak_positives(examples: Table, teacher_scores: Table, settings: Params) -> tuple[dict[str, Part], "Figure"]:
+def drop_weak_positives(examples: Table, teacher_scores: Table, settings: Params) -> tuple[dict[str, Part], Figure]:
     """The examples whose positive the teacher believes, and the distribution of its scores."""
     scores = _by_query_and_docid(teacher_scores)
     threshold = settings["threshold"]
@@ -80,7 +73,7 @@ def finetune(
     settings: Params,
     prompts: Params,
     run: Params,
-) -> "SentenceTransformer":
+) -> Embedder:
     """Distil retrieval sources, contrast inference sources."""
     from ruri_kedro.encoders.base import load_encoder
     from ruri_kedro.training.run import train_embedder

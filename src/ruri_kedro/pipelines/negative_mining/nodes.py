@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ruri_kedro.corpora.source import Source, parse_sources
+from ruri_kedro.pipelines.shared import Params
 from ruri_kedro.retrieval.examples import SEARCHED, SourcePairs, StageRecipe, make_examples, mine_pairs
 from ruri_kedro.retrieval.negatives import ChoiceRules, Window
 from ruri_kedro.tables import Part, Table
@@ -17,7 +18,6 @@ from ruri_kedro.tables.code import code_digest
 from ruri_kedro.tables.lookup import iter_texts, passage_texts
 from ruri_kedro.tables.store import blocks, key_of
 
-Params = dict[str, Any]
 CODE = ("text", "retrieval")
 SUPERVISED_STAGES = ("reranking_stage1", "reranking_stage2", "finetuning")
 OBJECTIVES = {

@@ -2,20 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from ruri_kedro.pipelines.shared import stage_of
+from ruri_kedro.pipelines.shared import Embedder, Params, stage_of
 from ruri_kedro.registry.tracking import step_logger
 from ruri_kedro.tables import Table
 from ruri_kedro.tables.lookup import iter_texts
 
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
 
-Params = dict[str, Any]
-
-
-def make_base_model(passages: Table, base_model: Params, prompts: Params, seed: int) -> "SentenceTransformer":
+def make_base_model(passages: Table, base_model: Params, prompts: Params, seed: int) -> Embedder:
     """The encoder that `base_model.name` names, or a tiny one built from the corpus."""
     from ruri_kedro.encoders.base import TinySettings, build_encoder, load_encoder
 
@@ -31,7 +25,7 @@ def make_base_model(passages: Table, base_model: Params, prompts: Params, seed: 
 
 def pretrain(
     base_model: Path, examples: Table, passages: Table, settings: Params, prompts: Params, run: Params
-) -> "SentenceTransformer":
+) -> Embedder:
     """Contrastive pre-training on all sources (Ruri, Section 2)."""
     from ruri_kedro.encoders.base import load_encoder
     from ruri_kedro.training.run import train_embedder

@@ -27,7 +27,9 @@ def create_pipeline(**kwargs) -> Pipeline:
             ),
             Node(
                 func=validate,
-                inputs=["pretrained_model", "pairs", "passages", "params:sources", "params:prompts", "params:evaluation"],
+                inputs=[
+                    "pretrained_model", "pairs", "passages", "params:sources", "params:prompts", "params:evaluation",
+                ],
                 outputs="pretraining_validation",
                 name="validate_pretrained_model",
             ),

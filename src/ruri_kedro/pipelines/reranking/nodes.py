@@ -1,21 +1,13 @@
 """The reranker: a cross-encoder on the pre-trained encoder, two stages. Torch is imported inside the functions."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from ruri_kedro.pipelines.shared import stage_of
+from ruri_kedro.pipelines.shared import Params, Reranker, stage_of
 from ruri_kedro.registry.tracking import step_logger
 from ruri_kedro.tables import Table
 
-if TYPE_CHECKING:
-    from sentence_transformers import CrossEncoder
 
-Params = dict[str, Any]
-
-
-def train_stage1(
-    pretrained_model: Path, examples: Table, passages: Table, settings: Params, run: Params
-) -> "CrossEncoder":
+def train_stage1(pretrained_model: Path, examples: Table, passages: Table, settings: Params, run: Params) -> Reranker:
     """Stage 1, on all question sources, with noise (Ruri, Section 3, Table 3)."""
     from ruri_kedro.encoders.base import build_cross_encoder
     from ruri_kedro.training.run import train_reranker
@@ -25,9 +17,7 @@ def train_stage1(
     return train_reranker(model, examples, passages, stage, step_logger("reranking_stage1"))
 
 
-def train_stage2(
-    reranker_stage1: Path, examples: Table, passages: Table, settings: Params, run: Params
-) -> "CrossEncoder":
+def train_stage2(reranker_stage1: Path, examples: Table, passages: Table, settings: Params, run: Params) -> Reranker:
     """Stage 2, on the clean sources, longer texts (Ruri, Section 3, Table 4)."""
     from ruri_kedro.encoders.base import load_cross_encoder
     from ruri_kedro.training.run import train_reranker
