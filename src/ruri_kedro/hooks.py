@@ -1,6 +1,7 @@
 """What surrounds a run: missing inputs named before anything starts, tracking, and the last words."""
 
 import logging
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -30,6 +31,12 @@ ORDER = (
     "evaluation",
 )
 REPORT = "report"
+STAGE_OF_MODEL = {
+    "pretrained_model": "pretraining",
+    "reranker_stage1": "reranking_stage1",
+    "reranker": "reranking_stage2",
+    "embedder": "finetuning",
+}
 
 
 class MissingInputHooks:
@@ -141,6 +148,18 @@ class TrackingHooks:
         if hasattr(dataset, "fingerprint"):
             digest, rows = dataset.fingerprint()
             tracking.log_input(self._run_id, name, digest, rows, context, str(file_of(dataset)))
+
+
+class CheckpointHooks:
+    """Keeps the checkpoints of finished stages until the run they belong to has ended well."""
+
+    @hook_impl
+    def after_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """Remove the checkpoints of the stages whose models are stored now: the next run trains anew."""
+        made = pipeline.all_outputs()
+        stages = [stage for model, stage in STAGE_OF_MODEL.items() if model in made and "params:run" in catalog]
+        for stage in stages:
+            shutil.rmtree(Path(catalog.load("params:run")["checkpoints"]) / stage, ignore_errors=True)
 
 
 class LastWordsHooks:

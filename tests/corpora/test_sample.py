@@ -158,9 +158,9 @@ def test_contradictions_are_not_told_by_negation_alone(tables):
 def test_similarity_is_not_lexical_overlap(tables):
     rows = [(row["score"], overlap(row["text1"], row["text2"])) for row in tables["sts/test"]]
     assert {round(score) for score, _ in rows} == set(range(6))
-    alike_and_apart = [score for score, shared in rows if shared > 0.4 and score <= 1.5]
-    unlike_and_same = [score for score, shared in rows if shared < 0.4 and score >= 4.5]
-    assert len(alike_and_apart) >= 15 and len(unlike_and_same) >= 30
+    alike_and_apart = [score for score, shared in rows if shared > 0.35 and score <= 1.5]
+    unlike_and_same = [score for score, shared in rows if shared < 0.35 and score >= 4.5]
+    assert len(alike_and_apart) >= 20 and len(unlike_and_same) >= 20
 
 
 def test_splits_share_no_names(tables):
@@ -180,11 +180,12 @@ def test_wordings_and_characters_of_test_questions_occur_in_training(tables):
         masked = Counter()
         for row in questions(tables, split):
             if row["title"] in row["question"]:
-                tail = row["question"].split(row["title"])[-1]
-                masked[re.sub(r"[^ぁ-んァ-ヶ一-龠]|ですか|でしょうか|だろうか", "", tail)] += 1
+                masked[row["question"].split(row["title"])[-1]] += 1
         return masked
 
     train, test = wordings("train"), wordings("test")
-    assert sum(count for tail, count in test.items() if tail in train) > 0.75 * sum(test.values())
+    seen = set().union(*(bigrams(tail) for tail in train))
+    met = [len(bigrams(tail) & seen) / len(bigrams(tail)) for tail in test.elements() if len(tail) > 1]
+    assert sum(met) / len(met) > 0.95
     seen = set("".join(row["title"] for row in questions(tables, "train")))
     assert set("".join(row["title"] for row in questions(tables, "test"))) <= seen

@@ -116,7 +116,7 @@ def _place(place: Entity, names: Names, provinces: list[str], rng: Random) -> No
         root_reading=reading,
         province=rng.choice(provinces),
         merged_year=rng.randint(1889, 2006),
-        old=rng.choice([f"{one}{root}村と{two}{root}村", f"{root}村と{two}{head}里村", f"{one}{head}原村と{root}村"]),
+        old=rng.choice([f"{one}{root}村と{two}{root}村", f"{root}村と{two}{head}山村", f"{one}{head}川村と{root}村"]),
         population=f"{rng.randint(8, 900) * 100:,}人",
         census=rng.randint(1950, 2015),
         railway_year=rng.randint(1885, 1935),

@@ -36,6 +36,12 @@ def edit(world: World, kinds: dict[str, Kind], count: int, rng: Random) -> list[
     return rows
 
 
+def _shared(texts: tuple) -> float:
+    """How much of two sentences is the same, by pairs of characters."""
+    one, two = ({text[i : i + 2] for i in range(len(text) - 1)} for text in texts[:2])
+    return len(one & two) / len(one | two)
+
+
 def _numeric(value) -> bool:
     """Whether the value is a year or an amount: a detail rather than a participant."""
     return isinstance(value, int) or (isinstance(value, str) and value[0].isdigit())
@@ -53,7 +59,9 @@ def _paraphrase(world: World, kinds: dict[str, Kind], rng: Random) -> Pair | Non
     wordings = _two_wordings(entity, relation, rng)
     if wordings is None:
         return None
-    return (state_alone(wordings[0], entity, rng), state_alone(wordings[1], entity, rng), 5.0)
+    pairs = [tuple(state_alone(wording, entity, rng) for wording in wordings) for _ in range(4)]
+    # The pair with least in common, so that shared words do not give the grade away.
+    return (*min(pairs, key=_shared), 5.0)
 
 
 def _changed(world: World, kinds: dict[str, Kind], numeric: bool, rng: Random) -> tuple[str, str] | None:
@@ -110,17 +118,13 @@ def _same_subject(world: World, kinds: dict[str, Kind], rng: Random) -> Pair | N
 
 
 def _same_kind(world: World, kinds: dict[str, Kind], rng: Random) -> Pair | None:
-    """Two entities of a kind with nothing in common: half the time in the very same words."""
+    """Two entities of a kind with nothing in common: more often than not in the very same words."""
     entity, relation = draw_fact(world, kinds, rng)
-    other = rng.choice(world.of(entity.kind))
+    others = rng.sample(world.of(entity.kind), min(20, len(world.of(entity.kind))))
     template = rng.choice(tellable(entity, relation))
-    if rng.random() < 0.5:
-        expanded = alone(template, rng)
-        if other is entity or template not in tellable(other, relation):
-            return None
-        if any(str(entity[slot]) == str(other[slot]) for slot in slots(template) - set(entity.fixed)):
-            return None
-        return (state(expanded, entity, full_voice(entity)), state(expanded, other, full_voice(other)), 1.2)
+    if rng.random() < 0.6:
+        return _same_words(entity, relation, template, others, rng)
+    other = others[0]
     further = [r for r in kinds[other.kind].relations.values() if r is not relation and tellable(other, r)]
     if other is entity or not further:
         return None
@@ -129,6 +133,17 @@ def _same_kind(world: World, kinds: dict[str, Kind], rng: Random) -> Pair | None
         state_alone(rng.choice(tellable(other, rng.choice(further))), other, rng),
         0.8,
     )
+
+
+def _same_words(entity: Entity, relation: Relation, template: str, others: list[Entity], rng: Random) -> Pair | None:
+    """One sentence of two entities that share none of its values, and of the others the most like-sounding."""
+    named = slots(template) - set(entity.fixed)
+    others = [other for other in others if other is not entity and template in tellable(other, relation)]
+    others = [other for other in others if not any(str(entity[slot]) == str(other[slot]) for slot in named)]
+    expanded = alone(template, rng)
+    sentence = state(expanded, entity, full_voice(entity))
+    pairs = [(sentence, state(expanded, other, full_voice(other)), 1.2) for other in others]
+    return max(pairs, key=_shared) if pairs else None
 
 
 def _unrelated(world: World, kinds: dict[str, Kind], rng: Random) -> Pair | None:
