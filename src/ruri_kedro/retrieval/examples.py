@@ -6,7 +6,7 @@ from functools import cached_property
 
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.retrieval.negatives import Choice, ChoiceRules, choose_negatives, random_negatives
-from ruri_kedro.text.hashing import stable_id
+from ruri_kedro.text.hashing import stable_id, unit_interval
 from ruri_kedro.text.normalize import match_key
 
 STRATEGIES = ("given", "random", "bm25", "fused")
@@ -22,18 +22,24 @@ class StageRecipe:
     strategy: str  # one of STRATEGIES
     negatives: int  # at most, per example
     shuffled_copy: bool  # each example once more, its positive's sentences in another order
+    share: float  # of the source's pairs that take part
 
     @staticmethod
     def of(stage: str, row: Mapping, objective: str, negatives: int) -> "StageRecipe":
         """From a source's parameters for the stage and the stage's own defaults."""
-        unknown = set(row) - {"negatives", "objective", "shuffled_copy"}
+        unknown = set(row) - {"negatives", "objective", "shuffled_copy", "share"}
         if unknown or row.get("negatives") not in STRATEGIES:
             raise RecipeError(
                 f"sources.*.stages.{stage}: {dict(row)}. Allowed: negatives ({', '.join(STRATEGIES)}), objective, "
-                "shuffled_copy."
+                "shuffled_copy, share."
             )
         return StageRecipe(
-            stage, row.get("objective", objective), row["negatives"], negatives, row.get("shuffled_copy", False)
+            stage,
+            row.get("objective", objective),
+            row["negatives"],
+            negatives,
+            row.get("shuffled_copy", False),
+            row.get("share", 1.0),
         )
 
 
@@ -96,6 +102,8 @@ def mine_pairs(known: SourcePairs, rules: ChoiceRules, seed: int) -> Iterator[di
 def make_examples(known: SourcePairs, recipe: StageRecipe, rules: ChoiceRules, seed: int) -> Iterator[dict]:
     """Rows of the examples table of one source and stage: an example per pair, and its shuffled copy if wanted."""
     for row in known.pairs:
+        if unit_interval(recipe.stage, row["pair_id"]) >= recipe.share:
+            continue
         example = {
             "pair_id": row["pair_id"],
             "query_id": row["query_id"],

@@ -80,7 +80,7 @@ def _relate_people(world: World, names: Names, rng: Random) -> None:
             stay_year=stay_year,
             # Never a town that tells of this person's visit itself, or two towns would answer one question.
             stayed=_one(rng, [town for town in towns if town.attributes.get("guest") is not person]),
-            favourite=_one(rng, world.of("dishes")),
+            favourite=_one(rng, [dish for dish in world.of("dishes") if dish["made_year"] < last]),
         )
 
 
@@ -141,7 +141,7 @@ def _relate_works(world: World, names: Names, rng: Random) -> None:
 
 def _publisher(world: World, work: Entity, rng: Random) -> Entity | None:
     """Who could bring out such a work: an orchestra a song, a bookseller or newspaper a book."""
-    groups = world.of("organisations")
+    groups = [group for group in world.of("organisations") if group["founded"] <= work["out_year"]]
     if work.form == "song":
         return _one(rng, [group for group in groups if group.form == "orchestra"])
     books = [group for group in groups if group.form == "press" or group.name.endswith("書房")]
@@ -181,12 +181,15 @@ def _relate_events(world: World, rng: Random) -> None:
     dishes = world.of("dishes")
     for i, event in enumerate(world.of("events")):
         adults = world.adults(event["year"])
+        organisers = [group for group in world.of("organisations") if group["founded"] <= event["year"]]
+        yearly = event.form in ("festival", "contest")
+        witnesses = world.of("people") if yearly else adults
         event.assign(
             proposer=_one(rng, adults) if event.form in ("contest", "expo") else None,
             winner=_one(rng, adults) if event.form == "contest" else None,
-            organiser=_one(rng, world.of("organisations")) if event.form == "expo" else None,
+            organiser=_one(rng, organisers) if event.form == "expo" else None,
             reliever=_one(rng, adults) if event.form in ("flood", "quake", "fire") else None,
-            chronicler=_one(rng, world.of("people", "writer", "poet", "painter")),
+            chronicler=_one(rng, [p for p in witnesses if p.form in ("writer", "poet", "painter")]),
             keepsake_place=_one(rng, keepers),
             # The other dishes tell themselves at which festival they are served.
             offering=_one(rng, dishes[: len(dishes) // 2]) if event.form == "festival" and i % 2 else None,
@@ -219,12 +222,13 @@ def _relate_species(world: World, rng: Random) -> None:
         year = species["found_year"]
         field = "botanist" if species.form in ("flower", "tree") else "zoologist"
         discoverer = _one(rng, world.adults(year, field) or world.adults(year))
+        breeders = world.of("organisations", "institute", "school")
         species.assign(
             habitat=_one(rng, world.of("nature")),
             discoverer=discoverer,
             honoured=_one(rng, world.of("people"), discoverer),
             institute=_one(rng, institutes),
-            breeder=_one(rng, world.of("organisations", "institute", "school")),
+            breeder=_one(rng, [group for group in breeders if group["founded"] < species["bred_year"]]),
         )
 
 
@@ -234,11 +238,12 @@ def _relate_dishes(world: World, rng: Random) -> None:
     sellers = [company for company in world.of("organisations", "company") if company.name.endswith(foods)]
     festivals = [event for event in world.of("events", "festival") if not event.has(["offering"])]
     for i, dish in enumerate(dishes):
-        adults = world.adults(dish["made_year"])
+        year = dish["made_year"]
+        later = world.adults(year + 8)
         dish.assign(
-            inventor=_one(rng, world.adults(dish["made_year"], "cook") or adults),
-            spreader=_one(rng, world.of("people", "writer", "poet", "director", "doctor")),
-            seller=_one(rng, sellers),
-            fan=_one(rng, world.of("people", "painter", "composer", "politician", "explorer", "writer")),
+            inventor=_one(rng, world.adults(year, "cook") or world.adults(year)),
+            spreader=_one(rng, [p for p in later if p.form in ("writer", "poet", "director", "doctor")]),
+            seller=_one(rng, [company for company in sellers if company["founded"] <= dish["sold_year"]]),
+            fan=_one(rng, [p for p in later if p.form in ("painter", "composer", "politician", "explorer")]),
             festival=_one(rng, festivals) if i >= len(dishes) // 2 else None,
         )

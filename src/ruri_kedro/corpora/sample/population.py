@@ -44,7 +44,7 @@ _SUFFIXES = {
     "town": ["町"],
     "village": ["村"],
 }
-_CENTIMETRES = {"flower": (8, 70), "tree": (400, 2400), "bird": (11, 48), "fish": (4, 31), "insect": (1, 9)}
+_SIZES = {"flower": (8, 70), "tree": (4, 24), "bird": (11, 48), "fish": (4, 31), "insect": (1, 9)}
 _INDUSTRIES = {
     "瓶詰めの醤油": "醸造",
     "果物の缶詰": "食品",
@@ -285,7 +285,7 @@ def _species(species: Entity, world: World, names: Names, rng: Random) -> None:
         found_year=found,
         bred_year=rng.randint(found + 5, PRESENT),
         season_month=rng.randint(1, 12),
-        size=f"{rng.randint(*_CENTIMETRES[species.form])}センチメートル",
+        size=f"{rng.randint(*_SIZES[species.form])}{'メートル' if species.form == 'tree' else 'センチメートル'}",
     )
 
 
