@@ -81,7 +81,8 @@ def other_value(world: World, entity: Entity, slot: str, rng: Random):
     if isinstance(value, int):
         if slot.endswith("month"):
             return (value + rng.randint(0, 10)) % 12 + 1
-        years = rng.choice([-1, 1]) * rng.randint(2, 14)
+        # What mends an earlier damage or gap stays after it.
+        years = rng.choice([1] if slot in ("rebuilt", "revived") else [-1, 1]) * rng.randint(2, 14)
         return value + years if value + years <= PRESENT else value - years
     alike = [e[slot] for e in world.of(entity.kind, entity.form) if e is not entity and e.has([slot])]
     values = [other for other in alike if str(other) != str(value) and other is not entity]

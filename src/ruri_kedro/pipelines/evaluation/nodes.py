@@ -119,11 +119,12 @@ def register(embedder: Path, reranker: Path, metrics: dict, recipe: str) -> dict
     """Register both models as challengers, their test metrics on the logged models."""
     from ruri_kedro.registry.models import register_embedder, register_reranker
 
-    registered = {
-        "embedder": register_embedder(embedder, f"ruri-{recipe}", metrics["finetuned"]),
-        "reranker": register_reranker(reranker, f"ruri-reranker-{recipe}", metrics["reranker"]),
+    names = {"embedder": f"ruri-{recipe}", "reranker": f"ruri-reranker-{recipe}"}
+    versions = {
+        "embedder": register_embedder(embedder, names["embedder"], metrics["finetuned"]),
+        "reranker": register_reranker(reranker, names["reranker"], metrics["reranker"]),
     }
-    return {kind: {"name": version.name, "version": version.version} for kind, version in registered.items()}
+    return {kind: {"name": names[kind], "version": version} for kind, version in versions.items()}
 
 
 def validate(model: Path, pairs: Table, passages: Table, sources: Params, prompts: Params, evaluation: Params) -> dict:
