@@ -65,10 +65,10 @@ def test_a_cut_run_keeps_the_best(run, depth):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("q1 Q0 a 1 0.5\n", r"run\.trec, line 1: 5 columns, expected 6"),
-        ("q1 Q0 a 1 0.5 x\n\nq1 Q0 b 1 high x\n", r"run\.trec, line 3, column 'score': 'high'"),
-        ("q1 Q0 a 1 nan x\n", r"run\.trec, line 1, column 'score': 'nan'"),
-        ("q1 Q0 a 1 0.5 x\nq1 Q0 a 2 0.4 x\n", r"run\.trec, line 2: query 'q1' has document 'a' twice"),
+        ("q1 Q0 a 1 0.5\n", r"run\.trec, row 1: 5 columns, expected 6"),
+        ("q1 Q0 a 1 0.5 x\n\nq1 Q0 b 1 high x\n", r"run\.trec, row 3, column 'score': 'high'"),
+        ("q1 Q0 a 1 nan x\n", r"run\.trec, row 1, column 'score': 'nan'"),
+        ("q1 Q0 a 1 0.5 x\nq1 Q0 a 2 0.4 x\n", r"run\.trec, row 2: query 'q1' has document 'a' twice"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path, content, message):
@@ -79,7 +79,7 @@ def test_a_bad_line_is_named(tmp_path, content, message):
 
 def test_a_bad_judgment_is_named(tmp_path):
     (tmp_path / "qrels.trec").write_text("q1 0 a 1\nq1 0 b yes\n")
-    with pytest.raises(DataError, match=r"qrels\.trec, line 2, column 'relevance': 'yes'"):
+    with pytest.raises(DataError, match=r"qrels\.trec, row 2, column 'relevance': 'yes'"):
         read_qrels(tmp_path / "qrels.trec")
 
 
@@ -87,10 +87,10 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
     with pytest.raises(DataError, match=r"gone\.trec: no such file"):
         read_run(tmp_path / "gone.trec")
     (tmp_path / "cut.trec.gz").write_bytes(gzip.compress(b"q1 Q0 a 1 0.5 x\n" * 9)[:-12])
-    with pytest.raises(DataError, match=r"cut\.trec\.gz, after line \d+: the gzip stream is broken"):
+    with pytest.raises(DataError, match=r"cut\.trec\.gz, after row \d+: the gzip stream is broken"):
         read_run(tmp_path / "cut.trec.gz")
     (tmp_path / "sjis.trec").write_bytes("q1 Q0 日本 1 0.5 x\n".encode("shift_jis"))
-    with pytest.raises(DataError, match=r"sjis\.trec, line 1: not UTF-8"):
+    with pytest.raises(DataError, match=r"sjis\.trec, row 1: byte 6 is not UTF-8"):
         read_run(tmp_path / "sjis.trec")
 
 

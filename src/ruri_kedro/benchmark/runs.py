@@ -2,7 +2,6 @@
 
 import gzip
 import math
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from ruri_kedro.errors import DataError
 from ruri_kedro.tables.files import replace_file
+from ruri_kedro.tables.raw import read_lines
 
 Run = dict[str, dict[str, float]]  # qid -> docid -> score
 Qrels = dict[str, dict[str, int]]  # qid -> docid -> relevance
@@ -47,7 +47,7 @@ def write_run(path: Path, run: Run, tag: str) -> None:
 def read_run(path: Path) -> Run:
     """A TREC run, plain or gzipped. Scores decide the order (see `ranked`), the rank column is not read.
 
-    Raises DataError, naming file and line, for a line that does not have six columns, a score that is not a finite
+    Raises DataError, naming file and row, for a row that does not have six columns, a score that is not a finite
     number, or a document that a query has twice.
     """
     run: Run = {}
@@ -89,29 +89,13 @@ def _check_id(path: Path, column: str, value: str) -> None:
 
 
 def _columns(path: Path, names: tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:
-    """(file and line, columns) of each line that is not blank."""
-    for number, line in _lines(Path(path)):
+    """(file and row, columns) of each row."""
+    for number, line in read_lines(Path(path)):
         columns = line.split()
-        where = f"{path}, line {number}"
-        if columns and len(columns) != len(names):
+        where = f"{path}, row {number}"
+        if len(columns) != len(names):
             raise DataError(f"{where}: {len(columns)} columns, expected {len(names)} ({' '.join(names)}).")
-        if columns:
-            yield where, columns
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    number = 0
-    opener = gzip.open if path.name.endswith(".gz") else open
-    try:
-        with opener(path, "rb") as handle:
-            for number, line in enumerate(handle, start=1):
-                yield number, line.decode("utf-8")
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file.") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}, line {number}: not UTF-8. Convert the file: iconv -t UTF-8.") from error
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{path}, after line {number}: the gzip stream is broken ({error}). Fetch it again.") from error
+        yield where, columns
 
 
 def _finite(where: str, score: str) -> float:

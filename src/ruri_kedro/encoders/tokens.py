@@ -48,6 +48,7 @@ def tokenize(
             add_special_tokens=special,
             return_attention_mask=False,
             return_token_type_ids=False,
+            verbose=False,  # texts longer than the model are cut where pairs are joined
         )
         rows.extend(encoded["input_ids"])
     return TokenRows.of(rows)

@@ -1,5 +1,7 @@
 """The last lines of a run: what was registered, and the commands that come next."""
 
+import shutil
+import sys
 from pathlib import Path
 
 from ruri_kedro.registry import models, tracking
@@ -18,8 +20,20 @@ def last_words(run_id: str | None, project: Path, env: str | None) -> str:
     if following := NEXT_RECIPE.get(env):
         commands.append((f"python -m ruri_kedro.corpora.fetch {following}", "the corpora of the next recipe"))
         commands.append((f"kedro run --env {following}", "the next recipe"))
+    commands = [(_runnable(command, project), what) for command, what in commands]
     width = max(len(command) for command, _ in commands)
     return "\n".join([*lines, "Next:", *(f"  {command:<{width}}  # {what}" for command, what in commands)])
+
+
+def _runnable(command: str, project: Path) -> str:
+    """The command with the path of its program where the shell would not find the one of this environment."""
+    program = command.split()[0]
+    found = shutil.which(program)
+    own = Path(sys.executable).parent / program
+    if not own.exists() or (found and Path(found).samefile(own)):
+        return command
+    path = own.relative_to(project) if own.is_relative_to(project) else own
+    return f"{path}{command.removeprefix(program)}"
 
 
 def _ui_command(project: Path) -> str:

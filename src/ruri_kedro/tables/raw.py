@@ -40,7 +40,7 @@ def read_rows(
     """
     seen: set[Any] = set()
     number = 0
-    for number, line in _lines(path):
+    for number, line in read_lines(path):
         row = _parse(path, number, line)
         for field, kind in fields.items():
             _check_field(path, number, row, field, kind)
@@ -58,7 +58,8 @@ def read_rows(
         raise DataError(f"{path}: the file is empty. Fetch it again.")
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """(number from 1, line) of the lines of a UTF-8 file, plain or gzipped, that are not blank."""
     number = 0
     opener = gzip.open if path.name.endswith(".gz") else open
     try:
@@ -66,6 +67,8 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
             for number, line in enumerate(handle, start=1):
                 if line.strip():
                     yield number, line.decode("utf-8")
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file.") from error
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path}, row {number}: byte {error.start} is not UTF-8. Convert the file: iconv -t UTF-8."

@@ -65,6 +65,8 @@ def _relate_people(world: World, names: Names, rng: Random) -> None:
         born, last = person["born"], person.attributes.get("died", PRESENT - 3)
         graduated = born + rng.randint(17, 23)
         schools = [s for s in world.of("organisations", "school") if s["founded"] <= graduated - 3]
+        if person["gender"] == "male":
+            schools = [school for school in schools if not school.name.endswith("女学校")]
         elders = [p for p in world.adults(born + 20, person.form) if p["born"] + 8 <= born]
         birthplace = rng.choice(towns)
         stay_year = rng.randint(born + 21, last)

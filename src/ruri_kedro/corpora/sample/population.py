@@ -222,8 +222,8 @@ def _organisation(group: Entity, world: World, names: Names, rng: Random) -> Non
     group.assign(
         town=town,
         founded=founded,
-        former_name=names.once(lambda: rng.choice(["", "私立", "新", "元"]) + name()),
-        absorbed=names.once(lambda: rng.choice(["", "第二", "東", "北"]) + name()),
+        former_name=names.once(lambda: rng.choice(["", "私立"] if group.form == "school" else [""]) + name()),
+        absorbed=names.once(lambda: rng.choice(["", "第二"]) + name()),
         renamed=founded + rng.randint(4, 45),
         moved=founded + rng.randint(6, 50),
         crisis_year=founded + rng.randint(3, 50),
