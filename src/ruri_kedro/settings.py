@@ -8,8 +8,9 @@ from ruri_kedro.hooks import CheckpointHooks, LastWordsHooks, MissingInputHooks,
 _ENVIRONMENT = {
     # kedro-viz brings kedro-telemetry, which would otherwise send usage data.
     "DO_NOT_TRACK": "1",
-    # OpenMP threads that spin while they wait slow torch down several times as soon as anything else runs.
-    "OMP_WAIT_POLICY": "PASSIVE",
+    # OpenMP threads that wait spin for long; as soon as anything else runs, that slows torch down several times.
+    # benchmarks/README.md has the figures.
+    "GOMP_SPINCOUNT": "1000",
     # The last words of a run say what was registered; MLflow's own lines would stand between.
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",

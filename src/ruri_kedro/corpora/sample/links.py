@@ -69,19 +69,20 @@ def _relate_people(world: World, names: Names, rng: Random) -> None:
             schools = [school for school in schools if not school.name.endswith("女学校")]
         elders = [p for p in world.adults(born + 20, person.form) if p["born"] + 8 <= born]
         birthplace = rng.choice(towns)
+        lived = _one(rng, towns, birthplace)
         stay_year = rng.randint(born + 21, last)
         person.assign(
             birthplace=birthplace,
             school=_one(rng, schools),
             graduated=graduated,
             teacher=_one(rng, elders),
-            lived=_one(rng, towns, birthplace),
+            lived=lived,
             moved=rng.randint(born + 20, last),
             prize=rng.choice(names.table["prize_heads"]) + rng.choice(names.table["prize_tails"]),
             prize_year=rng.randint(born + 27, last),
             stay_year=stay_year,
             # Never a town that tells of this person's visit itself, or two towns would answer one question.
-            stayed=_one(rng, [town for town in towns if town.attributes.get("guest") is not person]),
+            stayed=_one(rng, [town for town in towns if town.attributes.get("guest") is not person], lived),
             favourite=_one(rng, [dish for dish in world.of("dishes") if dish["made_year"] < last]),
         )
 
@@ -119,7 +120,7 @@ def _relate_pairs(world: World, names: Names, rng: Random) -> None:
 
 def _relate_works(world: World, names: Names, rng: Random) -> None:
     # Museums that tell of works themselves keep no manuscript that a work tells of.
-    keepers = world.of("facilities", "archive", "library", "park")
+    keepers = world.of("facilities", "archive", "library", "temple")
     for work in world.of("works"):
         author = work["author"]
         if not author.has(["masterpiece"]) and not author.has(["known_work"]):

@@ -15,49 +15,7 @@ MAKERS = {
     "painting": ("painter",),
     "picturebook": ("writer", "painter"),
 }
-_SUFFIXES = {
-    "river": ["川"],
-    "mountain": ["山", "岳"],
-    "lake": ["湖", "沼"],
-    "fall": ["滝", "大滝"],
-    "spring": ["温泉"],
-    "cave": ["洞"],
-    "cape": ["岬"],
-    "museum": ["美術館", "近代美術館"],
-    "archive": ["民俗資料館", "歴史資料館", "郷土館"],
-    "library": ["図書館", "文庫"],
-    "station": ["駅", "中央駅", "口駅"],
-    "shrine": ["神社", "八幡宮"],
-    "bridge": ["橋", "大橋"],
-    "theatre": ["座", "劇場"],
-    "park": ["公園", "庭園"],
-    "lighthouse": ["灯台"],
-    "festival": ["灯籠祭", "曳船祭", "火祭", "面祭", "太鼓祭", "田楽祭"],
-    "contest": ["駅伝大会", "競歩大会", "競漕大会", "綱引き大会"],
-    "expo": ["産業博覧会", "勧業博覧会", "衛生博覧会", "水産博覧会"],
-    "flood": ["水害", "大水害"],
-    "quake": ["地震"],
-    "fire": ["大火"],
-    "press": ["新報", "日報", "毎夕新聞"],
-    "orchestra": ["交響楽団", "管弦楽団", "吹奏楽団"],
-    "city": ["市"],
-    "town": ["町"],
-    "village": ["村"],
-}
 _SIZES = {"flower": (8, 70), "tree": (4, 24), "bird": (11, 48), "fish": (4, 31), "insect": (1, 9)}
-_INDUSTRIES = {
-    "瓶詰めの醤油": "醸造",
-    "果物の缶詰": "食品",
-    "乾麺": "製麺",
-    "ビスケットと飴": "製菓",
-    "絹の靴下": "紡績",
-    "小型の漁船": "造船",
-    "胃腸薬": "製薬",
-    "学習用の顕微鏡": "光学",
-    "足踏みオルガン": "楽器",
-    "琺瑯の鍋": "工業",
-    "児童向けの図鑑": "書房",
-}
 
 
 def populate(region: str, share: float, kinds: dict[str, Kind], names: Names, rng: Random) -> World:
@@ -100,7 +58,7 @@ def _draw(kind: Kind, world: World, rng: Random) -> Entity:
 def _suffixed(entity: Entity, root: str, names: Names, rng: Random, other: str = "") -> None:
     """Name the entity after a place, marked off where the plain name is taken."""
     marks = ["", "", "", "東", "西", "南", "北", "新", "奥"]
-    suffixes = _SUFFIXES[entity.form]
+    suffixes = names.table["suffixes"][entity.form]
     roots = [root, other or root]
     entity.name = names.once(lambda: rng.choice(marks) + rng.choice(roots) + rng.choice(suffixes))
 
@@ -108,7 +66,7 @@ def _suffixed(entity: Entity, root: str, names: Names, rng: Random, other: str =
 def _place(place: Entity, names: Names, provinces: list[str], rng: Random) -> None:
     root, reading = names.root()
     head = root[0]
-    place.name = root + _SUFFIXES[place.form][0]
+    place.name = root + names.table["suffixes"][place.form][0]
     place.reading = reading + {"city": "し", "town": "ちょう", "village": "むら"}[place.form]
     one, two = rng.sample(["上", "下", "東", "西", "奥", "中", "新", "本"], 2)
     place.assign(
@@ -202,13 +160,13 @@ def _organisation_name(group: Entity, root: str, names: Names, rng: Random) -> s
         return rng.choice([public, private])
     if group.form == "company":
         firm = rng.choice([root, *rng.choices(words["firms"], k=3)])
-        return firm + _INDUSTRIES[group["speciality"]]
+        return firm + words["industries"][group["speciality"]]
     if group.form == "troupe":
         troupe = rng.choice(["劇団", root + "劇団"]) + rng.choice(words["circle_heads"])
         return troupe + rng.choice(["", "座", "組"])
     if group.form == "institute":
-        return root + rng.choice(["農業", "地質", "鳥類", "水産", "古文書", "防災"]) + "研究所"
-    return rng.choice(["", "東", "新"]) + root + rng.choice(_SUFFIXES[group.form])
+        return rng.choice(["", "東", "西", "中央"]) + root + words["studies"][group["speciality"]] + "研究所"
+    return rng.choice(["", "東", "新"]) + root + rng.choice(names.table["suffixes"][group.form])
 
 
 def _organisation(group: Entity, world: World, names: Names, rng: Random) -> None:
