@@ -7,7 +7,7 @@ import sys
 import polars as pl
 import pytest
 
-from ruri_kedro.benchmark.report import bar_plot, main_columns, markdown_table
+from ruri_kedro.benchmark.report import bar_plot, main_columns, markdown_table, table_by_metric
 from ruri_kedro.errors import DataError
 
 SUMMARY = pl.DataFrame(
@@ -74,3 +74,11 @@ def test_the_room_is_cheap_to_import_and_leaves_no_figure_behind():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[] False"
+
+
+def test_a_line_per_metric_marks_the_best_model_of_the_line():
+    summary = pl.DataFrame({"model": ["a", "b"], "t/ndcg@10": [0.25, 0.5], "t/mrr@10": [0.75, None]})
+    assert table_by_metric(summary, digits=2).splitlines()[2:] == [
+        "| t/ndcg@10 | 0.25 | **0.50** |",
+        "| t/mrr@10 | **0.75** | - |",
+    ]

@@ -37,6 +37,16 @@ def markdown_table(summary: pl.DataFrame, digits: int = 4) -> str:
     return "\n".join(lines) + "\n"
 
 
+def table_by_metric(summary: pl.DataFrame, digits: int = 4) -> str:
+    """The table with a line per metric and a column per model, which fits a terminal; the best of a line is bold."""
+    columns = [column for column in summary.columns if column != "model"]
+    lines = ["| " + " | ".join(["metric", *summary["model"]]) + " |", "| --- |" + " ---: |" * len(summary)]
+    for column in columns:
+        best = summary[column].max()
+        lines.append("| " + " | ".join([column, *(_cell(score, best, digits) for score in summary[column])]) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def bar_plot(summary: pl.DataFrame, columns: Sequence[str] | None = None) -> "Figure":
     """Bars of a summary's columns (default: each task's main metric): a group per column, a colour per model.
 

@@ -105,13 +105,13 @@ def score_reranker(raw: Path, tasks: Params, bm25_runs: Path, reranker: Path, ev
 def report(recipe: str, **scores: Table) -> tuple[dict, Frame, Figure, str]:
     """Means by model and task: as metrics, as a table, as a plot and as Markdown."""
     from ruri_kedro.benchmark.evaluate import summarize
-    from ruri_kedro.benchmark.report import bar_plot, markdown_table
+    from ruri_kedro.benchmark.report import bar_plot, table_by_metric
 
     rows = (row for model in MODELS for row in scores[f"scores_{model}"].iter_rows())
     summary = summarize(rows, models=MODELS)
     metrics = {row.pop("model"): {task: value for task, value in row.items() if value is not None}
                for row in summary.to_dicts()}  # fmt: skip
-    text = f"# Evaluation of recipe {recipe}\n\n{markdown_table(_turned(summary))}"
+    text = f"# Evaluation of recipe {recipe}\n\n{table_by_metric(summary)}"
     return metrics, summary.to_pandas(), bar_plot(summary), text
 
 
@@ -201,9 +201,3 @@ def _score_parts(
 
     wanted = [name for name, spec in tasks.items() if spec["type"] == "retrieval" or not retrieval_only]
     return {name: part(name) for name in wanted}
-
-
-def _turned(summary: Any) -> Any:
-    """A line per metric and a column per model, which fits a terminal."""
-    turned = summary.transpose(include_header=True, header_name="metric", column_names="model")
-    return turned.rename({"metric": "model"})
