@@ -35,7 +35,7 @@ def server():
 @pytest.mark.parametrize("status", [200, 401, 404])
 def test_a_server_that_answers_passes(server, status):
     server.status = status
-    tracking.check_server(f"http://127.0.0.1:{server.server_port}/")
+    assert tracking.check_server(f"http://127.0.0.1:{server.server_port}/") is None
 
 
 def test_a_broken_server_is_named(server):
@@ -52,7 +52,7 @@ def test_an_unreachable_server_is_found_at_once():
 
 
 def test_local_stores_need_no_server():
-    tracking.check_server("sqlite:///nowhere/mlflow.db")
+    assert tracking.check_server("sqlite:///nowhere/mlflow.db") is None
 
 
 def test_tracking_uri_counts_from_the_project(tmp_path, monkeypatch):
