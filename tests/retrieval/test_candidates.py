@@ -10,7 +10,7 @@ from ruri_kedro.retrieval.examples import SourcePairs, StageRecipe, make_example
 from ruri_kedro.retrieval.negatives import ChoiceRules, Window
 
 RULES = ChoiceRules(Window(1, 6), n=0, fill=True, mine_window=Window(1, 6), max_mined=1, min_answer_chars=2)
-TEXTS = {f"d{i}": f"本文その{i}" for i in range(8)} | {"q0": "問い", "q1": "別の問い", "same": "本文 その0。"}
+TEXTS = {f"d{i}": f"本文その{i}" for i in range(8)} | {f"q{i}": f"問い{i}" for i in range(4)} | {"same": "本文 その0。"}
 
 
 def pair(number, positive, answers=(), given=(), split="train"):
@@ -53,7 +53,7 @@ def test_without_dense_search_the_rank_is_that_of_bm25():
 
 def test_each_query_is_searched_once():
     rows = [pair(0, "d0"), pair(0, "d1"), pair(1, "d2")]
-    assert distinct_queries(iter(rows), TEXTS) == {"id-q0": "問い", "id-q1": "別の問い"}
+    assert distinct_queries(iter(rows), TEXTS) == {"id-q0": "問い0", "id-q1": "問い1"}
 
 
 def test_embeddings_are_made_once_and_searched_from_disk(tmp_path):
@@ -97,6 +97,28 @@ def test_given_and_random_negatives():
     for row in drawn:
         assert len(set(row["negatives"])) == 2
         assert set(row["negatives"]) < {"d0", "d1", "d2", "d3"} - {row["positive"]}
+
+
+def test_a_held_out_passage_is_no_negative_of_training():
+    held_out = pair(1, "d0", split="validation")  # "same" in the candidates reads as d0
+    rows = known(pair(0, "d1"), held_out, pair(2, "d2"), pair(3, "d3"))
+    for strategy in ("fused", "random"):
+        examples = list(make_examples(rows, recipe(strategy, 8), RULES, seed=1))
+        train = [row["negatives"] for row in examples if row["split"] == "train"]
+        assert train[0] and not {"d0", "same"} & {docid for negatives in train for docid in negatives}
+    (validation,) = (row for row in make_examples(rows, recipe("fused", 8), RULES, seed=1) if row["pair_id"] == "p1-d0")
+    assert set(validation["negatives"]) == {"d1", "d2", "d3", "d4"}
+    train_question = known(pair(0, "d1", answers=["その0"]), held_out)
+    assert list(mine_pairs(train_question, RULES, seed=1)) == []
+
+
+def test_a_pair_may_take_part_with_two_objectives():
+    rows = known(pair(0, "d0"))
+    examples = [row for name in ("contrastive", "distillation")
+                for row in make_examples(rows, recipe("fused", 2, objective=name), RULES, seed=1)]  # fmt: skip
+    assert [row["objective"] for row in examples] == ["contrastive", "distillation"]
+    assert len({row["example_id"] for row in examples}) == 2
+    assert examples[0]["negatives"] == examples[1]["negatives"]
 
 
 def test_a_shuffled_copy_is_added_for_training_rows_only():

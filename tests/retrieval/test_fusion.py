@@ -28,6 +28,11 @@ def test_the_order_of_the_rankings_does_not_count(rankings, k, rng):
     assert reciprocal_rank_fusion(shuffled, k) == reciprocal_rank_fusion(rankings, k)
 
 
+def test_documents_that_tie_by_the_formula_stand_in_order_of_docid():
+    fused = reciprocal_rank_fusion([["d", "b"], ["d", "b"], ["b", "e", "f", "g", "d"]], 1)
+    assert [docid for docid, _ in fused[:2]] == ["b", "d"]  # 1/3 + 1/3 + 1/2 and 1/2 + 1/2 + 1/6
+
+
 def test_a_known_example():
     fused = reciprocal_rank_fusion([["a", "b"], ["b", "c"]], 60)
     assert fused == [("b", 1 / 61 + 1 / 62), ("a", 1 / 61), ("c", 1 / 62)]

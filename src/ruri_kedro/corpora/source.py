@@ -25,13 +25,18 @@ class Source:
     validation: str | None = None  # a file of validation rows, or
     held_out: float = 0.0  # the share of titles held out for validation
     collection: str | None = None  # the source whose passages are candidates for its queries; itself if not named
-    stages: Mapping[str, Any] = field(default_factory=dict)  # stage: its negatives and objective there
+    stages: Mapping[str, Any] = field(default_factory=dict)  # stage: its negatives and objective there, or several
     licence: str = "unknown"
 
     @property
     def candidates(self) -> str:
         """The source whose passages are searched for this one's queries."""
         return self.collection or self.name
+
+    def rows_of(self, stage: str) -> list[Mapping[str, Any]]:
+        """How the source takes part in a stage: a row for each objective, none where it takes no part."""
+        rows = self.stages.get(stage, [])
+        return [rows] if isinstance(rows, Mapping) else list(rows)
 
 
 def parse_sources(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Source]:

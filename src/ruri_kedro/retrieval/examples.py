@@ -11,6 +11,7 @@ from ruri_kedro.text.normalize import match_key
 
 STRATEGIES = ("given", "random", "bm25", "fused")
 SEARCHED = ("bm25", "fused")
+TRAIN = "train"
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class StageRecipe:
 
     @staticmethod
     def of(stage: str, row: Mapping, objective: str, negatives: int) -> "StageRecipe":
-        """From a source's parameters for the stage and the stage's own defaults."""
+        """From a row of a source's parameters for the stage and the stage's own defaults."""
         unknown = set(row) - {"negatives", "objective", "shuffled_copy", "share"}
         if unknown or row.get("negatives") not in STRATEGIES:
             raise RecipeError(
@@ -73,9 +74,19 @@ class SourcePairs:
         return known
 
     @cached_property
+    def held_out(self) -> set[str]:
+        """Match keys of the held-out positives.
+
+        Training never sees them, not even as negatives: a model that learns what is never the answer would be
+        validated on just those.
+        """
+        return {self.keys[row["positive"]] for row in self.pairs if row["split"] != TRAIN}
+
+    @cached_property
     def pool(self) -> list[str]:
-        """The distinct positives, from which random negatives are drawn."""
-        return sorted({row["positive"] for row in self.pairs})
+        """The distinct positives of training, from which random negatives are drawn."""
+        positives = {row["positive"] for row in self.pairs if row["split"] == TRAIN}
+        return sorted(docid for docid in positives if self.keys[docid] not in self.held_out)
 
     @cached_property
     def keys(self) -> "MatchKeys":
@@ -114,9 +125,9 @@ def make_examples(known: SourcePairs, recipe: StageRecipe, rules: ChoiceRules, s
             "positive": row["positive"],
             "negatives": _negatives(known, row, recipe, rules, seed),
         }
-        copies = (False, True) if recipe.shuffled_copy and row["split"] == "train" else (False,)
+        copies = (False, True) if recipe.shuffled_copy and row["split"] == TRAIN else (False,)
         for shuffled in copies:
-            example_id = stable_id(recipe.stage, row["pair_id"], str(shuffled))
+            example_id = stable_id(recipe.stage, recipe.objective, row["pair_id"], str(shuffled))
             yield example | {"example_id": example_id, "shuffled": shuffled}
 
 
@@ -140,4 +151,5 @@ def _choice(known: SourcePairs, row: dict, rules: ChoiceRules, negatives: int, s
         answers=row["answers"],
         rules=replace(rules, n=negatives),
         seed=f"{seed} {stage} {row['pair_id']}",
+        barred=known.held_out if row["split"] == TRAIN else (),
     )

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from math import fsum
 
+_DIGITS = 12
+
 
 def reciprocal_rank_fusion(rankings: Sequence[Sequence[str]], k: int) -> list[tuple[str, float]]:
     """All docids of the rankings with the sum of 1 / (k + rank) over the rankings that have them, best first.
@@ -14,6 +16,6 @@ def reciprocal_rank_fusion(rankings: Sequence[Sequence[str]], k: int) -> list[tu
     for ranking in rankings:
         for rank, docid in enumerate(ranking, start=1):
             shares.setdefault(docid, []).append(1 / (k + rank))
-    # fsum: the score must not depend on the order of the rankings, or documents that tie would not.
     fused = [(docid, fsum(parts)) for docid, parts in shares.items()]
-    return sorted(fused, key=lambda item: (-item[1], item[0]))
+    # Documents that tie by the formula (1/2 + 1/2 + 1/6 = 1/3 + 1/3 + 1/2) must tie here, whatever their last bit.
+    return sorted(fused, key=lambda item: (-round(item[1], _DIGITS), item[0]))

@@ -1,7 +1,7 @@
 """Which of a query's candidates are negatives, and which are positives nobody has marked (Ruri, Section 3.1)."""
 
 import random
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
@@ -65,24 +65,29 @@ def choose_negatives(
     answers: Iterable[str],
     rules: ChoiceRules,
     seed: str,
+    barred: Collection[str] = (),
 ) -> Choice:
     """Negatives and mined positives of one query among its candidates `ranked`, docids best first.
 
     `keys` has the match key of every candidate's text, by docid: a key costs 29 microseconds per 400 characters and
     the same documents are candidates of many queries. Neither a negative nor mined is a document of `positives`
-    (docids) or with the text of one of `positive_texts`. A document with one of `answers` is never a negative, since
-    it may well answer the query. No two documents chosen have the same text. Texts and answers are compared by
-    `match_key`. The draw is a function of `seed` and the other arguments. Source: Ruri, Section 3.1.
+    (docids), with the text of one of `positive_texts`, or with a key in `barred`. A document with one of `answers` is
+    never a negative, since it may well answer the query. No two documents chosen have the same text. Texts and
+    answers are compared by `match_key`. The draw is a function of `seed` and the other arguments. Source: Ruri,
+    Section 3.1.
     """
-    key_of = keys.__getitem__
     known = {match_key(text) for text in positive_texts}
     answer_keys = {key for key in map(match_key, answers) if key}
-    mined = _mine(_unknown(_mined_ranks(ranked, rules), key_of, positives, set(known)), answer_keys, rules)
+
+    def unknown(docids: Iterable[str], taken: set[str]) -> Iterator[tuple[str, str]]:
+        return _unknown(((docid, keys[docid]) for docid in docids if docid not in positives), barred, taken)
+
+    mined = _mine(unknown(_mined_ranks(ranked, rules), set(known)), answer_keys, rules)
     taken = set(known)
-    window = _without(_unknown(rules.window.of(ranked), key_of, positives, taken), answer_keys)
+    window = _without(unknown(rules.window.of(ranked), taken), answer_keys)
     negatives = random.Random(seed).sample(window, min(rules.n, len(window)))
     if rules.fill and len(negatives) < rules.n:
-        outside = _unknown(_outwards(ranked, rules.window), key_of, positives, taken)
+        outside = unknown(_outwards(ranked, rules.window), taken)
         negatives += _without(outside, answer_keys, rules.n - len(negatives))
     return Choice(negatives, mined, max(0, len(window) - rules.n))
 
@@ -108,14 +113,14 @@ def random_negatives(pool: Sequence[str], exclude: Collection[str], n: int, seed
 
 
 def _unknown(
-    docids: Iterable[str], key_of: Callable[[str], str], positives: Collection[str], taken: set[str]
+    documents: Iterable[tuple[str, str]], barred: Collection[str], taken: set[str]
 ) -> Iterator[tuple[str, str]]:
-    """(docid, match key) of the documents that are no known positives, one for each text not `taken`.
+    """The documents (docid, match key) whose text is not `barred`, one for each text not `taken`.
 
     Adds their keys to `taken`.
     """
-    for docid in docids:
-        if docid not in positives and (key := key_of(docid)) not in taken:
+    for docid, key in documents:
+        if key not in taken and key not in barred:
             taken.add(key)
             yield docid, key
 

@@ -19,9 +19,9 @@ class TrainingSet:
     tokens: TokenRows
     texts: np.ndarray  # int64 (rows, c), row of `tokens` of anchor, positive, negatives; -1 for none
     identities: np.ndarray  # int64 (rows, c), the same number for the same text whatever its prompt; -1 for none
-    sources: np.ndarray  # int64 (rows,), index into source_names
-    source_names: list[str]
-    objectives: list[str]  # by source
+    groups: np.ndarray  # int64 (rows,), index into group_names
+    group_names: list[str]  # rows of one source and one objective; task-homogeneous batches hold one group
+    objectives: list[str]  # by group
     example_ids: list[str]
     teacher: np.ndarray | None  # float32 (rows, c - 1), scores of positive and negatives; NaN for none
 
@@ -40,7 +40,7 @@ def assemble(
 
     texts: text by docid; prompts: put before anchors and before passages; tokenize: texts to token rows; teacher:
     score by (query_id, docid). The positive of a row with `shuffled` is read with its sentences in another order.
-    Raises DataError for a docid without text or a source with two objectives.
+    Raises DataError for a docid without text.
     """
     width = 2 + max((len(row["negatives"]) for row in examples), default=0)
     strings, identities = _Numbers(), _Numbers()
@@ -53,13 +53,13 @@ def assemble(
             if column == POSITIVE and row["shuffled"]:
                 text = shuffle_sentences(text, row["example_id"])
             rows[number, column] = strings.of(prompts[column > ANCHOR] + text)
-    names, sources, objectives = _sources(examples)
+    names, groups, objectives = _groups(examples)
     return TrainingSet(
         tokens=tokenize(strings.values()),
         texts=rows,
         identities=same,
-        sources=sources,
-        source_names=names,
+        groups=groups,
+        group_names=names,
         objectives=objectives,
         example_ids=[row["example_id"] for row in examples],
         teacher=None if teacher is None else _teacher_scores(examples, teacher, width - 1),
@@ -88,17 +88,12 @@ def _text(texts: Mapping[str, str], docid: str, row: Mapping) -> str:
     return texts[docid]
 
 
-def _sources(examples: Sequence[Mapping]) -> tuple[list[str], np.ndarray, list[str]]:
-    objective: dict[str, str] = {}
-    for row in examples:
-        if objective.setdefault(row["source"], row["objective"]) != row["objective"]:
-            raise DataError(
-                f"source '{row['source']}' has two objectives: {objective[row['source']]}, {row['objective']}"
-            )
-    names = sorted(objective)
-    index = {name: number for number, name in enumerate(names)}
-    sources = np.fromiter((index[row["source"]] for row in examples), dtype=np.int64, count=len(examples))
-    return names, sources, [objective[name] for name in names]
+def _groups(examples: Sequence[Mapping]) -> tuple[list[str], np.ndarray, list[str]]:
+    """Names of the groups, the group of each example, and the objective of each group."""
+    pairs = sorted({(row["source"], row["objective"]) for row in examples})
+    index = {pair: number for number, pair in enumerate(pairs)}
+    groups = np.fromiter((index[row["source"], row["objective"]] for row in examples), np.int64, len(examples))
+    return [f"{source} ({objective})" for source, objective in pairs], groups, [objective for _, objective in pairs]
 
 
 def _teacher_scores(examples: Sequence[Mapping], teacher: Mapping[tuple[str, str], float], width: int) -> np.ndarray:

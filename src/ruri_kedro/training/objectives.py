@@ -43,7 +43,7 @@ def embedding_backward(
     temperature: float,
     distillation_temperature: float,
 ) -> Backward:
-    """Gradients of a bi-encoder; the source of a batch names its objective, contrastive or distillation."""
+    """Gradients of a bi-encoder; the group of a batch names its objective, contrastive or distillation."""
 
     def backward(batch: Batch) -> float:
         columns = data.texts[batch.rows]

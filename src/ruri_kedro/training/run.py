@@ -114,8 +114,8 @@ def _plan(data: TrainingSet, stage: Stage, homogeneous: bool) -> Plan:
     settings = stage.settings
     # Duplicates matter where other rows' passages are negatives; a query group of the reranker has its own.
     texts = data.identities if homogeneous else data.identities[:, :0]
-    plan = plan_batches(data.sources, texts, settings["batch_size"], settings["epochs"], homogeneous, stage.seed)
-    names = [*data.source_names, "all sources"]  # group -1, where sources are mixed, is the last
+    plan = plan_batches(data.groups, texts, settings["batch_size"], settings["epochs"], homogeneous, stage.seed)
+    names = [*data.group_names, "all sources"]  # group -1, where sources are mixed, is the last
     dropped = ", ".join(f"{names[group]} {count}" for group, count in plan.dropped.items() if count)
     log.info(
         "%s: %d examples, %d steps of %d over %d epochs; in no batch: %s",

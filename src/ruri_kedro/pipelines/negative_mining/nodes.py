@@ -162,12 +162,13 @@ def choose_examples(
     rules = _rules(mining)
     count = mining["negatives"][stage] if isinstance(mining["negatives"], Mapping) else mining["negatives"]
 
-    def recipe(source: Source) -> StageRecipe:
-        return StageRecipe.of(stage, source.stages[stage], OBJECTIVES[stage], count)
+    def recipes(source: Source) -> list[StageRecipe]:
+        return [StageRecipe.of(stage, row, OBJECTIVES[stage], count) for row in source.rows_of(stage)]
 
     def rows(source: Source) -> Iterator[dict]:
         known = _known(source, passages, pairs, leaks, candidates, mined_pairs)
-        yield from make_examples(known, recipe(source), rules, seed)
+        for recipe in recipes(source):
+            yield from make_examples(known, recipe, rules, seed)
 
     def part(source: Source) -> Part:
         tables = [table.digest([source.name]) for table in (pairs, leaks)]
@@ -178,7 +179,7 @@ def choose_examples(
             tables=tables,
             passages=passages.digest([source.candidates]),
             mining=asdict(rules),
-            recipe=vars(recipe(source)),
+            recipes=[vars(recipe) for recipe in recipes(source)],
             seed=seed,
             code=code_digest(*CODE),
         )
@@ -192,7 +193,7 @@ def _searching(sources: Mapping[str, Source], stages: list[str] | tuple[str, ...
     return [
         source
         for source in sources.values()
-        if any(source.stages.get(stage, {}).get("negatives") in SEARCHED for stage in stages)
+        if any(row.get("negatives") in SEARCHED for stage in stages for row in source.rows_of(stage))
     ]
 
 
