@@ -25,6 +25,23 @@ def ranked(scores: Mapping[str, float]) -> list[str]:
     return [docid for _, docid in sorted(zip(single, scores, strict=True), reverse=True)]
 
 
+def in_file_order(run: Run) -> Run:
+    """The run with scores that no two documents of a query share: equal ones stand in the order they were read in.
+
+    For runs made elsewhere, whose files keep the order in which their system ranked equal scores; trec_eval would
+    order them by docid. Scores are compared in single precision, as in `ranked`, so a file that `write_run` wrote
+    keeps the order in which this package scores it.
+    """
+    return {qid: _by_rank(scores) for qid, scores in run.items()}
+
+
+def _by_rank(scores: Mapping[str, float]) -> dict[str, float]:
+    single = np.fromiter(scores.values(), dtype=np.float32, count=len(scores))
+    docids = list(scores)
+    # A stable sort keeps the file's order; ranks are exact in single precision up to 2^24 documents.
+    return {docids[place]: float(-rank) for rank, place in enumerate(np.argsort(-single, kind="stable"))}
+
+
 def cut_run(run: Run, depth: int) -> Run:
     """The first `depth` documents of each query, best first."""
     return {qid: {docid: scores[docid] for docid in ranked(scores)[:depth]} for qid, scores in run.items()}
