@@ -55,10 +55,13 @@ def write_run(path: Path, run: Run, tag: str) -> None:
     """
     path = Path(path)
     _check_id(path, "tag", tag)
-    data = "".join(_run_lines(path, run, tag)).encode("utf-8")
-    with replace_file(path) as aside:
-        # No time stamp: the same run gives the same bytes.
-        aside.write_bytes(gzip.compress(data, mtime=0) if path.name.endswith(".gz") else data)
+    _write_lines(path, _run_lines(path, run, tag))
+
+
+def write_qrels(path: Path, qrels: Qrels) -> None:
+    """Lines `qid 0 docid relevance`; otherwise as `write_run`."""
+    path = Path(path)
+    _write_lines(path, _qrels_lines(path, qrels))
 
 
 def read_run(path: Path) -> Run:
@@ -98,6 +101,21 @@ def _run_lines(path: Path, run: Run, tag: str) -> Iterator[str]:
         for rank, docid in enumerate(ranked(scores), start=1):
             _check_id(path, "docid", docid)
             yield f"{qid} Q0 {docid} {rank} {float(scores[docid])!r} {tag}\n"
+
+
+def _qrels_lines(path: Path, qrels: Qrels) -> Iterator[str]:
+    for qid, judged in qrels.items():
+        _check_id(path, "qid", qid)
+        for docid, relevance in judged.items():
+            _check_id(path, "docid", docid)
+            yield f"{qid} 0 {docid} {relevance}\n"
+
+
+def _write_lines(path: Path, lines: Iterator[str]) -> None:
+    data = "".join(lines).encode("utf-8")
+    with replace_file(path) as aside:
+        # No time stamp: the same lines give the same bytes.
+        aside.write_bytes(gzip.compress(data, mtime=0) if path.name.endswith(".gz") else data)
 
 
 def _check_id(path: Path, column: str, value: str) -> None:
