@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from cut_project import kedro, make_cut_project, run_kedro, write
 from safetensors.numpy import load_file
 
+from ruri_kedro.benchmark.runs import read_run
 from ruri_kedro.tables import SCHEMAS, Table
 
 MODELS = ("base_model", "pretrained_model", "reranker_stage1", "reranker", "embedder")
@@ -165,6 +167,10 @@ def test_models_of_a_run_are_compared_with_the_texts_of_their_queries(project, o
     text = Table(project / "data/02_intermediate/cut/test_texts", SCHEMAS["test_texts"])
     queries = [row["text"] for row in text.iter_rows(["questions"]) if row["role"] == "query"]
     assert any(query in page for query in queries)
+    corpus = {row["text"] for row in text.iter_rows(["questions"]) if row["role"] == "passage"}
+    run = read_run(project / "data/07_model_output/cut/versions/runs/questions/finetuned.trec.gz")
+    assert len(run) == 30 and all(len(found) == 100 for found in run.values())
+    assert sum(escape(passage) in page for passage in corpus) > 10, "positives and documents put first"
 
 
 def test_the_same_seed_gives_the_same_tables_and_weights(project, output, tmp_path):

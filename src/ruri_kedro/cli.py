@@ -10,7 +10,7 @@ from ruri_kedro.errors import DataError, RuriError
 
 if TYPE_CHECKING:
     from ruri_kedro.benchmark.comparison import Comparison, Scores
-    from ruri_kedro.benchmark.comparison_page import Texts
+    from ruri_kedro.benchmark.comparison_page import First, Texts
 
 _resamples = click.option("--resamples", default=10_000, show_default=True, type=click.IntRange(100))
 _seed = click.option("--seed", default=0, show_default=True, help="Seed of the resampling.")
@@ -126,8 +126,11 @@ def compare(
     models = _score_tables(context.catalog, named)
     comparison = compare_models(models, baseline or next(iter(models)), list(metrics) or None, resamples, seed)
     click.echo(means_text(comparison))
-    known = context.catalog.exists("test_texts")
-    texts = query_texts(comparison, context.catalog.load("test_texts").iter_rows()) if known else {}
+    texts: Texts = {}
+    if context.catalog.exists("test_texts"):
+        own = [name for name in models if not any(text.startswith(f"{name}=") for text in named)]
+        first = _first_documents(context.catalog, comparison, own)
+        texts = query_texts(comparison, context.catalog.load("test_texts").iter_rows(), first)
     folder = out or context.project_path / "data/08_reporting" / context.params["recipe"]
     _write_comparison(comparison, folder / "comparison", texts)
 
@@ -166,6 +169,19 @@ def _models_with_scores(catalog: Any) -> list[str]:
     if not names:
         raise DataError(f"{folder}: no score table here. Run: kedro run --pipelines evaluation")
     return names
+
+
+def _first_documents(catalog: Any, comparison: "Comparison", models: Sequence[str]) -> "First":
+    """The document that each of the recipe's own models puts first for a query, where its runs are there."""
+    from ruri_kedro.benchmark.runs import ranked, read_run
+
+    if not catalog.exists("runs"):
+        return {}
+    folder = catalog.load("runs")
+    tasks = dict.fromkeys(result.task for result in comparison.results)
+    files = {(model, task): folder / task / f"{model}.trec.gz" for model in models for task in tasks}
+    runs = {key: read_run(path) for key, path in files.items() if path.exists()}
+    return {key: {qid: ranked(scores)[0] for qid, scores in run.items()} for key, run in runs.items()}
 
 
 def _write_comparison(comparison: "Comparison", stem: Path, texts: "Texts") -> None:

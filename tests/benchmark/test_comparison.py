@@ -187,7 +187,7 @@ def test_the_page_shows_texts_of_the_changed_queries_and_escapes_them(planted):
         {"test": "down", "role": "query", "item_id": "not shown", "text": "ほかの問い"},
         {"test": "up", "role": "passage", "item_id": "d1", "text": "文書"},
     ]
-    texts = query_texts(planted, rows, 2)
+    texts = query_texts(planted, rows, count=2)
     assert texts["up", won[0]] == QueryTexts(rows[0]["text"], [rows[1]["text"]])
     assert set(texts) == {("up", won[0]), ("up", lost[0])}
     page = comparison_page(planted, texts, 2)
@@ -206,11 +206,23 @@ def test_a_model_name_cannot_break_the_page():
     assert "new</td> against <b>old: a&b/ndcg@10" in read.texts
 
 
-def test_a_reranking_task_has_the_texts_of_its_task():
-    models = {"old": [{("qa_rerank", "ndcg@10"): {"q1": 0.1}}], "new": [{("qa_rerank", "ndcg@10"): {"q1": 0.9}}]}
-    found = compare(models, "old")
-    texts = query_texts(found, [{"test": "qa", "role": "query", "item_id": "q1", "text": "首都は?"}])
-    assert "首都は?" in Reader(comparison_page(found, texts)).texts
+def test_the_page_shows_what_each_model_puts_first_in_the_task_at_hand():
+    tasks = ("qa", "qa_rerank")
+    old, new = ({(task, "ndcg@10"): {"q1": score} for task in tasks} for score in (0.1, 0.9))
+    found = compare({"old": [old], "new": [new]}, "old")
+    rows = [
+        {"test": "qa", "role": "query", "item_id": "q1", "text": "首都は?"},
+        {"test": "qa", "role": "positive", "item_id": "q1", "text": "東京です。"},
+        *({"test": "qa", "role": "passage", "item_id": f"d{i}", "text": f"文書{i}"} for i in range(4)),
+        {"test": "other", "role": "passage", "item_id": "d0", "text": "ほかの文書"},
+    ]
+    first = {("old", "qa"): {"q1": "d0"}, ("new", "qa"): {"q1": "d1"}, ("new", "qa_rerank"): {"q1": "d0"}}
+    texts = query_texts(found, rows, first)
+    assert texts["qa", "q1"] == QueryTexts("首都は?", ["東京です。"], {"old": "文書0", "new": "文書1"})
+    assert texts["qa_rerank", "q1"] == QueryTexts("首都は?", ["東京です。"], {"new": "文書0"})
+    read = Reader(comparison_page(found, texts))
+    assert [text for text in read.texts if text.startswith("文書")] == ["文書0", "文書1", "文書0"]
+    assert read.texts.count("首都は?") == 2
 
 
 def test_a_page_of_seeds_alone_has_no_tests():

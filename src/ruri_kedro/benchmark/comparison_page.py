@@ -13,31 +13,54 @@ _TEMPLATE = "comparison.html"
 
 @dataclass
 class QueryTexts:
-    """Texts of a query and of its positives."""
+    """Texts of a query, of its positives, and of the document that each model puts first."""
 
     query: str = ""
     positives: list[str] = field(default_factory=list)
+    first: dict[str, str] = field(default_factory=dict)
 
 
 Texts = Mapping[tuple[str, str], QueryTexts]  # (task, query_id)
+First = Mapping[tuple[str, str], Mapping[str, str]]  # (model, task) -> query_id -> docid
 
 
-def query_texts(comparison: Comparison, test_texts: Iterable[Mapping], count: int = 10) -> Texts:
+def query_texts(
+    comparison: Comparison, test_texts: Iterable[Mapping], first: First | None = None, count: int = 10
+) -> Texts:
     """Texts of the queries that `comparison_page` shows, from rows of TEST_TEXTS; unknown ones are left out.
 
-    A reranking task has the queries of the task it is named after.
+    `first` says which document a model puts first, where that is known. A reranking task has the texts of the task
+    it is named after.
     """
-    texts: dict[tuple[str, str], QueryTexts] = {}
-    for result in comparison.results:
-        for qids in changed_queries(comparison, result, count):
-            texts |= {(_base_task(result), qid): QueryTexts() for qid in qids}
+    shown = {
+        (result.task, qid): QueryTexts()
+        for result in comparison.results
+        for qids in changed_queries(comparison, result, count)
+        for qid in qids
+    }
+    places = _places(shown, first or {})
     for row in test_texts:
-        shown = texts.get((row["test"], row["item_id"]))
-        if shown is not None and row["role"] == "query":
-            shown.query = row["text"]
-        elif shown is not None and row["role"] == "positive":
-            shown.positives.append(row["text"])
-    return {key: found for key, found in texts.items() if found.query}
+        for texts, model in places.get((row["test"], row["role"], row["item_id"]), ()):
+            if row["role"] == "query":
+                texts.query = row["text"]
+            elif row["role"] == "positive":
+                texts.positives.append(row["text"])
+            else:
+                texts.first[model] = row["text"]
+    return {key: texts for key, texts in shown.items() if texts.query}
+
+
+def _places(shown: Texts, first: First) -> dict[tuple[str, str, str], list[tuple[QueryTexts, str]]]:
+    """Where the text of a (test, role, item_id) belongs: the query, and the model that puts it first."""
+    places: dict[tuple[str, str, str], list[tuple[QueryTexts, str]]] = {}
+    for (task, qid), texts in shown.items():
+        test = task.removesuffix(RERANKING_SUFFIX)
+        for role in ("query", "positive"):
+            places.setdefault((test, role, qid), []).append((texts, ""))
+        for (model, searched), docids in first.items():
+            if searched == task and qid in docids:
+                places.setdefault((test, "passage", docids[qid]), []).append((texts, model))
+    return places
 
 
 def comparison_page(comparison: Comparison, texts: Texts, count: int = 10) -> str:
@@ -75,14 +98,9 @@ def _section(comparison: Comparison, result: PairedResult, texts: Texts, count: 
 
 
 def _row(comparison: Comparison, result: PairedResult, qid: str, texts: Texts) -> dict[str, Any]:
-    old, new = (scores[result.task, result.metric][qid] for scores in _both(comparison, result))
-    found = texts.get((_base_task(result), qid), QueryTexts())
-    return {"qid": qid, "query": found.query, "positives": found.positives, "old": old, "new": new}
-
-
-def _both(comparison: Comparison, result: PairedResult) -> tuple[Any, Any]:
-    return comparison.scores[result.baseline], comparison.scores[result.model]
-
-
-def _base_task(result: PairedResult) -> str:
-    return result.task.removesuffix(RERANKING_SUFFIX)
+    found = texts.get((result.task, qid), QueryTexts())
+    sides = [
+        {"score": comparison.scores[model][result.task, result.metric][qid], "first": found.first.get(model, "")}
+        for model in (result.baseline, result.model)
+    ]
+    return {"qid": qid, "texts": found, "sides": sides}
