@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from cut_project import kedro, make_cut_project, run_kedro, write
 from safetensors.numpy import load_file
 
+from ruri_kedro.benchmark.runs import read_run
 from ruri_kedro.tables import SCHEMAS, Table
 
 MODELS = ("base_model", "pretrained_model", "reranker_stage1", "reranker", "embedder")
@@ -139,6 +141,36 @@ def test_per_query_scores_are_kept(project, output):
     table = Table(project / "data/07_model_output/cut/versions/scores/finetuned", SCHEMAS["scores"])
     frame = pl.from_arrow(table.read(["questions"]))
     assert frame.filter(pl.col("metric") == "ndcg@10")["query_id"].n_unique() == 30
+
+
+@pytest.mark.parametrize("task", ["questions", "questions_rerank"])
+def test_exported_runs_score_as_the_report_says(project, output, task, tmp_path):
+    runs, out = project / "data/07_model_output/cut/versions/runs" / task, tmp_path / "scores.json"
+    run_kedro(
+        project, "ruri", "score-runs", "--runs", str(runs), "--qrels", str(runs / "qrels.trec.gz"), "--out", str(out)
+    )
+    newest_metrics = sorted((project / "data/08_reporting/cut/versions/metrics.json").rglob("*.json"))[-1]
+    metrics = json.loads(newest_metrics.read_text("utf-8"))
+    expected = {
+        model: {metric: pytest.approx(found[f"{task}/{metric}"]) for metric in ("ndcg@10", "mrr@10")}
+        for model, found in metrics.items()
+        if f"{task}/ndcg@10" in found
+    }
+    assert json.loads(out.read_text("utf-8")) == expected
+    assert "finetuned" in expected and ("reranker" in expected) == (task == "questions_rerank")
+
+
+def test_models_of_a_run_are_compared_with_the_texts_of_their_queries(project, output):
+    said = run_kedro(project, "ruri", "compare", "--env", "cut", "--baseline", "random")
+    assert "finetuned   questions/ndcg@10" in said and "questions_rerank/ndcg@10" in said
+    page = (project / "data/08_reporting/cut/comparison.html").read_text("utf-8")
+    text = Table(project / "data/02_intermediate/cut/test_texts", SCHEMAS["test_texts"])
+    queries = [row["text"] for row in text.iter_rows(["questions"]) if row["role"] == "query"]
+    assert any(query in page for query in queries)
+    corpus = {row["text"] for row in text.iter_rows(["questions"]) if row["role"] == "passage"}
+    run = read_run(project / "data/07_model_output/cut/versions/runs/questions/finetuned.trec.gz")
+    assert len(run) == 30 and all(len(found) == 100 for found in run.values())
+    assert sum(escape(passage) in page for passage in corpus) > 10, "positives and documents put first"
 
 
 def test_the_same_seed_gives_the_same_tables_and_weights(project, output, tmp_path):

@@ -1,8 +1,29 @@
 """Commands of the project: `kedro ruri ...`. Kedro finds the group `cli` by its name."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from ruri_kedro.errors import DataError, RuriError
+
+if TYPE_CHECKING:
+    from ruri_kedro.benchmark.comparison import Comparison, Scores
+    from ruri_kedro.benchmark.comparison_page import First, Texts
+
+_resamples = click.option("--resamples", default=10_000, show_default=True, type=click.IntRange(100))
+_seed = click.option("--seed", default=0, show_default=True, help="Seed of the resampling.")
+
+
+class _Commands(click.Group):
+    """A group whose commands end with one line where the input is at fault."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RuriError as error:
+            raise click.ClickException(str(error)) from error
 
 
 @click.group(name="ruri-kedro")
@@ -10,23 +31,18 @@ def cli() -> None:
     """Commands of this project."""
 
 
-@cli.group()
+@cli.group(cls=_Commands)
 def ruri() -> None:
-    """Models that this project registered."""
+    """Registered models, and the evidence for them."""
 
 
 @ruri.command()
 @click.option("--env", "-e", default=None, help="Environment whose mlflow.yml names the tracking server.")
 def status(env: str | None) -> None:
     """List the registered models with their versions, aliases and test metrics."""
-    from kedro.framework.session import KedroSession
-    from kedro.utils import find_kedro_project
-
     from ruri_kedro.registry.models import list_registered
 
-    project = find_kedro_project(Path.cwd()) or Path.cwd()
-    with KedroSession.create(project_path=project, env=env) as session:
-        session.load_context()  # the hooks settle where MLflow keeps its runs
+    _context(env)  # the hooks settle where MLflow keeps its runs
     versions = list_registered()
     if not versions:
         click.echo("No model is registered yet. Run: kedro run")
@@ -34,3 +50,150 @@ def status(env: str | None) -> None:
         click.echo(str(version))
         for key, value in sorted(version.metrics.items()):
             click.echo(f"  {key:<40} {value:.4f}")
+
+
+@ruri.command("score-runs")
+@click.option("--runs", required=True, type=click.Path(path_type=Path), help="Folder of *.trec and *.trec.gz files.")
+@click.option("--qrels", required=True, type=click.Path(path_type=Path), help="TREC judgments of their task.")
+@click.option(
+    "--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="JSON file for the means by run."
+)
+@click.option("--metric", "metrics", multiple=True, default=("ndcg@10", "mrr@10"), show_default=True)
+@click.option("--compare", "baseline", help="Run to test all others against: writes <out>.comparison.json and .html.")
+@_resamples
+@_seed
+def score_runs(
+    runs: Path, qrels: Path, out: Path, metrics: Sequence[str], baseline: str | None, resamples: int, seed: int
+) -> None:
+    """Score TREC runs; equal scores stand in file order, a judged query that a run has not counts 0."""
+    from ruri_kedro.benchmark.comparison import compare as compare_models
+    from ruri_kedro.benchmark.comparison_text import aligned
+    from ruri_kedro.benchmark.published import score_runs as score_folder
+    from ruri_kedro.tables.files import write_json
+
+    metrics = list(dict.fromkeys(metrics))
+    scored = score_folder(runs, qrels, metrics)
+    means = {name: run.means() for name, run in scored.items()}
+    rows = [(name, *(f"{value:.4f}" for value in found.values())) for name, found in means.items()]
+    click.echo(aligned([("run", *metrics), *rows], left=1), nl=False)
+    for name, run in scored.items():
+        if run.missing or run.unjudged:
+            click.echo(f"{name}: {run.missing} judged queries missing (count 0), {run.unjudged} not judged (left out)")
+    comparison = None
+    if baseline is not None:
+        models = {name: [{("", metric): run.scores[metric] for metric in metrics}] for name, run in scored.items()}
+        comparison = compare_models(models, baseline, metrics, resamples, seed)
+    write_json(out, means)
+    if comparison is not None:
+        click.echo()
+        _write_comparison(comparison, out.with_suffix(".comparison"), {})
+
+
+@ruri.command()
+@click.option("--env", "-e", default=None, help="Environment (recipe) whose score tables are read.")
+@click.option(
+    "--model",
+    "named",
+    multiple=True,
+    metavar="NAME[=FOLDER]",
+    help="A model of the recipe, or the score table in FOLDER under that name; a name given again is another seed of "
+    "it. Default: every model of the recipe that has scores.",
+)
+@click.option("--baseline", help="Model that the others are tested against. Default: the first.")
+@click.option("--metric", "metrics", multiple=True, help="Metric to test. Default: the main one of each task.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for comparison.json and comparison.html. Default: data/08_reporting/<recipe>",
+)
+@_resamples
+@_seed
+def compare(
+    env: str | None,
+    named: Sequence[str],
+    baseline: str | None,
+    metrics: Sequence[str],
+    out: Path | None,
+    resamples: int,
+    seed: int,
+) -> None:
+    """Compare models by their scores per query, as a table, JSON and a page with the queries won and lost most."""
+    from ruri_kedro.benchmark.comparison import compare as compare_models
+    from ruri_kedro.benchmark.comparison_page import query_texts
+    from ruri_kedro.benchmark.comparison_text import means_text
+
+    context = _context(env)
+    models = _score_tables(context.catalog, named)
+    comparison = compare_models(models, baseline or next(iter(models)), list(metrics) or None, resamples, seed)
+    click.echo(means_text(comparison))
+    texts: Texts = {}
+    if context.catalog.exists("test_texts"):
+        own = [name for name in models if not any(text.startswith(f"{name}=") for text in named)]
+        first = _first_documents(context.catalog, comparison, own)
+        texts = query_texts(comparison, context.catalog.load("test_texts").iter_rows(), first)
+    folder = out or context.project_path / "data/08_reporting" / context.params["recipe"]
+    _write_comparison(comparison, folder / "comparison", texts)
+
+
+def _context(env: str | None) -> Any:
+    """The Kedro context of the project that the command is run in."""
+    from kedro.framework.session import KedroSession
+    from kedro.utils import find_kedro_project
+
+    project = find_kedro_project(Path.cwd()) or Path.cwd()
+    with KedroSession.create(project_path=project, env=env) as session:
+        return session.load_context()
+
+
+def _score_tables(catalog: Any, named: Sequence[str]) -> dict[str, list["Scores"]]:
+    """Scores by query of each model, an item per seed."""
+    from ruri_kedro.benchmark.comparison import scores_by_query
+    from ruri_kedro.datasets import TableDataset
+
+    models: dict[str, list[Scores]] = {}
+    for name, _, folder in (text.partition("=") for text in named or _models_with_scores(catalog)):
+        dataset = TableDataset(filepath=folder, schema="scores") if folder else catalog.get(f"scores_{name}")
+        if not dataset.exists():
+            raise DataError(
+                f"model '{name}': no complete score table in {dataset.table.root}. "
+                "Run: kedro run --pipelines evaluation"
+            )
+        models.setdefault(name, []).append(scores_by_query(dataset.load().iter_rows()))
+    return models
+
+
+def _models_with_scores(catalog: Any) -> list[str]:
+    """Names of the recipe's score tables, sorted."""
+    folder = catalog.get("scores_bm25").table.root.parent
+    names = sorted(path.parent.name for path in folder.glob("*/manifest.json"))
+    if not names:
+        raise DataError(f"{folder}: no score table here. Run: kedro run --pipelines evaluation")
+    return names
+
+
+def _first_documents(catalog: Any, comparison: "Comparison", models: Sequence[str]) -> "First":
+    """The document that each of the recipe's own models puts first for a query, where its runs are there."""
+    from ruri_kedro.benchmark.runs import ranked, read_run
+
+    if not catalog.exists("runs"):
+        return {}
+    folder = catalog.load("runs")
+    tasks = dict.fromkeys(result.task for result in comparison.results)
+    files = {(model, task): folder / task / f"{model}.trec.gz" for model in models for task in tasks}
+    runs = {key: read_run(path) for key, path in files.items() if path.exists()}
+    return {key: {qid: ranked(scores)[0] for qid, scores in run.items()} for key, run in runs.items()}
+
+
+def _write_comparison(comparison: "Comparison", stem: Path, texts: "Texts") -> None:
+    """Print it, and write <stem>.json and <stem>.html."""
+    from ruri_kedro.benchmark.comparison_page import comparison_page
+    from ruri_kedro.benchmark.comparison_text import results_text
+    from ruri_kedro.tables.files import replace_file, write_json
+
+    if comparison.results:
+        click.echo(results_text(comparison))
+    data, page = (stem.with_name(stem.name + ending) for ending in (".json", ".html"))
+    write_json(data, comparison.to_json())
+    with replace_file(page) as aside:
+        aside.write_text(comparison_page(comparison, texts), encoding="utf-8")
+    click.echo(f"{data}\n{page}")

@@ -8,7 +8,7 @@ import pytrec_eval
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ruri_kedro.benchmark.runs import cut_run, ranked, read_qrels, read_run, write_run
+from ruri_kedro.benchmark.runs import cut_run, ranked, read_qrels, read_run, write_qrels, write_run
 from ruri_kedro.errors import DataError
 
 ids = st.text("abz019_-日ア𠮷", min_size=1, max_size=4)
@@ -23,6 +23,16 @@ def test_a_run_is_read_as_it_was_written(run, suffix, tmp_path_factory):
     write_run(path, run, "bm25")
     assert read_run(path) == run
     assert [list(found) for found in read_run(path).values()] == [ranked(given) for given in run.values()]
+
+
+judgments = st.dictionaries(ids, st.dictionaries(ids, st.integers(-1, 3), min_size=1, max_size=8), max_size=4)
+
+
+@given(qrels=judgments, suffix=st.sampled_from(["qrels.trec", "qrels.trec.gz"]))
+def test_judgments_are_read_as_they_were_written(qrels, suffix, tmp_path_factory):
+    path = tmp_path_factory.mktemp("qrels") / suffix
+    write_qrels(path, qrels)
+    assert read_qrels(path) == qrels
 
 
 def test_a_run_file_has_the_columns_of_trec(tmp_path):
@@ -81,6 +91,11 @@ def test_a_bad_judgment_is_named(tmp_path):
     (tmp_path / "qrels.trec").write_text("q1 0 a 1\nq1 0 b yes\n")
     with pytest.raises(DataError, match=r"qrels\.trec, row 2, column 'relevance': 'yes'"):
         read_qrels(tmp_path / "qrels.trec")
+
+
+def test_judgments_that_trec_cannot_hold_are_named(tmp_path):
+    with pytest.raises(DataError, match=r"qrels\.trec, column 'docid': 'a b'"):
+        write_qrels(tmp_path / "qrels.trec", {"q1": {"a b": 1}})
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path):

@@ -25,6 +25,23 @@ def ranked(scores: Mapping[str, float]) -> list[str]:
     return [docid for _, docid in sorted(zip(single, scores, strict=True), reverse=True)]
 
 
+def in_file_order(run: Run) -> Run:
+    """The run with scores that no two documents of a query share: equal ones stand in the order they were read in.
+
+    For runs made elsewhere, whose files keep the order in which their system ranked equal scores; trec_eval would
+    order them by docid. Scores are compared in single precision, as in `ranked`, so a file that `write_run` wrote
+    keeps the order in which this package scores it.
+    """
+    return {qid: _by_rank(scores) for qid, scores in run.items()}
+
+
+def _by_rank(scores: Mapping[str, float]) -> dict[str, float]:
+    single = np.fromiter(scores.values(), dtype=np.float32, count=len(scores))
+    docids = list(scores)
+    # A stable sort keeps the file's order; ranks are exact in single precision up to 2^24 documents.
+    return {docids[place]: float(-rank) for rank, place in enumerate(np.argsort(-single, kind="stable"))}
+
+
 def cut_run(run: Run, depth: int) -> Run:
     """The first `depth` documents of each query, best first."""
     return {qid: {docid: scores[docid] for docid in ranked(scores)[:depth]} for qid, scores in run.items()}
@@ -38,10 +55,13 @@ def write_run(path: Path, run: Run, tag: str) -> None:
     """
     path = Path(path)
     _check_id(path, "tag", tag)
-    data = "".join(_run_lines(path, run, tag)).encode("utf-8")
-    with replace_file(path) as aside:
-        # No time stamp: the same run gives the same bytes.
-        aside.write_bytes(gzip.compress(data, mtime=0) if path.name.endswith(".gz") else data)
+    _write_lines(path, _run_lines(path, run, tag))
+
+
+def write_qrels(path: Path, qrels: Qrels) -> None:
+    """Lines `qid 0 docid relevance`; otherwise as `write_run`."""
+    path = Path(path)
+    _write_lines(path, _qrels_lines(path, qrels))
 
 
 def read_run(path: Path) -> Run:
@@ -81,6 +101,21 @@ def _run_lines(path: Path, run: Run, tag: str) -> Iterator[str]:
         for rank, docid in enumerate(ranked(scores), start=1):
             _check_id(path, "docid", docid)
             yield f"{qid} Q0 {docid} {rank} {float(scores[docid])!r} {tag}\n"
+
+
+def _qrels_lines(path: Path, qrels: Qrels) -> Iterator[str]:
+    for qid, judged in qrels.items():
+        _check_id(path, "qid", qid)
+        for docid, relevance in judged.items():
+            _check_id(path, "docid", docid)
+            yield f"{qid} 0 {docid} {relevance}\n"
+
+
+def _write_lines(path: Path, lines: Iterator[str]) -> None:
+    data = "".join(lines).encode("utf-8")
+    with replace_file(path) as aside:
+        # No time stamp: the same lines give the same bytes.
+        aside.write_bytes(gzip.compress(data, mtime=0) if path.name.endswith(".gz") else data)
 
 
 def _check_id(path: Path, column: str, value: str) -> None:

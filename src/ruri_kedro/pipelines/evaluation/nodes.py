@@ -1,44 +1,20 @@
 """Scores of every model on every task, the report, and the registered challengers."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ruri_kedro.benchmark.tasks import RetrievalTask, load_task
 from ruri_kedro.corpora.source import parse_sources
 from ruri_kedro.encoders.reference import EncoderReference
+from ruri_kedro.pipelines.evaluation.searching import RERANKED, encode_by_role, manifest, read_task_run, rerank_share
 from ruri_kedro.pipelines.shared import Figure, Frame, Params
 from ruri_kedro.tables import Part, Table
 from ruri_kedro.tables.code import code_digest
-from ruri_kedro.tables.files import replace_dir, write_json
 from ruri_kedro.tables.lookup import passage_texts
-from ruri_kedro.tables.store import MANIFEST, blocks, is_current, key_of
+from ruri_kedro.tables.store import blocks, key_of
 
 MODELS = ("bm25", "random", "pretrained", "finetuned", "reranker")
-_RUN = "run.trec.gz"
-
-
-def search_tasks(raw: Path, tasks: Params, bm25: Params, evaluation: Params) -> dict[str, Callable]:
-    """BM25's run for every retrieval task, as a TREC file; its top documents are what rerankers order."""
-
-    def build(name: str, folder: Path) -> None:
-        from ruri_kedro.benchmark.runs import write_run
-        from ruri_kedro.retrieval.bm25 import BM25Settings, build_index, search
-
-        task = load_task(name, tasks[name], raw)
-        depth = evaluation["depth"]
-        key = key_of(queries=task.queries, corpus=task.corpus, bm25=bm25, depth=depth, code=code_digest("retrieval"))
-        if is_current(folder, key):
-            return
-        with replace_dir(folder) as aside:
-            build_index(task.corpus.items(), aside / "index", BM25Settings(**bm25), key)
-            found = search(aside / "index", list(task.queries.values()), depth, BM25Settings(**bm25))
-            run = {qid: dict(hits) for qid, hits in zip(task.queries, found, strict=True)}
-            write_run(aside / _RUN, run, "bm25")
-            write_json(aside / MANIFEST, {"key": key, "queries": len(run)})
-
-    return {name: partial(build, name) for name, spec in tasks.items() if spec["type"] == "retrieval"}
 
 
 def score_bm25(raw: Path, tasks: Params, bm25_runs: Path, evaluation: Params) -> dict[str, Part]:
@@ -46,10 +22,10 @@ def score_bm25(raw: Path, tasks: Params, bm25_runs: Path, evaluation: Params) ->
     from ruri_kedro.benchmark.evaluate import evaluate_reranking, evaluate_run
 
     def rows(task: RetrievalTask) -> list[dict]:
-        run = _run(bm25_runs, task)
+        run = read_task_run(bm25_runs, task)
         return [
             *evaluate_run("bm25", task, run),
-            *evaluate_reranking("bm25", *_rerank_share(task, run, evaluation)),
+            *evaluate_reranking("bm25", *rerank_share(task, run, evaluation)),
         ]
 
     return _score_parts(raw, tasks, bm25_runs, evaluation, "bm25", rows)
@@ -58,7 +34,7 @@ def score_bm25(raw: Path, tasks: Params, bm25_runs: Path, evaluation: Params) ->
 def score_embedder(
     raw: Path,
     tasks: Params,
-    bm25_runs: Path,
+    runs: Path,
     model: Path,
     prompts: Params,
     task_prompts: Params,
@@ -67,39 +43,33 @@ def score_embedder(
     name: str,
 ) -> dict[str, Part]:
     """An embedding model on every task, and on BM25's candidates."""
-    from ruri_kedro.benchmark.evaluate import evaluate_embedder, evaluate_reranking, rerank_run_by_vectors
+    from ruri_kedro.benchmark.evaluate import evaluate_embedder, evaluate_reranking, evaluate_run
 
     reference = EncoderReference.of({}, model)
-    encode = _encode_by_role(reference, {**prompts, **task_prompts}, evaluation)
+    encode = encode_by_role(reference, {**prompts, **task_prompts}, evaluation)
 
     def rows(task: Any) -> list[dict]:
-        scores = evaluate_embedder(name, task, encode, k=evaluation["depth"], seed=seed)
-        if isinstance(task, RetrievalTask):
-            part, candidates = _rerank_share(task, _run(bm25_runs, task), evaluation)
-            scores += evaluate_reranking(name, part, rerank_run_by_vectors(name, candidates, part, encode))
-        return scores
+        if not isinstance(task, RetrievalTask):
+            return evaluate_embedder(name, task, encode, seed=seed)
+        part, _ = rerank_share(task, {}, evaluation)
+        return [
+            *evaluate_run(name, task, read_task_run(runs, task)),
+            *evaluate_reranking(name, part, read_task_run(runs, task, RERANKED)),
+        ]
 
     settings = {"model": reference.digest(), "prompts": prompts, "task_prompts": task_prompts, "seed": seed}
-    return _score_parts(raw, tasks, bm25_runs, evaluation, name, rows, settings, retrieval_only=False)
+    return _score_parts(raw, tasks, runs, evaluation, name, rows, settings, retrieval_only=False)
 
 
-def score_reranker(raw: Path, tasks: Params, bm25_runs: Path, reranker: Path, evaluation: Params) -> dict[str, Part]:
+def score_reranker(raw: Path, tasks: Params, runs: Path, evaluation: Params) -> dict[str, Part]:
     """The reranker on BM25's candidates."""
-    from ruri_kedro.benchmark.evaluate import evaluate_reranking, rerank_run
+    from ruri_kedro.benchmark.evaluate import evaluate_reranking
 
     def rows(task: RetrievalTask) -> list[dict]:
-        from ruri_kedro.encoders.base import load_cross_encoder
-        from ruri_kedro.encoders.encode import score_pairs
+        part, _ = rerank_share(task, {}, evaluation)
+        return evaluate_reranking("reranker", part, read_task_run(runs, task, RERANKED))
 
-        model = load_cross_encoder(reranker)
-        score = partial(
-            score_pairs, model, max_length=evaluation["max_length"], chunk_tokens=evaluation["chunk_tokens"]
-        )
-        part, candidates = _rerank_share(task, _run(bm25_runs, task), evaluation)
-        return evaluate_reranking("reranker", part, rerank_run(candidates, part, score))
-
-    settings = {"model": EncoderReference.of({}, reranker).digest()}
-    return _score_parts(raw, tasks, bm25_runs, evaluation, "reranker", rows, settings)
+    return _score_parts(raw, tasks, runs, evaluation, "reranker", rows)
 
 
 def report(recipe: str, **scores: Table) -> tuple[dict, Frame, Figure, str]:
@@ -134,7 +104,7 @@ def validate(model: Path, pairs: Table, passages: Table, sources: Params, prompt
     """
     from ruri_kedro.benchmark.evaluate import evaluate_embedder, summarize
 
-    encode = _encode_by_role(EncoderReference.of({}, model), prompts, evaluation)
+    encode = encode_by_role(EncoderReference.of({}, model), prompts, evaluation)
     scores: list[dict] = []
     for name in parse_sources(sources):
         rows = list(pairs.iter_rows([name])) if name in pairs.parts() else []
@@ -153,35 +123,10 @@ def _validation_task(name: str, rows: list[dict], texts: dict[str, str]) -> Retr
     return RetrievalTask(name, {row["query_id"]: texts[row["anchor"]] for row in held_out}, corpus, qrels)
 
 
-def _encode_by_role(reference: EncoderReference, prompts: Params, evaluation: Params) -> Callable:
-    def encode(texts: list[str], role: str) -> Any:
-        return reference.encode(texts, prompts[role], evaluation["max_length"], evaluation["chunk_tokens"], None)
-
-    return encode
-
-
-def _run(bm25_runs: Path, task: RetrievalTask) -> dict[str, dict[str, float]]:
-    from ruri_kedro.benchmark.runs import read_run
-
-    return read_run(bm25_runs / task.name / _RUN)
-
-
-def _rerank_share(task: RetrievalTask, run: dict, evaluation: Params) -> tuple[RetrievalTask, dict]:
-    """The first queries of a task with their candidates: scoring all would take longer than training."""
-    qids = list(task.queries)[: evaluation["rerank_queries"]]
-    part = RetrievalTask(
-        task.name,
-        {qid: task.queries[qid] for qid in qids},
-        task.corpus,
-        {qid: task.qrels[qid] for qid in qids if qid in task.qrels},
-    )
-    return part, {qid: run[qid] for qid in qids if qid in run}
-
-
 def _score_parts(
     raw: Path,
     tasks: Params,
-    bm25_runs: Path,
+    runs: Path,
     evaluation: Params,
     model: str,
     rows: Callable[[Any], list[dict]],
@@ -192,7 +137,7 @@ def _score_parts(
 
     def part(name: str) -> Part:
         task = load_task(name, tasks[name], raw)
-        run = (bm25_runs / name / MANIFEST).read_text("utf-8") if tasks[name]["type"] == "retrieval" else ""
+        run = manifest(runs, name) if tasks[name]["type"] == "retrieval" else ""
         key = key_of(
             model=model, task=repr(task), run=run, evaluation=evaluation, settings=settings,
             code=code_digest("text", "encoders", "benchmark"),

@@ -4,18 +4,18 @@ from functools import partial, update_wrapper
 
 from kedro.pipeline import Node, Pipeline
 
-from ruri_kedro.pipelines.evaluation import nodes
+from ruri_kedro.pipelines.evaluation import nodes, searching
 
 EMBEDDERS = {"random": "base_model", "pretrained": "pretrained_model", "finetuned": "embedder"}
 
 
 def create_pipeline(**kwargs) -> Pipeline:
-    """models, raw -> scores per query, metrics, report, registered challengers."""
+    """models, raw -> runs, scores per query, metrics, report, registered challengers."""
     scores = [f"scores_{model}" for model in nodes.MODELS]
     return Pipeline(
         [
             Node(
-                func=nodes.search_tasks,
+                func=searching.search_tasks,
                 inputs=["raw", "params:tasks", "params:bm25", "params:evaluation"],
                 outputs="bm25_runs",
                 name="search_tasks",
@@ -26,12 +26,30 @@ def create_pipeline(**kwargs) -> Pipeline:
                 outputs="scores_bm25",
                 name="score_bm25",
             ),
-            *[_embedder(name, dataset) for name, dataset in EMBEDDERS.items()],
+            *[node for name, dataset in EMBEDDERS.items() for node in _embedder(name, dataset)],
+            Node(
+                func=searching.search_reranker,
+                inputs=["raw", "params:tasks", "bm25_runs", "reranker", "params:evaluation"],
+                outputs="runs_reranker",
+                name="search_reranker",
+            ),
             Node(
                 func=nodes.score_reranker,
-                inputs=["raw", "params:tasks", "bm25_runs", "reranker", "params:evaluation"],
+                inputs=["raw", "params:tasks", "runs_reranker", "params:evaluation"],
                 outputs="scores_reranker",
                 name="score_reranker",
+            ),
+            Node(
+                func=searching.export_runs,
+                inputs={
+                    "raw": "raw",
+                    "tasks": "params:tasks",
+                    "evaluation": "params:evaluation",
+                    "bm25": "bm25_runs",
+                    **{model: f"runs_{model}" for model in nodes.MODELS if model != "bm25"},
+                },
+                outputs="runs",
+                name="export_runs",
             ),
             Node(
                 func=nodes.report,
@@ -49,19 +67,26 @@ def create_pipeline(**kwargs) -> Pipeline:
     )
 
 
-def _embedder(name: str, dataset: str) -> Node:
-    return Node(
-        func=update_wrapper(partial(nodes.score_embedder, name=name), nodes.score_embedder),
-        inputs={
-            "raw": "raw",
-            "tasks": "params:tasks",
-            "bm25_runs": "bm25_runs",
-            "model": dataset,
-            "prompts": "params:prompts",
-            "task_prompts": "params:task_prompts",
-            "evaluation": "params:evaluation",
-            "seed": "params:seed",
-        },
-        outputs=f"scores_{name}",
-        name=f"score_{name}",
-    )
+def _embedder(name: str, dataset: str) -> list[Node]:
+    evaluated = {"raw": "raw", "tasks": "params:tasks", "evaluation": "params:evaluation"}
+    encoded = {"model": dataset, "prompts": "params:prompts"}
+    return [
+        Node(
+            func=update_wrapper(partial(searching.search_embedder, name=name), searching.search_embedder),
+            inputs={**evaluated, **encoded, "bm25_runs": "bm25_runs"},
+            outputs=f"runs_{name}",
+            name=f"search_{name}",
+        ),
+        Node(
+            func=update_wrapper(partial(nodes.score_embedder, name=name), nodes.score_embedder),
+            inputs={
+                **evaluated,
+                **encoded,
+                "runs": f"runs_{name}",
+                "task_prompts": "params:task_prompts",
+                "seed": "params:seed",
+            },
+            outputs=f"scores_{name}",
+            name=f"score_{name}",
+        ),
+    ]
