@@ -3,10 +3,11 @@
 import itertools
 
 import pytest
-from leak_rules import EDITED, EMBEDDED, LONG, leaks_of
+from leak_rules import EDITED, EMBEDDED, LONG, RULES, leaks_of
 
 from ruri_kedro.benchmark import tasks
-from ruri_kedro.benchmark.contamination import find_leaks, is_removed
+from ruri_kedro.benchmark.contamination import find_leaks, is_removed, texts_to_avoid
+from ruri_kedro.benchmark.matches import BenchmarkTexts, find_matches
 from ruri_kedro.benchmark.tasks import StsTask
 from ruri_kedro.tables.schema import LEAKS
 from ruri_kedro.tables.store import to_batch
@@ -106,3 +107,16 @@ def test_pairs_are_read_one_at_a_time():
     match = {"docid": "d", "test": "t", "role": "text", "item_id": "0", "kind": "exact", "overlap": 1.0}
     found = itertools.islice(find_leaks(endless(), [match]), 3)
     assert [leak["pair_id"] for leak in found] == ["0", "1", "2"]
+
+
+def test_a_text_that_would_remove_its_pair_is_no_negative():
+    rows = [
+        {"test": "t", "role": role, "item_id": str(number), "text": text}
+        for number, (role, text) in enumerate(
+            [("query", LONG), ("passage", "石垣は高い。"), ("text", "堀は深かった。")]
+        )
+    ]
+    rows += [{"test": "t", "role": "query", "item_id": "s", "text": "堀?"}]
+    texts = [LONG, EDITED, EMBEDDED, "石垣は高い", "堀は深かった", "堀", "何もない。"]
+    matches = find_matches(lambda: ((text, text) for text in texts), BenchmarkTexts(lambda: rows, RULES), 5)
+    assert texts_to_avoid(matches) == {LONG, EDITED, "堀は深かった"}

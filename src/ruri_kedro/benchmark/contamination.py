@@ -42,6 +42,18 @@ def is_removed(part: str, role: str, kind: str) -> bool:
     return role in ("text", "pair")
 
 
+def texts_to_avoid(matches: Iterable[Mapping]) -> set[str]:
+    """Docids that may not be drawn as negatives nor mined as positives: in a pair of their own they would remove it.
+
+    `matches` are rows of MATCHES.
+    """
+    return {
+        match["docid"]
+        for match in matches
+        if match["kind"] != SHORT and is_removed("negative", match["role"], match["kind"])
+    }
+
+
 def _leaks_of(pair: Mapping, known: Known) -> Iterator[dict]:
     best: dict[tuple[str, str, str], dict] = {}
     for leak in (*_texts(pair, known), *_pairs(pair, known)):
