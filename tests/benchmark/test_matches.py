@@ -129,6 +129,7 @@ def test_one_portion_is_read_once_and_several_at_each_pass():
         ({"contained": {"ngram": 13, "threshold": 1.2}}, "leaks.contained.threshold: 1.2 is no share"),
         ({"near": SETTINGS["near"] | {"threshold": 0}}, "leaks.near.threshold: 0 is no share"),
         ({"contained": {"ngram": 13}}, "leaks.contained: ngram given. Expected: ngram, threshold"),
+        ({"near": None}, "leaks.near: None given. Expected: ngram, threshold, min_chars, bands, rows"),
         ({"depth": 3}, "leaks: .*depth given. Expected: min_chars, contained, near, index_ngrams"),
     ],
 )

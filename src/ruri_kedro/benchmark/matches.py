@@ -218,9 +218,10 @@ def _by_text(hashes: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndar
     return values, np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
 
 
-def _only(place: str, given: Mapping[str, Any], kind: type) -> dict[str, Any]:
+def _only(place: str, given: Any, kind: type) -> dict[str, Any]:
     """The given values, if they are those the class has; RecipeError otherwise."""
     known = [field.name for field in fields(kind)]
-    if set(given) != set(known):
-        raise RecipeError(f"{place}: {', '.join(given) or 'nothing'} given. Expected: {', '.join(known)}.")
+    if not isinstance(given, Mapping) or set(given) != set(known):
+        names = ", ".join(given) if isinstance(given, Mapping) else given
+        raise RecipeError(f"{place}: {names} given. Expected: {', '.join(known)}.")
     return dict(given)

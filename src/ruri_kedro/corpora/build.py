@@ -27,12 +27,13 @@ def duplicate_parts(sources: Mapping[str, Source], root: Path, settings: Mapping
     """
     rules = DuplicateRules.of(settings)
 
+    family = families(sources)
+
     def rows() -> Iterator[dict]:
-        texts = {name: _positives(source, root) for name, source in sources.items()}
-        return find_duplicates(texts, families(sources), rules)
+        return find_duplicates({name: _positives(source, root) for name, source in sources.items()}, family, rules)
 
     definitions = [_definition(source, root) for source in sources.values()] if rules.threshold is not None else []
-    key = key_of(sources=definitions, settings=dict(settings), code=code_digest("text", "corpora"))
+    key = key_of(sources=definitions, family=family, settings=dict(settings), code=code_digest("text", "corpora"))
     return {"all": Part(key, lambda: blocks(rows()))}
 
 

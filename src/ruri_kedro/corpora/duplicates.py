@@ -18,7 +18,7 @@ from ruri_kedro.text.overlap import MinHash, by_chars, jaccard
 
 _FOLDER = ".duplicates-"
 _WINDOW = 16  # of a bucket's texts, each is compared with the first and with so many before it
-_ROW_BYTES = 64  # memory that sorting takes for a row of two numbers
+_ROW_BYTES = 256  # memory for a row of two numbers, its sorted copy and its Python objects
 _READ_ROWS = 1 << 20
 _DOCID_BYTES = 12  # of `text.hashing.stable_id`
 
@@ -80,7 +80,7 @@ def find_duplicates(
     a text is compared with the first and the 16 before it, so that one bucket of all texts takes linear time.
 
     Texts, buckets and candidates are files in `rules.scratch`. A band is joined portion by portion of its hash values,
-    the candidates portion by portion of the texts, each portion of `rules.memory_mb` at most.
+    the candidates portion by portion of the texts, each of about `rules.memory_mb`, or of one bucket if that is more.
     """
     if rules.threshold is None:
         return
