@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ruri_kedro.benchmark.contamination import texts_to_avoid
 from ruri_kedro.corpora.source import Source, parse_sources
 from ruri_kedro.pipelines.shared import Params
 from ruri_kedro.retrieval.examples import SEARCHED, SourcePairs, StageRecipe, make_examples, mine_pairs
@@ -124,19 +125,27 @@ def search_fused(
 
 
 def mine_positives(
-    passages: Table, pairs: Table, leaks: Table, candidates: Table, sources: Params, mining: Params, seed: int
+    passages: Table,
+    pairs: Table,
+    leaks: Table,
+    matches: Table,
+    candidates: Table,
+    sources: Params,
+    mining: Params,
+    seed: int,
 ) -> dict[str, Part]:
     """Pairs whose positive was found by its answer, a part per source with candidates."""
     rules = _rules(mining)
 
     def rows(source: Source) -> Iterator[dict]:
-        yield from mine_pairs(_known(source, passages, pairs, leaks, candidates), rules, seed)
+        yield from mine_pairs(_known(source, passages, pairs, leaks, matches, candidates), rules, seed)
 
     def part(source: Source) -> Part:
         tables = [table.digest([source.name]) for table in (pairs, leaks, candidates)]
         key = key_of(
             tables=tables,
             passages=passages.digest([source.candidates]),
+            avoided=sorted(_avoided(source, matches)),
             mining=asdict(rules),
             seed=seed,
             code=code_digest(*CODE),
@@ -150,6 +159,7 @@ def choose_examples(
     passages: Table,
     pairs: Table,
     leaks: Table,
+    matches: Table,
     candidates: Table,
     sources: Params,
     mining: Params,
@@ -166,7 +176,7 @@ def choose_examples(
         return [StageRecipe.of(stage, row, OBJECTIVES[stage], count) for row in source.rows_of(stage)]
 
     def rows(source: Source) -> Iterator[dict]:
-        known = _known(source, passages, pairs, leaks, candidates, mined_pairs)
+        known = _known(source, passages, pairs, leaks, matches, candidates, mined_pairs)
         for recipe in recipes(source):
             yield from make_examples(known, recipe, rules, seed)
 
@@ -178,6 +188,7 @@ def choose_examples(
         key = key_of(
             tables=tables,
             passages=passages.digest([source.candidates]),
+            avoided=sorted(_avoided(source, matches)),
             mining=asdict(rules),
             recipes=[vars(recipe) for recipe in recipes(source)],
             seed=seed,
@@ -240,23 +251,30 @@ def _known(
     passages: Table,
     pairs: Table,
     leaks: Table,
+    matches: Table,
     candidates: Table,
     mined_pairs: Table | None = None,
 ) -> SourcePairs:
-    """All that is known of a source's pairs, without those a test knows."""
+    """All that is known of a source's pairs, without the pairs and candidates that a test knows."""
     leaked = {row["pair_id"] for row in leaks.iter_rows([source.name], ["pair_id", "removed"]) if row["removed"]}
     rows = list(pairs.iter_rows([source.name]))
     if mined_pairs is not None and source.name in mined_pairs.parts():
         rows += mined_pairs.iter_rows([source.name])
     searched = source.name in candidates.parts()
     found = candidates.iter_rows([source.name], ["query_id", "docids"]) if searched else ()
+    avoided = _avoided(source, matches)
     parts = {source.name, source.candidates} if searched else {source.name}
     return SourcePairs(
         source=source.name,
         pairs=[row for row in rows if row["pair_id"] not in leaked],
         texts=passage_texts(passages, parts=sorted(parts)),
-        candidates={row["query_id"]: row["docids"] for row in found},
+        candidates={row["query_id"]: [docid for docid in row["docids"] if docid not in avoided] for row in found},
     )
+
+
+def _avoided(source: Source, matches: Table) -> set[str]:
+    """Candidates of a source that are texts of a test."""
+    return texts_to_avoid(matches.iter_rows([source.candidates]))
 
 
 def _rules(mining: Params) -> ChoiceRules:
