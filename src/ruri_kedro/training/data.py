@@ -7,6 +7,7 @@ import numpy as np
 
 from ruri_kedro.encoders.tokens import TokenRows
 from ruri_kedro.errors import DataError
+from ruri_kedro.tables.objectives import TAUGHT
 from ruri_kedro.text.sentences import shuffle_sentences
 
 ANCHOR, POSITIVE, NEGATIVES = 0, 1, 2
@@ -40,7 +41,8 @@ def assemble(
 
     texts: text by docid; prompts: put before anchors and before passages; tokenize: texts to token rows; teacher:
     score by (query_id, docid). The positive of a row with `shuffled` is read with its sentences in another order.
-    Raises DataError for a docid without text or a source with two objectives.
+    Raises DataError for a docid without text, a source with two objectives, or a pair the teacher has not scored
+    although its objective needs it.
     """
     width = 2 + max((len(row["negatives"]) for row in examples), default=0)
     strings, identities = _Numbers(), _Numbers()
@@ -105,5 +107,11 @@ def _teacher_scores(examples: Sequence[Mapping], teacher: Mapping[tuple[str, str
     scores = np.full((len(examples), width), np.nan, dtype=np.float32)
     for number, row in enumerate(examples):
         for column, docid in enumerate([row["positive"], *row["negatives"]]):
-            scores[number, column] = teacher.get((row["query_id"], docid), np.nan)
+            score = teacher.get((row["query_id"], docid))
+            if score is None and row["objective"] in TAUGHT:
+                raise DataError(
+                    f"example {row['example_id']} of source '{row['source']}' ({row['objective']}): the teacher has no "
+                    f"score of passage {docid}. Run the pipeline finetuning from score_with_teacher."
+                )
+            scores[number, column] = np.nan if score is None else score
     return scores

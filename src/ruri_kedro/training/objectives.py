@@ -1,8 +1,8 @@
 """From a batch to gradients: the forward passes of bi-encoders and cross-encoders and the loss of each objective."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,7 +15,14 @@ from ruri_kedro.encoders.tokens import chunk_by_tokens
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.training.data import ANCHOR, NEGATIVES, POSITIVE, TrainingSet
 from ruri_kedro.training.gradcache import cached_backward
-from ruri_kedro.training.losses import distillation, improved_contrastive, listwise_cross_entropy
+from ruri_kedro.training.losses import (
+    distillation,
+    improved_contrastive,
+    info_nce,
+    listwise_cross_entropy,
+    margin_mse,
+    matryoshka,
+)
 from ruri_kedro.training.plan import Batch, token_share
 
 Backward = Callable[[Batch], float]
@@ -36,14 +43,92 @@ class Budget:
         return torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16")
 
 
+@dataclass(frozen=True)
+class LossSettings:
+    """Parameters of the losses of a bi-encoder."""
+
+    temperature: float
+    distillation_temperature: float = 1.0
+    matryoshka_dims: Sequence[int] | None = None  # None: the whole embedding only
+    matryoshka_weights: Sequence[float] | None = None  # one for each of the dims; None: 1
+
+    def check(self, dimension: int, stage: str) -> None:
+        """Raises RecipeError if the Matryoshka dimensions do not fit embeddings of `dimension` or their weights."""
+        dims, weights = self.matryoshka_dims, self.matryoshka_weights
+        if dims is not None and not (dims and all(0 < dim <= dimension for dim in dims) and dimension in dims):
+            raise RecipeError(
+                f"{stage}.matryoshka_dims: {list(dims)}; give dimensions up to that of the model, {dimension}, and "
+                f"{dimension} among them."
+            )
+        if weights is not None and len(weights) != len(dims or ()):
+            raise RecipeError(f"{stage}.matryoshka_weights: {list(weights)}; give one for each of matryoshka_dims.")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a loss sees of a batch."""
+
+    vectors: torch.Tensor  # (b, 2 + n, d): anchor, positive, negatives
+    mask: torch.Tensor  # (b, n) bool, False where a negative is missing
+    teacher: torch.Tensor | None  # (b, 1 + n), scores of positive and negatives; NaN for none
+
+
+def _contrastive(rows: Rows, settings: LossSettings) -> torch.Tensor:
+    return improved_contrastive(*_columns(rows), rows.mask, settings.temperature)
+
+
+def _info_nce(rows: Rows, settings: LossSettings) -> torch.Tensor:
+    return info_nce(*_columns(rows), rows.mask, settings.temperature)
+
+
+def _distillation(rows: Rows, settings: LossSettings) -> torch.Tensor:
+    return distillation(_cosines(rows), rows.teacher.nan_to_num(), _present(rows), settings.distillation_temperature)
+
+
+def _margin_mse(rows: Rows, settings: LossSettings) -> torch.Tensor:
+    # Margins of cosines are at most 2, those of logits are not: the temperature brings them together.
+    student = _cosines(rows) / settings.distillation_temperature
+    return margin_mse(student, rows.teacher.nan_to_num(), _present(rows))
+
+
+LOSSES: dict[str, Callable[[Rows, LossSettings], torch.Tensor]] = {
+    "contrastive": _contrastive,
+    "info_nce": _info_nce,
+    "distillation": _distillation,
+    "margin_mse": _margin_mse,
+}
+
+
+def rows_loss(objective: str, rows: Rows, settings: LossSettings) -> torch.Tensor:
+    """The loss of a batch by the name of its objective."""
+
+    def loss(vectors: torch.Tensor) -> torch.Tensor:
+        return LOSSES[objective](replace(rows, vectors=vectors), settings)
+
+    if settings.matryoshka_dims is not None:
+        loss = matryoshka(loss, settings.matryoshka_dims, settings.matryoshka_weights)
+    return loss(rows.vectors)
+
+
+def _columns(rows: Rows) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    return rows.vectors[:, ANCHOR], rows.vectors[:, POSITIVE], rows.vectors[:, NEGATIVES:]
+
+
+def _cosines(rows: Rows) -> torch.Tensor:
+    """Cosines (b, 1 + n) of the anchor with positive and negatives."""
+    vectors = F.normalize(rows.vectors, dim=-1)
+    return torch.einsum("bd,bcd->bc", vectors[:, ANCHOR], vectors[:, POSITIVE:])
+
+
+def _present(rows: Rows) -> torch.Tensor:
+    """The mask of positive and negatives, (b, 1 + n)."""
+    return torch.cat([torch.ones_like(rows.mask[:, :1]), rows.mask], dim=1)
+
+
 def embedding_backward(
-    model: SentenceTransformer,
-    data: TrainingSet,
-    budget: Budget,
-    temperature: float,
-    distillation_temperature: float,
+    model: SentenceTransformer, data: TrainingSet, budget: Budget, settings: LossSettings
 ) -> Backward:
-    """Gradients of a bi-encoder; the source of a batch names its objective, contrastive or distillation."""
+    """Gradients of a bi-encoder; the source of a batch names its objective, a key of LOSSES."""
 
     def backward(batch: Batch) -> float:
         columns = data.texts[batch.rows]
@@ -61,26 +146,15 @@ def embedding_backward(
             place = torch.as_tensor(positions, device=embeddings.device)
             mask = place[:, NEGATIVES:] >= 0
             vectors = embeddings[place.clamp_min(0)]
-            if data.objectives[batch.group] == "distillation":
-                scores = torch.as_tensor(data.teacher[batch.rows], device=embeddings.device)
-                return _distillation_loss(vectors, mask, scores, distillation_temperature)
-            return improved_contrastive(
-                vectors[:, ANCHOR], vectors[:, POSITIVE], vectors[:, NEGATIVES:], mask, temperature
-            )
+            teacher = None
+            if data.teacher is not None:
+                teacher = torch.as_tensor(data.teacher[batch.rows], device=embeddings.device)
+            return rows_loss(data.objectives[batch.group], Rows(vectors, mask, teacher), settings)
 
         sizes = [int(lengths[chunk].max()) * len(chunk) for chunk in chunks]
         return cached_backward(forward, chunks, sizes, budget.keep_tokens, loss_of)
 
     return backward
-
-
-def _distillation_loss(
-    vectors: torch.Tensor, mask: torch.Tensor, teacher: torch.Tensor, temperature: float
-) -> torch.Tensor:
-    vectors = F.normalize(vectors, dim=-1)
-    student = torch.einsum("bd,bcd->bc", vectors[:, ANCHOR], vectors[:, POSITIVE:])
-    present = torch.cat([torch.ones_like(mask[:, :1]), mask], dim=1)
-    return distillation(student, teacher.nan_to_num(), present, temperature)
 
 
 def reranking_backward(model: CrossEncoder, data: TrainingSet, budget: Budget, max_length: int) -> Backward:

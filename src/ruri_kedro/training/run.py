@@ -2,8 +2,9 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,16 @@ import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from ruri_kedro.encoders.base import freeze_position_embeddings
-from ruri_kedro.encoders.tokens import TokenRows, tokenize
+from ruri_kedro.encoders.tokens import tokenize
 from ruri_kedro.errors import RecipeError, TrainingError
 from ruri_kedro.tables import Table
 from ruri_kedro.tables.lookup import passage_texts
+from ruri_kedro.tables.objectives import RERANKING, TAUGHT, UNTAUGHT
 from ruri_kedro.text.hashing import digest_all, stable_id
 from ruri_kedro.training.checkpoints import Checkpoints
 from ruri_kedro.training.data import TrainingSet, assemble
 from ruri_kedro.training.fit import FitSettings, OnStep, fit
-from ruri_kedro.training.objectives import Budget, embedding_backward, reranking_backward
+from ruri_kedro.training.objectives import Budget, LossSettings, embedding_backward, reranking_backward
 from ruri_kedro.training.plan import Plan, plan_batches
 
 log = logging.getLogger(__name__)
@@ -38,13 +40,12 @@ class Stage:
     checkpoints: Path
 
     def select(self, kind: type) -> Any:
-        """The dataclass `kind` filled with the parameters of the same names."""
-        wanted = [f.name for f in fields(kind) if f.name != "seed"]
-        missing = [name for name in wanted if name not in self.settings]
+        """The dataclass `kind` filled with the parameters of the same names; its defaults hold for missing ones."""
+        known = {**self.settings, "seed": self.seed}
+        missing = [f.name for f in fields(kind) if f.name not in known and f.default is MISSING]
         if missing:
             raise RecipeError(f"{self.name}: parameter {', '.join(missing)} missing.")
-        seed = {"seed": self.seed} if any(f.name == "seed" for f in fields(kind)) else {}
-        return kind(**{name: self.settings[name] for name in wanted}, **seed)
+        return kind(**{f.name: known[f.name] for f in fields(kind) if f.name in known})
 
 
 def train_embedder(
@@ -56,26 +57,27 @@ def train_embedder(
     on_step: OnStep,
     teacher: Mapping[tuple[str, str], float] | None = None,
 ) -> SentenceTransformer:
-    """Train a bi-encoder in place on the training rows of `examples` and return it."""
+    """Train a bi-encoder in place on the training rows of `examples` and return it.
+
+    Raises RecipeError for a source whose objective is unknown or needs a `teacher` that is not there.
+    """
+    losses = stage.select(LossSettings)
+    losses.check(model.get_embedding_dimension(), stage.name)
     length = stage.settings["max_length"]
     model.to(_device(stage.device))
     if stage.settings.get("freeze_position_embeddings"):
         freeze_position_embeddings(model)
-    data = _read(
-        examples,
-        passages,
+    rows = _training_rows(examples, UNTAUGHT if teacher is None else UNTAUGHT + TAUGHT, stage.name)
+    if stage.settings.get("shuffle_positives"):
+        rows = [{**row, "shuffled": True} for row in rows]
+    data = assemble(
+        rows,
+        _texts_of(rows, passages),
         (prompts["query"], prompts["document"]),
-        lambda texts: tokenize(model.tokenizer, texts, length),
+        partial(tokenize, model.tokenizer, max_length=length),
         teacher,
-        shuffle_all=stage.settings.get("shuffle_positives", False),
     )
-    backward = embedding_backward(
-        model,
-        data,
-        stage.select(Budget),
-        stage.settings["temperature"],
-        stage.settings.get("distillation_temperature", 1.0),
-    )
+    backward = embedding_backward(model, data, stage.select(Budget), losses)
     plan = _plan(data, stage, homogeneous=stage.settings["homogeneous"])
     _fit(model, plan, backward, stage, examples, on_step)
     return model
@@ -86,28 +88,30 @@ def train_reranker(
 ) -> CrossEncoder:
     """Train a cross-encoder in place on the training rows of `examples` and return it; batches mix sources."""
     model.to(_device(stage.device))
-    data = _read(examples, passages, ("", ""), lambda texts: tokenize(model.tokenizer, texts, None, special=False))
+    rows = _training_rows(examples, RERANKING, stage.name)
+    to_tokens = partial(tokenize, model.tokenizer, max_length=None, special=False)
+    data = assemble(rows, _texts_of(rows, passages), ("", ""), to_tokens)
     backward = reranking_backward(model, data, stage.select(Budget), stage.settings["max_length"])
     plan = _plan(data, stage, homogeneous=False)
     _fit(model, plan, backward, stage, examples, on_step)
     return model
 
 
-def _read(
-    examples: Table,
-    passages: Table,
-    prompts: tuple[str, str],
-    to_tokens: Callable[[list[str]], TokenRows],
-    teacher: Mapping[tuple[str, str], float] | None = None,
-    shuffle_all: bool = False,
-) -> TrainingSet:
+def _training_rows(examples: Table, objectives: tuple[str, ...], stage: str) -> list[dict]:
     rows = [row for row in examples.iter_rows() if row["split"] == "train"]
     if not rows:
         raise TrainingError(f"{examples.root}: no training rows. Run negative_mining again and read its log.")
-    if shuffle_all:
-        rows = [{**row, "shuffled": True} for row in rows]
-    docids = {docid for row in rows for docid in (row["anchor"], row["positive"], *row["negatives"])}
-    return assemble(rows, passage_texts(passages, docids), prompts, to_tokens, teacher)
+    for source, objective in sorted({(row["source"], row["objective"]) for row in rows}):
+        if objective not in objectives:
+            raise RecipeError(
+                f"sources.{source}.stages.{stage}.objective: '{objective}' cannot be trained here. Allowed: "
+                f"{', '.join(objectives)}."
+            )
+    return rows
+
+
+def _texts_of(rows: Iterable[Mapping], passages: Table) -> dict[str, str]:
+    return passage_texts(passages, {d for row in rows for d in (row["anchor"], row["positive"], *row["negatives"])})
 
 
 def _plan(data: TrainingSet, stage: Stage, homogeneous: bool) -> Plan:

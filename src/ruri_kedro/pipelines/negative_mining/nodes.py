@@ -16,16 +16,11 @@ from ruri_kedro.retrieval.negatives import ChoiceRules, Window
 from ruri_kedro.tables import Part, Table
 from ruri_kedro.tables.code import code_digest
 from ruri_kedro.tables.lookup import iter_texts, passage_texts
+from ruri_kedro.tables.objectives import OBJECTIVES
 from ruri_kedro.tables.store import blocks, key_of
 
 CODE = ("text", "retrieval")
 SUPERVISED_STAGES = ("reranking_stage1", "reranking_stage2", "finetuning")
-OBJECTIVES = {
-    "pretraining": "contrastive",
-    "reranking_stage1": "listwise",
-    "reranking_stage2": "listwise",
-    "finetuning": "contrastive",
-}
 
 
 def build_indexes(
@@ -163,7 +158,7 @@ def choose_examples(
     count = mining["negatives"][stage] if isinstance(mining["negatives"], Mapping) else mining["negatives"]
 
     def recipe(source: Source) -> StageRecipe:
-        return StageRecipe.of(stage, source.stages[stage], OBJECTIVES[stage], count)
+        return StageRecipe.of(stage, source.stages[stage], OBJECTIVES[stage][0], count)
 
     def rows(source: Source) -> Iterator[dict]:
         known = _known(source, passages, pairs, leaks, candidates, mined_pairs)
