@@ -93,7 +93,7 @@ def test_contrastive_objective_is_the_loss_of_the_padded_batch(chunk_tokens, kee
     model = tiny_encoder()
     data = training_set(model)
     backward = embedding_backward(model, data, Budget(chunk_tokens, keep_tokens, "float32"), LossSettings(0.05))
-    loss = backward(Batch(0, np.arange(8)))
+    seen = backward(Batch(0, np.arange(8)))
     ours = gradients(model)
 
     texts = data.texts
@@ -101,7 +101,14 @@ def test_contrastive_objective_is_the_loss_of_the_padded_batch(chunk_tokens, kee
     mask = torch.as_tensor(texts[:, NEGATIVES:] >= 0)
     expected = improved_contrastive(vectors[:, ANCHOR], vectors[:, POSITIVE], vectors[:, NEGATIVES:], mask, 0.05)
     expected.backward()
-    assert loss == pytest.approx(expected.item(), rel=1e-5)
+    distinct = np.unique(texts[texts >= 0])
+    rows = [data.tokens.row(i) for i in distinct]
+    assert seen.tokens == sum(map(len, rows)) <= seen.padded_tokens
+    assert seen.source_losses == {"s": seen.loss}
+    vectors = F.normalize(embed(model, rows).detach(), dim=-1)
+    cosines = (vectors @ vectors.T)[~torch.eye(len(rows), dtype=torch.bool)]
+    assert seen.similarity == pytest.approx(cosines.mean().item(), abs=1e-5)
+    assert seen.loss == pytest.approx(expected.item(), rel=1e-5)
     assert_same(ours, gradients(model))
 
 
@@ -110,7 +117,7 @@ def test_distillation_objective_is_the_loss_of_the_cosines():
     data = training_set(model, objective="distillation")
     assert data.objectives == ["distillation"]
     backward = embedding_backward(model, data, Budget(64, 0, "float32"), LossSettings(0.05, 0.2))
-    loss = backward(Batch(0, np.arange(8)))
+    seen = backward(Batch(0, np.arange(8)))
     ours = gradients(model)
 
     texts = data.texts
@@ -119,7 +126,7 @@ def test_distillation_objective_is_the_loss_of_the_cosines():
     mask = torch.as_tensor(texts[:, POSITIVE:] >= 0)
     expected = distillation(cosines, torch.as_tensor(data.teacher).nan_to_num(), mask, 0.2)
     expected.backward()
-    assert loss == pytest.approx(expected.item(), rel=1e-5)
+    assert seen.loss == pytest.approx(expected.item(), rel=1e-5)
     # Cosines of a random model lie close together, and the min-max scale magnifies their rounding.
     assert_same(ours, gradients(model), rtol=1e-2, atol=1e-4)
 
@@ -181,7 +188,7 @@ def test_every_objective_with_dropout_is_that_of_the_peer(objective, dims, chunk
 
     torch.manual_seed(3)
     kept = int(data.tokens.lengths[distinct].sum()) // 2
-    loss = embedding_backward(model, data, Budget(chunk_tokens, kept, "float32"), settings)(Batch(0, np.arange(8)))
+    seen = embedding_backward(model, data, Budget(chunk_tokens, kept, "float32"), settings)(Batch(0, np.arange(8)))
     ours = gradients(model)
 
     torch.manual_seed(3)
@@ -189,7 +196,7 @@ def test_every_objective_with_dropout_is_that_of_the_peer(objective, dims, chunk
     vectors = parts[np.argsort(np.concatenate(chunks))][positions.reshape(data.texts.shape)]
     expected = peer_loss(objective, vectors, torch.as_tensor(data.teacher), settings)
     expected.backward()
-    assert loss == pytest.approx(expected.item(), rel=1e-4)
+    assert seen.loss == pytest.approx(expected.item(), rel=1e-4)
     assert_same(ours, gradients(model), rtol=1e-2, atol=1e-4 * max(abs(g).max() for g in ours.values()))
 
 
@@ -229,7 +236,7 @@ def test_reranking_objective_is_listwise_over_whole_groups(tmp_path, keep_tokens
     model = tiny_reranker(tmp_path / "encoder")
     data = training_set(model, prompts=("", ""), special=False)
     backward = reranking_backward(model, data, Budget(40, keep_tokens, "float32"), 64)
-    loss = backward(Batch(-1, np.arange(8)))
+    seen = backward(Batch(-1, np.arange(8)))
     ours = gradients(model)
 
     rows, texts = examples()
@@ -242,7 +249,7 @@ def test_reranking_objective_is_listwise_over_whole_groups(tmp_path, keep_tokens
         mask[i, : len(docids)] = True
     expected = listwise_cross_entropy(scores, mask)
     expected.backward()
-    assert loss == pytest.approx(expected.item(), rel=1e-4)
+    assert seen.loss == pytest.approx(expected.item(), rel=1e-4)
     assert_same(ours, gradients(model))
 
 

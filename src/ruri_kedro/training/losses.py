@@ -138,7 +138,12 @@ def listwise_cross_entropy(scores: torch.Tensor, mask: torch.Tensor) -> torch.Te
 
     scores: logits (b, c), column 0 the positive; mask: (b, c) bool, False where a passage is missing.
     """
-    return -_masked_log_softmax(scores, mask)[:, 0].mean()
+    return listwise_losses(scores, mask).mean()
+
+
+def listwise_losses(scores: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The terms of `listwise_cross_entropy`, one for each query, (b,)."""
+    return -_masked_log_softmax(scores, mask)[:, 0]
 
 
 def _masked_log_softmax(scores: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -19,13 +19,14 @@ from ruri_kedro.training.losses import (
     distillation,
     improved_contrastive,
     info_nce,
-    listwise_cross_entropy,
+    listwise_losses,
     margin_mse,
     matryoshka,
 )
+from ruri_kedro.training.measures import Measures
 from ruri_kedro.training.plan import Batch, token_share
 
-Backward = Callable[[Batch], float]
+Backward = Callable[[Batch], Measures]
 
 
 @dataclass(frozen=True)
@@ -130,13 +131,14 @@ def embedding_backward(
 ) -> Backward:
     """Gradients of a bi-encoder; the source of a batch names its objective, a key of LOSSES."""
 
-    def backward(batch: Batch) -> float:
+    def backward(batch: Batch) -> Measures:
         columns = data.texts[batch.rows]
         distinct, positions = np.unique(columns, return_inverse=True)
         positions = positions.reshape(columns.shape) - (distinct[0] < 0)
         distinct = distinct[distinct >= 0]
         lengths = data.tokens.lengths[distinct]
         chunks = chunk_by_tokens(lengths, budget.chunk_tokens)
+        similarity: list[float] = []
 
         def forward(items: np.ndarray) -> torch.Tensor:
             with budget.autocast(model.device):
@@ -146,15 +148,26 @@ def embedding_backward(
             place = torch.as_tensor(positions, device=embeddings.device)
             mask = place[:, NEGATIVES:] >= 0
             vectors = embeddings[place.clamp_min(0)]
+            similarity.append(mean_cosine(embeddings))
             teacher = None
             if data.teacher is not None:
                 teacher = torch.as_tensor(data.teacher[batch.rows], device=embeddings.device)
             return rows_loss(data.objectives[batch.group], Rows(vectors, mask, teacher), settings)
 
         sizes = [int(lengths[chunk].max()) * len(chunk) for chunk in chunks]
-        return cached_backward(forward, chunks, sizes, budget.keep_tokens, loss_of)
+        loss = cached_backward(forward, chunks, sizes, budget.keep_tokens, loss_of)
+        source_losses = {} if batch.group < 0 else {data.source_names[batch.group]: loss}
+        return Measures(loss, source_losses, int(lengths.sum()), sum(sizes), *similarity)
 
     return backward
+
+
+@torch.no_grad()
+def mean_cosine(embeddings: torch.Tensor) -> float:
+    """Mean cosine between any two of the embeddings (m, d)."""
+    m = len(embeddings)
+    total = F.normalize(embeddings, dim=-1).sum(dim=0).square().sum()
+    return float(total - m) / max(m * (m - 1), 1)
 
 
 def reranking_backward(model: CrossEncoder, data: TrainingSet, budget: Budget, max_length: int) -> Backward:
@@ -165,17 +178,38 @@ def reranking_backward(model: CrossEncoder, data: TrainingSet, budget: Budget, m
     """
     layout = PairLayout.of(model.tokenizer)
 
-    def backward(batch: Batch) -> float:
+    def backward(batch: Batch) -> Measures:
         passages = data.texts[batch.rows, POSITIVE:]
         queries = np.broadcast_to(data.texts[batch.rows, ANCHOR, None], passages.shape)
         lengths = layout.lengths(data.tokens.lengths[queries], data.tokens.lengths[passages], max_length)
         lengths = np.where(passages >= 0, lengths, 0)
-        return sum(
+        shares = [
             _share_backward(model, layout, data, budget, max_length, queries[part], passages[part], len(batch.rows))
             for part in token_share(lengths.sum(axis=1), budget.keep_tokens)
+        ]
+        return Measures(
+            loss=sum(share.loss for share in shares),
+            source_losses=_by_source(data, batch.rows, np.concatenate([share.losses for share in shares])),
+            tokens=int(lengths.sum()),
+            padded_tokens=sum(share.padded_tokens for share in shares),
         )
 
     return backward
+
+
+def _by_source(data: TrainingSet, rows: np.ndarray, losses: np.ndarray) -> dict[str, float]:
+    """Mean loss of the rows of each source."""
+    sources = data.sources[rows]
+    return {data.source_names[source]: float(losses[sources == source].mean()) for source in np.unique(sources)}
+
+
+@dataclass(frozen=True)
+class _Share:
+    """What the backward pass of some query groups gave."""
+
+    loss: float  # their part of the batch's loss
+    losses: np.ndarray  # float32, by group
+    padded_tokens: int
 
 
 def _share_backward(
@@ -187,12 +221,13 @@ def _share_backward(
     queries: np.ndarray,
     passages: np.ndarray,
     groups: int,
-) -> float:
+) -> _Share:
     """Gradients of some of a batch's `groups` query groups, weighted by their share of the batch."""
     present = passages >= 0
     q, p = queries[present], passages[present]
     lengths = layout.lengths(data.tokens.lengths[q], data.tokens.lengths[p], max_length)
     chunks = chunk_by_tokens(lengths, budget.chunk_tokens)
+    losses: list[torch.Tensor] = []
 
     def forward(items: np.ndarray) -> torch.Tensor:
         with budget.autocast(model.device):
@@ -201,7 +236,9 @@ def _share_backward(
     def loss_of(scores: torch.Tensor) -> torch.Tensor:
         mask = torch.as_tensor(present, device=scores.device)
         table = torch.zeros(mask.shape, device=scores.device).masked_scatter(mask, scores)
-        return listwise_cross_entropy(table, mask) * (len(present) / groups)
+        losses.append(listwise_losses(table, mask))
+        return losses[0].mean() * (len(present) / groups)
 
     sizes = [int(lengths[chunk].max()) * len(chunk) for chunk in chunks]
-    return cached_backward(forward, chunks, sizes, budget.keep_tokens, loss_of)
+    loss = cached_backward(forward, chunks, sizes, budget.keep_tokens, loss_of)
+    return _Share(loss, losses[0].detach().cpu().numpy(), sum(sizes))

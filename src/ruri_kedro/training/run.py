@@ -20,9 +20,10 @@ from ruri_kedro.tables.objectives import RERANKING, TAUGHT, UNTAUGHT
 from ruri_kedro.text.hashing import digest_all, stable_id
 from ruri_kedro.training.checkpoints import Checkpoints
 from ruri_kedro.training.data import TrainingSet, assemble
-from ruri_kedro.training.fit import FitSettings, OnStep, fit
+from ruri_kedro.training.fit import FitSettings, OnStep, fit, warmup_steps
 from ruri_kedro.training.objectives import Budget, LossSettings, embedding_backward, reranking_backward
 from ruri_kedro.training.plan import Plan, plan_batches
+from ruri_kedro.training.watch import Watch, WatchSettings
 
 log = logging.getLogger(__name__)
 
@@ -38,14 +39,18 @@ class Stage:
     seed: int
     device: str
     checkpoints: Path
+    watch: Mapping[str, Any]
 
     def select(self, kind: type) -> Any:
         """The dataclass `kind` filled with the parameters of the same names; its defaults hold for missing ones."""
-        known = {**self.settings, "seed": self.seed}
-        missing = [f.name for f in fields(kind) if f.name not in known and f.default is MISSING]
-        if missing:
-            raise RecipeError(f"{self.name}: parameter {', '.join(missing)} missing.")
-        return kind(**{f.name: known[f.name] for f in fields(kind) if f.name in known})
+        return _filled(kind, {**self.settings, "seed": self.seed}, self.name)
+
+
+def _filled(kind: type, values: Mapping[str, Any], place: str) -> Any:
+    missing = [f.name for f in fields(kind) if f.name not in values and f.default is MISSING]
+    if missing:
+        raise RecipeError(f"{place}: parameter {', '.join(missing)} missing.")
+    return kind(**{f.name: values[f.name] for f in fields(kind) if f.name in values})
 
 
 def train_embedder(
@@ -77,9 +82,12 @@ def train_embedder(
         partial(tokenize, model.tokenizer, max_length=length),
         teacher,
     )
+    homogeneous = stage.settings["homogeneous"]
+    if not homogeneous and len(set(data.objectives)) > 1:
+        raise RecipeError(f"{stage.name}.homogeneous: false, but the objectives are {sorted(set(data.objectives))}.")
     backward = embedding_backward(model, data, stage.select(Budget), losses)
-    plan = _plan(data, stage, homogeneous=stage.settings["homogeneous"])
-    _fit(model, plan, backward, stage, examples, on_step)
+    plan = _plan(data, stage, homogeneous)
+    _fit(model, plan, backward, stage, data.example_ids, examples.digest(), on_step)
     return model
 
 
@@ -93,7 +101,7 @@ def train_reranker(
     data = assemble(rows, _texts_of(rows, passages), ("", ""), to_tokens)
     backward = reranking_backward(model, data, stage.select(Budget), stage.settings["max_length"])
     plan = _plan(data, stage, homogeneous=False)
-    _fit(model, plan, backward, stage, examples, on_step)
+    _fit(model, plan, backward, stage, data.example_ids, examples.digest(), on_step)
     return model
 
 
@@ -133,16 +141,20 @@ def _fit(
     plan: Plan,
     backward: Callable,
     stage: Stage,
-    examples: Table,
+    example_ids: list[str],
+    examples: str,
     on_step: OnStep,
 ) -> None:
     identity = {name: value for name, value in stage.settings.items() if name != "checkpoint_steps"} | {
         "seed": stage.seed,
-        "examples": examples.digest(),
+        "examples": examples,
         "initial weights": weights_digest(model),
     }
     checkpoints = Checkpoints(stage.checkpoints / stage.name, identity, KEPT_CHECKPOINTS)
-    fit(model, plan.batches, backward, stage.select(FitSettings), checkpoints, on_step, stage.name)
+    settings = stage.select(FitSettings)
+    warmup = warmup_steps(len(plan.batches), settings.warmup_ratio)
+    watch = Watch(_filled(WatchSettings, stage.watch, "run.watch"), example_ids, warmup)
+    fit(model, plan.batches, backward, settings, checkpoints, watch, on_step, stage.name)
     model.to("cpu")
 
 
