@@ -1,5 +1,6 @@
 """A training from tables: what it reports, what stops it, and what is refused before it starts."""
 
+import json
 from dataclasses import asdict
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ from tiny_fit import WATCHED
 
 from ruri_kedro.errors import RecipeError, TrainingError
 from ruri_kedro.tables import SCHEMAS, Part, write_table
+from ruri_kedro.training import run
 from ruri_kedro.training.run import Stage, train_embedder, train_reranker
 
 SETTINGS = {
@@ -90,6 +92,36 @@ def test_a_step_of_a_reranker_reports_the_loss_of_each_source(tmp_path):
         assert min(by_source) <= metrics["loss"] <= max(by_source)
         assert 0 <= metrics["padding_share"] < 0.5
         assert "similarity" not in metrics
+
+
+def test_examples_in_no_batch_are_listed_by_epoch_and_source(tmp_path):
+    used = []
+    train_embedder(
+        tiny_encoder(), *tables(tmp_path), PROMPTS, stage(tmp_path, batch_size=5, epochs=2), lambda *_: used.append(5)
+    )
+    listed = json.loads((tmp_path / "checkpoints/tuned/dropped.json").read_text("utf-8"))
+    assert [(part["epoch"], part["source"]) for part in listed] == [(1, "faq"), (1, "nli"), (2, "faq"), (2, "nli")]
+    for part in listed:
+        assert part["repeating_a_text"] == []
+        assert len(set(part["incomplete_batch"])) == 2
+        assert all(name.startswith(part["source"]) for name in part["incomplete_batch"])
+    assert sum(used) + 8 == 2 * 24
+
+
+def test_a_killed_training_is_continued_by_its_plan_to_the_same_weights(tmp_path, monkeypatch):
+    def train(folder, on_step=lambda *_: None):
+        return train_embedder(tiny_encoder(dropout=0.1), *tables(folder), PROMPTS, stage(folder), on_step).state_dict()
+
+    def kill(step, metrics):
+        if step == 3:
+            raise KeyboardInterrupt
+
+    whole = train(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "killed", kill)
+    monkeypatch.setattr(run, "plan_batches", refuse)
+    continued = train(tmp_path / "killed")
+    assert all(torch.equal(whole[name], continued[name]) for name in whole)
 
 
 def test_a_model_with_one_embedding_for_all_texts_has_collapsed(tmp_path):

@@ -19,7 +19,7 @@ class TrainingSet:
 
     tokens: TokenRows
     texts: np.ndarray  # int64 (rows, c), row of `tokens` of anchor, positive, negatives; -1 for none
-    identities: np.ndarray  # int64 (rows, c), the same number for the same text whatever its prompt; -1 for none
+    identities: np.ndarray  # int32 (rows, c), the same number for the same text whatever its prompt; -1 for none
     sources: np.ndarray  # int64 (rows,), index into source_names
     source_names: list[str]
     objectives: list[str]  # by source
@@ -47,7 +47,7 @@ def assemble(
     width = 2 + max((len(row["negatives"]) for row in examples), default=0)
     strings, identities = _Numbers(), _Numbers()
     rows = np.full((len(examples), width), -1, dtype=np.int64)
-    same = rows.copy()
+    same = np.full(rows.shape, -1, dtype=np.int32)
     for number, row in enumerate(examples):
         for column, docid in enumerate([row["anchor"], row["positive"], *row["negatives"]]):
             text = _text(texts, docid, row)

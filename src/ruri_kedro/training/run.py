@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
@@ -15,14 +16,16 @@ from ruri_kedro.encoders.base import freeze_position_embeddings
 from ruri_kedro.encoders.tokens import tokenize
 from ruri_kedro.errors import RecipeError, TrainingError
 from ruri_kedro.tables import Table
+from ruri_kedro.tables.files import write_json
 from ruri_kedro.tables.lookup import passage_texts
 from ruri_kedro.tables.objectives import RERANKING, TAUGHT, UNTAUGHT
+from ruri_kedro.tables.store import key_of
 from ruri_kedro.text.hashing import digest_all, stable_id
 from ruri_kedro.training.checkpoints import Checkpoints
 from ruri_kedro.training.data import TrainingSet, assemble
 from ruri_kedro.training.fit import FitSettings, OnStep, fit, warmup_steps
 from ruri_kedro.training.objectives import Budget, LossSettings, embedding_backward, reranking_backward
-from ruri_kedro.training.plan import Plan, plan_batches
+from ruri_kedro.training.plan import Plan, plan_batches, stored_plan
 from ruri_kedro.training.watch import Watch, WatchSettings
 
 log = logging.getLogger(__name__)
@@ -86,7 +89,7 @@ def train_embedder(
     if not homogeneous and len(set(data.objectives)) > 1:
         raise RecipeError(f"{stage.name}.homogeneous: false, but the objectives are {sorted(set(data.objectives))}.")
     backward = embedding_backward(model, data, stage.select(Budget), losses)
-    plan = _plan(data, stage, homogeneous)
+    plan = _plan(data, stage, examples.digest(), homogeneous)
     _fit(model, plan, backward, stage, data.example_ids, examples.digest(), on_step)
     return model
 
@@ -100,7 +103,7 @@ def train_reranker(
     to_tokens = partial(tokenize, model.tokenizer, max_length=None, special=False)
     data = assemble(rows, _texts_of(rows, passages), ("", ""), to_tokens)
     backward = reranking_backward(model, data, stage.select(Budget), stage.settings["max_length"])
-    plan = _plan(data, stage, homogeneous=False)
+    plan = _plan(data, stage, examples.digest(), homogeneous=False)
     _fit(model, plan, backward, stage, data.example_ids, examples.digest(), on_step)
     return model
 
@@ -122,18 +125,35 @@ def _texts_of(rows: Iterable[Mapping], passages: Table) -> dict[str, str]:
     return passage_texts(passages, {d for row in rows for d in (row["anchor"], row["positive"], *row["negatives"])})
 
 
-def _plan(data: TrainingSet, stage: Stage, homogeneous: bool) -> Plan:
-    settings = stage.settings
+def _plan(data: TrainingSet, stage: Stage, examples: str, homogeneous: bool) -> Plan:
+    size, epochs = stage.settings["batch_size"], stage.settings["epochs"]
     # Duplicates matter where other rows' passages are negatives; a query group of the reranker has its own.
     texts = data.identities if homogeneous else data.identities[:, :0]
-    plan = plan_batches(data.sources, texts, settings["batch_size"], settings["epochs"], homogeneous, stage.seed)
+    key = key_of(examples=examples, batch_size=size, epochs=epochs, homogeneous=homogeneous, seed=stage.seed)
+    folder = stage.checkpoints / stage.name
+    plan = stored_plan(
+        folder / "plan", key, lambda: plan_batches(data.sources, texts, size, epochs, homogeneous, stage.seed)
+    )
     names = [*data.source_names, "all sources"]  # group -1, where sources are mixed, is the last
-    dropped = ", ".join(f"{names[group]} {count}" for group, count in plan.dropped.items() if count)
+    write_json(folder / "dropped.json", _dropped(plan, names, data.example_ids))
+    counts = ", ".join(f"{names[group]} {count}" for group, count in plan.dropped_by_group().items())
     log.info(
         "%s: %d examples, %d steps of %d over %d epochs; in no batch: %s",
-        stage.name, len(data), len(plan.batches), settings["batch_size"], settings["epochs"], dropped or "none",
+        stage.name, len(data), len(plan), size, epochs, f"{counts} ({folder / 'dropped.json'})" if counts else "none",
     )  # fmt: skip
     return plan
+
+
+def _dropped(plan: Plan, names: list[str], example_ids: list[str]) -> list[dict[str, Any]]:
+    """The examples that are in no batch, by epoch and source, and why: a text twice, or too few for a last batch."""
+    listed = []
+    for epoch, group in np.unique(plan.dropped[["epoch", "group"]]).tolist():
+        rows = plan.dropped[(plan.dropped["epoch"] == epoch) & (plan.dropped["group"] == group)]
+        incomplete, repeating = ([example_ids[row] for row in rows["row"][rows["repeats"] == why]] for why in (0, 1))
+        listed.append(
+            {"epoch": epoch, "source": names[group], "incomplete_batch": incomplete, "repeating_a_text": repeating}
+        )
+    return listed
 
 
 def _fit(
@@ -152,9 +172,9 @@ def _fit(
     }
     checkpoints = Checkpoints(stage.checkpoints / stage.name, identity, KEPT_CHECKPOINTS)
     settings = stage.select(FitSettings)
-    warmup = warmup_steps(len(plan.batches), settings.warmup_ratio)
+    warmup = warmup_steps(len(plan), settings.warmup_ratio)
     watch = Watch(_filled(WatchSettings, stage.watch, "run.watch"), example_ids, warmup)
-    fit(model, plan.batches, backward, settings, checkpoints, watch, on_step, stage.name)
+    fit(model, plan, backward, settings, checkpoints, watch, on_step, stage.name)
     model.to("cpu")
 
 
