@@ -54,9 +54,10 @@ def _parse(name: str, row: Mapping[str, Any]) -> Source:
     _allowed(f"sources.{name}.kind", [row["kind"]], KINDS)
     _allowed(f"sources.{name}.shape", [row.get("shape", "rows")], SHAPES)
     _allowed(f"sources.{name}.stages", row.get("stages", {}), OBJECTIVES)
-    for stage, part in row.get("stages", {}).items():
-        if "objective" in part:
-            _allowed(f"sources.{name}.stages.{stage}.objective", [part["objective"]], OBJECTIVES[stage])
+    for stage, parts in row.get("stages", {}).items():
+        for part in [parts] if isinstance(parts, Mapping) else parts:
+            if "objective" in part:
+                _allowed(f"sources.{name}.stages.{stage}.objective", [part["objective"]], OBJECTIVES[stage])
     _allowed(f"sources.{name}.fields", row.get("fields", {}), KINDS[row["kind"]].fields)
     if not 0 <= row.get("held_out", 0) < 1:
         raise RecipeError(f"sources.{name}.held_out: {row['held_out']} is no share between 0 and 1.")
