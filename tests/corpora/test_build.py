@@ -145,6 +145,14 @@ def test_rows_are_selected_and_ids_are_stable(tmp_path):
         ({"path": "x", "kind": "edit", "held_out": 5}, r"sources.s.held_out: 5 is no share"),
         ({"path": "x", "kind": "edit", "collection": "other"}, r"sources.s.collection: 'other' is no source"),
         ({"path": "x", "kind": "edit", "stages": {"dreaming": {}}}, r"sources.s.stages: 'dreaming' is unknown"),
+        (
+            {"path": "x", "kind": "edit", "stages": {"finetuning": {"objective": "magic"}}},
+            r"sources.s.stages.finetuning.objective: 'magic' is unknown. Allowed: contrastive, distillation, info_nce",
+        ),
+        (
+            {"path": "x", "kind": "edit", "stages": {"pretraining": {"objective": "distillation"}}},
+            r"sources.s.stages.pretraining.objective: 'distillation' is unknown. Allowed: contrastive, info_nce",
+        ),
     ],
 )
 def test_a_source_that_makes_no_sense_is_named(source, message):

@@ -7,8 +7,7 @@ from typing import Any
 from ruri_kedro.corpora.kinds import KINDS
 from ruri_kedro.corpora.shapes import SHAPES
 from ruri_kedro.errors import RecipeError
-
-STAGES = ("pretraining", "reranking_stage1", "reranking_stage2", "finetuning")
+from ruri_kedro.tables.objectives import OBJECTIVES
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,11 @@ def _parse(name: str, row: Mapping[str, Any]) -> Source:
             raise RecipeError(f"sources.{name}.{key}: missing.")
     _allowed(f"sources.{name}.kind", [row["kind"]], KINDS)
     _allowed(f"sources.{name}.shape", [row.get("shape", "rows")], SHAPES)
-    _allowed(f"sources.{name}.stages", row.get("stages", {}), STAGES)
+    _allowed(f"sources.{name}.stages", row.get("stages", {}), OBJECTIVES)
+    for stage, parts in row.get("stages", {}).items():
+        for part in [parts] if isinstance(parts, Mapping) else parts:
+            if "objective" in part:
+                _allowed(f"sources.{name}.stages.{stage}.objective", [part["objective"]], OBJECTIVES[stage])
     _allowed(f"sources.{name}.fields", row.get("fields", {}), KINDS[row["kind"]].fields)
     if not 0 <= row.get("held_out", 0) < 1:
         raise RecipeError(f"sources.{name}.held_out: {row['held_out']} is no share between 0 and 1.")

@@ -46,7 +46,7 @@ EXAMPLES = _table(
     ("query_id", pa.string()),
     ("source", pa.string()),
     ("split", pa.string()),
-    ("objective", pa.string()),  # contrastive, distillation or listwise
+    ("objective", pa.string()),  # a name of tables/objectives.py
     ("anchor", pa.string()),
     ("positive", pa.string()),
     ("negatives", _ids),

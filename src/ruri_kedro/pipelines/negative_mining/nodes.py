@@ -17,16 +17,11 @@ from ruri_kedro.retrieval.negatives import ChoiceRules, Window
 from ruri_kedro.tables import Part, Table
 from ruri_kedro.tables.code import code_digest
 from ruri_kedro.tables.lookup import iter_texts, passage_texts
+from ruri_kedro.tables.objectives import OBJECTIVES
 from ruri_kedro.tables.store import blocks, key_of
 
 CODE = ("text", "retrieval")
 SUPERVISED_STAGES = ("reranking_stage1", "reranking_stage2", "finetuning")
-OBJECTIVES = {
-    "pretraining": "contrastive",
-    "reranking_stage1": "listwise",
-    "reranking_stage2": "listwise",
-    "finetuning": "contrastive",
-}
 
 
 def build_indexes(
@@ -173,7 +168,7 @@ def choose_examples(
     count = mining["negatives"][stage] if isinstance(mining["negatives"], Mapping) else mining["negatives"]
 
     def recipes(source: Source) -> list[StageRecipe]:
-        return [StageRecipe.of(stage, row, OBJECTIVES[stage], count) for row in source.rows_of(stage)]
+        return [StageRecipe.of(stage, row, OBJECTIVES[stage][0], count) for row in source.rows_of(stage)]
 
     def rows(source: Source) -> Iterator[dict]:
         known = _known(source, passages, pairs, leaks, matches, candidates, mined_pairs)
