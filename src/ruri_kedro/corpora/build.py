@@ -30,13 +30,10 @@ def pair_parts(sources: Mapping[str, Source], root: Path) -> dict[str, Part]:
 
 
 def _part(source: Source, root: Path, table: str, rows: Callable[[Source, Path], Iterator[dict]]) -> Part:
-    files = [file for path in _paths(source) for file in raw_files(root, path)]
     definition = {
         name: value for name, value in vars(source).items() if name not in ("stages", "collection", "licence")
     }
-    key = key_of(
-        table=table, source=definition, files=[file_digest(file) for file in files], code=code_digest("text", "corpora")
-    )
+    key = key_of(table=table, source=definition, files=file_digests(source, root), code=code_digest("text", "corpora"))
     return Part(key, lambda: blocks(rows(source, root)))
 
 
@@ -44,10 +41,15 @@ def _paths(source: Source) -> list[str]:
     return [source.path, source.validation] if source.validation else [source.path]
 
 
+def file_digests(source: Source, root: Path) -> list[str]:
+    """Digest of every file that a source is read from."""
+    return [file_digest(file) for path in _paths(source) for file in raw_files(source.folder(root), path)]
+
+
 def drafts(source: Source, root: Path) -> Iterator[tuple[str, Draft]]:
     """(split, draft) of every pair and passage of a source."""
     for path in _paths(source):
-        for draft in KINDS[source.kind].drafts(_rows(source, root, path), source.labels):
+        for draft in KINDS[source.kind].drafts(_rows(source, source.folder(root), path), source.labels):
             is_held_out = path == source.validation or (
                 source.held_out > 0 and unit_interval("held out", draft.group) < source.held_out
             )
@@ -102,7 +104,7 @@ def _pair_rows(source: Source, root: Path) -> Iterator[dict]:
             "positive": positive,
             "given_negatives": [text.docid(source.name) for text in draft.negatives],
             "answers": list(draft.answers),
-            "origin": "given",
+            "origin": source.origin,
         }
     if not count:
         raise DataError(

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from ruri_kedro.corpora.kinds import KINDS
 from ruri_kedro.corpora.shapes import SHAPES
 from ruri_kedro.errors import RecipeError
 
+ORIGINS = ("given", "synthetic")
 STAGES = ("pretraining", "reranking_stage1", "reranking_stage2", "finetuning")
 
 
@@ -27,11 +29,17 @@ class Source:
     collection: str | None = None  # the source whose passages are candidates for its queries; itself if not named
     stages: Mapping[str, Any] = field(default_factory=dict)  # stage: its negatives and objective there
     licence: str = "unknown"
+    root: str | None = None  # the folder that `path` is below, where it is not the raw folder
+    origin: str = "given"  # or synthetic: written by a language model
 
     @property
     def candidates(self) -> str:
         """The source whose passages are searched for this one's queries."""
         return self.collection or self.name
+
+    def folder(self, raw: Path) -> Path:
+        """The folder that its paths are below."""
+        return Path(self.root) if self.root else raw
 
 
 def parse_sources(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Source]:
@@ -54,6 +62,7 @@ def _parse(name: str, row: Mapping[str, Any]) -> Source:
             raise RecipeError(f"sources.{name}.{key}: missing.")
     _allowed(f"sources.{name}.kind", [row["kind"]], KINDS)
     _allowed(f"sources.{name}.shape", [row.get("shape", "rows")], SHAPES)
+    _allowed(f"sources.{name}.origin", [row.get("origin", "given")], ORIGINS)
     _allowed(f"sources.{name}.stages", row.get("stages", {}), STAGES)
     _allowed(f"sources.{name}.fields", row.get("fields", {}), KINDS[row["kind"]].fields)
     if not 0 <= row.get("held_out", 0) < 1:
