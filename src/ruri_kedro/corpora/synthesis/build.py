@@ -141,7 +141,7 @@ def _key(wanted: SetSettings, settings: Settings, root: Path) -> str:
     return key_of(
         parameters=settings.rows[wanted.name],
         seed=wanted.choice.seed,
-        model=settings.model.identity(),
+        model=settings.model.identity,
         options=settings.model.options,
         reward=reward and folder_digest(Path(reward)),
         files=file_digests(wanted.source, root),

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from itertools import islice
 
 from ruri_kedro.corpora.synthesis.chat import Answer, ChatModel, Prompt, Request
 from ruri_kedro.corpora.synthesis.dispatch import Dispatcher
@@ -32,7 +33,7 @@ class Session:
 
     def __init__(self, settings: Settings, journal: Journal) -> None:
         self.journal = journal
-        self._identity = settings.model.identity()
+        self._identity = settings.model.identity
         self._settings = settings
 
     def request(self, prompt: Prompt, values: Mapping[str, str]) -> Request:
@@ -50,7 +51,7 @@ class Session:
         Says first what will be sent and used; raises RecipeError if that costs more than `max_cost`.
         """
         keys = [make().key for make in requests]
-        known = [self.journal[key] for key in dict.fromkeys(keys) if key in self.journal][:_SAMPLE]
+        known = [self.journal[key] for key in islice((key for key in keys if key in self.journal), _SAMPLE)]
         missing = {key: make for key, make in zip(keys, requests, strict=True) if key not in self.journal}
         failures: dict[str, str] = {}
         if missing:

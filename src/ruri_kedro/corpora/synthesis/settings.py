@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ class ModelSettings:
         """The longest answer, under either of its names."""
         return self.options.get("max_tokens", self.options.get("max_completion_tokens"))
 
+    @cached_property
     def identity(self) -> str:
         """What the answers depend on besides options and messages; the address of a server is not part of it."""
         if self.backend == "server":

@@ -51,7 +51,7 @@ class Usage:
         """Tokens and cost in words."""
         tokens = f"{self.prompt_tokens:,} tokens read, {self.completion_tokens:,} written"
         cost = self.cost(prices)
-        return f"{tokens}, cost {cost:,.2f}" if cost else tokens
+        return f"{tokens}, cost {cost:,.{2 if cost >= 1 else 4}f}" if cost else tokens
 
 
 def estimate(requests: Iterable[Request], answered: Sequence[Answer], max_tokens: int) -> Usage:
