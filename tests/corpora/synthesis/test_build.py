@@ -17,6 +17,7 @@ from synthesis_parameters import INFERENCE, QUESTIONS, parameters
 from ruri_kedro.corpora.build import pair_parts, passage_parts
 from ruri_kedro.corpora.source import parse_sources
 from ruri_kedro.corpora.synthesis.build import build_set, read_reports
+from ruri_kedro.corpora.synthesis.session import Session
 from ruri_kedro.corpora.synthesis.settings import parse_settings
 from ruri_kedro.errors import DataError, RecipeError, SynthesisError
 from ruri_kedro.tables import SCHEMAS, write_table
@@ -67,7 +68,7 @@ def write_well(prompt: str, times: int = 0):
 def build(given: dict, raw: Path, out: Path, name: str = QUESTIONS) -> Path:
     settings = parse_settings(given)
     wanted = next(wanted for wanted in settings.sets if wanted.name == name)
-    build_set(wanted, settings, raw, out / name)
+    build_set(wanted, Session(settings), raw, out / name)
     return out / name
 
 
@@ -158,9 +159,10 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 from ruri_kedro.corpora.synthesis.build import build_set
+from ruri_kedro.corpora.synthesis.session import Session
 from ruri_kedro.corpora.synthesis.settings import parse_settings
 settings = parse_settings(json.loads(sys.argv[1]))
-build_set(settings.sets[0], settings, Path(sys.argv[2]), Path(sys.argv[3]))
+build_set(settings.sets[0], Session(settings), Path(sys.argv[2]), Path(sys.argv[3]))
 """
 
 

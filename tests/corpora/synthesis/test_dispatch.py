@@ -44,8 +44,8 @@ def send(server, journal):
 
     def send(count: int, **given):
         settings = ModelSettings("server", "m", {"max_tokens": 8}, base_url=server.url, timeout=5.0)
-        dispatcher = Dispatcher(ChatServer(settings), journal, limits(**given), FREE)
-        return dispatcher.send(makers(count), "test"), dispatcher
+        dispatcher = Dispatcher(ChatServer(settings), limits(**given), FREE)
+        return dispatcher.send(makers(count), journal, "test"), dispatcher
 
     return send
 
@@ -95,6 +95,16 @@ def test_too_many_failures_end_the_run_with_what_to_do(server, send, journal):
     assert len(server.asked) == 5
 
 
+def test_the_failures_of_all_sets_count(server, journal):
+    server.reply = lambda prompt, times: failure(400, "broken") if prompt == "問い1" else completion(prompt)
+    settings = ModelSettings("server", "m", {"max_tokens": 8}, base_url=server.url, timeout=5.0)
+    dispatcher = Dispatcher(ChatServer(settings), limits(max_failures=1), FREE)
+    assert list(dispatcher.send(makers(3), journal, "first")) == [request(1).key]
+    with pytest.raises(SynthesisError, match=r"2 requests failed, .*max_failures allows 1"):
+        dispatcher.send([lambda: request(1)], journal, "second")
+    assert dispatcher.used == Usage(2, 20, 10)
+
+
 def test_refused_requests_count_and_are_not_tried_again(server, send):
     server.reply = lambda prompt, times: failure(400, "unknown option top_k")
     with pytest.raises(SynthesisError, match=r"1 requests failed.*unknown option top_k"):
@@ -104,9 +114,9 @@ def test_refused_requests_count_and_are_not_tried_again(server, send):
 
 def test_a_server_that_is_not_there_ends_the_run(journal):
     settings = ModelSettings("server", "m", {"max_tokens": 8}, base_url="http://127.0.0.1:9/v1")
-    dispatcher = Dispatcher(ChatServer(settings), journal, limits(max_failures=99), FREE)
+    dispatcher = Dispatcher(ChatServer(settings), limits(max_failures=99), FREE)
     with pytest.raises(SynthesisError, match=r"cannot be reached .*in 3 tries.*Start the server"):
-        dispatcher.send(makers(9), "test")
+        dispatcher.send(makers(9), journal, "test")
 
 
 def test_retry_after_goes_before_the_own_waits(journal):
@@ -119,10 +129,10 @@ def test_retry_after_goes_before_the_own_waits(journal):
         return Answer(prompt, "stop", 1, 1)
 
     rests = []
-    dispatcher = Dispatcher(Scripted(act), journal, limits(workers=1, first_wait=60, longest_wait=60), FREE)
+    dispatcher = Dispatcher(Scripted(act), limits(workers=1, first_wait=60, longest_wait=60), FREE)
     rest = dispatcher.pace.rest
     dispatcher.pace.rest = lambda seconds: (rests.append(seconds), rest(seconds))
-    assert dispatcher.send(makers(1), "test") == {} and rests == [0.02, 0.0]
+    assert dispatcher.send(makers(1), journal, "test") == {} and rests == [0.02, 0.0]
 
 
 def test_a_server_that_asks_for_too_much_patience_ends_the_run(server, send):
@@ -171,9 +181,9 @@ def test_an_error_of_the_model_is_raised_and_stops_the_others(journal):
             raise ZeroDivisionError(prompt)
         return Answer(prompt, "stop", 1, 1)
 
-    dispatcher = Dispatcher(Scripted(act), journal, limits(workers=1), FREE)
+    dispatcher = Dispatcher(Scripted(act), limits(workers=1), FREE)
     with pytest.raises(ZeroDivisionError, match="問い2"):
-        dispatcher.send(makers(100), "test")
+        dispatcher.send(makers(100), journal, "test")
     assert len(journal) == 2 and "synthesis" not in {thread.name for thread in threading.enumerate()}
 
 
@@ -195,9 +205,9 @@ def test_an_interrupt_waits_for_what_is_under_way_and_sends_no_more(journal, mon
         return Answer(prompt, "stop", 1, 1)
 
     monkeypatch.setattr(dispatch, "_join", interrupted)
-    dispatcher = Dispatcher(Scripted(act), journal, limits(workers=2), FREE)
+    dispatcher = Dispatcher(Scripted(act), limits(workers=2), FREE)
     with pytest.raises(KeyboardInterrupt):
-        dispatcher.send(makers(1000), "test")
+        dispatcher.send(makers(1000), journal, "test")
     assert 1 <= len(journal) <= 2
 
 

@@ -22,6 +22,7 @@ from transformers import (
 from ruri_kedro.corpora.synthesis.build import build_set
 from ruri_kedro.corpora.synthesis.chat import Answer, Prompt, Refused, Request
 from ruri_kedro.corpora.synthesis.local import LocalModel, RewardModel
+from ruri_kedro.corpora.synthesis.session import Session
 from ruri_kedro.corpora.synthesis.settings import ModelSettings, ScoreSettings, parse_settings
 from ruri_kedro.encoders.tokenizer import train_tokenizer
 from ruri_kedro.errors import RecipeError
@@ -129,7 +130,7 @@ def test_garbage_is_rejected_and_kept(writer, tmp_path):
         },
     )
     settings = parse_settings(given)
-    build_set(settings.sets[0], settings, tmp_path, tmp_path / INFERENCE)
+    build_set(settings.sets[0], Session(settings), tmp_path, tmp_path / INFERENCE)
     reasons = {row["reason"] for row in read(tmp_path / INFERENCE / "rejects.jsonl.gz")}
     report = json.loads((tmp_path / INFERENCE / "report.json").read_text("utf-8"))
     assert reasons <= {"truncated", "not_json", "empty"} and report["rows"] == 0
@@ -149,7 +150,7 @@ def test_a_reward_model_chooses_what_is_dropped(server, tmp_path):
     prompt = {"user": "$text", "system": ""}
     given = parameters(tmp_path, server.url, sets={QUESTIONS: {"count": 0}, INFERENCE: {**row, "prompt": prompt}})
     settings = parse_settings(given)
-    build_set(settings.sets[0], settings, tmp_path, tmp_path / INFERENCE)
+    build_set(settings.sets[0], Session(settings), tmp_path, tmp_path / INFERENCE)
     kept, dropped = (
         {row["id"]: row["score"] for row in read(tmp_path / INFERENCE / f"{name}.jsonl.gz")}
         for name in ("rows", "rejects")

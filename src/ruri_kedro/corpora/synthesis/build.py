@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 REPORT = "report.json"
 
 
-def build_set(wanted: SetSettings, settings: Settings, root: Path, folder: Path) -> None:
+def build_set(wanted: SetSettings, session: Session, root: Path, folder: Path) -> None:
     """Write a set into `folder`, unless it is there already.
 
     `rows.jsonl.gz` holds rows of the set's kind, `rejects.jsonl.gz` what gave none, with reason and raw answer,
@@ -37,6 +37,7 @@ def build_set(wanted: SetSettings, settings: Settings, root: Path, folder: Path)
     A set in which requests stayed without an answer is written, and made again by the next run. Raises DataError,
     RecipeError and SynthesisError; what was answered until then is in the journal.
     """
+    settings = session.settings
     key = _key(wanted, settings, root)
     if is_current(folder, key):
         remove_leftovers(folder)
@@ -44,7 +45,7 @@ def build_set(wanted: SetSettings, settings: Settings, root: Path, folder: Path)
         return
     items = _draw(wanted, root)
     with Journal(settings.journal) as journal:
-        used = _Making(wanted, Session(settings, journal)).run(items)
+        used = _Making(wanted, session, journal).run(items)
     with replace_dir(folder) as aside:
         report = {"model": settings.model.name, **write_items(items, wanted.task, aside), "tokens": asdict(used)}
         is_complete = UNANSWERED not in report["rejects"]
@@ -67,6 +68,7 @@ class _Making:
 
     wanted: SetSettings
     session: Session
+    journal: Journal
     used: Usage = Usage()  # noqa: RUF009 - frozen
 
     def run(self, items: Sequence[Item]) -> Usage:
@@ -85,7 +87,7 @@ class _Making:
         return self.session.request(prompt, item.values())
 
     def _ask(self, items: Sequence[Item], prompt: Prompt, label: str) -> list[Answer | str]:
-        answers = self.session.ask([partial(self._request, item, prompt) for item in items], label)
+        answers = self.session.ask([partial(self._request, item, prompt) for item in items], self.journal, label)
         self.used = self.used.plus(Usage.of(answer for answer in answers if isinstance(answer, Answer)))
         return answers
 

@@ -73,26 +73,28 @@ class Pace:
 
 @dataclass
 class Dispatcher:
-    """Sends what the journal does not have yet. Answers are found in the journal, in whatever order they came."""
+    """Sends requests to a model. Its limits, and what is `used` and has `failed`, hold over all that it sends."""
 
     model: ChatModel
-    journal: Journal
     limits: Limits
     prices: Prices
     pace: Pace = field(init=False)
     used: Usage = field(init=False, default=Usage())
+    failed: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         self.pace = Pace(self.limits.per_minute)
 
-    def send(self, requests: Sequence[Callable[[], Request]], label: str) -> dict[str, str]:
+    def send(self, requests: Sequence[Callable[[], Request]], journal: Journal, label: str) -> dict[str, str]:
         """Get an answer to each request into the journal; the keys that have none, with what was said of them.
+
+        In the journal the answers stand in the order in which they came.
 
         Raises SynthesisError once more requests than allowed have failed or no server can be reached, and what the
         model raises. Whatever ends it, the answers that came are in the journal; so they are after an interrupt,
         which waits for the requests under way.
         """
-        run = _Run(self, iter(requests), tqdm(total=len(requests), desc=label, unit="request", disable=None))
+        run = _Run(self, journal, iter(requests), tqdm(total=len(requests), desc=label, unit="request", disable=None))
         workers = min(self.limits.workers, max(len(requests), 1))
         threads = [threading.Thread(target=run.work, name="synthesis", daemon=True) for _ in range(workers)]
         try:
@@ -114,12 +116,15 @@ class Dispatcher:
 class _Run:
     """One call of `Dispatcher.send`: what its threads share."""
 
-    def __init__(self, dispatcher: Dispatcher, requests: Iterator[Callable[[], Request]], bar: tqdm) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, journal: Journal, requests: Iterator[Callable[[], Request]], bar: tqdm
+    ) -> None:
         self.failures: dict[str, str] = {}
         self.fatal: BaseException | None = None
         self.stop = threading.Event()
         self.bar = bar
         self._on = dispatcher
+        self._journal = journal
         self._requests = requests
         self._lock = threading.Lock()
 
@@ -142,7 +147,7 @@ class _Run:
             self._fail(request, str(error))
         else:
             if answer is not None:
-                self._on.journal.add(request.key, answer)
+                self._journal.add(request.key, answer)
                 self._count(answer)
 
     def _ask(self, request: Request) -> Answer | None:
@@ -183,7 +188,8 @@ class _Run:
         with self._lock:
             self.failures[request.key] = reason
             self.bar.update()
-            failed = len(self.failures)
+            self._on.failed += 1
+            failed = self._on.failed
         if failed > self._on.limits.max_failures:
             raise SynthesisError(
                 f"{failed} requests failed, synthesis.requests.max_failures allows {self._on.limits.max_failures}. The "
@@ -191,7 +197,7 @@ class _Run:
             )
 
     def _kept(self) -> str:
-        return f"{len(self._on.journal)} answers are kept in {self._on.journal.path} and not asked for again."
+        return f"{len(self._journal)} answers are kept in {self._journal.path} and not asked for again."
 
     def _count(self, answer: Answer) -> None:
         with self._lock:

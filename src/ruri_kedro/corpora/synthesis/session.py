@@ -29,43 +29,40 @@ def open_model(settings: ModelSettings) -> ChatModel:
 
 
 class Session:
-    """One run against one model and journal. The model is opened when the first request has to be sent."""
+    """One run against one model, which is opened when the first request has to be sent."""
 
-    def __init__(self, settings: Settings, journal: Journal) -> None:
-        self.journal = journal
-        self._identity = settings.model.identity
-        self._settings = settings
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
 
     def request(self, prompt: Prompt, values: Mapping[str, str]) -> Request:
         """The request to this model with the values filled in."""
-        return prompt.request(values, self._identity, self._settings.model.options)
+        return prompt.request(values, self.settings.model.identity, self.settings.model.options)
 
     @cached_property
     def _dispatcher(self) -> Dispatcher:
-        settings = self._settings
-        return Dispatcher(open_model(settings.model), self.journal, settings.requests, settings.prices)
+        return Dispatcher(open_model(self.settings.model), self.settings.requests, self.settings.prices)
 
-    def ask(self, requests: Sequence[Callable[[], Request]], label: str) -> list[Answer | str]:
+    def ask(self, requests: Sequence[Callable[[], Request]], journal: Journal, label: str) -> list[Answer | str]:
         """For each request its answer, or what was said in place of one, in the order of the requests.
 
-        Says first what will be sent and used; raises RecipeError if that costs more than `max_cost`.
+        Says first what will be sent and used; raises RecipeError if the run would cost more than `max_cost`.
         """
         keys = [make().key for make in requests]
-        known = [self.journal[key] for key in islice((key for key in keys if key in self.journal), _SAMPLE)]
-        missing = {key: make for key, make in zip(keys, requests, strict=True) if key not in self.journal}
+        known = [journal[key] for key in islice((key for key in keys if key in journal), _SAMPLE)]
+        missing = {key: make for key, make in zip(keys, requests, strict=True) if key not in journal}
         failures: dict[str, str] = {}
         if missing:
             self._announce(list(missing.values()), known, label)
-            failures = self._dispatcher.send(list(missing.values()), label)
-        return [self.journal[key] if key in self.journal else failures[key] for key in keys]
+            failures = self._dispatcher.send(list(missing.values()), journal, label)
+        return [journal[key] if key in journal else failures[key] for key in keys]
 
     def _announce(self, missing: Sequence[Callable[[], Request]], known: Sequence[Answer], label: str) -> None:
-        settings = self._settings
+        settings = self.settings
         expected = estimate((make() for make in missing), known, settings.model.max_tokens)
         about = "about" if known else "at most about"
         logger.info(
             "%s: %d requests to %s, %s %s. Answers are kept in %s.",
-            label, len(missing), settings.model.name, about, expected.said(settings.prices), self.journal.path,
+            label, len(missing), settings.model.name, about, expected.said(settings.prices), settings.journal,
         )  # fmt: skip
         spent = self._dispatcher.used.cost(settings.prices)
         if settings.max_cost is not None and spent + expected.cost(settings.prices) > settings.max_cost:
