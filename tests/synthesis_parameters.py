@@ -15,7 +15,7 @@ def parameters(folder: Path, url: str = "http://127.0.0.1:9/v1", **given: Any) -
     shipped = yaml.safe_load(text.replace("${globals:seed}", "42").replace("${globals:recipe}", "test"))["synthesis"]
     shipped["journal"] = str(folder / "journal.jsonl")
     small = {
-        "model": {"name": "swallow", "base_url": url, "timeout": 10},
+        "model": {"name": "swallow", "base_url": url, "timeout": 120},
         "requests": {"workers": 4, "tries": 2, "first_wait": 0.001, "longest_wait": 0.01, "max_failures": 3},
         "sets": {name: {"count": 20} for name in (QUESTIONS, INFERENCE)},
     }

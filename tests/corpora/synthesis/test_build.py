@@ -172,23 +172,23 @@ def test_a_run_that_was_ended_pays_for_nothing_twice(server, raw, tmp_path, end)
 
     def reply(prompt, times):
         if len(server.asked) > 7 and not ended.is_set():
-            both_wait.wait(60)
-            ended.wait(60)
+            both_wait.wait(100)
+            ended.wait(100)
         return write_well(prompt)
 
     server.reply = reply
     given = small(tmp_path, server.url, requests={"workers": 2})
     arguments = [sys.executable, "-c", SCRIPT, json.dumps(given), str(raw), str(tmp_path / QUESTIONS)]
     process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
-    both_wait.wait(60)  # each worker has asked once more, so what came before is in the journal
+    both_wait.wait(100)  # each worker has asked once more, so what came before is in the journal
     asked = len(server.asked)
     process.send_signal(end)
     if end == signal.SIGKILL:
-        process.wait(60)
+        process.wait(100)
     else:
         assert "stopping. The requests under way are waited for" in process.stderr.readline()
     ended.set()
-    process.communicate(timeout=60)
+    process.communicate(timeout=100)
     assert process.returncode != 0 and not (tmp_path / QUESTIONS).exists()
     kept = (tmp_path / "journal.jsonl").read_bytes().count(b"\n")
     assert len(server.asked) == asked and kept == (asked - 2 if end == signal.SIGKILL else asked)

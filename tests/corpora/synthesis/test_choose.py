@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ruri_kedro.corpora.kinds import Text
@@ -24,6 +24,7 @@ def article(title: str, number: int) -> list[Text]:
     return [Text(f"{title}の段落{n}。", title, f"節{n // 4}") for n in range(number)]
 
 
+@settings(deadline=None)
 @given(texts, st.integers(1, 8), st.integers(0, 8), st.integers(1, 3), st.sampled_from([passages, sentences]))
 def test_a_larger_draw_holds_the_smaller_one_first(texts, count, more, per_article, cut):
     small = choose(texts, cut, choice(count=count, per_article=per_article))

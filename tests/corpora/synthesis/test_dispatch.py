@@ -43,7 +43,7 @@ def send(server, journal):
     """Send `count` requests to the server."""
 
     def send(count: int, **given):
-        settings = ModelSettings("server", "m", {"max_tokens": 8}, base_url=server.url, timeout=5.0)
+        settings = ModelSettings("server", "m", {"max_tokens": 8}, base_url=server.url, timeout=60.0)
         dispatcher = Dispatcher(ChatServer(settings), limits(**given), FREE)
         return dispatcher.send(makers(count), journal, "test"), dispatcher
 
@@ -97,7 +97,7 @@ def test_too_many_failures_end_the_run_with_what_to_do(server, send, journal):
 
 def test_the_failures_of_all_sets_count(server, journal):
     server.reply = lambda prompt, times: failure(400, "broken") if prompt == "問い1" else completion(prompt)
-    settings = ModelSettings("server", "m", {"max_tokens": 8}, base_url=server.url, timeout=5.0)
+    settings = ModelSettings("server", "m", {"max_tokens": 8}, base_url=server.url, timeout=60.0)
     dispatcher = Dispatcher(ChatServer(settings), limits(max_failures=1), FREE)
     assert list(dispatcher.send(makers(3), journal, "first")) == [request(1).key]
     with pytest.raises(SynthesisError, match=r"2 requests failed, .*max_failures allows 1"):

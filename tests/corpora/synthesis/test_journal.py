@@ -5,7 +5,7 @@ import logging
 import threading
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ruri_kedro.corpora.synthesis.chat import Answer
@@ -27,6 +27,7 @@ def test_answers_are_there_in_the_next_run(tmp_path):
         assert journal["b"].text == "" and journal["c"] == ANSWER
 
 
+@settings(max_examples=30, deadline=None)  # every answer is synced to disk
 @given(st.lists(st.text(max_size=20), min_size=1, max_size=5), st.data())
 def test_a_journal_cut_anywhere_keeps_every_whole_line(tmp_path_factory, texts, data):
     path = tmp_path_factory.mktemp("journal") / "journal.jsonl"

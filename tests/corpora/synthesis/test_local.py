@@ -157,3 +157,17 @@ def test_a_reward_model_chooses_what_is_dropped(server, tmp_path):
     )
     assert len(kept) == 6 and len(dropped) == 2 and max(dropped.values()) <= min(kept.values())
     assert len(set(kept.values())) > 1 and len(server.asked) == 8
+
+
+def test_a_score_that_is_no_number_is_rejected(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(RewardModel, "__init__", lambda self, settings: None)
+    monkeypatch.setattr(RewardModel, "scores", lambda self, exchanges: np.array([np.nan, 1.0, 2.0, -np.inf]))
+    (tmp_path / "rows.jsonl").write_text("".join(f'{{"text": "{text}"}}\n' for text in TEXTS), "utf-8")
+    server.reply = lambda prompt, times: completion('{"contradiction": "それは嘘だ。", "entailment": "そうだ。"}')
+    score = {"by": "reward", "name": str(tmp_path), "drop": 0.5, "prompt": None}
+    row = {"source": {"path": "rows.jsonl", "shape": "rows"}, "count": 4, "min_chars": 5, "score": score}
+    settings = parse_settings(parameters(tmp_path, server.url, sets={QUESTIONS: {"count": 0}, INFERENCE: row}))
+    build_set(settings.sets[0], Session(settings), tmp_path, tmp_path / "out")
+    assert [row["score"] for row in read(tmp_path / "out/rows.jsonl.gz")] == [2.0, 2.0]
+    reasons = [row["reason"] for row in read(tmp_path / "out/rejects.jsonl.gz")]
+    assert sorted(reasons) == ["low_score", "no_score", "no_score"]

@@ -58,13 +58,13 @@ def test_a_key_that_is_not_set(server, monkeypatch):
         failure(408), failure(429), failure(500), failure(503), Reply(b"<html>bad gateway</html>", 502),
         Reply(b"<html>log in</html>"), Reply(b""), Reply(b'{"choices": []}'), Reply(b"[]"), Reply(b"\xff\xfe"),
         Reply(b'{"choices": [{"message": {"content": 3}}]}'), Reply(b'{"choices": [{"text": "old"}]}'),
-        Reply(completion("山。").body, cut=20), Reply(b"{}", delay=2.0),
+        Reply(completion("山。").body, cut=20), Reply(b"{}", delay=3.0),
     ],
 )  # fmt: skip
 def test_what_may_pass_is_to_be_tried_again(server, reply):
     server.reply = lambda prompt, times: reply
     with pytest.raises(TryAgain) as error:
-        model(server.url, timeout=0.5).complete(REQUEST)
+        model(server.url, timeout=0.5 if reply.delay else 60).complete(REQUEST)
     assert error.value.reached and error.value.wait is None and str(error.value)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -117,7 +118,10 @@ class _Making:
             (self._request(item, self.wanted.prompt), json.dumps(item.fields, ensure_ascii=False)) for item in items
         ]
         for item, score in zip(items, RewardModel(self.wanted.score).scores(exchanges), strict=True):
-            item.score = round(float(score), 6)
+            if math.isfinite(score):
+                item.score = round(float(score), 6)
+            else:
+                item.reason, item.detail = "no_score", f"the reward model gave {score}"
 
 
 def _draw(wanted: SetSettings, root: Path) -> list[Item]:
