@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ruri_kedro.corpora.kinds import Text
@@ -67,6 +67,7 @@ def test_an_answer_that_was_cut_is_rejected_though_it_reads_well(finish, reason)
     assert error.value.reason == reason
 
 
+@settings(deadline=None)
 @given(st.text(), st.sampled_from(["stop", "length", "tool_calls"]))
 def test_any_text_is_read_or_rejected(text, finish):
     for wrapped in (text, f"```json\n{text}\n```", json.dumps(text), json.dumps({"question": text, "answer": text})):

@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 from chat_server import completion, failure
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ruri_kedro.corpora.synthesis.chat import Answer, Prompt, Request, TryAgain
@@ -141,6 +142,7 @@ def test_a_server_that_asks_for_too_much_patience_ends_the_run(server, send):
         send(5)
 
 
+@hypothesis_settings(deadline=None)
 @given(st.integers(1, 30), st.text(max_size=5))
 def test_waits_double_up_to_the_longest_and_are_drawn_by_the_request(attempt, key):
     made = limits(first_wait=0.5, longest_wait=20.0)
@@ -153,6 +155,7 @@ def test_waits_of_different_requests_differ():
     assert len({limits(first_wait=1, longest_wait=9).pause(1, str(n)) for n in range(20)}) == 20
 
 
+@hypothesis_settings(deadline=None)
 @given(st.floats(1, 10_000), st.lists(st.floats(0, 5), min_size=1, max_size=30))
 def test_turns_are_never_closer_than_the_rate_allows(per_minute, delays):
     now = 0.0
