@@ -16,7 +16,6 @@ from ruri_kedro.text.hashing import digest_all, stable_id, unit_interval
 
 TRAIN, VALIDATION = "train", "validation"
 
-
 Left = Collection[str]  # docids of positives and passages that are left out
 
 
@@ -26,7 +25,6 @@ def duplicate_parts(sources: Mapping[str, Source], root: Path, settings: Mapping
     Anchors and given negatives are not compared: an edit or a contradiction is near its anchor on purpose.
     """
     rules = DuplicateRules.of(settings)
-
     family = families(sources)
 
     def rows() -> Iterator[dict]:
@@ -74,9 +72,8 @@ def _part(
 
 def _definition(source: Source, root: Path) -> dict[str, Any]:
     """What the rows of a source depend on: its parameters and its files."""
-    files = [file for path in _paths(source) for file in raw_files(root, path)]
     settings = {name: value for name, value in vars(source).items() if name not in ("stages", "collection", "licence")}
-    return settings | {"files": [file_digest(file) for file in files]}
+    return settings | {"files": file_digests(source, root)}
 
 
 def _left_out(duplicates: Table | None, source: str) -> frozenset[str]:
@@ -88,10 +85,15 @@ def _paths(source: Source) -> list[str]:
     return [source.path, source.validation] if source.validation else [source.path]
 
 
+def file_digests(source: Source, root: Path) -> list[str]:
+    """Digest of every file that a source is read from."""
+    return [file_digest(file) for path in _paths(source) for file in raw_files(source.folder(root), path)]
+
+
 def drafts(source: Source, root: Path) -> Iterator[tuple[str, Draft]]:
     """(split, draft) of every pair and passage of a source."""
     for path in _paths(source):
-        for draft in KINDS[source.kind].drafts(_rows(source, root, path), source.labels):
+        for draft in KINDS[source.kind].drafts(_rows(source, source.folder(root), path), source.labels):
             is_held_out = path == source.validation or (
                 source.held_out > 0 and unit_interval("held out", draft.group) < source.held_out
             )
@@ -159,7 +161,7 @@ def _pair_rows(source: Source, root: Path, left: Left) -> Iterator[dict]:
             "positive": positive,
             "given_negatives": [text.docid(source.name) for text in draft.negatives],
             "answers": list(draft.answers),
-            "origin": "given",
+            "origin": source.origin,
         }
     if not count:
         raise DataError(

@@ -63,7 +63,7 @@ def families(sources: Mapping[str, Source]) -> dict[str, int]:
     family = {name: number for number, name in enumerate(sources)}
     for name, source in sources.items():
         for other, its in sources.items():
-            if source.candidates == other or source.path == its.path:
+            if source.candidates == other or (source.root, source.path) == (its.root, its.path):
                 old, new = sorted((family[name], family[other]))
                 family = {key: old if number == new else number for key, number in family.items()}
     return family
