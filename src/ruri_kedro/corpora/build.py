@@ -1,16 +1,16 @@
 """From sources to the tables passages and pairs. Both read the same drafts, so their ids agree."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ruri_kedro.corpora.duplicates import DuplicateRules, families, find_duplicates
-from ruri_kedro.corpora.kinds import KINDS, OPTIONAL_FIELDS, Draft, Text
-from ruri_kedro.corpora.shapes import SHAPES
+from ruri_kedro.corpora.kinds import KINDS, Draft, Text
+from ruri_kedro.corpora.rows import read_source, source_files
 from ruri_kedro.corpora.source import Source
 from ruri_kedro.errors import DataError
 from ruri_kedro.tables.code import code_digest
-from ruri_kedro.tables.raw import raw_files
 from ruri_kedro.tables.store import Part, Table, blocks, file_digest, key_of
 from ruri_kedro.text.hashing import digest_all, stable_id, unit_interval
 
@@ -72,7 +72,9 @@ def _part(
 
 def _definition(source: Source, root: Path) -> dict[str, Any]:
     """What the rows of a source depend on: its parameters and its files."""
-    settings = {name: value for name, value in vars(source).items() if name not in ("stages", "collection", "licence")}
+    settings = {
+        name: value for name, value in asdict(source).items() if name not in ("stages", "collection", "licence")
+    }
     return settings | {"files": file_digests(source, root)}
 
 
@@ -81,50 +83,35 @@ def _left_out(duplicates: Table | None, source: str) -> frozenset[str]:
     return frozenset(row["docid"] for row in rows if row["source"] == source)
 
 
-def _paths(source: Source) -> list[str]:
-    return [source.path, source.validation] if source.validation else [source.path]
-
-
 def file_digests(source: Source, root: Path) -> list[str]:
-    """Digest of every file that a source is read from."""
-    return [file_digest(file) for path in _paths(source) for file in raw_files(source.folder(root), path)]
+    """Digest of every local file that a source is read from."""
+    return [file_digest(file) for file in source_files(source, root)]
 
 
 def drafts(source: Source, root: Path) -> Iterator[tuple[str, Draft]]:
-    """(split, draft) of every pair and passage of a source."""
-    for path in _paths(source):
-        for draft in KINDS[source.kind].drafts(_rows(source, source.folder(root), path), source.labels):
-            is_held_out = path == source.validation or (
+    """(split, draft) of every pair and passage of a source that its filter keeps; a pair has an anchor with a text."""
+    for place in source.inputs:
+        for draft in KINDS[source.kind].drafts(read_source(source, root, place), source.labels):
+            judged = draft.positive or draft.anchor
+            if (source.filter and not source.filter.keeps(judged.text)) or (draft.anchor and not draft.anchor.full):
+                continue
+            is_held_out = place.is_validation or (
                 source.held_out > 0 and unit_interval("held out", draft.group) < source.held_out
             )
             yield (VALIDATION if is_held_out else TRAIN), draft
 
 
-def _rows(source: Source, root: Path, path: str) -> Iterator[dict]:
-    """Rows under the names the kind uses, those that `where` selects."""
-    kind = KINDS[source.kind]
-    wanted = {name: source.fields.get(name, name) for name in kind.fields}
-    checked = {
-        wanted[name]: type_
-        for name, type_ in kind.fields.items()
-        if name in source.fields or name not in OPTIONAL_FIELDS
-    }
-    checked |= {name: type(value) for name, value in source.where.items()}
-    for row in SHAPES[source.shape](root, path, checked):
-        if all(row[name] == value for name, value in source.where.items()):
-            yield {name: row.get(field, "") for name, field in wanted.items()}
-
-
 def _positives(source: Source, root: Path) -> Iterator[tuple[str, str]]:
     """(docid, full text) of the positives, or of the passages of a collection, as often as they come."""
     for _, draft in drafts(source, root):
-        yield draft.positive.docid(source.name), draft.positive.full
+        if draft.positive:
+            yield draft.positive.docid(source.name), draft.positive.full
 
 
 def _kept(source: Source, root: Path, left: Left) -> Iterator[tuple[str, Draft]]:
     """The drafts whose positive is not left out."""
     for split, draft in drafts(source, root):
-        if not left or draft.positive.docid(source.name) not in left:
+        if not left or draft.positive is None or draft.positive.docid(source.name) not in left:
             yield split, draft
 
 
@@ -146,9 +133,11 @@ def _pair_rows(source: Source, root: Path, left: Left) -> Iterator[dict]:
     seen: set[str] = set()
     count = 0
     for split, draft in _kept(source, root, left):
-        anchor, positive = draft.anchor.docid(source.name), draft.positive.docid(source.name)
+        # No positive yet: mining looks for one by the answers.
+        anchor, positive = draft.anchor.docid(source.name), draft.positive.docid(source.name) if draft.positive else ""
         pair_id = stable_id(source.name, anchor, positive)
-        if pair_id in seen or draft.anchor.full == draft.positive.full:
+        is_twin = draft.positive is not None and draft.anchor.full == draft.positive.full
+        if pair_id in seen or (is_twin and not KINDS[source.kind].twins):
             continue
         seen.add(pair_id)
         count += 1
@@ -165,6 +154,6 @@ def _pair_rows(source: Source, root: Path, left: Left) -> Iterator[dict]:
         }
     if not count:
         raise DataError(
-            f"source '{source.name}' ({source.path}): no pair can be made of its rows as kind {source.kind}; "
+            f"source '{source.name}' ({source.inputs[0]}): no pair can be made of its rows as kind {source.kind}; "
             f"{len(left)} positives are left out as near duplicates (parameter deduplication)."
         )

@@ -61,7 +61,7 @@ class SourcePairs:
     """All that is known of one source's pairs when negatives are chosen."""
 
     source: str
-    pairs: list[dict]  # rows of the pairs table, without those a test knows
+    pairs: list[dict]  # rows of the pairs table, without those a test knows; a question may have no positive yet
     texts: Mapping[str, str]  # by docid: the source's own and its collection's
     candidates: Mapping[str, Sequence[str]] = field(default_factory=dict)  # docids by query_id, best first
 
@@ -70,7 +70,7 @@ class SourcePairs:
         """Every known positive by query_id."""
         known: dict[str, list[str]] = {}
         for row in self.pairs:
-            known.setdefault(row["query_id"], []).append(row["positive"])
+            known.setdefault(row["query_id"], []).extend([row["positive"]] if row["positive"] else [])
         return known
 
     @cached_property
@@ -80,12 +80,12 @@ class SourcePairs:
         Training never sees them, not even as negatives: a model that learns what is never the answer would be
         validated on just those.
         """
-        return {self.keys[row["positive"]] for row in self.pairs if row["split"] != TRAIN}
+        return {self.keys[row["positive"]] for row in self.pairs if row["split"] != TRAIN and row["positive"]}
 
     @cached_property
     def pool(self) -> list[str]:
         """The distinct positives of training, from which random negatives are drawn."""
-        positives = {row["positive"] for row in self.pairs if row["split"] == TRAIN}
+        positives = {row["positive"] for row in self.pairs if row["split"] == TRAIN and row["positive"]}
         return sorted(docid for docid in positives if self.keys[docid] not in self.held_out)
 
     @cached_property
@@ -113,7 +113,7 @@ def mine_pairs(known: SourcePairs, rules: ChoiceRules, seed: int) -> Iterator[di
 def make_examples(known: SourcePairs, recipe: StageRecipe, rules: ChoiceRules, seed: int) -> Iterator[dict]:
     """Rows of the examples table of one source and stage: an example per pair, and its shuffled copy if wanted."""
     for row in known.pairs:
-        if unit_interval(recipe.stage, row["pair_id"]) >= recipe.share:
+        if not row["positive"] or unit_interval(recipe.stage, row["pair_id"]) >= recipe.share:
             continue
         example = {
             "pair_id": row["pair_id"],

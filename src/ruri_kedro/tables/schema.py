@@ -23,7 +23,7 @@ PAIRS = _table(
     ("source", pa.string()),
     ("split", pa.string()),  # train or validation
     ("anchor", pa.string()),  # docid
-    ("positive", pa.string()),  # docid
+    ("positive", pa.string()),  # docid; empty for a question whose positives are mined
     ("given_negatives", _ids),
     ("answers", _ids),
     ("origin", pa.string()),  # given, mined, shuffled or synthetic

@@ -80,8 +80,11 @@ class Table:
         return pa.Table.from_batches(list(self.batches(parts, columns)), schema=schema)
 
 
-def write_table(root: Path, schema: pa.Schema, parts: Mapping[str, Part]) -> Table:
-    """Write the parts that are not there yet, remove those that are not wanted, return the handle."""
+def write_table(root: Path, schema: pa.Schema, parts: Mapping[str, Part | None]) -> Table:
+    """Write the parts that are not there yet, remove those that are not named, return the handle.
+
+    None in place of a part leaves what is there under that name, whole or not at all.
+    """
     root = Path(root)
     root.mkdir(parents=True, exist_ok=True)
     table = Table(root, schema)
@@ -90,7 +93,7 @@ def write_table(root: Path, schema: pa.Schema, parts: Mapping[str, Part]) -> Tab
             shutil.rmtree(root / name)
     for name, part in parts.items():
         target = root / name
-        if not is_current(target, part.key):
+        if part is not None and not is_current(target, part.key):
             _write_part(target, schema, part)
         else:
             remove_leftovers(target)

@@ -107,7 +107,7 @@ def validate(model: Path, pairs: Table, passages: Table, sources: Params, prompt
     encode = encode_by_role(EncoderReference.of({}, model), prompts, evaluation)
     scores: list[dict] = []
     for name in parse_sources(sources):
-        rows = list(pairs.iter_rows([name])) if name in pairs.parts() else []
+        rows = [row for row in pairs.iter_rows([name]) if row["positive"]] if name in pairs.parts() else []
         if any(row["split"] == "validation" for row in rows):
             task = _validation_task(name, rows, passage_texts(passages, parts=[name]))
             scores += evaluate_embedder("model", task, encode, metrics=("ndcg@10", "recall@10"))
