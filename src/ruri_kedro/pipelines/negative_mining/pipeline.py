@@ -7,7 +7,7 @@ from functools import partial, update_wrapper
 
 from kedro.pipeline import Node, Pipeline
 
-from ruri_kedro.pipelines.negative_mining import nodes
+from ruri_kedro.pipelines.negative_mining import nodes, searching
 
 SHARED = {"passages", "pairs", "leaks"}
 PARAMETERS = {"params:sources", "params:bm25", "params:seed"}
@@ -23,13 +23,13 @@ def _pretraining() -> Pipeline:
     return Pipeline(
         [
             Node(
-                func=_with(nodes.build_indexes, stages=stages),
+                func=_with(searching.build_indexes, stages=stages),
                 inputs=["passages", "pairs", "params:sources", "params:bm25"],
                 outputs="indexes",
                 name="index",
             ),
             Node(
-                func=_with(nodes.search_bm25, stages=stages),
+                func=_with(searching.search_bm25, stages=stages),
                 inputs=["passages", "pairs", "indexes", "params:sources", "params:mining.pretraining", "params:bm25"],
                 outputs="candidates",
                 name="search",
@@ -60,13 +60,13 @@ def _supervised() -> Pipeline:
     return Pipeline(
         [
             Node(
-                func=_with(nodes.build_indexes, stages=list(nodes.SUPERVISED_STAGES)),
+                func=_with(searching.build_indexes, stages=list(searching.SUPERVISED_STAGES)),
                 inputs=["passages", "pairs", "params:sources", "params:bm25"],
                 outputs="indexes",
                 name="index",
             ),
             Node(
-                func=nodes.embed_collections,
+                func=searching.embed_collections,
                 inputs=[
                     "passages", "pairs", "pretrained_model", "params:sources", "params:mining.supervised",
                     "params:prompts", "params:encoding",
@@ -75,7 +75,7 @@ def _supervised() -> Pipeline:
                 name="embed",
             ),
             Node(
-                func=nodes.search_fused,
+                func=searching.search,
                 inputs=[
                     "passages", "pairs", "indexes", "embeddings", "pretrained_model", "params:sources",
                     "params:mining.supervised", "params:bm25", "params:prompts", "params:encoding",
@@ -92,11 +92,11 @@ def _supervised() -> Pipeline:
                 outputs="mined_pairs",
                 name="mine_positives",
             ),
-            *[_examples(stage) for stage in nodes.SUPERVISED_STAGES],
+            *[_examples(stage) for stage in searching.SUPERVISED_STAGES],
         ],
         namespace="supervised",
         inputs=SHARED | {"pretrained_model"},
-        outputs={f"{stage}_examples" for stage in nodes.SUPERVISED_STAGES},
+        outputs={f"{stage}_examples" for stage in searching.SUPERVISED_STAGES},
         parameters=PARAMETERS | {"params:mining.supervised", "params:prompts", "params:encoding"},
     )  # fmt: skip
 
