@@ -71,6 +71,8 @@ def test_every_table_is_there_and_fits_its_schema(project, output):
     expected = {
         data / "03_primary/cut/passages": "passages",
         data / "03_primary/cut/pairs": "pairs",
+        data / "02_intermediate/cut/duplicates": "duplicates",
+        data / "03_primary/cut/matches": "matches",
         data / "03_primary/cut/leaks": "leaks",
         data / "04_feature/cut/versions/supervised/candidates": "candidates",
         data / "04_feature/cut/versions/supervised/mined_pairs": "pairs",
@@ -235,7 +237,7 @@ def test_broken_raw_data_are_one_error(tmp_path):
         (["--help"], {"torch", "transformers", "sentence_transformers", "ruri_kedro.training.fit"}),
         (["registry", "list"], {"torch", "transformers", "sentence_transformers", "ruri_kedro.training.fit"}),
         (
-            ["run", "--env", "cut", "--pipelines", "data_engineering", "--nodes", "pairs"],
+            ["run", "--env", "cut", "--pipelines", "data_engineering", "--nodes", "duplicates,pairs"],
             {"torch", "transformers", "sentence_transformers"},
         ),
     ],

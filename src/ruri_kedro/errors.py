@@ -19,3 +19,7 @@ class TrainingError(RuriError, RuntimeError):
 
 class RegistryError(RuriError, RuntimeError):
     """The tracking server or the model registry cannot be used as asked."""
+
+
+class SynthesisError(RuriError, RuntimeError):
+    """A language model cannot be asked, or answers too seldom."""

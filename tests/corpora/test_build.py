@@ -144,12 +144,30 @@ def test_rows_are_selected_and_ids_are_stable(tmp_path):
         ({"path": "x", "kind": "edit", "fields": {"text3": "t"}}, r"sources.s.fields: 'text3' is unknown"),
         ({"path": "x", "kind": "edit", "held_out": 5}, r"sources.s.held_out: 5 is no share"),
         ({"path": "x", "kind": "edit", "collection": "other"}, r"sources.s.collection: 'other' is no source"),
+        ({"path": "x", "kind": "edit", "origin": "dreamt"}, r"sources.s.origin: 'dreamt' is unknown. Allowed: given"),
         ({"path": "x", "kind": "edit", "stages": {"dreaming": {}}}, r"sources.s.stages: 'dreaming' is unknown"),
+        (
+            {"path": "x", "kind": "edit", "stages": {"finetuning": {"objective": "magic"}}},
+            r"sources.s.stages.finetuning.objective: 'magic' is unknown. Allowed: contrastive, distillation, info_nce",
+        ),
+        (
+            {"path": "x", "kind": "edit", "stages": {"pretraining": {"objective": "distillation"}}},
+            r"sources.s.stages.pretraining.objective: 'distillation' is unknown. Allowed: contrastive, info_nce",
+        ),
     ],
 )
 def test_a_source_that_makes_no_sense_is_named(source, message):
     with pytest.raises(RecipeError, match=message):
         parse_sources({"s": source})
+
+
+def test_a_synthetic_source_beside_the_raw_folder(tmp_path):
+    (tmp_path / "beside").mkdir()
+    (tmp_path / "beside" / "rows.jsonl").write_text('{"text1": "古い文", "text2": "新しい文"}\n', "utf-8")
+    own = {"root": str(tmp_path / "beside"), "path": "rows.jsonl", "origin": "synthetic"}
+    found, _, pairs = build(tmp_path, [{"text1": "甲", "text2": "乙"}], kind="edit", **own)
+    assert found == [("古い文", "新しい文", [])]
+    assert [row["origin"] for row in pairs.iter_rows()] == ["synthetic"]
 
 
 def test_a_source_without_a_pair_is_named(tmp_path):

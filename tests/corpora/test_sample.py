@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ruri_kedro.corpora.sample import SEED, generate
-from ruri_kedro.corpora.sample.files import read_rows, write_rows
+from ruri_kedro.tables.raw import read_rows, write_rows
 
 SHIPPED = Path(__file__).parents[2] / "data" / "01_raw" / "sample"
 SPLITS = ("train", "validation", "test")
@@ -77,7 +77,7 @@ def test_shipped_files_are_what_the_generator_writes(tables, tmp_path):
 def test_archives_say_nothing_of_when_and_where(tmp_path):
     packed = write_rows(tmp_path / "rows.jsonl.gz", [{"text": "霧"}]).read_bytes()
     assert packed[3] == 0 and packed[4:8] == bytes(4)  # no file name, no time
-    assert read_rows(tmp_path / "rows.jsonl.gz") == [{"text": "霧"}]
+    assert list(read_rows(tmp_path / "rows.jsonl.gz", {})) == [{"text": "霧"}]
     assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl.gz"]
 
 

@@ -66,6 +66,7 @@ def test_a_strategy_reads_its_own_ranking():
     row, _ = candidate_rows("s", "c", ["q0", "q1"], {"bm25": BM25, "dense": DENSE}, rrf_k=60)
     found = Candidates.of(row, depth=5)
     assert [found.ranked(name) for name in ("bm25", "dense", "rrf")] == [["a", "b"], ["b", "c"], ["b", "a", "c"]]
+    assert Candidates.of(row, 5, avoided={"b"}).ranked("rrf") == ["a", "c"]
     shallow = Candidates.of(row, depth=1)
     assert [shallow.ranked(name) for name in ("bm25", "dense", "rrf")] == [["a"], ["b"], ["b"]]
 

@@ -1,4 +1,4 @@
-"""The loop: learns, resumes to the bit, refuses another recipe, stops at the first loss that is no number."""
+"""The loop: learns, resumes to the bit, refuses another recipe, stops when the watch gives an alarm."""
 
 from pathlib import Path
 
@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny_fit import IDS, SETTINGS, WATCHED, model
 
 from ruri_kedro.errors import TrainingError
 from ruri_kedro.training.checkpoints import Checkpoints
-from ruri_kedro.training.fit import FitSettings, fit, schedule
+from ruri_kedro.training.fit import fit, schedule
+from ruri_kedro.training.measures import Measures
 from ruri_kedro.training.plan import Batch
+from ruri_kedro.training.watch import Watch
 
-SETTINGS = FitSettings(
-    learning_rate=0.01, weight_decay=0.01, warmup_ratio=0.2, max_grad_norm=1.0, checkpoint_steps=3, seed=5
-)
 BATCHES = [Batch(0, np.arange(i, i + 4)) for i in range(10)]
 INPUTS = torch.randn(16, 6, generator=torch.Generator().manual_seed(0))
 TARGET = INPUTS @ torch.randn(6, 2, generator=torch.Generator().manual_seed(1))
@@ -22,11 +22,6 @@ TARGET = INPUTS @ torch.randn(6, 2, generator=torch.Generator().manual_seed(1))
 
 class Killed(Exception):
     """Stands for a process that ends in the middle of a step."""
-
-
-def model():
-    torch.manual_seed(0)
-    return torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.Dropout(0.3), torch.nn.Linear(8, 2))
 
 
 def run(folder: Path, kill_at=None, identity=None, losses=None):
@@ -38,13 +33,13 @@ def run(folder: Path, kill_at=None, identity=None, losses=None):
             raise Killed
         loss = (trained(INPUTS[batch.rows]) - TARGET[batch.rows]).square().mean()
         loss.backward()
-        return loss.item()
+        return Measures(loss.item(), {"news": loss.item()}, 30, 40)
 
     def on_step(step, metrics):
         seen.append((step, metrics["loss"]))
 
     checkpoints = Checkpoints(folder, identity or {"learning_rate": 0.01}, keep=2)
-    fit(trained, BATCHES, backward, SETTINGS, checkpoints, on_step, "test")
+    fit(trained, BATCHES, backward, SETTINGS, checkpoints, Watch(WATCHED, IDS, warmup_steps=2), on_step, "test")
     return trained.state_dict(), seen
 
 
@@ -93,22 +88,6 @@ def test_only_the_newest_checkpoints_stay_and_hold_no_pickle(tmp_path):
     files = {path.name for path in (tmp_path / "step-00000010").iterdir()}
     assert files == {"model.safetensors", "optimizer.safetensors", "random.safetensors", "state.json"}
     assert "0.weight|exp_avg" in load_file(tmp_path / "step-00000010" / "optimizer.safetensors")
-
-
-def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(tmp_path):
-    trained = model()
-    count = []
-
-    def backward(batch):
-        count.append(1)
-        loss = trained(INPUTS[batch.rows]).mean() * (float("nan") if len(count) == 5 else 1.0)
-        loss.backward()
-        return loss.item()
-
-    checkpoints = Checkpoints(tmp_path, {}, keep=2)
-    with pytest.raises(TrainingError, match=r"loss nan .*at step 5.*step-00000003"):
-        fit(trained, BATCHES, backward, SETTINGS, checkpoints, lambda *_: None, "test")
-    assert checkpoints.latest() == tmp_path / "step-00000003"
 
 
 def test_the_schedule_rises_to_one_and_falls_towards_zero():

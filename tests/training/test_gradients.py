@@ -3,14 +3,24 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from sentence_transformers.sentence_transformer import losses as peer
 from tiny import PROMPTS, TEXTS, tiny_encoder, tiny_reranker
 
 from ruri_kedro.encoders.encode import embed
-from ruri_kedro.encoders.tokens import tokenize
+from ruri_kedro.encoders.tokens import chunk_by_tokens, tokenize
+from ruri_kedro.errors import DataError, RecipeError
+from ruri_kedro.tables.objectives import TAUGHT, UNTAUGHT
 from ruri_kedro.training.data import ANCHOR, NEGATIVES, POSITIVE, assemble
 from ruri_kedro.training.gradcache import cached_backward
 from ruri_kedro.training.losses import distillation, improved_contrastive, listwise_cross_entropy
-from ruri_kedro.training.objectives import Budget, embedding_backward, reranking_backward
+from ruri_kedro.training.objectives import (
+    LOSSES,
+    Budget,
+    LossSettings,
+    embedding_backward,
+    reranking_backward,
+)
 from ruri_kedro.training.plan import Batch
 
 
@@ -26,7 +36,8 @@ def assert_same(first, second, rtol=1e-4, atol=1e-6):
         torch.testing.assert_close(first[name], second[name], rtol=rtol, atol=atol)
 
 
-def examples(objective="contrastive"):
+def examples(objective="contrastive", negatives=None):
+    """8 rows with 0 to 2 negatives, or all with as many as asked for."""
     ids = {text: str(i) for i, text in enumerate(TEXTS)}
     rows = [
         {
@@ -36,7 +47,7 @@ def examples(objective="contrastive"):
             "objective": objective,
             "anchor": ids[TEXTS[i]],
             "positive": ids[TEXTS[i + 10]],
-            "negatives": [ids[TEXTS[(i * 3 + k) % 10 + 24]] for k in range(i % 3)],
+            "negatives": [ids[TEXTS[(i * 3 + k) % 10 + 24]] for k in range(i % 3 if negatives is None else negatives)],
             "shuffled": False,
         }
         for i in range(8)
@@ -81,8 +92,8 @@ def test_cached_gradients_with_dropout_are_those_of_the_same_draws(keep, cuts):
 def test_contrastive_objective_is_the_loss_of_the_padded_batch(chunk_tokens, keep_tokens):
     model = tiny_encoder()
     data = training_set(model)
-    backward = embedding_backward(model, data, Budget(chunk_tokens, keep_tokens, "float32"), 0.05, 1.0)
-    loss = backward(Batch(0, np.arange(8)))
+    backward = embedding_backward(model, data, Budget(chunk_tokens, keep_tokens, "float32"), LossSettings(0.05))
+    seen = backward(Batch(0, np.arange(8)))
     ours = gradients(model)
 
     texts = data.texts
@@ -90,7 +101,14 @@ def test_contrastive_objective_is_the_loss_of_the_padded_batch(chunk_tokens, kee
     mask = torch.as_tensor(texts[:, NEGATIVES:] >= 0)
     expected = improved_contrastive(vectors[:, ANCHOR], vectors[:, POSITIVE], vectors[:, NEGATIVES:], mask, 0.05)
     expected.backward()
-    assert loss == pytest.approx(expected.item(), rel=1e-5)
+    distinct = np.unique(texts[texts >= 0])
+    rows = [data.tokens.row(i) for i in distinct]
+    assert seen.tokens == sum(map(len, rows)) <= seen.padded_tokens
+    assert list(seen.source_losses.values()) == [seen.loss]
+    vectors = F.normalize(embed(model, rows).detach(), dim=-1)
+    cosines = (vectors @ vectors.T)[~torch.eye(len(rows), dtype=torch.bool)]
+    assert seen.similarity == pytest.approx(cosines.mean().item(), abs=1e-5)
+    assert seen.loss == pytest.approx(expected.item(), rel=1e-5)
     assert_same(ours, gradients(model))
 
 
@@ -98,7 +116,8 @@ def test_distillation_objective_is_the_loss_of_the_cosines():
     model = tiny_encoder()
     data = training_set(model, objective="distillation")
     assert data.objectives == ["distillation"]
-    loss = embedding_backward(model, data, Budget(64, 0, "float32"), 0.05, 0.2)(Batch(0, np.arange(8)))
+    backward = embedding_backward(model, data, Budget(64, 0, "float32"), LossSettings(0.05, 0.2))
+    seen = backward(Batch(0, np.arange(8)))
     ours = gradients(model)
 
     texts = data.texts
@@ -107,9 +126,109 @@ def test_distillation_objective_is_the_loss_of_the_cosines():
     mask = torch.as_tensor(texts[:, POSITIVE:] >= 0)
     expected = distillation(cosines, torch.as_tensor(data.teacher).nan_to_num(), mask, 0.2)
     expected.backward()
-    assert loss == pytest.approx(expected.item(), rel=1e-5)
+    assert seen.loss == pytest.approx(expected.item(), rel=1e-5)
     # Cosines of a random model lie close together, and the min-max scale magnifies their rounding.
     assert_same(ours, gradients(model), rtol=1e-2, atol=1e-4)
+
+
+class Columns(torch.nn.Module):
+    """What a loss of sentence-transformers takes for a model: its features are the embeddings."""
+
+    def forward(self, features):
+        return {"sentence_embedding": features["embedding"]}
+
+    def get_embedding_dimension(self):
+        return 32
+
+
+def peer_loss(objective, vectors, teacher, settings):
+    """The loss of sentence-transformers, or where it has none the formula in float64."""
+    model = Columns()
+    if objective == "distillation":
+        return sum(
+            weight * kl_of_min_max(vectors[..., :dim].double(), teacher.double(), settings.distillation_temperature)
+            for dim, weight in zip(settings.matryoshka_dims, settings.matryoshka_weights, strict=True)
+        )
+    directions = {
+        "contrastive": ("query_to_doc", "query_to_query", "doc_to_query", "doc_to_doc"),
+        "info_nce": ("query_to_doc",),
+    }
+    if objective == "margin_mse":
+        inner = peer.MarginMSELoss(
+            model, lambda a, b: torch.cosine_similarity(a, b) / settings.distillation_temperature
+        )
+    else:
+        inner = peer.MultipleNegativesRankingLoss(
+            model, 1 / settings.temperature, directions=directions[objective], partition_mode="joint"
+        )
+    loss = peer.MatryoshkaLoss(model, inner, settings.matryoshka_dims, settings.matryoshka_weights)
+    return loss([{"embedding": column} for column in vectors.unbind(1)], teacher)
+
+
+def kl_of_min_max(vectors, teacher, temperature):
+    student = torch.cosine_similarity(vectors[:, :1], vectors[:, 1:], dim=-1)
+    low, high = (f(student, 1, keepdim=True) for f in (torch.amin, torch.amax))
+    log_student = ((student - low) / (high - low) / temperature).log_softmax(1)
+    low, high = (f(teacher, 1, keepdim=True) for f in (torch.amin, torch.amax))
+    return F.kl_div(log_student, ((teacher - low) / (high - low) / temperature).softmax(1), reduction="batchmean")
+
+
+@pytest.mark.parametrize("chunk_tokens", [80, 131])
+@pytest.mark.parametrize("dims", [(32,), (32, 8)])
+@pytest.mark.parametrize("objective", LOSSES)
+def test_every_objective_with_dropout_is_that_of_the_peer(objective, dims, chunk_tokens):
+    """Some chunks are kept, some computed twice; the draws of dropout are those of one pass over all of them."""
+    model = tiny_encoder(dropout=0.3).train()
+    data = training_set(model, objective=objective, negatives=2)
+    settings = LossSettings(0.05, 0.5, dims, [1.0, 0.5][: len(dims)])
+    distinct, positions = np.unique(data.texts, return_inverse=True)
+    chunks = chunk_by_tokens(data.tokens.lengths[distinct], chunk_tokens)
+    assert len(chunks) > 2 and len(chunks[-1]) < len(chunks[-2])
+    assert not torch.equal(*(embed(model, [data.tokens.row(0)]) for _ in range(2)))
+
+    torch.manual_seed(3)
+    kept = int(data.tokens.lengths[distinct].sum()) // 2
+    seen = embedding_backward(model, data, Budget(chunk_tokens, kept, "float32"), settings)(Batch(0, np.arange(8)))
+    ours = gradients(model)
+
+    torch.manual_seed(3)
+    parts = torch.cat([embed(model, [data.tokens.row(distinct[i]) for i in chunk]) for chunk in chunks])
+    vectors = parts[np.argsort(np.concatenate(chunks))][positions.reshape(data.texts.shape)]
+    expected = peer_loss(objective, vectors, torch.as_tensor(data.teacher), settings)
+    expected.backward()
+    assert seen.loss == pytest.approx(expected.item(), rel=1e-4)
+    assert_same(ours, gradients(model), rtol=1e-2, atol=1e-4 * max(abs(g).max() for g in ours.values()))
+
+
+def test_the_table_of_losses_is_the_one_recipes_are_checked_with():
+    assert set(LOSSES) == {*UNTAUGHT, *TAUGHT}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (LossSettings(0.1, 1.0, [64]), r"tuned.matryoshka_dims: \[64\]; give dimensions up to that of the model, 32"),
+        (LossSettings(0.1, 1.0, [8]), r"matryoshka_dims: \[8\].* 32 among them"),
+        (LossSettings(0.1, 1.0, []), r"matryoshka_dims"),
+        (LossSettings(0.1, 1.0, [32, 8], [1]), r"tuned.matryoshka_weights: \[1\]; give one for each"),
+        (LossSettings(0.1, 1.0, None, [1]), r"matryoshka_weights"),
+    ],
+)
+def test_matryoshka_dimensions_that_do_not_fit_are_refused(settings, message):
+    with pytest.raises(RecipeError, match=message):
+        settings.check(32, "tuned")
+
+
+def test_a_pair_without_a_score_of_the_teacher_is_an_error_where_it_is_needed():
+    rows, texts = examples("margin_mse", negatives=1)
+    scores = {(r["query_id"], d): 1.0 for r in rows for d in (r["positive"], *r["negatives"])}
+    del scores["q3", rows[3]["negatives"][0]]
+    tokens = tokenize(tiny_encoder().tokenizer, ["x"], 8)
+    with pytest.raises(DataError, match=r"example e3 of source 's' \(margin_mse\).*score_with_teacher"):
+        assemble(rows, texts, ("", ""), lambda _: tokens, scores)
+    for row in rows:
+        row["objective"] = "contrastive"
+    assert np.isnan(assemble(rows, texts, ("", ""), lambda _: tokens, scores).teacher).sum() == 1
 
 
 @pytest.mark.parametrize("keep_tokens", [0, 60, 100_000])
@@ -117,7 +236,7 @@ def test_reranking_objective_is_listwise_over_whole_groups(tmp_path, keep_tokens
     model = tiny_reranker(tmp_path / "encoder")
     data = training_set(model, prompts=("", ""), special=False)
     backward = reranking_backward(model, data, Budget(40, keep_tokens, "float32"), 64)
-    loss = backward(Batch(-1, np.arange(8)))
+    seen = backward(Batch(-1, np.arange(8)))
     ours = gradients(model)
 
     rows, texts = examples()
@@ -130,7 +249,7 @@ def test_reranking_objective_is_listwise_over_whole_groups(tmp_path, keep_tokens
         mask[i, : len(docids)] = True
     expected = listwise_cross_entropy(scores, mask)
     expected.backward()
-    assert loss == pytest.approx(expected.item(), rel=1e-4)
+    assert seen.loss == pytest.approx(expected.item(), rel=1e-4)
     assert_same(ours, gradients(model))
 
 

@@ -1,98 +1,105 @@
 """Training pairs that the benchmark knows."""
 
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from ruri_kedro.errors import DataError, RecipeError
-from ruri_kedro.text.normalize import match_key
+from ruri_kedro.benchmark.matches import SHORT, strength
 
-_DIGEST_BYTES = 12  # 96 bits: no collision to expect at 10^9 texts
-
-Index = dict[bytes, frozenset[str]]  # digest of a text's key -> names of the tests that hold the text
+Known = Mapping[str, Sequence[Mapping]]  # docid -> its rows of MATCHES
 
 
-@dataclass
-class _TestIndex:
-    """Digests of the test texts by kind of leak; about 100 bytes per distinct text, whatever its length."""
+def find_leaks(pairs: Iterable[Mapping], matches: Iterable[Mapping]) -> Iterator[dict]:
+    """Rows of LEAKS: for each pair the strongest match by part, test and role, in the order of the pairs.
 
-    query: Index = field(default_factory=dict)
-    text: Index = field(default_factory=dict)
-    pair: Index = field(default_factory=dict)
-    passage: Index = field(default_factory=dict)
+    Every text of a pair is compared with every test text, and whether a match removes the pair is a matter of what
+    the two are (`is_removed`):
 
+      test text              in the anchor   in the positive or a given negative
+      query                  removed         removed if exact or near, reported if contained
+      STS, inference, classification or clustering text
+                             removed         removed
+      passage of a collection
+                             reported        reported
+      query and its positive, both in one pair: removed
 
-def find_leaks(pairs: Iterable[Mapping], test_texts: Iterable[Mapping], min_chars: int = 5) -> Iterator[dict]:
-    """Rows of LEAKS: one per pair, test and kind, in the order of the pairs.
+    A training query that holds a test's query asks the same. A passage that merely holds its words may mention a
+    title or a name, which are queries too; it is reported for a reader to judge. Passages are only reported because
+    MIRACL's and Mr. TyDi's collections are Wikipedia itself. A query too short to count by itself (`short`) counts
+    together with its positive.
 
-    The rule, on the form in which two texts count as the same (`text.normalize.match_key`):
-      query    the anchor is a test's query                                                     removed
-      text     the anchor or the positive is a text of an STS, inference, classification or
-               clustering test                                                                  removed
-      pair     anchor and positive are a test's query and one of its positives                  removed
-      passage  the positive is a passage of a test's collection                                 reported only
-    Passages are only reported because MIRACL's and Mr. TyDi's collections are Wikipedia itself. A key of less than
-    `min_chars` characters is ignored ('はい' is no leak); a pair's key is that of both texts together. Matches are
-    exact, so `overlap` is 1.
-
-    `pairs` have pair_id, anchor_text and positive_text and are read as a stream; `test_texts` are rows of TEST_TEXTS,
-    read at once. Raises DataError for a role that is not known or a positive without its query, RecipeError where
-    `min_chars` is not positive.
+    `pairs` have pair_id, anchor, positive and given_negatives (docids) and are read as a stream; `matches` are those
+    of their texts, read at once.
     """
-    if min_chars < 1:
-        raise RecipeError(f"min_chars: {min_chars} given. Give 1 or more: texts of punctuation alone are all the same.")
-    known = _index(test_texts, min_chars)
-    return (leak for pair in pairs for leak in _leaks_of(pair, known, min_chars))
+    known: dict[str, list[Mapping]] = {}
+    for match in matches:
+        known.setdefault(match["docid"], []).append(match)
+    return (leak for pair in pairs for leak in _leaks_of(pair, known))
 
 
-def _leaks_of(pair: Mapping, known: _TestIndex, min_chars: int) -> Iterator[dict]:
-    anchor_key, positive_key = match_key(pair["anchor_text"]), match_key(pair["positive_text"])
-    anchor = _digest(min_chars, anchor_key)
-    positive = _digest(min_chars, positive_key)
-    found = {
-        "query": known.query.get(anchor, frozenset()),
-        "text": known.text.get(anchor, frozenset()) | known.text.get(positive, frozenset()),
-        "pair": known.pair.get(_digest(min_chars, anchor_key, positive_key), frozenset()),
-        "passage": known.passage.get(positive, frozenset()),
+def is_removed(part: str, role: str, kind: str) -> bool:
+    """Whether a pair is kept out of training because its `part` matches a test text of this role in this way."""
+    if role == "query":
+        return part == "anchor" or kind != "contained"
+    return role in ("text", "pair")
+
+
+def texts_to_avoid(matches: Iterable[Mapping]) -> set[str]:
+    """Docids that may not be drawn as negatives nor mined as positives: in a pair of their own they would remove it.
+
+    `matches` are rows of MATCHES.
+    """
+    return {
+        match["docid"]
+        for match in matches
+        if match["kind"] != SHORT and is_removed("negative", match["role"], match["kind"])
     }
-    for kind, tests in found.items():
-        for test in sorted(tests):
-            removed = kind != "passage"
-            yield {"pair_id": pair["pair_id"], "test": test, "kind": kind, "overlap": 1.0, "removed": removed}
 
 
-def _index(test_texts: Iterable[Mapping], min_chars: int) -> _TestIndex:
-    known = _TestIndex()
-    tests: dict[frozenset[str], frozenset[str]] = {}
-    query_keys: dict[tuple[str, str], str] = {}
-    positive_keys: list[tuple[str, str, str]] = []
-
-    def add(index: Index, test: str, *keys: str) -> None:
-        digest = _digest(min_chars, *keys)
-        if digest:
-            names = index.get(digest, frozenset()) | {test}
-            index[digest] = tests.setdefault(names, names)  # one object per set of tests, not per text
-
-    for row in test_texts:
-        test, role, key = row["test"], row["role"], match_key(row["text"])
-        if role in ("query", "text", "passage"):
-            add(getattr(known, role), test, key)
-        elif role != "positive":
-            raise DataError(f"test '{test}', item '{row['item_id']}', field 'role': '{role}' is not known.")
-        if role == "query":
-            query_keys[test, row["item_id"]] = key
-        elif role == "positive":
-            positive_keys.append((test, row["item_id"], key))
-    for test, item_id, key in positive_keys:
-        if (test, item_id) not in query_keys:
-            raise DataError(f"test '{test}', item '{item_id}', role 'positive': there is no query with this item_id.")
-        add(known.pair, test, query_keys[test, item_id], key)
-    return known
+def _leaks_of(pair: Mapping, known: Known) -> Iterator[dict]:
+    best: dict[tuple[str, str, str], dict] = {}
+    for leak in (*_texts(pair, known), *_pairs(pair, known)):
+        place = (leak["test"], leak["part"], leak["role"])
+        if place not in best or strength(leak["kind"], leak["overlap"]) > strength(
+            best[place]["kind"], best[place]["overlap"]
+        ):
+            best[place] = leak
+    for place in sorted(best):
+        yield best[place]
 
 
-def _digest(min_chars: int, *keys: str) -> bytes:
-    """Digest of one key, or of the two of a pair; empty where they are too short to count."""
-    if sum(map(len, keys)) < min_chars:
-        return b""
-    # A key holds letters and digits only, so the separator keeps the two apart.
-    return hashlib.blake2b("\n".join(keys).encode("utf-8"), digest_size=_DIGEST_BYTES).digest()
+def _texts(pair: Mapping, known: Known) -> Iterator[dict]:
+    """Leaks of one text each."""
+    texts = [("anchor", pair["anchor"]), ("positive", pair["positive"])]
+    for part, docid in (*texts, *(("negative", docid) for docid in pair["given_negatives"])):
+        for match in known.get(docid, ()):
+            if match["role"] != "positive" and match["kind"] != SHORT:
+                yield _leak(pair, part, match, match["role"], match["kind"], match["overlap"])
+
+
+def _pairs(pair: Mapping, known: Known) -> Iterator[dict]:
+    """Leaks of both texts: a test's query and one of its positives; as strong as the weaker of the two matches."""
+    queries = {
+        (match["test"], match["item_id"]): match for match in known.get(pair["anchor"], ()) if match["role"] == "query"
+    }
+    for match in known.get(pair["positive"], ()):
+        query = queries.get((match["test"], match["item_id"])) if match["role"] == "positive" else None
+        if query:
+            weaker = match if query["kind"] == SHORT else min(query, match, key=_strength)
+            yield _leak(pair, "pair", match, "pair", weaker["kind"], min(query["overlap"], match["overlap"]))
+
+
+def _strength(match: Mapping) -> tuple[int, float]:
+    return strength(match["kind"], match["overlap"])
+
+
+def _leak(pair: Mapping, part: str, match: Mapping, role: str, kind: str, overlap: float) -> dict:
+    return {
+        "pair_id": pair["pair_id"],
+        "part": part,
+        "docid": match["docid"],
+        "test": match["test"],
+        "role": role,
+        "item_id": match["item_id"],
+        "kind": kind,
+        "overlap": overlap,
+        "removed": is_removed(part, role, kind),
+    }

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def profile_tables(passages: Table, pairs: Table, leaks: Table) -> "pd.DataFrame":
-    """One row per source: passages and their characters, pairs by split, leaks removed and reported.
+    """One row per source: passages and their characters, pairs by split, pairs removed as leaks or only reported.
 
     Columns chars_median and chars_p95 are characters per passage, text only.
     """
@@ -23,8 +23,10 @@ def profile_tables(passages: Table, pairs: Table, leaks: Table) -> "pd.DataFrame
         row = {"source": source, "passages": passages.rows(source), **_characters(passages, source)}
         if source in pairs.parts():
             row |= _pairs(pairs, source)
-            flags = leaks.read([source], ["removed"]).column("removed").to_numpy()
-            row |= {"leaks_removed": int(flags.sum()), "leaks_reported": int((~flags).sum())}
+            found = leaks.read([source], ["pair_id", "removed"]).to_pylist()
+            removed = {leak["pair_id"] for leak in found if leak["removed"]}
+            reported = {leak["pair_id"] for leak in found} - removed
+            row |= {"leaks_removed": len(removed), "leaks_reported": len(reported)}
         rows.append(row)
     counts = ["passages", "train_pairs", "validation_pairs", "with_negatives", "leaks_removed", "leaks_reported"]
     table = pd.DataFrame(rows).reindex(columns=["source", *counts, "chars_median", "chars_p95"])

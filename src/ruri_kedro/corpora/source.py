@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from ruri_kedro.corpora.kinds import KINDS
 from ruri_kedro.corpora.shapes import SHAPES
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.tables.objectives import OBJECTIVES
 
-STAGES = ("pretraining", "reranking_stage1", "reranking_stage2", "finetuning")
+ORIGINS = ("given", "synthetic")
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Source:
     collection: str | None = None  # the source whose passages are candidates for its queries; itself if not named
     stages: Mapping[str, Any] = field(default_factory=dict)  # stage: its negatives and objective there, or several
     licence: str = "unknown"
+    root: str | None = None  # the folder that `path` is below, where it is not the raw folder
+    origin: str = "given"  # or synthetic: written by a language model
 
     @property
     def candidates(self) -> str:
@@ -37,6 +41,10 @@ class Source:
         """How the source takes part in a stage: a row for each objective, none where it takes no part."""
         rows = self.stages.get(stage, [])
         return [rows] if isinstance(rows, Mapping) else list(rows)
+
+    def folder(self, raw: Path) -> Path:
+        """The folder that its paths are below."""
+        return Path(self.root) if self.root else raw
 
 
 def parse_sources(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Source]:
@@ -59,7 +67,12 @@ def _parse(name: str, row: Mapping[str, Any]) -> Source:
             raise RecipeError(f"sources.{name}.{key}: missing.")
     _allowed(f"sources.{name}.kind", [row["kind"]], KINDS)
     _allowed(f"sources.{name}.shape", [row.get("shape", "rows")], SHAPES)
-    _allowed(f"sources.{name}.stages", row.get("stages", {}), STAGES)
+    _allowed(f"sources.{name}.origin", [row.get("origin", "given")], ORIGINS)
+    _allowed(f"sources.{name}.stages", row.get("stages", {}), OBJECTIVES)
+    for stage, parts in row.get("stages", {}).items():
+        for part in [parts] if isinstance(parts, Mapping) else parts:
+            if "objective" in part:
+                _allowed(f"sources.{name}.stages.{stage}.objective", [part["objective"]], OBJECTIVES[stage])
     _allowed(f"sources.{name}.fields", row.get("fields", {}), KINDS[row["kind"]].fields)
     if not 0 <= row.get("held_out", 0) < 1:
         raise RecipeError(f"sources.{name}.held_out: {row['held_out']} is no share between 0 and 1.")

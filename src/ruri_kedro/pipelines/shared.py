@@ -13,10 +13,10 @@ Figure = Any  # matplotlib.figure.Figure
 
 
 def stage_of(name: str, settings: Params, run: Params) -> Any:
-    """A training stage from its parameters and those of the run: seed, device, threads, checkpoints."""
+    """A training stage from its parameters and those of the run: seed, device, threads, checkpoints, watch."""
     import torch
 
     from ruri_kedro.training.run import Stage
 
     torch.set_num_threads(min(run["threads"], os.cpu_count() or 1))
-    return Stage(name, settings, run["seed"], run["device"], Path(run["checkpoints"]))
+    return Stage(name, settings, run["seed"], run["device"], Path(run["checkpoints"]), run["watch"])

@@ -26,9 +26,10 @@ class Candidates:
     dense_scores: Sequence[float]  # cosines in the order of the docids; empty without dense search
     positive_scores: Mapping[str, float]  # cosine of each known positive; empty without dense search
     depth: int  # ranks of a ranking
+    avoided: Collection[str] = ()  # docids that are not read, such as texts of a test
 
     @staticmethod
-    def of(row: Mapping, depth: int) -> "Candidates":
+    def of(row: Mapping, depth: int, avoided: Collection[str] = ()) -> "Candidates":
         """From a row of the candidates table."""
         dense = any(row["dense_ranks"])
         return Candidates(
@@ -37,14 +38,16 @@ class Candidates:
             row["dense_scores"] if dense else (),
             dict(zip(row["positives"], row["positive_scores"], strict=True)) if dense else {},
             depth,
+            avoided,
         )
 
     def ranked(self, strategy: str) -> list[str]:
         """Docids best first, at most `depth`, by the retriever that the strategy names, or fused (`rrf`)."""
-        if strategy == "rrf":
-            return list(self.docids[: self.depth])
-        found = [(rank, docid) for rank, docid in zip(self.ranks[strategy], self.docids, strict=True) if rank]
-        return [docid for _, docid in sorted(found)[: self.depth]]
+        ranked = self.docids
+        if strategy != "rrf":
+            found = [(rank, docid) for rank, docid in zip(self.ranks[strategy], self.docids, strict=True) if rank]
+            ranked = [docid for _, docid in sorted(found)]
+        return [docid for docid in ranked[: self.depth] if docid not in self.avoided]
 
     @cached_property
     def scores(self) -> dict[str, float]:

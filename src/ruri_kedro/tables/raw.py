@@ -3,11 +3,12 @@
 import gzip
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ruri_kedro.errors import DataError
+from ruri_kedro.tables.files import replace_file
 from ruri_kedro.text.normalize import is_blank
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".json.gz")
@@ -75,6 +76,15 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         ) from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{path}, after row {number}: the gzip stream is broken ({error}). Fetch it again.") from error
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
+    """Write gzipped JSON Lines whose bytes depend on nothing but the rows; give the path."""
+    # No file name and no time in the gzip header, or equal rows would give unequal bytes.
+    with replace_file(path) as aside, aside.open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as packed:
+        for row in rows:
+            packed.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+    return Path(path)
 
 
 def _parse(path: Path, number: int, line: str) -> dict[str, Any]:

@@ -48,7 +48,7 @@ EXAMPLES = _table(
     ("query_id", pa.string()),
     ("source", pa.string()),
     ("split", pa.string()),
-    ("objective", pa.string()),  # contrastive, distillation or listwise
+    ("objective", pa.string()),  # a name of tables/objectives.py
     ("anchor", pa.string()),
     ("positive", pa.string()),
     ("negatives", _ids),
@@ -61,12 +61,33 @@ TEACHER_SCORES = _table(
     ("score", pa.float32()),  # logit of the reranker
 )
 
+DUPLICATES = _table(
+    ("docid", pa.string()),  # a positive or passage that is left out
+    ("source", pa.string()),
+    ("kept", pa.string()),  # docid of the earlier text that it is a near duplicate of
+    ("kept_source", pa.string()),
+    ("overlap", pa.float32()),  # Jaccard similarity of their n-grams
+)
+
+MATCHES = _table(
+    ("docid", pa.string()),
+    ("test", pa.string()),  # task of the benchmark
+    ("role", pa.string()),  # of the test text, as in test_texts
+    ("item_id", pa.string()),
+    ("kind", pa.string()),  # exact, contained, near; or short: exact, but counts as half of a pair only
+    ("overlap", pa.float32()),  # 1 for an exact match, else the containment or the Jaccard similarity
+)
+
 LEAKS = _table(
     ("pair_id", pa.string()),
-    ("test", pa.string()),  # task of the benchmark
-    ("kind", pa.string()),  # query, text, pair or passage
-    ("overlap", pa.float32()),  # 1 for an exact match
-    ("removed", pa.bool_()),  # passages of a test's collection are only reported
+    ("part", pa.string()),  # anchor, positive, negative, or pair: anchor and positive
+    ("docid", pa.string()),  # the text that matches
+    ("test", pa.string()),
+    ("role", pa.string()),  # query, text, passage, or pair: a query and its positive
+    ("item_id", pa.string()),
+    ("kind", pa.string()),  # exact, contained or near
+    ("overlap", pa.float32()),
+    ("removed", pa.bool_()),  # or only reported
 )
 
 SCORES = _table(
@@ -90,6 +111,8 @@ SCHEMAS: dict[str, pa.Schema] = {
     "candidates": CANDIDATES,
     "examples": EXAMPLES,
     "teacher_scores": TEACHER_SCORES,
+    "duplicates": DUPLICATES,
+    "matches": MATCHES,
     "leaks": LEAKS,
     "scores": SCORES,
     "test_texts": TEST_TEXTS,

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from ruri_kedro.errors import TrainingError
 from ruri_kedro.tables.files import read_json, replace_dir, write_json
+from ruri_kedro.training.watch import Watch
 
 _STATE = "state.json"
 
@@ -30,18 +31,18 @@ class Checkpoints:
         complete = sorted(path.parent for path in self.folder.glob(f"step-*/{_STATE}"))
         return complete[-1] if complete else None
 
-    def save(self, step: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    def save(self, step: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer, watch: Watch) -> None:
         """Write the state after `step` steps, then remove the older ones beyond `keep`."""
         with replace_dir(self.folder / f"step-{step:08d}") as aside:
             save_file(_distinct(model.state_dict()), aside / "model.safetensors")
             save_file(_flatten(optimizer, model), aside / "optimizer.safetensors")
             save_file(_random_state(), aside / "random.safetensors")
-            write_json(aside / _STATE, {"step": step, "identity": self.identity})
+            write_json(aside / _STATE, {"step": step, "identity": self.identity, "watch": watch.state_dict()})
         for old in sorted(self.folder.glob("step-*"))[: -self.keep]:
             shutil.rmtree(old, ignore_errors=True)
 
-    def restore(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:
-        """Load the newest checkpoint into model and optimizer; the step it was taken after, 0 without one.
+    def restore(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, watch: Watch) -> int:
+        """Load the newest checkpoint into model, optimizer and watch; the step it was taken after, 0 without one.
 
         Raises TrainingError if it belongs to another recipe, naming what differs.
         """
@@ -53,6 +54,7 @@ class Checkpoints:
         model.load_state_dict(load_file(path / "model.safetensors"), strict=False)
         _unflatten(optimizer, model, load_file(path / "optimizer.safetensors"))
         _set_random_state(load_file(path / "random.safetensors"))
+        watch.load_state_dict(state.get("watch", {}))
         return int(state["step"])
 
     def _check(self, path: Path, identity: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 
 from ruri_kedro.encoders.tokens import TokenRows
 from ruri_kedro.errors import DataError
+from ruri_kedro.tables.objectives import TAUGHT
 from ruri_kedro.text.sentences import shuffle_sentences
 
 ANCHOR, POSITIVE, NEGATIVES = 0, 1, 2
@@ -18,7 +19,7 @@ class TrainingSet:
 
     tokens: TokenRows
     texts: np.ndarray  # int64 (rows, c), row of `tokens` of anchor, positive, negatives; -1 for none
-    identities: np.ndarray  # int64 (rows, c), the same number for the same text whatever its prompt; -1 for none
+    identities: np.ndarray  # int32 (rows, c), the same number for the same text whatever its prompt; -1 for none
     groups: np.ndarray  # int64 (rows,), index into group_names
     group_names: list[str]  # rows of one source and one objective; task-homogeneous batches hold one group
     objectives: list[str]  # by group
@@ -40,12 +41,12 @@ def assemble(
 
     texts: text by docid; prompts: put before anchors and before passages; tokenize: texts to token rows; teacher:
     score by (query_id, docid). The positive of a row with `shuffled` is read with its sentences in another order.
-    Raises DataError for a docid without text.
+    Raises DataError for a docid without text or a pair the teacher has not scored although its objective needs it.
     """
     width = 2 + max((len(row["negatives"]) for row in examples), default=0)
     strings, identities = _Numbers(), _Numbers()
     rows = np.full((len(examples), width), -1, dtype=np.int64)
-    same = rows.copy()
+    same = np.full(rows.shape, -1, dtype=np.int32)
     for number, row in enumerate(examples):
         for column, docid in enumerate([row["anchor"], row["positive"], *row["negatives"]]):
             text = _text(texts, docid, row)
@@ -100,5 +101,11 @@ def _teacher_scores(examples: Sequence[Mapping], teacher: Mapping[tuple[str, str
     scores = np.full((len(examples), width), np.nan, dtype=np.float32)
     for number, row in enumerate(examples):
         for column, docid in enumerate([row["positive"], *row["negatives"]]):
-            scores[number, column] = teacher.get((row["query_id"], docid), np.nan)
+            score = teacher.get((row["query_id"], docid))
+            if score is None and row["objective"] in TAUGHT:
+                raise DataError(
+                    f"example {row['example_id']} of source '{row['source']}' ({row['objective']}): the teacher has no "
+                    f"score of passage {docid}. Run the pipeline finetuning from score_with_teacher."
+                )
+            scores[number, column] = np.nan if score is None else score
     return scores

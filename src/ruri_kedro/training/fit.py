@@ -4,18 +4,23 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from tqdm import tqdm
 
 from ruri_kedro.errors import TrainingError
+from ruri_kedro.tables.files import write_json
 from ruri_kedro.training.checkpoints import Checkpoints
+from ruri_kedro.training.measures import Measures
 from ruri_kedro.training.plan import Batch
+from ruri_kedro.training.watch import Alarm, Watch
 
 log = logging.getLogger(__name__)
 
 OnStep = Callable[[int, Mapping[str, float]], None]
+
+_SHOWN_IDS = 8
 
 
 @dataclass(frozen=True)
@@ -33,26 +38,28 @@ class FitSettings:
 def fit(
     model: torch.nn.Module,
     batches: Sequence[Batch],
-    backward: Callable[[Batch], float],
+    backward: Callable[[Batch], Measures],
     settings: FitSettings,
     checkpoints: Checkpoints,
+    watch: Watch,
     on_step: OnStep,
     label: str,
 ) -> None:
     """Train `model` in place over `batches` in their order.
 
-    `backward` puts the gradient of one batch into the parameters and returns its loss. If there is a checkpoint of
+    `backward` puts the gradient of one batch into the parameters and returns what it saw. If there is a checkpoint of
     the same identity, training continues behind it and ends with the same weights as without interruption.
-    `on_step(step, metrics)` is called after each step, 1-based. Raises TrainingError when the loss is not finite;
-    the last good checkpoint stays.
+    `on_step(step, metrics)` is called after each step, 1-based. Raises TrainingError when `watch` gives an
+    alarm; the last good checkpoint stays, and none is written while anything is suspect.
     """
     torch.manual_seed(settings.seed)
     optimizer = torch.optim.AdamW(_parameter_groups(model, settings.weight_decay), lr=settings.learning_rate)
-    done = checkpoints.restore(model, optimizer)
+    done = checkpoints.restore(model, optimizer, watch)
     if done:
         log.info("%s continues after step %d of %d (%s)", label, done, len(batches), checkpoints.folder)
     model.train()
     parameters = [p for p in model.parameters() if p.requires_grad]
+    due = False
     with tqdm(total=len(batches), initial=done, desc=label, unit="step", mininterval=1.0) as bar:
         for step in range(done + 1, len(batches) + 1):
             began = time.perf_counter()
@@ -60,25 +67,33 @@ def fit(
             rate = settings.learning_rate * schedule(step, len(batches), settings.warmup_ratio)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            loss = backward(batch)
+            seen = backward(batch)
             norm = float(torch.nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm))
-            if not (math.isfinite(loss) and math.isfinite(norm)):
-                raise TrainingError(_not_finite(label, step, loss, norm, batch, checkpoints))
+            if alarm := watch.see(step, batch, seen, norm):
+                raise TrainingError(_stop(label, alarm, checkpoints))
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-            seconds = time.perf_counter() - began
-            on_step(step, {"loss": loss, "learning_rate": rate, "grad_norm": norm,
-                           "examples_per_second": len(batch.rows) / seconds})  # fmt: skip
-            bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+            metrics = seen.metrics(len(batch.rows), time.perf_counter() - began)
+            on_step(step, {"learning_rate": rate, "grad_norm": norm, **metrics})
+            bar.set_postfix(loss=f"{seen.loss:.4f}", refresh=False)
             bar.update()
-            if step % settings.checkpoint_steps == 0 or step == len(batches):
-                checkpoints.save(step, model, optimizer)
+            due = due or step % settings.checkpoint_steps == 0
+            if step == len(batches) or (due and not watch.suspects):
+                checkpoints.save(step, model, optimizer, watch)
+                due = False
+    if watch.suspects:
+        log.warning("%s ended on steps that look bad, too few to stop it: look at its loss and similarity.", label)
     model.eval()
+
+
+def warmup_steps(steps: int, warmup_ratio: float) -> int:
+    """The steps in which the learning rate rises."""
+    return math.ceil(steps * warmup_ratio)
 
 
 def schedule(step: int, steps: int, warmup_ratio: float) -> float:
     """Factor of the learning rate at a 1-based step: linear warm-up to 1, then linear decay towards 0."""
-    warmup = math.ceil(steps * warmup_ratio)
+    warmup = warmup_steps(steps, warmup_ratio)
     if step <= warmup:
         return step / warmup
     return (steps - step + 1) / (steps - warmup + 1)
@@ -93,9 +108,13 @@ def _parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict]
     ]
 
 
-def _not_finite(label: str, step: int, loss: float, norm: float, batch: Batch, checkpoints: Checkpoints) -> str:
-    kept = checkpoints.latest()
+def _stop(label: str, alarm: Alarm, checkpoints: Checkpoints) -> str:
+    """Write down what stopped the training; the message that says so."""
+    ids = alarm.example_ids
+    report = checkpoints.folder / "stopped.json"
+    write_json(report, asdict(alarm))
+    shown = ", ".join(ids[:_SHOWN_IDS]) + (" ..." if len(ids) > _SHOWN_IDS else "")
     return (
-        f"{label}: loss {loss} and gradient norm {norm} at step {step} (rows {batch.rows[:8].tolist()} ...). "
-        f"Lower the learning rate or raise the warm-up. Last good checkpoint: {kept or 'none yet'}."
+        f"{label} stopped: {alarm.reason}. Examples of step {alarm.step}: {shown} (all {len(ids)}: {report}). "
+        f"{alarm.remedy} Last good checkpoint: {checkpoints.latest() or 'none yet'}."
     )

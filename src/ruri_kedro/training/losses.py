@@ -1,4 +1,6 @@
-"""Losses as pure functions of embeddings and scores. b: batch, n: negatives per row, d: dimension."""
+"""Losses as pure functions of embeddings and scores. b: batch, n: negatives per row, c: 1 + n, d: dimension."""
+
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -22,9 +24,8 @@ def improved_contrastive(
     """
     b, n = mask.shape
     a, p = F.normalize(anchors, dim=-1), F.normalize(positives, dim=-1)
-    passages = torch.cat([p, F.normalize(negatives, dim=-1).reshape(b * n, a.shape[1])])
+    passages, absent = _passages(p, negatives, mask)
     own = torch.eye(b, dtype=torch.bool, device=a.device)
-    absent = torch.cat([torch.zeros(b, dtype=torch.bool, device=a.device), ~mask.reshape(-1)]).expand(b, -1)
     own_passages = torch.cat([own, own.repeat_interleave(n, dim=1)], dim=1)
     blocks = [
         (a @ passages.T).masked_fill(absent, -torch.inf),
@@ -37,14 +38,40 @@ def improved_contrastive(
     return (torch.logsumexp(logits, dim=1) - positive).mean()
 
 
+def info_nce(
+    anchors: torch.Tensor,
+    positives: torch.Tensor,
+    negatives: torch.Tensor,
+    mask: torch.Tensor,
+    temperature: float,
+) -> torch.Tensor:
+    """InfoNCE (arXiv 1807.03748, Eq. 4): cross-entropy of each anchor's positive among all passages of the batch.
+
+    anchors, positives: (b, d); negatives: (b, n, d); mask: (b, n) bool, False where a negative is missing.
+    """
+    a, p = F.normalize(anchors, dim=-1), F.normalize(positives, dim=-1)
+    passages, absent = _passages(p, negatives, mask)
+    logits = (a @ passages.T).masked_fill(absent, -torch.inf) / temperature
+    return F.cross_entropy(logits, torch.arange(len(a), device=a.device))
+
+
+def _passages(p: torch.Tensor, negatives: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Normalised positives `p` and hard negatives of a batch, (b + b * n, d), and which of them are missing, (b, ~)."""
+    b, n = mask.shape
+    passages = torch.cat([p, F.normalize(negatives, dim=-1).reshape(b * n, p.shape[1])])
+    absent = torch.cat([torch.zeros(b, dtype=torch.bool, device=p.device), ~mask.reshape(-1)]).expand(b, -1)
+    return passages, absent
+
+
 def min_max(scores: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Scores (b, c) scaled to [0, 1] within each row, over the entries where `mask` is True.
 
-    A row whose scores are all equal becomes 0 everywhere, not NaN.
+    A row whose scores are all equal says nothing: it becomes 0 everywhere and has no gradient.
     """
     low = scores.masked_fill(~mask, torch.inf).amin(dim=1, keepdim=True)
     high = scores.masked_fill(~mask, -torch.inf).amax(dim=1, keepdim=True)
-    return ((scores - low) / (high - low).clamp_min(_EPSILON)).masked_fill(~mask, 0.0)
+    flat = high - low < _EPSILON
+    return ((scores - low) / (high - low).masked_fill(flat, 1.0)).masked_fill(flat | ~mask, 0.0)
 
 
 def distillation(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -59,12 +86,64 @@ def distillation(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tenso
     return terms.masked_fill(~mask, 0.0).sum(dim=1).mean()
 
 
+def margin_mse(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Squared error of the student's margins, positive over negative, against the teacher's (arXiv 2010.02666, Eq. 7).
+
+    student, teacher: scores (b, c), column 0 the positive; mask: (b, c) bool, False where a passage is missing. Mean
+    over the negatives that are there, 0 if there is none.
+    """
+    error = (student[:, :1] - student[:, 1:]) - (teacher[:, :1] - teacher[:, 1:])
+    present = mask[:, 1:]
+    return error.masked_fill(~present, 0.0).square().sum() / present.sum().clamp_min(1)
+
+
+def cosent(similarities: torch.Tensor, labels: torch.Tensor, temperature: float) -> torch.Tensor:
+    """CoSENT (doi 10.1109/TASLP.2024.3402087): pairs of texts ordered as their labels order them.
+
+    log(1 + sum of exp((s_j - s_i) / temperature)) over all i, j with label i above label j.
+    similarities, labels: (b,), of b pairs of texts.
+    """
+    logits = similarities / temperature
+    gaps = (logits[None, :] - logits[:, None])[labels[:, None] > labels[None, :]]
+    return torch.logsumexp(torch.cat([gaps.new_zeros(1), gaps]), dim=0)
+
+
+def angle(first: torch.Tensor, second: torch.Tensor, labels: torch.Tensor, temperature: float) -> torch.Tensor:
+    """AnglE (arXiv 2309.12871, Eq. 7): CoSENT on the angle of the pairs in complex space.
+
+    The halves of an embedding are real and imaginary parts. first, second: (b, d), d even; labels: (b,).
+    """
+    z, w = (torch.complex(*F.normalize(x, dim=-1).chunk(2, dim=-1)) for x in (first, second))
+    product = (z * w.conj()).sum(dim=-1)
+    return cosent((product.real + product.imag).abs(), labels, temperature)
+
+
+def matryoshka(
+    loss: Callable[[torch.Tensor], torch.Tensor], dims: Sequence[int], weights: Sequence[float] | None = None
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """`loss` on the first `dims` components of embeddings (..., d), weighted sum (arXiv 2205.13147, Eq. 1).
+
+    weights: one for each of `dims`, 1 by default. `loss` must not depend on the length of the embeddings.
+    """
+    factors = [1.0] * len(dims) if weights is None else weights
+
+    def nested(vectors: torch.Tensor) -> torch.Tensor:
+        return sum(factor * loss(vectors[..., :dim]) for dim, factor in zip(dims, factors, strict=True))
+
+    return nested
+
+
 def listwise_cross_entropy(scores: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Cross-entropy of the first passage among all of its query (Ruri, Section 3.2), mean over queries.
 
     scores: logits (b, c), column 0 the positive; mask: (b, c) bool, False where a passage is missing.
     """
-    return -_masked_log_softmax(scores, mask)[:, 0].mean()
+    return listwise_losses(scores, mask).mean()
+
+
+def listwise_losses(scores: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The terms of `listwise_cross_entropy`, one for each query, (b,)."""
+    return -_masked_log_softmax(scores, mask)[:, 0]
 
 
 def _masked_log_softmax(scores: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

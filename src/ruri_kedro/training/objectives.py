@@ -1,8 +1,8 @@
 """From a batch to gradients: the forward passes of bi-encoders and cross-encoders and the loss of each objective."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,10 +15,18 @@ from ruri_kedro.encoders.tokens import chunk_by_tokens
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.training.data import ANCHOR, NEGATIVES, POSITIVE, TrainingSet
 from ruri_kedro.training.gradcache import cached_backward
-from ruri_kedro.training.losses import distillation, improved_contrastive, listwise_cross_entropy
+from ruri_kedro.training.losses import (
+    distillation,
+    improved_contrastive,
+    info_nce,
+    listwise_losses,
+    margin_mse,
+    matryoshka,
+)
+from ruri_kedro.training.measures import Measures
 from ruri_kedro.training.plan import Batch, token_share
 
-Backward = Callable[[Batch], float]
+Backward = Callable[[Batch], Measures]
 
 
 @dataclass(frozen=True)
@@ -36,22 +44,101 @@ class Budget:
         return torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16")
 
 
-def embedding_backward(
-    model: SentenceTransformer,
-    data: TrainingSet,
-    budget: Budget,
-    temperature: float,
-    distillation_temperature: float,
-) -> Backward:
-    """Gradients of a bi-encoder; the group of a batch names its objective, contrastive or distillation."""
+@dataclass(frozen=True)
+class LossSettings:
+    """Parameters of the losses of a bi-encoder."""
 
-    def backward(batch: Batch) -> float:
+    temperature: float
+    distillation_temperature: float = 1.0
+    matryoshka_dims: Sequence[int] | None = None  # None: the whole embedding only
+    matryoshka_weights: Sequence[float] | None = None  # one for each of the dims; None: 1
+
+    def check(self, dimension: int, stage: str) -> None:
+        """Raises RecipeError if the Matryoshka dimensions do not fit embeddings of `dimension` or their weights."""
+        dims, weights = self.matryoshka_dims, self.matryoshka_weights
+        if dims is not None and not (dims and all(0 < dim <= dimension for dim in dims) and dimension in dims):
+            raise RecipeError(
+                f"{stage}.matryoshka_dims: {list(dims)}; give dimensions up to that of the model, {dimension}, and "
+                f"{dimension} among them."
+            )
+        if weights is not None and len(weights) != len(dims or ()):
+            raise RecipeError(f"{stage}.matryoshka_weights: {list(weights)}; give one for each of matryoshka_dims.")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a loss sees of a batch."""
+
+    vectors: torch.Tensor  # (b, 2 + n, d): anchor, positive, negatives
+    mask: torch.Tensor  # (b, n) bool, False where a negative is missing
+    teacher: torch.Tensor | None  # (b, 1 + n), scores of positive and negatives; NaN for none
+
+
+def _contrastive(rows: Rows, settings: LossSettings) -> torch.Tensor:
+    return improved_contrastive(*_columns(rows), rows.mask, settings.temperature)
+
+
+def _info_nce(rows: Rows, settings: LossSettings) -> torch.Tensor:
+    return info_nce(*_columns(rows), rows.mask, settings.temperature)
+
+
+def _distillation(rows: Rows, settings: LossSettings) -> torch.Tensor:
+    return distillation(_cosines(rows), rows.teacher.nan_to_num(), _present(rows), settings.distillation_temperature)
+
+
+def _margin_mse(rows: Rows, settings: LossSettings) -> torch.Tensor:
+    # Margins of cosines are at most 2, those of logits are not: the temperature brings them together.
+    student = _cosines(rows) / settings.distillation_temperature
+    return margin_mse(student, rows.teacher.nan_to_num(), _present(rows))
+
+
+LOSSES: dict[str, Callable[[Rows, LossSettings], torch.Tensor]] = {
+    "contrastive": _contrastive,
+    "info_nce": _info_nce,
+    "distillation": _distillation,
+    "margin_mse": _margin_mse,
+}
+
+
+def rows_loss(objective: str, rows: Rows, settings: LossSettings) -> torch.Tensor:
+    """The loss of a batch by the name of its objective."""
+
+    def loss(vectors: torch.Tensor) -> torch.Tensor:
+        return LOSSES[objective](replace(rows, vectors=vectors), settings)
+
+    if settings.matryoshka_dims is not None:
+        loss = matryoshka(loss, settings.matryoshka_dims, settings.matryoshka_weights)
+    return loss(rows.vectors)
+
+
+def _columns(rows: Rows) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    return rows.vectors[:, ANCHOR], rows.vectors[:, POSITIVE], rows.vectors[:, NEGATIVES:]
+
+
+def _cosines(rows: Rows) -> torch.Tensor:
+    """Cosines (b, 1 + n) of the anchor with positive and negatives."""
+    vectors = F.normalize(rows.vectors, dim=-1)
+    return torch.einsum("bd,bcd->bc", vectors[:, ANCHOR], vectors[:, POSITIVE:])
+
+
+def _present(rows: Rows) -> torch.Tensor:
+    """The mask of positive and negatives, (b, 1 + n)."""
+    return torch.cat([torch.ones_like(rows.mask[:, :1]), rows.mask], dim=1)
+
+
+def embedding_backward(
+    model: SentenceTransformer, data: TrainingSet, budget: Budget, settings: LossSettings
+) -> Backward:
+    """Gradients of a bi-encoder; the group of a batch names its objective, a key of LOSSES."""
+
+    def backward(batch: Batch) -> Measures:
         columns = data.texts[batch.rows]
         distinct, positions = np.unique(columns, return_inverse=True)
         positions = positions.reshape(columns.shape) - (distinct[0] < 0)
         distinct = distinct[distinct >= 0]
         lengths = data.tokens.lengths[distinct]
         chunks = chunk_by_tokens(lengths, budget.chunk_tokens)
+        similarity: list[float] = []
 
         def forward(items: np.ndarray) -> torch.Tensor:
             with budget.autocast(model.device):
@@ -61,26 +148,26 @@ def embedding_backward(
             place = torch.as_tensor(positions, device=embeddings.device)
             mask = place[:, NEGATIVES:] >= 0
             vectors = embeddings[place.clamp_min(0)]
-            if data.objectives[batch.group] == "distillation":
-                scores = torch.as_tensor(data.teacher[batch.rows], device=embeddings.device)
-                return _distillation_loss(vectors, mask, scores, distillation_temperature)
-            return improved_contrastive(
-                vectors[:, ANCHOR], vectors[:, POSITIVE], vectors[:, NEGATIVES:], mask, temperature
-            )
+            similarity.append(mean_cosine(embeddings))
+            teacher = None
+            if data.teacher is not None:
+                teacher = torch.as_tensor(data.teacher[batch.rows], device=embeddings.device)
+            return rows_loss(data.objectives[batch.group], Rows(vectors, mask, teacher), settings)
 
         sizes = [int(lengths[chunk].max()) * len(chunk) for chunk in chunks]
-        return cached_backward(forward, chunks, sizes, budget.keep_tokens, loss_of)
+        loss = cached_backward(forward, chunks, sizes, budget.keep_tokens, loss_of)
+        source_losses = {} if batch.group < 0 else {data.group_names[batch.group]: loss}
+        return Measures(loss, source_losses, int(lengths.sum()), sum(sizes), *similarity)
 
     return backward
 
 
-def _distillation_loss(
-    vectors: torch.Tensor, mask: torch.Tensor, teacher: torch.Tensor, temperature: float
-) -> torch.Tensor:
-    vectors = F.normalize(vectors, dim=-1)
-    student = torch.einsum("bd,bcd->bc", vectors[:, ANCHOR], vectors[:, POSITIVE:])
-    present = torch.cat([torch.ones_like(mask[:, :1]), mask], dim=1)
-    return distillation(student, teacher.nan_to_num(), present, temperature)
+@torch.no_grad()
+def mean_cosine(embeddings: torch.Tensor) -> float:
+    """Mean cosine between any two of the embeddings (m, d)."""
+    m = len(embeddings)
+    total = F.normalize(embeddings, dim=-1).sum(dim=0).square().sum()
+    return float(total - m) / max(m * (m - 1), 1)
 
 
 def reranking_backward(model: CrossEncoder, data: TrainingSet, budget: Budget, max_length: int) -> Backward:
@@ -91,17 +178,38 @@ def reranking_backward(model: CrossEncoder, data: TrainingSet, budget: Budget, m
     """
     layout = PairLayout.of(model.tokenizer)
 
-    def backward(batch: Batch) -> float:
+    def backward(batch: Batch) -> Measures:
         passages = data.texts[batch.rows, POSITIVE:]
         queries = np.broadcast_to(data.texts[batch.rows, ANCHOR, None], passages.shape)
         lengths = layout.lengths(data.tokens.lengths[queries], data.tokens.lengths[passages], max_length)
         lengths = np.where(passages >= 0, lengths, 0)
-        return sum(
+        shares = [
             _share_backward(model, layout, data, budget, max_length, queries[part], passages[part], len(batch.rows))
             for part in token_share(lengths.sum(axis=1), budget.keep_tokens)
+        ]
+        return Measures(
+            loss=sum(share.loss for share in shares),
+            source_losses=_by_source(data, batch.rows, np.concatenate([share.losses for share in shares])),
+            tokens=int(lengths.sum()),
+            padded_tokens=sum(share.padded_tokens for share in shares),
         )
 
     return backward
+
+
+def _by_source(data: TrainingSet, rows: np.ndarray, losses: np.ndarray) -> dict[str, float]:
+    """Mean loss of the rows of each source."""
+    sources = data.groups[rows]
+    return {data.group_names[source]: float(losses[sources == source].mean()) for source in np.unique(sources)}
+
+
+@dataclass(frozen=True)
+class _Share:
+    """What the backward pass of some query groups gave."""
+
+    loss: float  # their part of the batch's loss
+    losses: np.ndarray  # float32, by group
+    padded_tokens: int
 
 
 def _share_backward(
@@ -113,12 +221,13 @@ def _share_backward(
     queries: np.ndarray,
     passages: np.ndarray,
     groups: int,
-) -> float:
+) -> _Share:
     """Gradients of some of a batch's `groups` query groups, weighted by their share of the batch."""
     present = passages >= 0
     q, p = queries[present], passages[present]
     lengths = layout.lengths(data.tokens.lengths[q], data.tokens.lengths[p], max_length)
     chunks = chunk_by_tokens(lengths, budget.chunk_tokens)
+    losses: list[torch.Tensor] = []
 
     def forward(items: np.ndarray) -> torch.Tensor:
         with budget.autocast(model.device):
@@ -127,7 +236,9 @@ def _share_backward(
     def loss_of(scores: torch.Tensor) -> torch.Tensor:
         mask = torch.as_tensor(present, device=scores.device)
         table = torch.zeros(mask.shape, device=scores.device).masked_scatter(mask, scores)
-        return listwise_cross_entropy(table, mask) * (len(present) / groups)
+        losses.append(listwise_losses(table, mask))
+        return losses[0].mean() * (len(present) / groups)
 
     sizes = [int(lengths[chunk].max()) * len(chunk) for chunk in chunks]
-    return cached_backward(forward, chunks, sizes, budget.keep_tokens, loss_of)
+    loss = cached_backward(forward, chunks, sizes, budget.keep_tokens, loss_of)
+    return _Share(loss, losses[0].detach().cpu().numpy(), sum(sizes))

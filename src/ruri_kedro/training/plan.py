@@ -1,10 +1,17 @@
 """Which rows make which batch: a function of the data, the parameters and the seed, and of nothing else."""
 
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+
+from ruri_kedro.tables.files import read_json, replace_dir, write_json
+
+# Of texts that recur without end a batch takes one row, and the others wait: no more of them are tried at a time.
+_TRIED = 65_536
+
+_DROPPED = np.dtype([("epoch", np.int32), ("group", np.int32), ("row", np.int64), ("repeats", np.bool_)])
 
 
 @dataclass(frozen=True)
@@ -15,12 +22,48 @@ class Batch:
     rows: np.ndarray  # int64, (batch size,)
 
 
-@dataclass(frozen=True)
-class Plan:
-    """All batches of a training in their order, and the rows that fitted in none, by group and summed over epochs."""
+@dataclass(frozen=True, eq=False)
+class Plan(Sequence[Batch]):
+    """All batches of a training in their order, each at the same cost, and the rows that are in none."""
 
-    batches: list[Batch]
-    dropped: dict[int, int]
+    rows: np.ndarray  # int32 or int64, one batch after the other
+    batches: np.ndarray  # int64 (batches, 3): group, place of the first row in `rows`, size
+    dropped: np.ndarray  # (rows,): epoch from 1, group, row, and whether it repeats a text or the last batch was small
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> Batch:
+        group, start, size = self.batches[index].tolist()
+        return Batch(group, self.rows[start : start + size].astype(np.int64))
+
+    def dropped_by_group(self) -> dict[int, int]:
+        """How many rows are in no batch, summed over epochs."""
+        found, counts = np.unique(self.dropped["group"], return_counts=True)
+        return dict(zip(found.tolist(), counts.tolist(), strict=True))
+
+    def save(self, folder: Path, key: str) -> None:
+        """Write the plan to a folder, whole or not at all; `key` says what it was made of."""
+        with replace_dir(folder) as aside:
+            for name in ("rows", "batches", "dropped"):
+                np.save(aside / f"{name}.npy", getattr(self, name))
+            write_json(aside / "key.json", key)
+
+    @staticmethod
+    def open(folder: Path) -> "Plan":
+        """A saved plan; its rows stay on disk."""
+        rows = np.load(folder / "rows.npy", mmap_mode="r")
+        return Plan(rows, np.load(folder / "batches.npy"), np.load(folder / "dropped.npy"))
+
+
+def stored_plan(folder: Path, key: str, make: Callable[[], Plan]) -> Plan:
+    """The plan saved in `folder` under `key`; if there is none, the one that `make` gives, saved.
+
+    So a training that is continued at any of its steps opens its plan and does not make it again.
+    """
+    if not (folder / "key.json").exists() or read_json(folder / "key.json") != key:
+        make().save(folder, key)
+    return Plan.open(folder)
 
 
 def plan_batches(
@@ -28,49 +71,126 @@ def plan_batches(
 ) -> Plan:
     """Batches of exactly `batch_size` rows in which no text occurs twice, every row at most once per epoch.
 
-    groups: (rows,) source of each row; texts: (rows, k) text identities of its anchor, positive and negatives, -1
-    for none. With `homogeneous`, rows of one source share a batch (Ruri, Section 2.4). A group smaller than a
-    batch makes one batch of its own size. Rows that fit nowhere and incomplete last batches are dropped and counted.
+    groups: (rows,) source of each row, from 0; texts: (rows, k) text identities of its anchor, positive and negatives,
+    -1 for none. With `homogeneous`, rows of one source share a batch (Ruri, Section 2.4). A group smaller than a
+    batch makes one batch of its own size. Rows that fit nowhere and incomplete last batches are dropped and listed.
     """
     rng = np.random.default_rng(seed)
-    labels = groups if homogeneous else np.full_like(groups, -1)
-    batches: list[Batch] = []
-    dropped: dict[int, int] = {}
-    for _ in range(epochs):
-        epoch: list[Batch] = []
-        for group in np.unique(labels):
-            rows = rng.permutation(np.flatnonzero(labels == group))
-            full, left = _fill(rows, texts, min(batch_size, len(rows)))
-            epoch.extend(Batch(int(group), batch) for batch in full)
-            dropped[int(group)] = dropped.get(int(group), 0) + left
-        batches.extend(epoch[i] for i in rng.permutation(len(epoch)))
-    return Plan(batches, dropped)
+    kind = np.int32 if len(groups) < 2**31 else np.int64
+    labels = range(int(groups.max(initial=-1)) + 1) if homogeneous else [-1]
+    rows, batches, dropped = [np.empty(0, kind)], [np.empty((0, 3), np.int64)], [np.empty(0, _DROPPED)]
+    start = 0
+    for epoch in range(1, epochs + 1):
+        made: list[tuple[int, int, int]] = []
+        for group in labels:
+            members = np.flatnonzero(groups == group) if homogeneous else np.arange(len(groups))
+            if not len(members):
+                continue
+            size = min(batch_size, len(members))
+            filled = _fill(rng.permutation(members.astype(kind)), texts, size)
+            made += [(group, start + place, size) for place in range(0, len(filled.rows), size)]
+            start += len(filled.rows)
+            rows.append(filled.rows)
+            dropped.append(_listed(epoch, group, filled))
+        batches.append(np.array(made, np.int64).reshape(-1, 3)[rng.permutation(len(made))])
+    return Plan(np.concatenate(rows), np.concatenate(batches), np.concatenate(dropped))
 
 
-def _fill(rows: np.ndarray, texts: np.ndarray, size: int) -> tuple[list[np.ndarray], int]:
+@dataclass(frozen=True)
+class _Filled:
+    """Rows of one group."""
+
+    rows: np.ndarray  # of full batches, one after the other
+    incomplete: np.ndarray  # of the last one, which is not full
+    repeating: np.ndarray  # that fitted nowhere
+
+
+def _listed(epoch: int, group: int, filled: _Filled) -> np.ndarray:
+    left = np.empty(len(filled.incomplete) + len(filled.repeating), _DROPPED)
+    left["epoch"], left["group"] = epoch, group
+    left["row"] = np.concatenate([filled.incomplete, filled.repeating])
+    left["repeats"] = np.arange(len(left)) >= len(filled.incomplete)
+    return left
+
+
+def _fill(rows: np.ndarray, texts: np.ndarray, size: int) -> _Filled:
     """Rows in their order into batches; one that repeats a text of the batch waits for the next."""
-    batches: list[np.ndarray] = []
-    waiting: deque[int] = deque()
-    stream = iter(rows)
+    full: list[np.ndarray] = []
+    waiting = rows[:0]
+    at = 0
     while True:
-        batch: list[int] = []
-        seen: set[int] = set()
-        for _ in range(len(waiting)):
-            _take(waiting.popleft(), texts, size, batch, seen, waiting)
-        while len(batch) < size and (row := next(stream, None)) is not None:
-            _take(int(row), texts, size, batch, seen, waiting)
-        if len(batch) < size:
-            return batches, len(batch) + len(waiting)
-        batches.append(np.asarray(batch, dtype=np.int64))
+        batch = _OpenBatch(texts, size, rows.dtype)
+        waiting, untried = batch.add(waiting[:_TRIED]), waiting[_TRIED:]
+        # Who was tried in vain goes behind those who were not, unless all had their turn.
+        waiting = np.concatenate([untried, waiting] if batch.room else [waiting, untried])
+        while batch.room and at < len(rows):
+            stop = min(at + batch.room, len(rows))
+            waiting = np.concatenate([waiting, batch.add(rows[at:stop])])
+            at = stop
+        if batch.room and len(untried):
+            waiting = batch.add(waiting)
+        if batch.room:
+            return _Filled(np.concatenate([rows[:0], *full]), batch.rows(), waiting)
+        full.append(batch.rows())
 
 
-def _take(row: int, texts: np.ndarray, size: int, batch: list[int], seen: set[int], waiting: deque[int]) -> None:
-    own = {int(text) for text in texts[row] if text >= 0}
-    if len(batch) < size and seen.isdisjoint(own):
-        batch.append(row)
-        seen |= own
-    else:
-        waiting.append(row)
+class _OpenBatch:
+    """A batch that takes rows as long as they repeat none of its texts."""
+
+    def __init__(self, texts: np.ndarray, size: int, kind: np.dtype) -> None:
+        self._texts = texts
+        self._size = size
+        self._parts = [np.empty(0, kind)]
+        self._seen = np.empty(0, texts.dtype)  # sorted
+        self.room = size
+
+    def rows(self) -> np.ndarray:
+        """The rows taken so far."""
+        return np.concatenate(self._parts)
+
+    def add(self, rows: np.ndarray) -> np.ndarray:
+        """Take what fits of the rows, first come first served; the rest of them in their order."""
+        refused = [rows[:0]]
+        for start in range(0, len(rows), self._size):
+            part = rows[start : start + self._size]
+            if not self.room:
+                refused.append(part)
+                continue
+            texts = self._texts[part]
+            taken = np.flatnonzero(_fitting(texts, self._seen))[: self.room]
+            self._parts.append(part[taken])
+            self.room -= len(taken)
+            self._seen = np.sort(np.concatenate([self._seen, _present(texts[taken])]))
+            refused.append(np.delete(part, taken))
+        return np.concatenate(refused)
+
+
+def _fitting(texts: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Which rows of `texts` repeat none of `seen` and none of an earlier row that fits; (rows,) bool."""
+    fits = ~_among(texts, seen).any(axis=1)
+    present = np.sort(_present(texts[fits]))
+    repeated = np.unique(present[1:][present[1:] == present[:-1]])
+    # All others are alone in having their texts: only these must be looked at one after the other.
+    contested = np.flatnonzero(fits & _among(texts, repeated).any(axis=1))
+    taken: set[int] = set()
+    for row, own in zip(contested.tolist(), texts[contested].tolist(), strict=True):
+        own_texts = {text for text in own if text >= 0}
+        fits[row] = taken.isdisjoint(own_texts)
+        if fits[row]:
+            taken |= own_texts
+    return fits
+
+
+def _present(texts: np.ndarray) -> np.ndarray:
+    """The texts that are there, flat."""
+    return texts[texts >= 0]
+
+
+def _among(texts: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Whether each text is one of `values`, sorted."""
+    if not len(values):
+        return np.zeros(texts.shape, dtype=bool)
+    return values[np.searchsorted(values, texts).clip(max=len(values) - 1)] == texts
 
 
 def token_share(lengths: Sequence[int], budget: int) -> list[slice]:

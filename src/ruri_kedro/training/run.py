@@ -2,25 +2,31 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from ruri_kedro.encoders.base import freeze_position_embeddings
-from ruri_kedro.encoders.tokens import TokenRows, tokenize
+from ruri_kedro.encoders.tokens import tokenize
 from ruri_kedro.errors import RecipeError, TrainingError
 from ruri_kedro.tables import Table
+from ruri_kedro.tables.files import write_json
 from ruri_kedro.tables.lookup import passage_texts
+from ruri_kedro.tables.objectives import RERANKING, TAUGHT, UNTAUGHT
+from ruri_kedro.tables.store import key_of
 from ruri_kedro.text.hashing import digest_all, stable_id
 from ruri_kedro.training.checkpoints import Checkpoints
 from ruri_kedro.training.data import TrainingSet, assemble
-from ruri_kedro.training.fit import FitSettings, OnStep, fit
-from ruri_kedro.training.objectives import Budget, embedding_backward, reranking_backward
-from ruri_kedro.training.plan import Plan, plan_batches
+from ruri_kedro.training.fit import FitSettings, OnStep, fit, warmup_steps
+from ruri_kedro.training.objectives import Budget, LossSettings, embedding_backward, reranking_backward
+from ruri_kedro.training.plan import Plan, plan_batches, stored_plan
+from ruri_kedro.training.watch import Watch, WatchSettings
 
 log = logging.getLogger(__name__)
 
@@ -36,15 +42,18 @@ class Stage:
     seed: int
     device: str
     checkpoints: Path
+    watch: Mapping[str, Any]
 
     def select(self, kind: type) -> Any:
-        """The dataclass `kind` filled with the parameters of the same names."""
-        wanted = [f.name for f in fields(kind) if f.name != "seed"]
-        missing = [name for name in wanted if name not in self.settings]
-        if missing:
-            raise RecipeError(f"{self.name}: parameter {', '.join(missing)} missing.")
-        seed = {"seed": self.seed} if any(f.name == "seed" for f in fields(kind)) else {}
-        return kind(**{name: self.settings[name] for name in wanted}, **seed)
+        """The dataclass `kind` filled with the parameters of the same names; its defaults hold for missing ones."""
+        return _filled(kind, {**self.settings, "seed": self.seed}, self.name)
+
+
+def _filled(kind: type, values: Mapping[str, Any], place: str) -> Any:
+    missing = [f.name for f in fields(kind) if f.name not in values and f.default is MISSING]
+    if missing:
+        raise RecipeError(f"{place}: parameter {', '.join(missing)} missing.")
+    return kind(**{f.name: values[f.name] for f in fields(kind) if f.name in values})
 
 
 def train_embedder(
@@ -56,28 +65,32 @@ def train_embedder(
     on_step: OnStep,
     teacher: Mapping[tuple[str, str], float] | None = None,
 ) -> SentenceTransformer:
-    """Train a bi-encoder in place on the training rows of `examples` and return it."""
+    """Train a bi-encoder in place on the training rows of `examples` and return it.
+
+    Raises RecipeError for a source whose objective is unknown or needs a `teacher` that is not there.
+    """
+    losses = stage.select(LossSettings)
+    losses.check(model.get_embedding_dimension(), stage.name)
     length = stage.settings["max_length"]
     model.to(_device(stage.device))
     if stage.settings.get("freeze_position_embeddings"):
         freeze_position_embeddings(model)
-    data = _read(
-        examples,
-        passages,
+    rows = _training_rows(examples, UNTAUGHT if teacher is None else UNTAUGHT + TAUGHT, stage.name)
+    if stage.settings.get("shuffle_positives"):
+        rows = [{**row, "shuffled": True} for row in rows]
+    data = assemble(
+        rows,
+        _texts_of(rows, passages),
         (prompts["query"], prompts["document"]),
-        lambda texts: tokenize(model.tokenizer, texts, length),
+        partial(tokenize, model.tokenizer, max_length=length),
         teacher,
-        shuffle_all=stage.settings.get("shuffle_positives", False),
     )
-    backward = embedding_backward(
-        model,
-        data,
-        stage.select(Budget),
-        stage.settings["temperature"],
-        stage.settings.get("distillation_temperature", 1.0),
-    )
-    plan = _plan(data, stage, homogeneous=stage.settings["homogeneous"])
-    _fit(model, plan, backward, stage, examples, on_step)
+    homogeneous = stage.settings["homogeneous"]
+    if not homogeneous and len(set(data.objectives)) > 1:
+        raise RecipeError(f"{stage.name}.homogeneous: false, but the objectives are {sorted(set(data.objectives))}.")
+    backward = embedding_backward(model, data, stage.select(Budget), losses)
+    plan = _plan(data, stage, examples.digest(), homogeneous)
+    _fit(model, plan, backward, stage, data.example_ids, examples.digest(), on_step)
     return model
 
 
@@ -86,42 +99,61 @@ def train_reranker(
 ) -> CrossEncoder:
     """Train a cross-encoder in place on the training rows of `examples` and return it; batches mix sources."""
     model.to(_device(stage.device))
-    data = _read(examples, passages, ("", ""), lambda texts: tokenize(model.tokenizer, texts, None, special=False))
+    rows = _training_rows(examples, RERANKING, stage.name)
+    to_tokens = partial(tokenize, model.tokenizer, max_length=None, special=False)
+    data = assemble(rows, _texts_of(rows, passages), ("", ""), to_tokens)
     backward = reranking_backward(model, data, stage.select(Budget), stage.settings["max_length"])
-    plan = _plan(data, stage, homogeneous=False)
-    _fit(model, plan, backward, stage, examples, on_step)
+    plan = _plan(data, stage, examples.digest(), homogeneous=False)
+    _fit(model, plan, backward, stage, data.example_ids, examples.digest(), on_step)
     return model
 
 
-def _read(
-    examples: Table,
-    passages: Table,
-    prompts: tuple[str, str],
-    to_tokens: Callable[[list[str]], TokenRows],
-    teacher: Mapping[tuple[str, str], float] | None = None,
-    shuffle_all: bool = False,
-) -> TrainingSet:
+def _training_rows(examples: Table, objectives: tuple[str, ...], stage: str) -> list[dict]:
     rows = [row for row in examples.iter_rows() if row["split"] == "train"]
     if not rows:
         raise TrainingError(f"{examples.root}: no training rows. Run negative_mining again and read its log.")
-    if shuffle_all:
-        rows = [{**row, "shuffled": True} for row in rows]
-    docids = {docid for row in rows for docid in (row["anchor"], row["positive"], *row["negatives"])}
-    return assemble(rows, passage_texts(passages, docids), prompts, to_tokens, teacher)
+    for source, objective in sorted({(row["source"], row["objective"]) for row in rows}):
+        if objective not in objectives:
+            raise RecipeError(
+                f"sources.{source}.stages.{stage}.objective: '{objective}' cannot be trained here. Allowed: "
+                f"{', '.join(objectives)}."
+            )
+    return rows
 
 
-def _plan(data: TrainingSet, stage: Stage, homogeneous: bool) -> Plan:
-    settings = stage.settings
+def _texts_of(rows: Iterable[Mapping], passages: Table) -> dict[str, str]:
+    return passage_texts(passages, {d for row in rows for d in (row["anchor"], row["positive"], *row["negatives"])})
+
+
+def _plan(data: TrainingSet, stage: Stage, examples: str, homogeneous: bool) -> Plan:
+    size, epochs = stage.settings["batch_size"], stage.settings["epochs"]
     # Duplicates matter where other rows' passages are negatives; a query group of the reranker has its own.
     texts = data.identities if homogeneous else data.identities[:, :0]
-    plan = plan_batches(data.groups, texts, settings["batch_size"], settings["epochs"], homogeneous, stage.seed)
+    key = key_of(examples=examples, batch_size=size, epochs=epochs, homogeneous=homogeneous, seed=stage.seed)
+    folder = stage.checkpoints / stage.name
+    plan = stored_plan(
+        folder / "plan", key, lambda: plan_batches(data.groups, texts, size, epochs, homogeneous, stage.seed)
+    )
     names = [*data.group_names, "all sources"]  # group -1, where sources are mixed, is the last
-    dropped = ", ".join(f"{names[group]} {count}" for group, count in plan.dropped.items() if count)
+    write_json(folder / "dropped.json", _dropped(plan, names, data.example_ids))
+    counts = ", ".join(f"{names[group]} {count}" for group, count in plan.dropped_by_group().items())
     log.info(
         "%s: %d examples, %d steps of %d over %d epochs; in no batch: %s",
-        stage.name, len(data), len(plan.batches), settings["batch_size"], settings["epochs"], dropped or "none",
+        stage.name, len(data), len(plan), size, epochs, f"{counts} ({folder / 'dropped.json'})" if counts else "none",
     )  # fmt: skip
     return plan
+
+
+def _dropped(plan: Plan, names: list[str], example_ids: list[str]) -> list[dict[str, Any]]:
+    """The examples that are in no batch, by epoch and source, and why: a text twice, or too few for a last batch."""
+    listed = []
+    for epoch, group in np.unique(plan.dropped[["epoch", "group"]]).tolist():
+        rows = plan.dropped[(plan.dropped["epoch"] == epoch) & (plan.dropped["group"] == group)]
+        incomplete, repeating = ([example_ids[row] for row in rows["row"][rows["repeats"] == why]] for why in (0, 1))
+        listed.append(
+            {"epoch": epoch, "source": names[group], "incomplete_batch": incomplete, "repeating_a_text": repeating}
+        )
+    return listed
 
 
 def _fit(
@@ -129,16 +161,20 @@ def _fit(
     plan: Plan,
     backward: Callable,
     stage: Stage,
-    examples: Table,
+    example_ids: list[str],
+    examples: str,
     on_step: OnStep,
 ) -> None:
     identity = {name: value for name, value in stage.settings.items() if name != "checkpoint_steps"} | {
         "seed": stage.seed,
-        "examples": examples.digest(),
+        "examples": examples,
         "initial weights": weights_digest(model),
     }
     checkpoints = Checkpoints(stage.checkpoints / stage.name, identity, KEPT_CHECKPOINTS)
-    fit(model, plan.batches, backward, stage.select(FitSettings), checkpoints, on_step, stage.name)
+    settings = stage.select(FitSettings)
+    warmup = warmup_steps(len(plan), settings.warmup_ratio)
+    watch = Watch(_filled(WatchSettings, stage.watch, "run.watch"), example_ids, warmup)
+    fit(model, plan, backward, settings, checkpoints, watch, on_step, stage.name)
     model.to("cpu")
 
 

@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ruri_kedro.errors import TrainingError
+from ruri_kedro.tables.objectives import TAUGHT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 def pairs_to_score(examples: Iterable[Mapping]) -> dict[tuple[str, str], str]:
-    """The anchor by (query_id, docid) of every positive and negative of the distilled examples, each once."""
+    """The anchor by (query_id, docid) of every positive and negative of the taught examples, each once."""
     return {
         (row["query_id"], docid): row["anchor"]
         for row in examples
-        if row["objective"] == "distillation"
+        if row["objective"] in TAUGHT
         for docid in (row["positive"], *row["negatives"])
     }
 
@@ -32,7 +33,7 @@ def believed(row: Mapping, scores: Mapping[tuple[str, str], float], threshold: f
     The threshold is on the sigmoid of the reranker's logit. Examples without a teacher's score, the contrastive
     ones, are kept.
     """
-    if row["objective"] != "distillation":
+    if row["objective"] not in TAUGHT:
         return True
     return bool(sigmoid(np.float64(scores[row["query_id"], row["positive"]])) >= threshold)
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from ruri_kedro.corpora.sample.corpus import SEED, generate
-from ruri_kedro.corpora.sample.files import write_rows
+from ruri_kedro.tables.raw import write_rows
 
 
 def main() -> None:

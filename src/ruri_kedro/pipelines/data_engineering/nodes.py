@@ -4,26 +4,35 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ruri_kedro.benchmark.contamination import find_leaks
+from ruri_kedro.benchmark.leak_report import choose_examples, leak_counts, leak_report
+from ruri_kedro.benchmark.matches import BenchmarkTexts, LeakRules, find_matches
 from ruri_kedro.benchmark.tasks import load_task
 from ruri_kedro.benchmark.tasks import test_texts as texts_of_task
-from ruri_kedro.corpora.build import pair_parts, passage_parts
+from ruri_kedro.corpora.build import duplicate_parts, pair_parts, passage_parts
 from ruri_kedro.corpora.profile import plot_profile, profile_tables
 from ruri_kedro.corpora.source import parse_sources
 from ruri_kedro.pipelines.shared import Figure, Frame, Params
 from ruri_kedro.tables import Part, Table
 from ruri_kedro.tables.code import code_digest
-from ruri_kedro.tables.lookup import passage_texts
+from ruri_kedro.tables.lookup import iter_texts, passage_texts
 from ruri_kedro.tables.store import blocks, key_of
 
+_EXAMPLES = 3  # in the report, of each kind of leak
 
-def build_passages(raw: Path, sources: Params) -> dict[str, Part]:
+
+def find_near_duplicates(raw: Path, sources: Params, deduplication: Params) -> dict[str, Part]:
+    """Positives and passages that are left out because an earlier one is nearly the same."""
+    return duplicate_parts(parse_sources(sources), raw, deduplication)
+
+
+def build_passages(raw: Path, sources: Params, duplicates: Table) -> dict[str, Part]:
     """Every text of every source, normalised, once."""
-    return passage_parts(parse_sources(sources), raw)
+    return passage_parts(parse_sources(sources), raw, duplicates)
 
 
-def build_pairs(raw: Path, sources: Params) -> dict[str, Part]:
+def build_pairs(raw: Path, sources: Params, duplicates: Table) -> dict[str, Part]:
     """The (anchor, positive) pairs of every source."""
-    return pair_parts(parse_sources(sources), raw)
+    return pair_parts(parse_sources(sources), raw, duplicates)
 
 
 def collect_test_texts(raw: Path, tasks: Params) -> dict[str, Part]:
@@ -37,27 +46,71 @@ def collect_test_texts(raw: Path, tasks: Params) -> dict[str, Part]:
     return {name: part(name) for name in tasks}
 
 
-def check_leaks(pairs: Table, passages: Table, test_texts: Table, settings: Params) -> dict[str, Part]:
-    """The pairs that a test knows, a part per source."""
-
-    def rows(source: str) -> Iterator[dict]:
-        texts = passage_texts(passages, parts=[source])
-        drafts = (
-            {"pair_id": row["pair_id"], "anchor_text": texts[row["anchor"]], "positive_text": texts[row["positive"]]}
-            for row in pairs.iter_rows([source], ["pair_id", "anchor", "positive"])
-        )
-        yield from find_leaks(drafts, test_texts.iter_rows(), **settings)
+def match_tests(passages: Table, test_texts: Table, settings: Params) -> dict[str, Part]:
+    """The texts that a test holds, whole, in part or edited, a part per source."""
+    rules = LeakRules.of(settings)
+    tests = BenchmarkTexts(test_texts.iter_rows, rules)
 
     def part(source: str) -> Part:
         key = key_of(
-            pairs=pairs.digest([source]),
+            passages=passages.digest([source]),
             tests=test_texts.digest(),
             settings=settings,
             code=code_digest("text", "benchmark"),
         )
-        return Part(key, lambda: blocks(rows(source)))
+        return Part(key, lambda: blocks(find_matches(lambda: iter_texts(passages, [source]), tests, rules.min_chars)))
+
+    return {source: part(source) for source in passages.parts()}
+
+
+def check_leaks(pairs: Table, matches: Table) -> dict[str, Part]:
+    """The pairs that a test knows, a part per source."""
+
+    def part(source: str) -> Part:
+        columns = ["pair_id", "anchor", "positive", "given_negatives"]
+        tables = [table.digest([source]) for table in (pairs, matches)]
+        return Part(
+            key_of(tables=tables, code=code_digest("benchmark")),
+            lambda: blocks(find_leaks(pairs.iter_rows([source], columns), matches.iter_rows([source]))),
+        )
 
     return {source: part(source) for source in pairs.parts()}
+
+
+def report_leaks(passages: Table, pairs: Table, test_texts: Table, leaks: Table) -> tuple[Frame, str]:
+    """Leaks by source, test set and kind, as a table and as a page with examples."""
+    rows = {source: _Rows(leaks, source) for source in leaks.parts()}
+    sizes = {source: pairs.rows(source) for source in rows}
+    removed = {source: len({row["pair_id"] for row in rows[source] if row["removed"]}) for source in rows}
+    counts = leak_counts(rows, sizes)
+    examples = choose_examples(rows, _EXAMPLES)
+    training = passage_texts(passages, {row["docid"] for row in examples})
+    wanted = {(row["test"], _role(row), row["item_id"]) for row in examples}
+    tests = {
+        place: row["text"]
+        for row in test_texts.iter_rows()
+        if (place := (row["test"], row["role"], row["item_id"])) in wanted
+    }
+    shown = (
+        row | {"training_text": training[row["docid"]], "test_text": tests[row["test"], _role(row), row["item_id"]]}
+        for row in examples
+    )
+    return counts, leak_report(counts, removed, sizes, shown)
+
+
+class _Rows:
+    """The rows of a part, read again at each pass."""
+
+    def __init__(self, table: Table, part: str) -> None:
+        self._table, self._part = table, part
+
+    def __iter__(self) -> Iterator[dict]:
+        return self._table.iter_rows([self._part])
+
+
+def _role(leak: dict) -> str:
+    """The role of the test text that a leak's docid matches."""
+    return "positive" if leak["role"] == "pair" else leak["role"]
 
 
 def profile(passages: Table, pairs: Table, leaks: Table) -> tuple[Frame, Figure]:

@@ -6,11 +6,27 @@ from ruri_kedro.pipelines.data_engineering import nodes
 
 
 def create_pipeline(**kwargs) -> Pipeline:
-    """raw -> passages, pairs, leaks, profile."""
+    """raw -> duplicates, passages, pairs, leaks; reports of both."""
     return Pipeline(
         [
-            Node(func=nodes.build_passages, inputs=["raw", "params:sources"], outputs="passages", name="passages"),
-            Node(func=nodes.build_pairs, inputs=["raw", "params:sources"], outputs="pairs", name="pairs"),
+            Node(
+                func=nodes.find_near_duplicates,
+                inputs=["raw", "params:sources", "params:deduplication"],
+                outputs="duplicates",
+                name="duplicates",
+            ),
+            Node(
+                func=nodes.build_passages,
+                inputs=["raw", "params:sources", "duplicates"],
+                outputs="passages",
+                name="passages",
+            ),
+            Node(
+                func=nodes.build_pairs,
+                inputs=["raw", "params:sources", "duplicates"],
+                outputs="pairs",
+                name="pairs",
+            ),
             Node(
                 func=nodes.collect_test_texts,
                 inputs=["raw", "params:tasks"],
@@ -18,10 +34,17 @@ def create_pipeline(**kwargs) -> Pipeline:
                 name="test_texts",
             ),
             Node(
-                func=nodes.check_leaks,
-                inputs=["pairs", "passages", "test_texts", "params:leaks"],
-                outputs="leaks",
-                name="leaks",
+                func=nodes.match_tests,
+                inputs=["passages", "test_texts", "params:leaks"],
+                outputs="matches",
+                name="matches",
+            ),
+            Node(func=nodes.check_leaks, inputs=["pairs", "matches"], outputs="leaks", name="leaks"),
+            Node(
+                func=nodes.report_leaks,
+                inputs=["passages", "pairs", "test_texts", "leaks"],
+                outputs=["leak_counts", "leak_report"],
+                name="leak_report",
             ),
             Node(
                 func=nodes.profile,

@@ -10,6 +10,7 @@ from ruri_kedro.pipelines.shared import Embedder, Figure, Params, stage_of
 from ruri_kedro.registry.tracking import step_logger
 from ruri_kedro.tables import Part, Table
 from ruri_kedro.tables.lookup import passage_texts
+from ruri_kedro.tables.objectives import TAUGHT
 from ruri_kedro.tables.store import blocks, key_of
 from ruri_kedro.training.teacher import believed, check_kept, pairs_to_score, plot_scores
 
@@ -46,7 +47,7 @@ def drop_weak_positives(examples: Table, teacher_scores: Table, settings: Params
     """The examples whose positive the teacher believes, and the distribution of its scores."""
     scores = _by_query_and_docid(teacher_scores)
     threshold = settings["threshold"]
-    distilled = [row for row in examples.iter_rows() if row["objective"] == "distillation"]
+    distilled = [row for row in examples.iter_rows() if row["objective"] in TAUGHT]
     check_kept(
         sum(believed(row, scores, threshold) for row in distilled), len(distilled), threshold, settings["min_kept"]
     )

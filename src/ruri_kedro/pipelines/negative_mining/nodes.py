@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 
+from ruri_kedro.benchmark.contamination import texts_to_avoid
 from ruri_kedro.corpora.source import Source, parse_sources
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.pipelines.negative_mining.searching import CODE
@@ -13,30 +14,32 @@ from ruri_kedro.retrieval.negatives import ChoiceRules, Window
 from ruri_kedro.tables import Part, Table
 from ruri_kedro.tables.code import code_digest
 from ruri_kedro.tables.lookup import passage_texts
+from ruri_kedro.tables.objectives import OBJECTIVES
 from ruri_kedro.tables.store import blocks, key_of
-
-OBJECTIVES = {
-    "pretraining": "contrastive",
-    "reranking_stage1": "listwise",
-    "reranking_stage2": "listwise",
-    "finetuning": "contrastive",
-}
 
 
 def mine_positives(
-    passages: Table, pairs: Table, leaks: Table, candidates: Table, sources: Params, mining: Params, seed: int
+    passages: Table,
+    pairs: Table,
+    leaks: Table,
+    matches: Table,
+    candidates: Table,
+    sources: Params,
+    mining: Params,
+    seed: int,
 ) -> dict[str, Part]:
     """Pairs whose positive was found by its answer, a part per source with candidates."""
     rules = _rules(mining)
 
     def rows(source: Source) -> Iterator[dict]:
-        yield from mine_pairs(_known(source, passages, pairs, leaks, candidates, mining), rules, seed)
+        yield from mine_pairs(_known(source, passages, pairs, leaks, matches, candidates, mining), rules, seed)
 
     def part(source: Source) -> Part:
         tables = [table.digest([source.name]) for table in (pairs, leaks, candidates)]
         key = key_of(
             tables=tables,
             passages=passages.digest([source.candidates]),
+            avoided=sorted(_avoided(source, matches)),
             mining=[mining[name] for name in ("depth", "mine_window", "max_mined", "min_answer_chars")],
             seed=seed,
             code=code_digest(*CODE),
@@ -50,6 +53,7 @@ def choose_examples(
     passages: Table,
     pairs: Table,
     leaks: Table,
+    matches: Table,
     candidates: Table,
     sources: Params,
     mining: Params,
@@ -61,7 +65,7 @@ def choose_examples(
     """Examples of one stage, a part per source that takes part in it; pairs that a test knows are left out."""
 
     def rows(source: Source) -> Iterator[dict]:
-        known = _known(source, passages, pairs, leaks, candidates, mining, mined_pairs)
+        known = _known(source, passages, pairs, leaks, matches, candidates, mining, mined_pairs)
         for recipe in stage_recipes(source, stage, mining):
             yield from make_examples(known, recipe, seed)
 
@@ -73,6 +77,7 @@ def choose_examples(
         key = key_of(
             tables=tables,
             passages=passages.digest([source.candidates]),
+            avoided=sorted(_avoided(source, matches)),
             depth=mining["depth"],
             recipes=[asdict(recipe) for recipe in stage_recipes(source, stage, mining)],
             seed=seed,
@@ -87,7 +92,7 @@ def stage_recipes(source: Source, stage: str, mining: Params) -> list[StageRecip
     """How a source takes part in a stage; raises RecipeError for a row without a meaning."""
     counts = mining["negatives"]
     rules = replace(_rules(mining), n=counts[stage] if isinstance(counts, Mapping) else counts)
-    made = [StageRecipe.of(stage, row, OBJECTIVES[stage], rules) for row in source.rows_of(stage)]
+    made = [StageRecipe.of(stage, row, OBJECTIVES[stage][0], rules) for row in source.rows_of(stage)]
     for recipe in made:
         if recipe.strategy in RETRIEVERS and recipe.rules.window.last > mining["depth"]:
             raise RecipeError(
@@ -102,24 +107,31 @@ def _known(
     passages: Table,
     pairs: Table,
     leaks: Table,
+    matches: Table,
     candidates: Table,
     mining: Params,
     mined_pairs: Table | None = None,
 ) -> SourcePairs:
-    """All that is known of a source's pairs, without those a test knows."""
+    """All that is known of a source's pairs, without the pairs and candidates that a test knows."""
     leaked = {row["pair_id"] for row in leaks.iter_rows([source.name], ["pair_id", "removed"]) if row["removed"]}
     rows = list(pairs.iter_rows([source.name]))
     if mined_pairs is not None and source.name in mined_pairs.parts():
         rows += mined_pairs.iter_rows([source.name])
     searched = source.name in candidates.parts()
     found = candidates.iter_rows([source.name]) if searched else ()
+    avoided = _avoided(source, matches)
     parts = {source.name, source.candidates} if searched else {source.name}
     return SourcePairs(
         source=source.name,
         pairs=[row for row in rows if row["pair_id"] not in leaked],
         texts=passage_texts(passages, parts=sorted(parts)),
-        candidates={row["query_id"]: Candidates.of(row, mining["depth"]) for row in found},
+        candidates={row["query_id"]: Candidates.of(row, mining["depth"], avoided) for row in found},
     )
+
+
+def _avoided(source: Source, matches: Table) -> set[str]:
+    """Candidates of a source that are texts of a test."""
+    return texts_to_avoid(matches.iter_rows([source.candidates]))
 
 
 def _rules(mining: Params) -> ChoiceRules:

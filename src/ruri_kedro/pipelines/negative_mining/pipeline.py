@@ -9,7 +9,7 @@ from kedro.pipeline import Node, Pipeline
 
 from ruri_kedro.pipelines.negative_mining import nodes, searching
 
-SHARED = {"passages", "pairs", "leaks"}
+SHARED = {"passages", "pairs", "leaks", "matches"}
 PARAMETERS = {"params:sources", "params:bm25", "params:seed"}
 
 
@@ -40,6 +40,7 @@ def _pretraining() -> Pipeline:
                     "passages": "passages",
                     "pairs": "pairs",
                     "leaks": "leaks",
+                    "matches": "matches",
                     "candidates": "candidates",
                     "sources": "params:sources",
                     "mining": "params:mining.pretraining",
@@ -86,8 +87,8 @@ def _supervised() -> Pipeline:
             Node(
                 func=nodes.mine_positives,
                 inputs=[
-                    "passages", "pairs", "leaks", "candidates", "params:sources", "params:mining.supervised",
-                    "params:seed",
+                    "passages", "pairs", "leaks", "matches", "candidates", "params:sources",
+                    "params:mining.supervised", "params:seed",
                 ],
                 outputs="mined_pairs",
                 name="mine_positives",
@@ -108,6 +109,7 @@ def _examples(stage: str) -> Node:
             "passages": "passages",
             "pairs": "pairs",
             "leaks": "leaks",
+            "matches": "matches",
             "candidates": "candidates",
             "sources": "params:sources",
             "mining": "params:mining.supervised",

@@ -1,0 +1,241 @@
+"""Near-duplicate texts within and across sources, in memory that does not grow with the corpus."""
+
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from itertools import groupby, pairwise
+from operator import itemgetter
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from ruri_kedro.corpora.source import Source
+from ruri_kedro.errors import RecipeError
+from ruri_kedro.text.normalize import match_key
+from ruri_kedro.text.overlap import MinHash, by_chars, jaccard
+
+_FOLDER = ".duplicates-"
+_WINDOW = 16  # of a bucket's texts, each is compared with the first and with so many before it
+_ROW_BYTES = 256  # memory for a row of two numbers, its sorted copy and its Python objects
+_READ_ROWS = 1 << 20
+_DOCID_BYTES = 12  # of `text.hashing.stable_id`
+
+
+@dataclass(frozen=True)
+class DuplicateRules:
+    """When a text is a near duplicate: Jaccard similarity of n-grams of `threshold` (None: no text is) or more.
+
+    Texts below `min_chars` characters take no part. `across`: compare the sources with each other, too. `memory_mb` is
+    for the sorting; `scratch` a folder for about 10 * bands bytes per text and the texts themselves.
+    """
+
+    threshold: float | None
+    min_chars: int
+    ngram: int
+    bands: int
+    rows: int
+    across: bool
+    memory_mb: int
+    scratch: str
+
+    @staticmethod
+    def of(settings: Mapping[str, Any]) -> "DuplicateRules":
+        """From a recipe's block `deduplication`. Raises RecipeError that names the key."""
+        known = {field.name for field in fields(DuplicateRules)}
+        if set(settings) != known:
+            raise RecipeError(f"deduplication: {', '.join(settings)} given. Expected: {', '.join(sorted(known))}.")
+        threshold = settings["threshold"]
+        if threshold is not None and not 0 < threshold <= 1:
+            raise RecipeError(
+                f"deduplication.threshold: {threshold} is no share above 0 and up to 1. Give null to keep all."
+            )
+        return DuplicateRules(**settings)
+
+
+def families(sources: Mapping[str, Source]) -> dict[str, int]:
+    """A number per source; sources that hold the same texts on purpose have the same one.
+
+    These are sources made of one raw file (its titles, its questions, ...), and a source and the collection it
+    searches. Compared with each other, all of the later one would go.
+    """
+    family = {name: number for number, name in enumerate(sources)}
+    for name, source in sources.items():
+        for other, its in sources.items():
+            if source.candidates == other or (source.root, source.path) == (its.root, its.path):
+                old, new = sorted((family[name], family[other]))
+                family = {key: old if number == new else number for key, number in family.items()}
+    return family
+
+
+def find_duplicates(
+    texts: Mapping[str, Iterable[tuple[str, str]]], family: Mapping[str, int], rules: DuplicateRules
+) -> Iterator[dict]:
+    """Rows of DUPLICATES, in the order of the texts: what is left out, and the earlier text that stays for it.
+
+    `texts`: (docid, text) of each source, a docid as often as it comes. Sources with one number in `family` are not
+    compared with each other. A text is left out if an earlier one that is kept itself has `rules.threshold` with it,
+    so no text goes for its likeness to one that went. Candidates share a MinHash band; the n-grams decide. Of a bucket,
+    a text is compared with the first and the 16 before it, so that one bucket of all texts takes linear time.
+
+    Texts, buckets and candidates are files in `rules.scratch`. A band is joined portion by portion of its hash values,
+    the candidates portion by portion of the texts, each of about `rules.memory_mb`, or of one bucket if that is more.
+    """
+    if rules.threshold is None:
+        return
+    scratch = Path(rules.scratch)
+    scratch.mkdir(parents=True, exist_ok=True)
+    for leftover in scratch.glob(f"{_FOLDER}*"):  # of a run that was killed
+        shutil.rmtree(leftover)
+    with TemporaryDirectory(dir=scratch, prefix=_FOLDER) as folder:
+        store = _Store(Path(folder), rules)
+        for source, stream in texts.items():
+            store.add(source, stream)
+        store.join(family)
+        yield from store.decide()
+
+
+class _Store:
+    """Texts numbered in their order, with their buckets and the pairs to compare, on disk."""
+
+    def __init__(self, folder: Path, rules: DuplicateRules) -> None:
+        self._folder = folder
+        self._rules = rules
+        self._minhash = MinHash(rules.ngram, rules.bands, rules.rows)
+        self._sources: list[str] = []
+        self._ends: list[int] = []  # the number behind the last text of each source
+        self._count = 0
+        self._key_bytes = 0
+        self._found = 0  # pairs
+        self._maps: dict[str, np.ndarray] = {}
+
+    def add(self, source: str, texts: Iterable[tuple[str, str]]) -> None:
+        """Number and write the texts of a source that are long enough; a repetition in a row is left out."""
+        distinct = (next(group) for _, group in groupby(texts, key=itemgetter(0)))
+        long = ((docid, match_key(text)) for docid, text in distinct if len(text) >= self._rules.min_chars)
+        for docids, keys in by_chars(item for item in long if len(item[1]) >= self._rules.ngram):
+            encoded = [key.encode("utf-8") for key in keys]
+            ends = self._key_bytes + np.cumsum([len(data) for data in encoded], dtype=np.int64)
+            self._append("docids", b"".join(map(bytes.fromhex, docids)))
+            self._append("keys", b"".join(encoded))
+            self._append("ends", ends)
+            for band, buckets in enumerate(self._minhash.buckets(keys).T):
+                self._append(f"band-{band}", np.ascontiguousarray(buckets))
+            self._key_bytes = int(ends[-1])
+            self._count += len(docids)
+        self._sources.append(source)
+        self._ends.append(self._count)
+
+    def join(self, family: Mapping[str, int]) -> None:
+        """Write the pairs of texts that share a bucket."""
+        families = np.array([family[source] for source in self._sources])
+        for band in range(self._rules.bands):
+            for buckets, numbers in self._portions(f"band-{band}"):
+                order = np.argsort(buckets, kind="stable")
+                for later, earlier in _neighbours(buckets[order], numbers[order]):
+                    one, two = self._source_of(later), self._source_of(earlier)
+                    wanted = one == two
+                    if self._rules.across:
+                        wanted |= families[one] != families[two]
+                    self._append("pairs", np.column_stack([later, earlier])[wanted])
+                    self._found += int(wanted.sum())
+
+    def decide(self) -> Iterator[dict]:
+        """Rows of DUPLICATES; each text is judged when all earlier ones are."""
+        if not self._found:
+            return
+        gone = np.memmap(self._folder / "gone", dtype=bool, mode="w+", shape=self._count)
+        for portion in self._pairs():
+            for later, group in groupby(portion.tolist(), key=itemgetter(0)):
+                row = self._judge(later, [earlier for _, earlier in group], gone)
+                if row:
+                    yield row
+
+    def _judge(self, number: int, earlier: list[int], gone: np.ndarray) -> dict | None:
+        """The row of a text that goes, for the first of the earlier ones that stays; a repeated docid is one text."""
+        docid = self._docid(number)
+        if any(self._docid(other) == docid for other in earlier):
+            gone[number] = True
+            return None
+        key = self._key(number)
+        for other in earlier:
+            if not gone[other]:
+                overlap = jaccard(key, self._key(other), self._rules.ngram)
+                if overlap >= self._rules.threshold:
+                    gone[number] = True
+                    return self._row(number, other, overlap)
+        return None
+
+    def _row(self, number: int, kept: int, overlap: float) -> dict:
+        source, kept_source = (self._sources[int(self._source_of(n))] for n in (number, kept))
+        return {
+            "docid": self._docid(number),
+            "source": source,
+            "kept": self._docid(kept),
+            "kept_source": kept_source,
+            "overlap": overlap,
+        }
+
+    def _source_of(self, numbers: np.ndarray | int) -> np.ndarray:
+        return np.searchsorted(self._ends, numbers, side="right")
+
+    def _docid(self, number: int) -> str:
+        return self._read("docids", np.uint8)[number * _DOCID_BYTES : (number + 1) * _DOCID_BYTES].tobytes().hex()
+
+    def _key(self, number: int) -> str:
+        ends = self._read("ends", np.int64)
+        start = ends[number - 1] if number else 0
+        return self._read("keys", np.uint8)[start : ends[number]].tobytes().decode("utf-8")
+
+    def _portions(self, band: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """(buckets, numbers of their texts in order) of a band, by ranges of the buckets' upper half."""
+        if not self._count:
+            return
+        hashes = self._read(band, np.uint64)
+        half, portions = np.uint64(32), np.uint64(self._number_of_portions(len(hashes)))
+        for portion in range(int(portions)):
+            chosen = []
+            for start, block in _blocks(hashes):
+                places = np.flatnonzero(((block >> half) * portions) >> half == portion)
+                chosen.append((block[places], places + start))
+            buckets, numbers = zip(*chosen, strict=True)
+            yield np.concatenate(buckets), np.concatenate(numbers)
+
+    def _pairs(self) -> Iterator[np.ndarray]:
+        """Distinct (later, earlier) in order, by ranges of the later one."""
+        pairs = self._read("pairs", np.int64).reshape(-1, 2)
+        bounds = np.linspace(0, self._count, self._number_of_portions(len(pairs)) + 1).astype(np.int64)
+        for first, last in pairwise(bounds):
+            chosen = [block[(block[:, 0] >= first) & (block[:, 0] < last)] for _, block in _blocks(pairs)]
+            yield np.unique(np.concatenate(chosen), axis=0)
+
+    def _number_of_portions(self, rows: int) -> int:
+        return rows * _ROW_BYTES // (self._rules.memory_mb << 20) + 1
+
+    def _append(self, name: str, data: bytes | np.ndarray) -> None:
+        with (self._folder / name).open("ab") as file:
+            file.write(data)
+
+    def _read(self, name: str, kind: type) -> np.ndarray:
+        """A file that is complete, as an array on disk."""
+        if name not in self._maps:
+            self._maps[name] = np.memmap(self._folder / name, dtype=kind, mode="r")
+        return self._maps[name]
+
+
+def _neighbours(buckets: np.ndarray, numbers: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(later, earlier) texts of one bucket, each with up to _WINDOW before and the first. `buckets` are sorted."""
+    starts = np.flatnonzero(np.append(True, buckets[1:] != buckets[:-1]))
+    places = np.arange(len(buckets)) - np.repeat(starts, np.diff(np.append(starts, len(buckets))))
+    for back in range(1, _WINDOW + 1):
+        later = np.flatnonzero(places >= back)
+        yield numbers[later], numbers[later - back]
+    later = np.flatnonzero(places > _WINDOW)
+    yield numbers[later], numbers[later - places[later]]
+
+
+def _blocks(rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """(number of the first row, rows) of an array on disk, read once from end to end."""
+    for start in range(0, len(rows), _READ_ROWS):
+        yield start, np.array(rows[start : start + _READ_ROWS])

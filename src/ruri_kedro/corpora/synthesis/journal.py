@@ -1,0 +1,93 @@
+"""The answers that were paid for: one JSON line each, on disk before the next request is sent."""
+
+import fcntl
+import json
+import logging
+import os
+import threading
+from dataclasses import asdict
+from pathlib import Path
+from typing import BinaryIO
+
+from ruri_kedro.corpora.synthesis.chat import Answer
+from ruri_kedro.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+
+class Journal:
+    """Answers by the key of their request, in a file that only grows.
+
+    A line that a killed run left half written is cut off. One process at a time may hold the file. In memory stand
+    only keys and places, some 150 bytes an answer. Use it as a context manager.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self._lock = threading.Lock()
+        self._places: dict[str, int] = {}
+        self._file: BinaryIO | None = None
+
+    def __enter__(self) -> "Journal":
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self.path.open("a+b")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._file.close()
+            raise DataError(
+                f"{self.path}: another run is writing to it. Wait for its end, or name another file in "
+                "synthesis.journal."
+            ) from error
+        self._read()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, key: str) -> Answer:
+        with self._lock:
+            self._file.seek(self._places[key])
+            row = json.loads(self._file.readline())
+        return Answer(**{name: value for name, value in row.items() if name != "key"})
+
+    def add(self, key: str, answer: Answer) -> None:
+        """Keep an answer; it is on disk when this returns."""
+        line = json.dumps({"key": key, **asdict(answer)}, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+        with self._lock:
+            self._places[key] = self._file.seek(0, os.SEEK_END)
+            self._file.write(line)
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
+    def _read(self) -> None:
+        """Note where each answer stands; cut off what does not end in a line break."""
+        self._file.seek(0)
+        place = 0
+        for number, line in enumerate(self._file, start=1):
+            if not line.endswith(b"\n"):
+                logger.warning("%s: the last line is not whole and is cut off; its request is sent again.", self.path)
+                self._file.truncate(place)
+                break
+            key = _key_of(line)
+            if key is None:
+                logger.warning("%s, row %d: no answer in this row; its request is sent again.", self.path, number)
+            else:
+                self._places[key] = place
+            place += len(line)
+
+
+def _key_of(line: bytes) -> str | None:
+    """Key of a journal line; None unless it holds a whole answer."""
+    try:
+        row = json.loads(line)
+        Answer(**{name: value for name, value in row.items() if name != "key"})
+        return row["key"]
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None

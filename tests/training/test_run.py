@@ -1,0 +1,221 @@
+"""A training from tables: what it reports, what stops it, and what is refused before it starts."""
+
+import json
+from dataclasses import asdict
+from types import SimpleNamespace
+
+import pytest
+import torch
+from tiny import PROMPTS, TEXTS, tiny_encoder, tiny_reranker
+from tiny_fit import WATCHED
+
+from ruri_kedro.errors import RecipeError, TrainingError
+from ruri_kedro.tables import SCHEMAS, Part, write_table
+from ruri_kedro.training import run
+from ruri_kedro.training.run import Stage, train_embedder, train_reranker
+
+SETTINGS = {
+    "max_length": 32,
+    "batch_size": 4,
+    "epochs": 1,
+    "learning_rate": 1e-3,
+    "warmup_ratio": 0.1,
+    "weight_decay": 0.01,
+    "max_grad_norm": 1.0,
+    "temperature": 0.05,
+    "homogeneous": True,
+    "chunk_tokens": 64,
+    "keep_tokens": 0,
+    "precision": "float32",
+    "checkpoint_steps": 2,
+}
+
+
+def stage(tmp_path, **settings):
+    return Stage("tuned", {**SETTINGS, **settings}, 1, "cpu", tmp_path / "checkpoints", asdict(WATCHED))
+
+
+def tables(tmp_path, objective="contrastive"):
+    """Examples of two sources of 12 rows each, and the passages they name."""
+
+    def row(number, source):
+        return {
+            "example_id": f"{source}{number}",
+            "pair_id": f"{source}{number}",
+            "query_id": f"q{number}",
+            "source": source,
+            "split": "train",
+            "objective": objective,
+            "anchor": str(number),
+            "positive": str(number + 12),
+            "negatives": [str(number + 24)],
+            "shuffled": False,
+        }
+
+    passages = [
+        {"docid": str(i), "source": "faq", "title": "", "section": "", "text": TEXTS[i % 36]} for i in range(36)
+    ]
+    examples = {name: [row(i, name) for i in range(12)] for name in ("faq", "nli")}
+    parts = {name: Part("k", lambda name=name: iter([examples[name]])) for name in examples}
+    return (
+        write_table(tmp_path / "examples", SCHEMAS["examples"], parts),
+        write_table(tmp_path / "passages", SCHEMAS["passages"], {"faq": Part("k", lambda: iter([passages]))}),
+    )
+
+
+def test_a_step_reports_the_loss_of_its_source_and_its_padding(tmp_path):
+    seen = []
+    train_embedder(
+        tiny_encoder(), *tables(tmp_path), PROMPTS, stage(tmp_path), lambda step, metrics: seen.append(metrics)
+    )
+    assert len(seen) == 6
+    for metrics in seen:
+        own = [name for name in metrics if name.startswith("source_loss/")]
+        assert [metrics[name] for name in own] == [metrics["loss"]]
+        assert 0 <= metrics["padding_share"] < 0.5 and metrics["tokens_per_second"] > 0
+        assert -1 <= metrics["similarity"] < 0.99
+    names = {name for metrics in seen for name in metrics if name.startswith("source_loss/")}
+    assert len(names) == 2 and all(name.startswith(("source_loss/faq", "source_loss/nli")) for name in names)
+
+
+def test_a_step_of_a_reranker_reports_the_loss_of_each_source(tmp_path):
+    seen = []
+    train_reranker(
+        tiny_reranker(tmp_path / "base"),
+        *tables(tmp_path, "listwise"),
+        stage(tmp_path, batch_size=8, keep_tokens=200),
+        lambda step, metrics: seen.append(metrics),
+    )
+    assert len(seen) == 3
+    for metrics in seen:
+        by_source = [value for name, value in metrics.items() if name.startswith("source_loss/")]
+        assert min(by_source) <= metrics["loss"] <= max(by_source)
+        assert 0 <= metrics["padding_share"] < 0.5
+        assert "similarity" not in metrics
+
+
+def test_examples_in_no_batch_are_listed_by_epoch_and_source(tmp_path):
+    used = []
+    train_embedder(
+        tiny_encoder(), *tables(tmp_path), PROMPTS, stage(tmp_path, batch_size=5, epochs=2), lambda *_: used.append(5)
+    )
+    listed = json.loads((tmp_path / "checkpoints/tuned/dropped.json").read_text("utf-8"))
+    places = [(part["epoch"], part["source"][:3]) for part in listed]
+    assert places == [(1, "faq"), (1, "nli"), (2, "faq"), (2, "nli")]
+    for part in listed:
+        assert part["repeating_a_text"] == []
+        assert len(set(part["incomplete_batch"])) == 2
+        assert all(name.startswith(part["source"][:3]) for name in part["incomplete_batch"])
+    assert sum(used) + 8 == 2 * 24
+
+
+def test_a_killed_training_is_continued_by_its_plan_to_the_same_weights(tmp_path, monkeypatch):
+    def train(folder, on_step=lambda *_: None):
+        return train_embedder(tiny_encoder(dropout=0.1), *tables(folder), PROMPTS, stage(folder), on_step).state_dict()
+
+    def kill(step, metrics):
+        if step == 3:
+            raise KeyboardInterrupt
+
+    whole = train(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "killed", kill)
+    monkeypatch.setattr(run, "plan_batches", refuse)
+    continued = train(tmp_path / "killed")
+    assert all(torch.equal(whole[name], continued[name]) for name in whole)
+
+
+def test_a_model_with_one_embedding_for_all_texts_has_collapsed(tmp_path):
+    model = tiny_encoder()
+    with torch.no_grad():
+        weight = model[0].auto_model.get_input_embeddings().weight
+        weight.copy_(weight[5].expand_as(weight))
+    with pytest.raises(TrainingError, match=r"tuned stopped: the embeddings have collapsed.*1.0000 at step 5 .*step 2"):
+        train_embedder(model, *tables(tmp_path), PROMPTS, stage(tmp_path, learning_rate=1e-7), lambda *_: None)
+    assert not list((tmp_path / "checkpoints/tuned").glob("step-*"))
+
+
+def test_a_model_with_a_broken_weight_is_stopped_at_once(tmp_path):
+    model = tiny_encoder()
+    with torch.no_grad():
+        model[0].auto_model.get_input_embeddings().weight[:] = float("nan")
+    with pytest.raises(TrainingError, match=r"tuned stopped: loss nan .* at step 1. Examples of step 1: (faq|nli)\d+,"):
+        train_embedder(model, *tables(tmp_path), PROMPTS, stage(tmp_path), lambda *_: None)
+
+
+def test_matryoshka_embeddings_are_trained_from_the_parameters(tmp_path):
+    losses = []
+    for dims in (None, [32], [32, 8]):
+        folder = tmp_path / str(dims)
+        train_embedder(
+            tiny_encoder(),
+            *tables(folder),
+            PROMPTS,
+            stage(folder, matryoshka_dims=dims),
+            lambda step, metrics: losses.append(metrics["loss"]) if step == 1 else None,
+        )
+    assert losses[0] == losses[1] < losses[2]
+
+
+def test_a_missing_parameter_of_the_watch_is_named(tmp_path):
+    incomplete = Stage("tuned", SETTINGS, 1, "cpu", tmp_path, {"window": 20})
+    with pytest.raises(RecipeError, match=r"run.watch: parameter min_losses, .* missing"):
+        train_embedder(tiny_encoder(), *tables(tmp_path), PROMPTS, incomplete, refuse)
+
+
+def table(*rows):
+    """Stands for a table of examples."""
+    return SimpleNamespace(root="examples", iter_rows=lambda: iter(rows))
+
+
+def example(source, objective, split="train"):
+    return {"source": source, "objective": objective, "split": split}
+
+
+def refuse(*_):
+    raise AssertionError("training has begun")
+
+
+@pytest.mark.parametrize(
+    ("objective", "teacher", "allowed"),
+    [
+        ("magic", None, "contrastive, info_nce."),
+        ("magic", {}, "contrastive, info_nce, distillation, margin_mse."),
+        ("margin_mse", None, "contrastive, info_nce."),
+        ("listwise", {}, "contrastive, info_nce, distillation, margin_mse."),
+    ],
+)
+def test_an_objective_that_cannot_be_trained_is_one_error(tmp_path, objective, teacher, allowed):
+    examples = table(example("news", "contrastive"), example("faq", objective), example("old", "dead", "validation"))
+    message = rf"sources.faq.stages.tuned.objective: '{objective}' cannot be trained here. Allowed: {allowed}"
+    with pytest.raises(RecipeError, match=message):
+        train_embedder(tiny_encoder(), examples, table(), PROMPTS, stage(tmp_path), refuse, teacher)
+
+
+def test_a_reranker_is_trained_listwise_only(tmp_path):
+    with pytest.raises(RecipeError, match=r"sources.faq.stages.tuned.objective: 'contrastive'.*Allowed: listwise."):
+        train_reranker(
+            tiny_reranker(tmp_path / "base"), table(example("faq", "contrastive")), table(), stage(tmp_path), refuse
+        )
+
+
+def test_no_training_rows_are_an_error(tmp_path):
+    with pytest.raises(TrainingError, match="no training rows"):
+        train_embedder(
+            tiny_encoder(), table(example("a", "b", "validation")), table(), PROMPTS, stage(tmp_path), refuse
+        )
+
+
+def test_a_missing_parameter_is_named(tmp_path):
+    incomplete = {name: value for name, value in SETTINGS.items() if name != "temperature"}
+    with pytest.raises(RecipeError, match="tuned: parameter temperature missing"):
+        train_embedder(
+            tiny_encoder(), table(), table(), PROMPTS, Stage("tuned", incomplete, 1, "cpu", tmp_path, {}), refuse
+        )
+
+
+def test_batches_that_mix_sources_have_one_objective(tmp_path):
+    first, passages = tables(tmp_path)
+    rows = [row | {"objective": "info_nce"} if row["source"] == "nli" else row for row in first.iter_rows()]
+    with pytest.raises(RecipeError, match=r"tuned.homogeneous: false, .*\['contrastive', 'info_nce'\]"):
+        train_embedder(tiny_encoder(), table(*rows), passages, PROMPTS, stage(tmp_path, homogeneous=False), refuse)
