@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from ruri_kedro.errors import DataError
 from ruri_kedro.retrieval.candidates import dense_rankings
+from ruri_kedro.retrieval.dense import search
 from ruri_kedro.retrieval.embeddings import (
     EmbeddingCache,
     ShardedVectors,
@@ -48,7 +49,8 @@ def test_a_collection_is_encoded_in_blocks_and_read_from_disk(tmp_path):
     np.testing.assert_array_equal(
         found.vectors[:], np.array([vector(text) for _, text in DOCUMENTS]).astype(np.float16)
     )
-    (ranking,) = dense_rankings(np.array([vector("四")], dtype=np.float32), found, 2, 1)
+    hits = search(np.array([vector("四")], dtype=np.float32), found.vectors, 2, 1)
+    (ranking,) = dense_rankings(*hits, found)
     assert ranking[0] == ("d", pytest.approx(1, abs=1e-3))
     assert found.places(["e", "a"]).tolist() == [4, 0]
     with pytest.raises(DataError, match="docid z"):

@@ -61,14 +61,12 @@ def distinct_queries(pairs: Iterator[Mapping], texts: Mapping[str, str]) -> dict
 
 
 def dense_rankings(
-    queries: np.ndarray, collection: Embeddings, depth: int, threads: int
+    indices: np.ndarray, scores: np.ndarray, collection: Embeddings
 ) -> Iterator[list[tuple[str, float]]]:
-    """The `depth` nearest documents of each query vector, by inner product."""
-    from ruri_kedro.retrieval.dense import search
-
-    indices, scores = search(queries, collection.vectors, depth, threads)
+    """A ranking per query from rows of the collection (q, k) and their scores (q, k); index -1 is no document."""
     for row, row_scores in zip(indices, scores, strict=True):
-        yield list(zip(collection.names(row), row_scores.tolist(), strict=True))
+        found = row >= 0
+        yield list(zip(collection.names(row[found]), row_scores[found].tolist(), strict=True))
 
 
 def candidate_rows(

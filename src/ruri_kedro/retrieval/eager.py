@@ -3,6 +3,7 @@
 The formula is that of Lucene, except that Lucene stores the length of a document in one byte.
 """
 
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -18,8 +19,6 @@ def write_index(blocks: Iterable[Sequence[tuple[str, str]]], folder: Path, k1: f
 
     The ids of all terms are held in memory, four bytes each, and while bm25s builds its matrix several times that.
     """
-    from bm25s import BM25
-
     vocabulary: dict[str, int] = {}
     documents = {}
     count = 0
@@ -33,7 +32,7 @@ def write_index(blocks: Iterable[Sequence[tuple[str, str]]], folder: Path, k1: f
     if not count:
         return
     docids = sorted(documents)  # so that equal scores, which stand in order of row, stand in order of docid
-    index = BM25(method="lucene", k1=k1, b=b)
+    index = _bm25s()(method="lucene", k1=k1, b=b)
     index.index(([documents[docid] for docid in docids], vocabulary), create_empty_token=False, show_progress=False)
     index.save(folder, show_progress=False)
     np.save(folder / _DOCIDS, np.array(docids, dtype=np.str_), allow_pickle=False)
@@ -43,9 +42,7 @@ class EagerSearcher:
     """BM25 search in an index that `write_index` made, which is memory-mapped."""
 
     def __init__(self, folder: Path) -> None:
-        from bm25s import BM25
-
-        self._index = BM25.load(folder, mmap=True, show_progress=False)
+        self._index = _bm25s().load(folder, mmap=True, show_progress=False)
         self._docids = np.load(folder / _DOCIDS, mmap_mode="r", allow_pickle=False)
 
     def search(self, queries: Sequence[str], k: int, threads: int) -> list[list[tuple[str, float]]]:
@@ -68,3 +65,10 @@ class EagerSearcher:
             found = found[scores[found] >= np.partition(scores[found], -k)[-k]]
         best = found[np.lexsort((found, -scores[found]))][:k]
         return [(str(docid), float(score)) for docid, score in zip(self._docids[best], scores[best], strict=True)]
+
+
+def _bm25s() -> type:
+    from bm25s import BM25
+
+    logging.getLogger("bm25s").setLevel(logging.WARNING)  # it sets itself to DEBUG at import
+    return BM25

@@ -56,6 +56,9 @@ class ShardedVectors:
         return found
 
 
+Vectors = ShardedVectors | np.ndarray
+
+
 class EmbeddingCache:
     """Vectors by digest of their text, of one model, prompt and length, in a folder of shards that only grows.
 
@@ -122,7 +125,7 @@ class EmbeddingCache:
 class Embeddings:
     """vectors: (n, d), L2-normalised, read when indexed; docids: n Arrow strings, in the same order."""
 
-    vectors: ShardedVectors | np.ndarray
+    vectors: Vectors
     docids: pa.ChunkedArray
 
     def names(self, rows: np.ndarray) -> list[str]:
@@ -139,11 +142,17 @@ class Embeddings:
 
 
 def build_embeddings(
-    documents: Iterable[tuple[str, str]], folder: Path, key: str, cache: EmbeddingCache, encode: Encode
+    documents: Iterable[tuple[str, str]],
+    folder: Path,
+    key: str,
+    cache: EmbeddingCache,
+    encode: Encode,
+    index: Callable[[Vectors, Path], None] | None = None,
 ) -> None:
     """Put (docid, text) rows into the cache and the list of them into `folder`, unless what `key` stands for is there.
 
-    Only texts that the cache does not have are encoded, a block at a time. float16 halves the disk; its error of 5e-4
+    Only texts that the cache does not have are encoded, a block at a time. `index`, given the vectors and the folder
+    that becomes `folder`, may write a search index. float16 halves the disk; its error of 5e-4
     is far below the distance between neighbouring ranks.
     """
     if is_current(folder, key) and cache.has(_read(folder)[1]):
@@ -154,6 +163,8 @@ def build_embeddings(
             for docids, texts in _blocks(documents, cache.block):
                 writer.write_batch(_batch(docids, cache.add(texts, encode)))
                 count += len(docids)
+        if index is not None:
+            index(cache.vectors(_read(aside)[1]), aside)
         write_json(aside / MANIFEST, {"key": key, "documents": count})
 
 

@@ -70,7 +70,7 @@ def _supervised() -> Pipeline:
                 func=searching.embed_collections,
                 inputs=[
                     "passages", "pairs", "pretrained_model", "params:sources", "params:mining.supervised",
-                    "params:prompts", "params:encoding",
+                    "params:bm25", "params:prompts", "params:encoding",
                 ],
                 outputs="embeddings",
                 name="embed",

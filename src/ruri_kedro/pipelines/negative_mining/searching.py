@@ -43,19 +43,24 @@ def embed_collections(
     pretrained_model: Path,
     sources: Params,
     mining: Params,
+    bm25: Params,
     prompts: Params,
     encoding: Params,
 ) -> dict[str, Callable]:
     """Embeddings of each collection by the encoder that `mining.encoder` names, by default the pre-trained one."""
     from ruri_kedro.retrieval.embeddings import build_embeddings
+    from ruri_kedro.retrieval.nearest import NearestSettings, write_nearest_index
 
     encoder = CachedEncoder.of(pretrained_model, mining, prompts, encoding)
+    nearest = NearestSettings(**mining["nearest"])
+    index = partial(write_nearest_index, settings=nearest, threads=bm25["threads"])
 
     def build(collection: str, folder: Path) -> None:
-        key = key_of(documents=_digest(collection, passages, pairs), encoder=encoder.key("document"))
+        documents = _digest(collection, passages, pairs)
+        key = key_of(documents=documents, encoder=encoder.key("document"), nearest=mining["nearest"])
         documents = _documents(collection, passages, pairs)
         encode = encoder.encode("document", f"encode {collection}")
-        build_embeddings(documents, folder, key, encoder.cache("document"), encode)
+        build_embeddings(documents, folder, key, encoder.cache("document"), encode, index)
 
     wanted = _searching(parse_sources(sources), SUPERVISED_STAGES)
     return {name: partial(build, name) for name in _collections(wanted, "dense")}
@@ -105,6 +110,7 @@ def search(
 
     def rows(source: Source, retrievers: set[str]) -> Iterator[dict]:
         from ruri_kedro.retrieval.candidates import add_dense_scores, candidate_rows, dense_rankings
+        from ruri_kedro.retrieval.nearest import NearestSettings, search_nearest
 
         queries = _queries(source, pairs, passages)
         found: dict[str, Iterable] = {}
@@ -115,8 +121,11 @@ def search(
             yield from fused()
             return
         vectors = encoder.embed("query", f"encode queries of {source.name}", queries.items()).vectors
-        collection = encoder.load(embeddings / source.candidates)
-        found["dense"] = dense_rankings(vectors, collection, depth, bm25["threads"])
+        folder = embeddings / source.candidates
+        collection = encoder.load(folder)
+        nearest = NearestSettings(**mining["nearest"])
+        hits = search_nearest(vectors, collection.vectors, folder, depth, nearest, bm25["threads"])
+        found["dense"] = dense_rankings(*hits, collection)
         known = _positives(source, pairs)
         texts = passage_texts(passages, {docid for docids in known.values() for docid in docids}, [source.name])
         positives = encoder.embed("document", f"encode positives of {source.name}", texts.items())
@@ -126,8 +135,8 @@ def search(
 
     def dependencies(retrievers: set[str]) -> Params:
         own = {"bm25": bm25 if "bm25" in retrievers else None}
-        dense = [encoder.key(role) for role in ("query", "document")] if "dense" in retrievers else None
-        return own | {"dense": dense, "depth": depth, "rrf_k": mining["rrf_k"]}
+        dense = [encoder.key("query"), encoder.key("document"), mining["nearest"]]
+        return own | {"dense": dense if "dense" in retrievers else None, "depth": depth, "rrf_k": mining["rrf_k"]}
 
     return {
         source.name: _candidates_part(
