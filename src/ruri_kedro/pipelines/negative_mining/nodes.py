@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 
 from ruri_kedro.benchmark.contamination import texts_to_avoid
 from ruri_kedro.corpora.source import Source, parse_sources
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.pipelines.negative_mining.searching import CODE
-from ruri_kedro.pipelines.shared import Params
+from ruri_kedro.pipelines.shared import Frame, Params
 from ruri_kedro.retrieval.candidates import RETRIEVERS, Candidates
 from ruri_kedro.retrieval.examples import SourcePairs, StageRecipe, make_examples, mine_pairs
 from ruri_kedro.retrieval.negatives import ChoiceRules, Window
@@ -88,6 +89,35 @@ def choose_examples(
     return {name: part(source) for name, source in parse_sources(sources).items() if stage in source.stages}
 
 
+def report_negatives(
+    passages: Table,
+    matches: Table,
+    candidates: Table,
+    sources: Params,
+    mining: Params,
+    mined_pairs: Table | None = None,
+    **examples: Table,
+) -> tuple[Frame, str]:
+    """Figures of the negatives of each source and stage, as a table and as a page with examples to read.
+
+    `examples` are the tables of the stages, by the name of the stage.
+    """
+    import pandas as pd
+
+    from ruri_kedro.retrieval.mining_report import mining_page, report_source, rows_of
+
+    reports = []
+    for source in parse_sources(sources).values():
+        found = _candidates(source, matches, candidates, mining)
+        mined = mined_pairs.rows(source.name) if mined_pairs and source.name in mined_pairs.parts() else 0
+        texts = partial(passage_texts, passages, parts=sorted({source.name, source.candidates}))
+        for stage, table in examples.items():
+            for recipe in stage_recipes(source, stage, mining):
+                rows = table.iter_rows([source.name])
+                reports.append(report_source(source.name, recipe, rows, found, mined, texts))
+    return pd.DataFrame(rows_of(reports)).convert_dtypes(), mining_page(f"Negatives: {', '.join(examples)}", reports)
+
+
 def stage_recipes(source: Source, stage: str, mining: Params) -> list[StageRecipe]:
     """How a source takes part in a stage; raises RecipeError for a row without a meaning."""
     counts = mining["negatives"]
@@ -117,16 +147,22 @@ def _known(
     rows = list(pairs.iter_rows([source.name]))
     if mined_pairs is not None and source.name in mined_pairs.parts():
         rows += mined_pairs.iter_rows([source.name])
-    searched = source.name in candidates.parts()
-    found = candidates.iter_rows([source.name]) if searched else ()
-    avoided = _avoided(source, matches)
-    parts = {source.name, source.candidates} if searched else {source.name}
+    parts = {source.name, source.candidates} if source.name in candidates.parts() else {source.name}
     return SourcePairs(
         source=source.name,
         pairs=[row for row in rows if row["pair_id"] not in leaked],
         texts=passage_texts(passages, parts=sorted(parts)),
-        candidates={row["query_id"]: Candidates.of(row, mining["depth"], avoided) for row in found},
+        candidates=_candidates(source, matches, candidates, mining),
     )
+
+
+def _candidates(source: Source, matches: Table, candidates: Table, mining: Params) -> dict[str, Candidates]:
+    """Candidates by query_id; none for a source that is not searched."""
+    if source.name not in candidates.parts():
+        return {}
+    avoided = _avoided(source, matches)
+    rows = candidates.iter_rows([source.name])
+    return {row["query_id"]: Candidates.of(row, mining["depth"], avoided) for row in rows}
 
 
 def _avoided(source: Source, matches: Table) -> set[str]:

@@ -3,6 +3,7 @@
 They are two because mining for the supervised stages may use the encoder that pre-training makes.
 """
 
+from collections.abc import Iterable
 from functools import partial, update_wrapper
 
 from kedro.pipeline import Node, Pipeline
@@ -49,6 +50,7 @@ def _pretraining() -> Pipeline:
                 outputs="pretraining_examples",
                 name="choose_pretraining_examples",
             ),
+            _report("pretraining", stages),
         ],
         namespace="pretraining",
         inputs=SHARED,
@@ -94,6 +96,7 @@ def _supervised() -> Pipeline:
                 name="mine_positives",
             ),
             *[_examples(stage) for stage in searching.SUPERVISED_STAGES],
+            _report("supervised", searching.SUPERVISED_STAGES, mined_pairs="mined_pairs"),
         ],
         namespace="supervised",
         inputs=SHARED | {"pretrained_model"},
@@ -118,6 +121,23 @@ def _examples(stage: str) -> Node:
         },
         outputs=f"{stage}_examples",
         name=f"choose_{stage}_examples",
+    )
+
+
+def _report(namespace: str, stages: Iterable[str], **more: str) -> Node:
+    inputs = {
+        "passages": "passages",
+        "matches": "matches",
+        "candidates": "candidates",
+        "sources": "params:sources",
+        "mining": f"params:mining.{namespace}",
+        **more,
+    }
+    return Node(
+        func=nodes.report_negatives,
+        inputs=inputs | {stage: f"{stage}_examples" for stage in stages},
+        outputs=["negatives_figures", "negatives_page"],
+        name="report",
     )
 
 
