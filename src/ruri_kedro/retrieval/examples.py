@@ -31,7 +31,8 @@ class StageRecipe:
     def of(stage: str, row: Mapping, objective: str, rules: ChoiceRules) -> "StageRecipe":
         """From a row of a source's parameters for the stage, and the stage's objective and rules where it has none.
 
-        `count`, `window`, `fill` and `max_score_ratio` of the row go before those of the rules.
+        `count`, `window`, `fill` and `max_score_ratio` of the row go before those of the rules. Positives are mined
+        before (`mine_pairs`), not here.
         """
         place = f"sources.*.stages.{stage}: {dict(row)}."
         if set(row) - ROW_KEYS or row.get("negatives") not in STRATEGIES:
@@ -39,7 +40,7 @@ class StageRecipe:
             raise RecipeError(f"{place} Allowed: {keys}; negatives is one of {', '.join(STRATEGIES)}.")
         own = {name: row[name] for name in ("fill", "max_score_ratio") if name in row}
         window = Window(**row["window"]) if "window" in row else rules.window
-        rules = replace(rules, n=row.get("count", rules.n), window=window, **own)
+        rules = replace(rules, n=row.get("count", rules.n), window=window, mine_window=None, **own)
         if rules.max_score_ratio is not None and row["negatives"] == "bm25":
             raise RecipeError(f"{place} max_score_ratio compares cosines: negatives are dense or rrf, or it is null.")
         return StageRecipe(

@@ -111,7 +111,7 @@ def report_source(
         none=lengths[0] / max(count, 1),
         filled=outside / max(negatives, 1),
         lowest_rank=min(ranks, default=None),
-        median_rank=statistics.median(ranks.elements()) if ranks else None,
+        median_rank=float(statistics.median(ranks.elements())) if ranks else None,
         highest_rank=max(ranks, default=None),
         overlap_with_positive=_mean_overlap(chosen, known, "positive"),
         overlap_with_query=_mean_overlap(chosen, known, "anchor"),
