@@ -14,6 +14,7 @@ from ruri_kedro.corpora.rows import check_sources
 from ruri_kedro.corpora.source import Source, parse_sources
 from ruri_kedro.errors import DataError
 from ruri_kedro.retrieval.examples import StageRecipe
+from ruri_kedro.retrieval.negatives import ChoiceRules, Window
 from ruri_kedro.settings import CONFIG_LOADER_ARGS
 from ruri_kedro.tables import SCHEMAS, write_table
 
@@ -272,6 +273,7 @@ def published(rows: dict) -> dict[str, Source]:
 
 
 PAPER = published(parameters()["sources"])
+RULES = ChoiceRules(Window(30, 100), n=63, fill=True, mine_window=None, max_mined=1, min_answer_chars=2)
 SOURCES = PAPER | published(OTHERS)
 
 
@@ -330,7 +332,7 @@ def test_each_stage_has_the_sources_of_its_table(stage, table):
     assert {name for name, source in PAPER.items() if source.rows_of(stage)} == set(table)
     for name in table:
         for row in PAPER[name].rows_of(stage):
-            StageRecipe.of(stage, row, "contrastive", 1)
+            assert StageRecipe.of(stage, row, "contrastive", RULES).rules.n == RULES.n
 
 
 @pytest.mark.parametrize(
