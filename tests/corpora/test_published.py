@@ -299,7 +299,7 @@ def test_its_tables_fit_their_schemas(name, tmp_path):
 
 
 def test_the_copies_pass_the_check_before_a_run():
-    check_sources(SOURCES, PUBLISHED)
+    assert check_sources(SOURCES, PUBLISHED) is None
 
 
 def test_what_is_not_pinned_is_said_for_all_sources_at_once():
