@@ -120,14 +120,14 @@ def test_prompt_by_task_then_type_and_side_then_side():
 def test_a_task_without_a_prompt_is_an_error():
     settings = EncodingSettings.of(PARAMS, "p")
     assert settings.task_prompts(task("JaqketRetrieval")) == {"query": "q: ", "document": ""}
-    with pytest.raises(RecipeError, match="task 'JSTS': the prompts have none of the keys JSTS, STS. Give one"):
+    with pytest.raises(RecipeError, match=r"task 'JSTS': the prompts have none of the keys JSTS, STS. Give one"):
         settings.task_prompts(task("JSTS"))
 
 
 def test_lengths_by_task_and_unknown_parameters():
     settings = EncodingSettings.of({**PARAMS, "tasks": {"JSTS": {"max_length": 64}}}, "p")
     assert (settings.length_of("JSTS"), settings.length_of("JSICK"), settings.chunk_of("JSTS")) == (64, 512, 4096)
-    with pytest.raises(RecipeError, match="prompts 'q' are not in mteb.prompts. There are: p"):
+    with pytest.raises(RecipeError, match=r"prompts 'q' are not in mteb.prompts. There are: p"):
         EncodingSettings.of(PARAMS, "q")
     with pytest.raises(RecipeError, match="'batch_size' is unknown"):
         EncodingSettings.of({**PARAMS, "tasks": {"JSTS": {"batch_size": 1}}}, "p")
