@@ -36,7 +36,9 @@ class VectorStore:
     def missing(self, keys: np.ndarray) -> np.ndarray:
         """Positions of the first occurrence of each key that is not here, ascending."""
         distinct, first = np.unique(keys, return_index=True)
-        return np.sort(first[~np.isin(distinct, self._keys)])
+        # `isin` would sort all that is held for each call.
+        left, right = (np.searchsorted(self._keys, distinct, side=side) for side in ("left", "right"))
+        return np.sort(first[left == right])
 
     def add(self, keys: np.ndarray, vectors: np.ndarray) -> None:
         """Write a block of vectors (keys, dimension); the keys are distinct and not here yet."""
