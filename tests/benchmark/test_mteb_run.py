@@ -180,6 +180,24 @@ def test_official_metrics_stand_beside(evaluated):
     assert rows["JSTS"]["official"] == rows["JSTS"]["score"]
 
 
+def test_texts_that_tasks_share_are_encoded_once(tmp_path, monkeypatch):
+    first, second = benchmark_tasks("MTEB(jpn, v1)", ["MassiveIntentClassification", "MassiveScenarioClassification"])
+
+    def load_texts_of_first(task, **kwargs):
+        other = fresh(first)
+        other.load_data()
+        task.dataset, task.data_loaded = other.dataset, True
+
+    monkeypatch.setattr(type(second), "load_data", load_texts_of_first)
+    recorder = Recorder()
+    evaluate("MTEB(jpn, v1)", recorder, tmp_path, [first.metadata.name])
+    calls = len(recorder.calls)
+    evaluate("MTEB(jpn, v1)", recorder, tmp_path, [second.metadata.name])
+    assert len(recorder.calls) == calls > 0
+    rows = {task.metadata.name: scores_of(tmp_path, task.metadata.name)["test"][0] for task in (first, second)}
+    assert rows[first.metadata.name]["accuracy"] == rows[second.metadata.name]["accuracy"]
+
+
 def test_a_second_run_computes_nothing(evaluated):
     recorder, out = evaluated("MTEB(jpn, v1)")
     calls = len(recorder.calls)
