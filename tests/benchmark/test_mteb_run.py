@@ -263,6 +263,16 @@ def test_killed_evaluation_goes_on_with_the_first_missing_task(evaluated, tmp_pa
         assert scores_of(tmp_path, name) == scores_of(whole, name)
 
 
+def test_two_benchmarks_share_a_task_in_two_languages(tmp_path):
+    name = "MassiveIntentClassification"
+    for benchmark in ("MTEB(jpn, v1)", "MTEB(rus, v1)"):
+        assert evaluate(benchmark, Recorder(), tmp_path, [name], prompts="e5") == [name]
+    assert {row["hf_subset"] for row in scores_of(tmp_path, name)["test"]} == {"ja", "ru"}
+    for benchmark in ("MTEB(jpn, v1)", "MTEB(rus, v1)", "JMTEB(v2)"):
+        assert evaluate(benchmark, Recorder(), tmp_path, [name], prompts="e5") == []
+        assert f"| {name} | Classification | accuracy |" in write_report(benchmark, {}, tmp_path)
+
+
 def test_results_of_other_prompts_are_not_mixed(tmp_path):
     evaluate("MTEB(jpn, v1)", Recorder(), tmp_path, ["JSTS"])
     with pytest.raises(RecipeError, match="made with other prompts"):

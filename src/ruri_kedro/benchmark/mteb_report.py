@@ -124,7 +124,7 @@ def _model_scores(folder: Path, tasks: Sequence[Any], official: Mapping[str, str
     for task in tasks:
         path = folder / f"{task.metadata.name}.json"
         result = TaskResult.from_disk(path) if path.exists() else None
-        if result is not None and _covers(result, task):
+        if result is not None and covers(result, task):
             scores.append(task_score(result, task, official))
         else:
             missing[task.metadata.name] = task.metadata.type
@@ -132,7 +132,7 @@ def _model_scores(folder: Path, tasks: Sequence[Any], official: Mapping[str, str
     return ModelScores(f"{name} ({folder.name[:8]})", tuple(scores), missing)
 
 
-def _covers(result: TaskResult, task: Any) -> bool:
+def covers(result: TaskResult, task: Any) -> bool:
     """Whether a result is of the task's data, splits and languages: two benchmarks may share a task's name."""
     if result.dataset_revision != task.metadata.dataset["revision"]:
         return False

@@ -13,7 +13,7 @@ from mteb.models.model_meta import ModelMeta
 from mteb.results import TaskResult
 
 from ruri_kedro.benchmark.mteb_model import BenchmarkEncoder
-from ruri_kedro.benchmark.mteb_report import as_json, markdown, read_scores
+from ruri_kedro.benchmark.mteb_report import as_json, covers, markdown, read_scores
 from ruri_kedro.benchmark.mteb_tasks import benchmark_tasks, fresh
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.tables.files import read_json, replace_file, write_json
@@ -51,21 +51,45 @@ class Results:
             )
         write_json(self._keys_file, {**kept, "settings": settings})
 
-    def has(self, task: str, key: str) -> bool:
+    def has(self, task: Any, key: str) -> bool:
         """Whether there is a result of the task with this key."""
-        return self._kept()["tasks"].get(task) == key and (self.folder / f"{task}.json").exists()
+        path = self._path(task)
+        if self._kept()["tasks"].get(_entry(task)) != key or not path.exists():
+            return False
+        return covers(TaskResult.from_disk(path), task)
 
-    def save(self, result: TaskResult, key: str) -> None:
-        """Write the result in mteb's form, then its key."""
-        with replace_file(self.folder / f"{result.task_name}.json") as aside:
-            result.to_disk(aside)
+    def save(self, result: TaskResult, task: Any, key: str) -> None:
+        """Write the result in mteb's form, then its key; the task's results in other languages stay in its file."""
+        path = self._path(task)
+        whole = _with_others(result, TaskResult.from_disk(path)) if path.exists() else result
+        with replace_file(path) as aside:
+            whole.to_disk(aside)
         write_json(self.folder / "model_meta.json", json.loads(json.dumps(self.meta.to_dict(), default=str)))
         kept = self._kept()
-        kept["tasks"][result.task_name] = key
+        kept["tasks"][_entry(task)] = key
         write_json(self._keys_file, kept)
+
+    def _path(self, task: Any) -> Path:
+        return self.folder / f"{task.metadata.name}.json"
 
     def _kept(self) -> dict:
         return read_json(self._keys_file) if self._keys_file.exists() else {"settings": {}, "tasks": {}}
+
+
+def _entry(task: Any) -> str:
+    return f"{task.metadata.name}: {', '.join(task.hf_subsets)}"
+
+
+def _with_others(result: TaskResult, old: TaskResult) -> TaskResult:
+    """The result with the rows of an older one that it has not itself, if those are of the same data."""
+    if old.dataset_revision != result.dataset_revision:
+        return result
+    scores = {split: list(rows) for split, rows in result.scores.items()}
+    own = {(split, row["hf_subset"]) for split, rows in scores.items() for row in rows}
+    for split, rows in old.scores.items():
+        others = [row for row in rows if (split, row["hf_subset"]) not in own]
+        scores[split] = [*scores.get(split, []), *others]
+    return result.model_copy(update={"scores": scores})
 
 
 def missing_tasks(tasks: Iterable[Any], encoder: BenchmarkEncoder, out: Path) -> list[Any]:
@@ -78,7 +102,7 @@ def missing_tasks(tasks: Iterable[Any], encoder: BenchmarkEncoder, out: Path) ->
     settings = encoder.settings
     lengths = {task: row["max_length"] for task, row in settings.tasks.items() if "max_length" in row}
     results.open({"prompts": dict(settings.prompts), "lengths": {"max_length": settings.max_length, **lengths}})
-    return [task for task in tasks if not results.has(task.metadata.name, keys[task.metadata.name])]
+    return [task for task in tasks if not results.has(task, keys[task.metadata.name])]
 
 
 def evaluate_tasks(
@@ -104,7 +128,7 @@ def evaluate_tasks(
                 encode_kwargs={"batch_size": _LOADER_ROWS, "show_progress_bar": False},
             )
         result = done.task_results[0]
-        results.save(result, encoder.task_key(task))
+        results.save(result, task, encoder.task_key(task))
         if on_result is not None:
             on_result(result)
 
