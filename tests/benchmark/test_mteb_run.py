@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -277,6 +278,8 @@ def test_results_of_other_prompts_are_not_mixed(tmp_path):
     evaluate("MTEB(jpn, v1)", Recorder(), tmp_path, ["JSTS"])
     with pytest.raises(RecipeError, match="made with other prompts"):
         evaluate("MTEB(jpn, v1)", Recorder(), tmp_path, ["JSICK"], prompts="e5")
+    shutil.rmtree(tmp_path / "results/tests__fake")
+    assert evaluate("MTEB(jpn, v1)", Recorder(), tmp_path, ["JSTS"], prompts="e5") == ["JSTS"]
 
 
 def test_another_model_has_results_and_vectors_of_its_own(tmp_path):

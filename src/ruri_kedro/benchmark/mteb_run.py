@@ -1,6 +1,7 @@
 """Tasks of mteb evaluated one after the other; what is there for the same model, data and settings is kept."""
 
 import json
+import logging
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -17,6 +18,9 @@ from ruri_kedro.benchmark.mteb_report import as_json, covers, markdown, read_sco
 from ruri_kedro.benchmark.mteb_tasks import benchmark_tasks, fresh
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.tables.files import read_json, replace_file, write_json
+
+# A benchmark is what it is, whether or not there is a newer version of one of its tasks.
+logging.getLogger("mteb.abstasks.abstask").addFilter(lambda record: "is superseded by" not in record.getMessage())
 
 _LOADER_ROWS = 1024  # texts that mteb's data loader hands over at once; forward passes are cut by tokens
 
@@ -42,7 +46,7 @@ class Results:
 
     def open(self, settings: dict) -> None:
         """Raises RecipeError where the folder has results of the same model with other prompts or lengths."""
-        kept = self._kept()
+        kept = self._kept() if self.folder.exists() else {"tasks": {}}
         if kept["tasks"] and kept["settings"] != settings:
             changed = [key for key, value in settings.items() if kept["settings"].get(key) != value]
             raise RecipeError(
@@ -116,7 +120,6 @@ def evaluate_tasks(
     results = Results(out, encoder.mteb_model_meta)
     for task in tasks:
         with warnings.catch_warnings():
-            # A benchmark is what it is, whether or not there is a newer version of one of its tasks.
             warnings.filterwarnings("ignore", message="The task '.*' is superseded by")
             done = mteb.evaluate(
                 encoder,
