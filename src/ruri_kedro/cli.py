@@ -1,5 +1,6 @@
 """Commands of the project: `kedro ruri ...`. Kedro finds the group `cli` by its name."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from ruri_kedro.errors import DataError, RuriError
 if TYPE_CHECKING:
     from ruri_kedro.benchmark.comparison import Comparison, Scores
     from ruri_kedro.benchmark.comparison_page import First, Texts
+    from ruri_kedro.encoders.saved import SavedModel
 
 _resamples = click.option("--resamples", default=10_000, show_default=True, type=click.IntRange(100))
 _seed = click.option("--seed", default=0, show_default=True, help="Seed of the resampling.")
@@ -133,6 +135,53 @@ def compare(
         texts = query_texts(comparison, context.catalog.load("test_texts").iter_rows(), first)
     folder = out or context.project_path / "data/08_reporting" / context.params["recipe"]
     _write_comparison(comparison, folder / "comparison", texts)
+
+
+@ruri.command()
+@click.option("--env", "-e", default=None, help="Environment whose parameters `mteb` and mlflow.yml are read.")
+@click.option(
+    "--model",
+    "reference",
+    required=True,
+    help="A folder, models:/<name>@<alias> or models:/<name>/<version> of the registry, <owner>/<model>@<commit>.",
+)
+@click.option("--benchmark", default="MTEB(jpn, v1)", show_default=True, help="mteb's name of a benchmark.")
+@click.option("--task", "only", multiple=True, help="Run only this task of the benchmark; may be given again.")
+@click.option("--prompts", default="ruri", show_default=True, help="Name in the parameters mteb.prompts.")
+@click.option(
+    "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder of results and vectors."
+)
+def evaluate(env: str | None, reference: str, benchmark: str, only: Sequence[str], prompts: str, out: Path) -> None:
+    """Evaluate a model on one of mteb's benchmarks; a task that is done for it is not run again."""
+    params = _context(env).params["mteb"]  # the hooks settle where MLflow keeps its models
+
+    from ruri_kedro.benchmark.mteb_model import EncodingSettings, benchmark_encoder
+    from ruri_kedro.benchmark.mteb_run import evaluate_tasks, missing_tasks, write_report
+    from ruri_kedro.benchmark.mteb_tasks import benchmark_tasks, check_data, hub_reachable
+
+    model = _saved_model(reference, params["device"])
+    settings = EncodingSettings.of(params, prompts)
+    encoder = benchmark_encoder(model.name, model.revision, model.encode, settings, out)
+    tasks = benchmark_tasks(benchmark, only)
+    missing = missing_tasks(tasks, encoder, out)
+    click.echo(f"{benchmark}, {model.name}: {len(tasks) - len(missing)} of {len(tasks)} tasks are done already")
+    if missing:
+        check_data(missing, online=hub_reachable())
+        _ = model.model  # what cannot be loaded is to say so before any data are fetched
+    evaluate_tasks(missing, encoder, out, lambda done: click.echo(f"{done.task_name}: {100 * done.main_score:.2f}"))
+    click.echo(write_report(benchmark, params["official"].get(benchmark, {}), out), nl=False)
+
+
+def _saved_model(reference: str, device: str) -> "SavedModel":
+    """The model that `--model` names."""
+    from ruri_kedro.encoders.saved import SavedModel
+
+    if not reference.startswith("models:/"):
+        return SavedModel.of(reference, device)
+    from ruri_kedro.registry.models import embedder_folder
+
+    name = re.split("[@/]", reference.removeprefix("models:/"))[0]
+    return SavedModel.of(str(embedder_folder(reference)), device, name=f"models/{name}")
 
 
 def _context(env: str | None) -> Any:

@@ -97,6 +97,25 @@ def register_reranker(
     return _finish(info, name, metrics, alias, tags)
 
 
+def embedder_folder(uri: str) -> Path:
+    """The SentenceTransformer folder of a registered model, `models:/<name>@<alias>` or `models:/<name>/<version>`.
+
+    It is downloaded where the store is not on this machine. Raises RegistryError where there is no such model, or it
+    is no embedding model.
+    """
+    import mlflow.artifacts
+    from mlflow.exceptions import MlflowException
+    from mlflow.sentence_transformers import SENTENCE_TRANSFORMERS_DATA_PATH
+
+    try:
+        folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri)) / SENTENCE_TRANSFORMERS_DATA_PATH
+    except MlflowException as error:
+        raise RegistryError(f"model '{uri}': {error.message} `kedro ruri status` lists what is registered.") from error
+    if not folder.is_dir():
+        raise RegistryError(f"model '{uri}' is no embedding model: it was not logged as a SentenceTransformer.")
+    return folder
+
+
 def requirements(extra: Sequence[str] = ()) -> list[str]:
     """The packages that load a model, at the versions installed here, and `extra` ones by name."""
     names = ("mlflow", "sentence-transformers", "transformers", "torch", *extra)
