@@ -13,7 +13,7 @@ from ruri_kedro.errors import RegistryError
 from ruri_kedro.registry.evidence import FOLDER, Dossier, write_dossier, write_manifest
 from ruri_kedro.registry.probe import probe_scores
 from ruri_kedro.registry.tracking import active_run_id, metric_name
-from ruri_kedro.registry.versions import CHALLENGER, DECISION, SIGNED
+from ruri_kedro.registry.versions import CHALLENGER, DECISION, SIGNED, logged_model_id
 
 PREFIX = "ruri-"
 CARD = "README.md"
@@ -146,9 +146,8 @@ def list_registered(prefix: str = PREFIX) -> list[Registered]:
 
 def _describe(client: Any, name: str, number: int | str) -> Registered:
     found = client.get_model_version(name, str(number))
-    # The SQL store leaves `model_id` empty; the source says it.
-    model_id = found.model_id or found.source.removeprefix("models:/")
-    logged = client.get_logged_model(model_id) if model_id.startswith("m-") else None
+    model_id = logged_model_id(found)
+    logged = client.get_logged_model(model_id) if model_id else None
     metrics = {metric.key: metric.value for metric in (logged.metrics or [])} if logged else {}
     return Registered(name, int(found.version), tuple(sorted(found.aliases)), metrics, found.tags.get(DECISION, ""))
 

@@ -4,7 +4,6 @@ A challenger is judged without holding anything, which may take minutes. Then th
 and the aliases move if the champion is still the one that the challenger was judged against.
 """
 
-import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -15,7 +14,7 @@ from typing import Any
 from ruri_kedro.errors import RegistryError
 from ruri_kedro.registry.evidence import DECISIONS, Evidence
 from ruri_kedro.registry.gates import Case, Verdict, judge
-from ruri_kedro.registry.lease import Lease, lease
+from ruri_kedro.registry.lease import WAIT, Lease, lease
 from ruri_kedro.registry.rules import parse_rules
 from ruri_kedro.registry.versions import (
     CHAMPION,
@@ -25,11 +24,13 @@ from ruri_kedro.registry.versions import (
     challenger_evidence,
     champion_evidence,
     find_version,
+    logged_model_id,
     number_of,
     version_of,
 )
 from ruri_kedro.tables.files import write_json
 
+_TAG = 5000  # characters that MLflow takes
 REPLACED = "promotion.replaced"  # tag of a version: number of the champion whose place it took
 
 
@@ -96,19 +97,19 @@ def judge_version(promotion: Mapping[str, Any], name: str | None = None, number:
     return Decision(name, number, champion, tuple(verdicts), inputs, _now())
 
 
-def apply_decision(decision: Decision, wait: float | None = None) -> None:
+def apply_decision(decision: Decision, wait: float = WAIT) -> None:
     """Put a decision on the version, as tags and files; if every gate passed, make it the champion first.
 
     Raises RegistryError, and moves nothing, where the champion has changed since the challenger was judged, or
     another promotion is under way for longer than `wait` seconds.
     """
     if decision.promoted:
-        with _held(decision.name, wait) as held:
+        with lease(decision.name, wait) as held:
             _move(decision, held)
     _record(decision)
 
 
-def rollback(name: str, wait: float | None = None) -> tuple[int, int]:
+def rollback(name: str, wait: float = WAIT) -> tuple[int, int]:
     """Give `champion` back to the version that has `previous`; gives the new and the old champion's number.
 
     `previous` then goes to the champion before that one, if there is one. Raises RegistryError where there is no
@@ -117,10 +118,9 @@ def rollback(name: str, wait: float | None = None) -> tuple[int, int]:
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient()
-    with _held(name, wait) as held:
-        old, new = number_of(name, CHAMPION), number_of(name, PREVIOUS)
-        if old is None or new is None or old == new:
-            raise RegistryError(f"'{name}' has no previous champion to go back to.")
+    _way_back(name)  # a model that is not there cannot be held
+    with lease(name, wait) as held:
+        new, old = _way_back(name)
         before = version_of(name, new).tags.get(REPLACED)
         held.check()
         client.set_registered_model_alias(name, CHAMPION, str(new))
@@ -133,8 +133,12 @@ def rollback(name: str, wait: float | None = None) -> tuple[int, int]:
     return new, old
 
 
-def _held(name: str, wait: float | None) -> Any:
-    return lease(name) if wait is None else lease(name, wait)
+def _way_back(name: str) -> tuple[int, int]:
+    """Numbers of the previous champion and of the champion."""
+    old, new = number_of(name, CHAMPION), number_of(name, PREVIOUS)
+    if old is None or new is None or old == new:
+        raise RegistryError(f"'{name}' has no previous champion to go back to.")
+    return new, old
 
 
 def _move(decision: Decision, held: Lease) -> None:
@@ -163,24 +167,23 @@ def _record(decision: Decision) -> None:
     client = MlflowClient()
     number = str(decision.version)
     version = client.get_model_version(decision.name, number)
+    if not decision.promoted and number_of(decision.name, CHAMPION) == decision.version:
+        return  # its tags say how it became the champion
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        write_json(root / "decision.json", decision.to_json())
-        (root / "report.md").write_text(decision.to_markdown(), encoding="utf-8")
-        stamp = decision.time.replace(":", "").replace("-", "")
-        client.log_model_artifacts(
-            version.source.removeprefix("models:/"),
-            folder,
-            f"{DECISIONS}/{stamp}-{'against-' + str(decision.champion)}",
-        )
-    # A refusal of what is the champion by now says nothing about how it became that.
-    if decision.promoted or number_of(decision.name, CHAMPION) != decision.version:
-        client.set_model_version_tag(decision.name, number, DECISION, decision.summary)
-    client.set_model_version_tag(decision.name, number, "promotion.time", decision.time)
-    client.set_model_version_tag(decision.name, number, "promotion.against", str(decision.champion or "none"))
-    for verdict in decision.verdicts:
-        text = f"{'pass' if verdict.passed else 'fail'}: {verdict.reason}"
-        client.set_model_version_tag(decision.name, number, f"promotion.gate.{verdict.gate}", text[:5000])
+        write_json(Path(folder) / "decision.json", decision.to_json())
+        (Path(folder) / "report.md").write_text(decision.to_markdown(), encoding="utf-8")
+        place = f"{DECISIONS}/{decision.time.replace(':', '')}"
+        if model_id := logged_model_id(version):
+            client.log_model_artifacts(model_id, folder, place)
+    tags = {
+        DECISION: decision.summary,
+        "promotion.time": decision.time,
+        "promotion.against": str(decision.champion or "none"),
+        "promotion.report": place,
+        **{f"promotion.gate.{v.gate}": f"{'pass' if v.passed else 'fail'}: {v.reason}" for v in decision.verdicts},
+    }
+    for key, value in tags.items():
+        client.set_model_version_tag(decision.name, number, key, value[:_TAG])
 
 
 def _inputs(name: str, number: int, given: Evidence) -> dict[str, Any]:
@@ -191,7 +194,7 @@ def _inputs(name: str, number: int, given: Evidence) -> dict[str, Any]:
         "run": version.run_id,
         "tests": {task: test["digest"] for task, test in (given.tests or {}).items()},
         "data": training.get("data", {}),
-        "trial": json.loads(json.dumps(asdict(given.trial))) if given.trial else None,
+        "trial": asdict(given.trial) if given.trial else None,
     }
 
 

@@ -1,8 +1,7 @@
 """Versions of registered models, by name and number or alias, and what is logged with them."""
 
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,22 +40,6 @@ def find_version(name: str, number: int | None) -> int:
     return number
 
 
-@contextmanager
-def downloaded(name: str, number: int, below: str = "") -> Iterator[Path]:
-    """A temporary folder with the files of a version, or with those in its folder `below` only."""
-    import mlflow.artifacts
-
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        source = version_of(name, number).source
-        try:
-            mlflow.artifacts.download_artifacts(f"{source}/{below}" if below else source, dst_path=folder)
-        except Exception as error:
-            if not below:
-                raise RegistryError(f"{name} version {number}: its files cannot be read ({error}).") from error
-        yield root
-
-
 def fetch(name: str, alias_or_number: str, into: Path) -> Path:
     """Download a version into the folder `into` and check every file; gives the folder, for MLflow's loaders.
 
@@ -79,8 +62,15 @@ def fetch(name: str, alias_or_number: str, into: Path) -> Path:
 
 def challenger_evidence(name: str, number: int) -> Evidence:
     """Everything about a version, its files checked, the model loaded and tried."""
+    import mlflow.artifacts
+
     version = version_of(name, number)
-    with downloaded(name, number) as root:
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        try:
+            mlflow.artifacts.download_artifacts(version.source, dst_path=folder)
+        except Exception as error:
+            raise RegistryError(f"{name} version {number}: its files cannot be read ({error}).") from error
         fields = read_evidence(root, version.tags.get(SIGNED))
         if fields.get("kind") and fields.get("probe"):
             fields["trial"] = try_model(root, fields["kind"], fields["probe"])
@@ -89,10 +79,26 @@ def challenger_evidence(name: str, number: int) -> Evidence:
 
 
 def champion_evidence(name: str, number: int) -> Evidence:
-    """What a challenger is compared with: the champion's scores and tests."""
-    with downloaded(name, number, FOLDER) as root:
-        fields = read_evidence(root, version_of(name, number).tags.get(SIGNED), f"{FOLDER}/")
-    return Evidence(**fields)
+    """What a challenger is compared with: the champion's scores and tests; its weights are not read."""
+    import mlflow.artifacts
+    from mlflow.tracking import MlflowClient
+
+    version = version_of(name, number)
+    model_id = logged_model_id(version)
+    if model_id is None or not MlflowClient().list_logged_model_artifacts(model_id, FOLDER):
+        return Evidence()
+    # A source `models:/<id>` takes no path below it.
+    location = MlflowClient().get_logged_model(model_id).artifact_location
+    with tempfile.TemporaryDirectory() as folder:
+        mlflow.artifacts.download_artifacts(f"{location}/{FOLDER}", dst_path=folder)
+        return Evidence(**read_evidence(Path(folder), version.tags.get(SIGNED), f"{FOLDER}/"))
+
+
+def logged_model_id(version: Any) -> str | None:
+    """Id of the logged model that a version is of; None where it is older than these."""
+    # The SQL store leaves `model_id` empty; the source says it.
+    model_id = version.model_id or version.source.removeprefix("models:/")
+    return model_id if model_id.startswith("m-") else None
 
 
 def version_of(name: str, number: int) -> Any:
