@@ -148,6 +148,13 @@ def test_minimum_of_a_single_task():
     assert "task faq 0.6" in reason and "task jsts has no scores" in reason
 
 
+def test_a_recipe_without_a_category_asks_nothing_of_it():
+    asked = {"embedder": {"categories": {"retrieval": 0.2, "clustering": 0.2}}}
+    assert refused(better(), good(), minimum=asked) == {"minimum": "category clustering has no scores"}
+    asked["embedder"]["categories"]["clustering"] = None
+    assert refused(better(), good(), minimum=asked) == {}
+
+
 @pytest.mark.parametrize(
     ("use", "licence", "allowed"),
     [
@@ -172,6 +179,7 @@ def test_a_licence_allows_its_use_and_all_wider_ones(use, licence, allowed):
         ({"gain": {"alpha": 2}}, "promotion.gain.alpha: 2 is no number from 0 to 1"),
         ({"size_mb": {"embedder": 1}}, "promotion.size_mb.reranker: None is no number"),
         ({"minimum": {"embedder": {"categories": {"search": 0.1}}}}, "categories: 'search' is unknown"),
+        ({"minimum": {"embedder": {"tasks": {"faq": 40}}}}, "minimum.embedder.tasks.faq: 40 is no number from -1"),
         ({"gates": {}}, "promotion: 'gates' is unknown"),
         ({"probe": {"tolerance": 0.1, "queries": ["q"]}}, "promotion.probe.passages: one or more texts"),
     ],

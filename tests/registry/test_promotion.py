@@ -5,6 +5,8 @@ import os
 import re
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -261,3 +263,23 @@ def test_the_lease_is_one_and_ends_with_its_holder(store, monkeypatch):
         assert len(registered_tags()) == 1
         with pytest.raises(RegistryError, match="too slow, nothing was moved"):
             held.check()
+
+
+def test_of_many_contenders_one_holds_the_lease_at_a_time(store):
+    import mlflow
+
+    mlflow.MlflowClient().create_registered_model(NAME)
+    inside, most = [], []
+
+    def contend(number: int) -> None:
+        for _ in range(2):
+            with leases.lease(NAME, wait=300):
+                inside.append(number)
+                time.sleep(0.02)
+                most.append(len(inside))
+                inside.remove(number)
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(contend, number) for number in range(4)]:
+            done.result()
+    assert most == [1] * 8 and registered_tags() == {}

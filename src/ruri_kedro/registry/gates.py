@@ -253,13 +253,13 @@ def _means(given: Evidence) -> dict[str, float]:
     return {measure[0]: fmean(given.scores[measure].values()) for measure in main_metrics(given.scores)}
 
 
-def _below(what: str, bounds: Mapping[str, float], found: Mapping[str, float]) -> list[str]:
-    faults = [f"{what} {name} has no scores" for name in bounds if name not in found]
-    reached = {name: found[name] for name in bounds if name in found}
+def _below(what: str, bounds: Mapping[str, float | None], found: Mapping[str, float]) -> list[str]:
+    asked = {name: bound for name, bound in bounds.items() if bound is not None}
+    faults = [f"{what} {name} has no scores" for name in asked if name not in found]
     return faults + [
-        f"{what} {name} {mean:.4f}, at least {bounds[name]} is asked"
-        for name, mean in reached.items()
-        if not mean >= bounds[name]
+        f"{what} {name} {found[name]:.4f}, at least {bound} is asked"
+        for name, bound in asked.items()
+        if name in found and not found[name] >= bound
     ]
 
 

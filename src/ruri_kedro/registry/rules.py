@@ -17,7 +17,7 @@ class Rules:
     """The bounds of the gates; `minimum`, `size_mb` and `latency_ms` by kind of model."""
 
     tasks: Sequence[str] | None
-    minimum: Mapping[str, Mapping[str, Mapping[str, float]]]
+    minimum: Mapping[str, Mapping[str, Mapping[str, float | None]]]
     loss: Mapping[str, float]
     gain: Mapping[str, float]
     resamples: int
@@ -53,6 +53,9 @@ def parse_rules(promotion: Mapping[str, Any]) -> Rules:
         minimum = promotion["minimum"].get(kind, {})
         _only(minimum, {"categories", "tasks"}, f"promotion.minimum.{kind}")
         _only(minimum.get("categories", {}), CATEGORIES, f"promotion.minimum.{kind}.categories")
+        for part, bounds in minimum.items():
+            for name in (name for name, bound in bounds.items() if bound is not None):
+                _number(bounds[name], f"promotion.minimum.{kind}.{part}.{name}", -1, 1)
         for name in ("size_mb", "latency_ms"):
             _number(promotion[name].get(kind), f"promotion.{name}.{kind}", 0, float("inf"))
     for name, key, highest in (
