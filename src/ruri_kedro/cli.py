@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ruri_kedro.errors import DataError, RuriError
+from ruri_kedro.errors import DataError, RecipeError, RuriError
 
 if TYPE_CHECKING:
     from ruri_kedro.benchmark.comparison import Comparison, Scores
@@ -41,7 +41,7 @@ def ruri() -> None:
 @ruri.command()
 @click.option("--env", "-e", default=None, help="Environment whose mlflow.yml names the tracking server.")
 def status(env: str | None) -> None:
-    """List the registered models with their versions, aliases and test metrics."""
+    """List the registered models with their versions, aliases, last decision and test metrics."""
     from ruri_kedro.registry.models import list_registered
 
     _context(env)  # the hooks settle where MLflow keeps its runs
@@ -49,9 +49,38 @@ def status(env: str | None) -> None:
     if not versions:
         click.echo("No model is registered yet. Run: kedro run")
     for version in versions:
-        click.echo(str(version))
+        click.echo(f"{version}  {version.decision}".rstrip())
         for key, value in sorted(version.metrics.items()):
             click.echo(f"  {key:<40} {value:.4f}")
+
+
+@ruri.command()
+@click.option("--env", "-e", default=None, help="Environment (recipe) whose rules and tracking server are used.")
+@click.option("--model", help="Registered model. Default: promotion.model of the recipe.")
+@click.option("--version", "number", type=click.IntRange(1), help="Default: the one with the alias challenger.")
+@click.option("--dry-run", is_flag=True, help="Judge only: move and record nothing.")
+def promote(env: str | None, model: str | None, number: int | None, dry_run: bool) -> None:
+    """Make a challenger the champion if it passes every gate; ends with 1 if it does not."""
+    from ruri_kedro.registry.promotion import apply_decision, judge_version
+
+    decision = judge_version(_promotion_rules(env), model, number)
+    if not dry_run:
+        apply_decision(decision)
+    click.echo(decision.to_markdown())
+    if not decision.promoted:
+        raise click.ClickException(decision.summary)
+
+
+@ruri.command()
+@click.option("--env", "-e", default=None, help="Environment (recipe) whose tracking server is used.")
+@click.option("--model", help="Registered model. Default: promotion.model of the recipe.")
+def rollback(env: str | None, model: str | None) -> None:
+    """Give the alias champion back to the previous champion."""
+    from ruri_kedro.registry.promotion import rollback as roll_back
+
+    name = model or _promotion_rules(env)["model"]
+    new, old = roll_back(name)
+    click.echo(f"{name}: version {new} is the champion again, version {old} is not.")
 
 
 @ruri.command("score-runs")
@@ -192,6 +221,14 @@ def _context(env: str | None) -> Any:
     project = find_kedro_project(Path.cwd()) or Path.cwd()
     with KedroSession.create(project_path=project, env=env) as session:
         return session.load_context()
+
+
+def _promotion_rules(env: str | None) -> dict[str, Any]:
+    """The block `promotion` of a recipe."""
+    params = _context(env).params  # the hooks settle where MLflow keeps its runs
+    if "promotion" not in params:
+        raise RecipeError("promotion: missing. conf/base/parameters_promotion.yml of the project has an example.")
+    return params["promotion"]
 
 
 def _score_tables(catalog: Any, named: Sequence[str]) -> dict[str, list["Scores"]]:

@@ -1,4 +1,4 @@
-"""Scores of every model on every task, the report, and the registered challengers."""
+"""Scores of every model on every task, and the report."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -83,18 +83,6 @@ def report(recipe: str, **scores: Table) -> tuple[dict, Frame, Figure, str]:
                for row in summary.to_dicts()}  # fmt: skip
     text = f"# Evaluation of recipe {recipe}\n\n{table_by_metric(summary)}"
     return metrics, summary.to_pandas(), bar_plot(summary), text
-
-
-def register(embedder: Path, reranker: Path, metrics: dict, recipe: str) -> dict:
-    """Register both models as challengers, their test metrics on the logged models."""
-    from ruri_kedro.registry.models import register_embedder, register_reranker
-
-    names = {"embedder": f"ruri-{recipe}", "reranker": f"ruri-reranker-{recipe}"}
-    versions = {
-        "embedder": register_embedder(embedder, names["embedder"], metrics["finetuned"]),
-        "reranker": register_reranker(reranker, names["reranker"], metrics["reranker"]),
-    }
-    return {kind: {"name": names[kind], "version": version} for kind, version in versions.items()}
 
 
 def validate(model: Path, pairs: Table, passages: Table, sources: Params, prompts: Params, evaluation: Params) -> dict:
