@@ -14,7 +14,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from statistics import median
 
@@ -22,11 +22,10 @@ import numpy as np
 import yaml
 from figures import alone, peak_memory, say
 
-from ruri_kedro.benchmark.matches import BenchmarkTexts, LeakRules, find_matches
+from ruri_kedro.benchmark.matches import BenchmarkTexts, LeakRules, match_shards
 from ruri_kedro.corpora.build import duplicate_parts, pair_parts, passage_parts
 from ruri_kedro.corpora.source import parse_sources
-from ruri_kedro.tables import SCHEMAS, Part, Table, write_table
-from ruri_kedro.tables.lookup import iter_texts
+from ruri_kedro.tables import SCHEMAS, AnyPart, Part, ShardedPart, Table, write_table
 from ruri_kedro.tables.store import blocks
 
 ROWS, QUICK_ROWS = [10_000, 100_000, 1_000_000], [10_000, 50_000]
@@ -41,30 +40,7 @@ SOURCES = {
         "held_out": 0.01,
     }
 }
-PARTICLES = np.array(
-    [
-        "の",
-        "は",
-        "を",
-        "に",
-        "である",
-        "する",
-        "が",
-        "と",
-        "で",
-        "とは",
-        "や",
-        "な",
-        "した",
-        "では",
-        "から",
-        "まで",
-        "として",
-        "により",
-        "される",
-        "も",
-    ]
-)
+PARTICLES = np.array("の は を に である する が と で とは や な した では から まで として により も".split())  # noqa: SIM905
 SPECIAL = np.array(list("ＡＢＣ１２３①㈱㎞ｱｲｳ\u200b\u3000"))  # what NFKC changes, or what is invisible
 
 
@@ -163,8 +139,9 @@ def build_pairs(folder: Path) -> None:
 def match_tests(folder: Path) -> None:
     rules = LeakRules.of(_parameters()["leaks"])
     passages, tests = _table(folder, "passages"), BenchmarkTexts(_table(folder, "test_texts").iter_rows, rules)
-    found = find_matches(lambda: iter_texts(passages), tests, rules.min_chars)
-    _write(folder, "matches", {"paragraphs": Part("m", lambda: blocks(found))})
+    shards = passages.shards("paragraphs")
+    part = ShardedPart("m", lambda done: match_shards(shards, tests, rules, len(done)))
+    _write(folder, "matches", {"paragraphs": part})
 
 
 STEPS: dict[str, Callable[[Path], None]] = {
@@ -185,7 +162,7 @@ def measure(step: str, folder: Path) -> dict[str, float]:
     return {"seconds": seconds, "memory": peak_memory(), "disk": size / 1e6}
 
 
-def _write(folder: Path, name: str, parts: dict[str, Part]) -> None:
+def _write(folder: Path, name: str, parts: Mapping[str, AnyPart]) -> None:
     write_table(folder / name, SCHEMAS[name], parts)
 
 

@@ -48,10 +48,11 @@ Drafts = Iterator[Draft]
 
 @dataclass(frozen=True)
 class Kind:
-    """A way to make pairs, and the fields it needs."""
+    """A way to make pairs, the fields it needs, and whether it takes each row by itself."""
 
     drafts: Callable[[Iterable[dict], Mapping[str, str]], Drafts]
     fields: Mapping[str, type]
+    by_row: bool = True
 
 
 def collection(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
@@ -124,7 +125,9 @@ KINDS: dict[str, Kind] = {
     "title_to_text": Kind(title_to_text, _PASSAGE),
     "sentence_to_sentence": Kind(sentence_to_sentence, {"text": str}),
     "question_to_passage": Kind(question_to_passage, {"question": str, "answers": list, **_PASSAGE}),
-    "premise_to_hypothesis": Kind(premise_to_hypothesis, {"premise": str, "hypothesis": str, "label": (str, int)}),
+    "premise_to_hypothesis": Kind(
+        premise_to_hypothesis, {"premise": str, "hypothesis": str, "label": (str, int)}, by_row=False
+    ),
     "edit": Kind(edit, {"text1": str, "text2": str}),
 }
 OPTIONAL_FIELDS = ("title", "section")

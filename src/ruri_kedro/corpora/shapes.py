@@ -1,33 +1,33 @@
 """How raw files hold rows: plain rows, articles with sections, or queries judged against a corpus."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ruri_kedro.errors import DataError
-from ruri_kedro.tables.raw import raw_files, read_rows
+from ruri_kedro.tables.raw import parse_rows, raw_files, read_rows
 
+Lines = Iterable[tuple[int, str]]
 Rows = Iterator[dict[str, Any]]
 
 
-def plain_rows(root: Path, path: str, fields: Mapping[str, type]) -> Rows:
-    """Rows of the files as they are, with the fields checked."""
-    for file in raw_files(root, path):
-        required = tuple(name for name, kind in fields.items() if kind is str and name not in ("title", "section"))
-        yield from read_rows(file, fields, nonempty=required)
+def plain_rows(file: Path, lines: Lines, fields: Mapping[str, type]) -> Rows:
+    """Rows of the lines as they are, with the fields checked."""
+    required = tuple(name for name, kind in fields.items() if kind is str and name not in ("title", "section"))
+    return parse_rows(file, lines, fields, nonempty=required)
 
 
-def article_paragraphs(root: Path, path: str, fields: Mapping[str, type]) -> Rows:
+def article_paragraphs(file: Path, lines: Lines, fields: Mapping[str, type]) -> Rows:
     """One row per paragraph of each article: title, section, text."""
-    for title, sections, _ in _articles(root, path):
+    for title, sections, _ in _articles(file, lines):
         for section in sections:
             for paragraph in section["paragraphs"]:
                 yield {"title": title, "section": section["section"], "text": paragraph}
 
 
-def article_bodies(root: Path, path: str, fields: Mapping[str, type]) -> Rows:
+def article_bodies(file: Path, lines: Lines, fields: Mapping[str, type]) -> Rows:
     """One row per article: title, no section, and the abstract with all paragraphs as text."""
-    for title, sections, abstract in _articles(root, path):
+    for title, sections, abstract in _articles(file, lines):
         body = [paragraph for section in sections for paragraph in section["paragraphs"]]
         yield {"title": title, "section": "", "text": "".join([abstract, *body])}
 
@@ -43,11 +43,10 @@ def judged_queries(root: Path, path: str, fields: Mapping[str, type]) -> Rows:
             yield {"title": row["query"], "section": "", "text": texts[docid]}
 
 
-def _articles(root: Path, path: str) -> Iterator[tuple[str, list[dict], str]]:
+def _articles(file: Path, lines: Lines) -> Iterator[tuple[str, list[dict], str]]:
     fields = {"article_id": str, "title": str, "abstract": str, "sections": list}
-    for file in raw_files(root, path):
-        for row in read_rows(file, fields, unique="article_id", nonempty=("title",)):
-            yield row["title"], row["sections"], row["abstract"]
+    for row in parse_rows(file, lines, fields, unique="article_id", nonempty=("title",)):
+        yield row["title"], row["sections"], row["abstract"]
 
 
 def _single(root: Path, path: str, stem: str) -> Path:
@@ -57,9 +56,10 @@ def _single(root: Path, path: str, stem: str) -> Path:
     return files[0]
 
 
-SHAPES: dict[str, Callable[[Path, str, Mapping[str, type]], Rows]] = {
+BY_LINE: dict[str, Callable[[Path, Lines, Mapping[str, type]], Rows]] = {
     "rows": plain_rows,
     "article_paragraphs": article_paragraphs,
     "article_bodies": article_bodies,
-    "judged_queries": judged_queries,
 }
+BY_FOLDER: dict[str, Callable[[Path, str, Mapping[str, type]], Rows]] = {"judged_queries": judged_queries}
+SHAPES = (*BY_LINE, *BY_FOLDER)

@@ -33,15 +33,28 @@ def read_rows(
     unique: str | None = None,
     nonempty: tuple[str, ...] = (),
 ) -> Iterator[dict[str, Any]]:
-    """Rows of a JSON Lines file, plain or gzipped.
+    """Rows of a JSON Lines file, plain or gzipped, as `parse_rows` checks them.
 
-    `fields` are the fields every row must have and their types; `unique` names a field whose values may not recur;
-    `nonempty` names text fields that may not be blank. Raises DataError at the first row that breaks a rule, and
-    for a file without rows.
+    Raises DataError for a file without rows, too.
+    """
+    return parse_rows(path, filled_lines(path), fields, unique, nonempty)
+
+
+def parse_rows(
+    path: Path,
+    lines: Iterable[tuple[int, str]],
+    fields: Mapping[str, type | tuple[type, ...]],
+    unique: str | None = None,
+    nonempty: tuple[str, ...] = (),
+) -> Iterator[dict[str, Any]]:
+    """Rows of (number, line) of the JSON Lines file `path`.
+
+    `fields` are the fields every row must have and their types; `unique` names a field whose values may not recur
+    among these lines; `nonempty` names text fields that may not be blank. Raises DataError at the first row that breaks
+    a rule.
     """
     seen: set[Any] = set()
-    number = 0
-    for number, line in read_lines(path):
+    for number, line in lines:
         row = _parse(path, number, line)
         for field, kind in fields.items():
             _check_field(path, number, row, field, kind)
@@ -55,6 +68,13 @@ def read_rows(
                 )
             seen.add(row[unique])
         yield row
+
+
+def filled_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """`read_lines`; raises DataError where there are none."""
+    number = 0
+    for number, line in read_lines(path):
+        yield number, line
     if number == 0:
         raise DataError(f"{path}: the file is empty. Fetch it again.")
 
