@@ -1,5 +1,7 @@
 """Properties of the text functions."""
 
+import sys
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +16,11 @@ japanese = st.text(st.sampled_from("あ漢「」『』（）。！？、 \nab"),
 @given(texts)
 def test_normalize_is_idempotent(text):
     assert normalize(normalize(text)) == normalize(text)
+
+
+def test_match_key_keeps_letters_and_numbers_as_python_counts_them():
+    text = "".join(chr(code) for code in range(sys.maxunicode + 1))
+    assert match_key(text) == "".join(char for char in normalize(text).casefold() if char.isalnum())
 
 
 @given(texts)

@@ -34,7 +34,8 @@ def duplicate_parts(sources: Mapping[str, Source], root: Path, settings: Mapping
         return find_duplicates({name: _positives(source, root) for name, source in sources.items()}, family, rules)
 
     definitions = [_definition(source, root) for source in sources.values()] if rules.threshold is not None else []
-    key = key_of(sources=definitions, family=family, settings=dict(settings), code=code_digest("text", "corpora"))
+    decisive = {name: value for name, value in settings.items() if name not in ("memory_mb", "scratch")}
+    key = key_of(sources=definitions, family=family, settings=decisive, code=code_digest("text", "corpora"))
     return {"all": Part(key, lambda: blocks(rows()))}
 
 
