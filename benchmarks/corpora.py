@@ -31,6 +31,7 @@ from ruri_kedro.tables.store import blocks
 ROWS, QUICK_ROWS = [10_000, 100_000, 1_000_000], [10_000, 50_000]
 FILE_ROWS, BLOCK, SEED = 100_000, 1000, 42
 TESTS = 5000  # texts of a benchmark, whatever the size of the corpus
+SORTED_MB = 16  # of the near-duplicate search: filled at 100k rows, so that what else may grow shows
 PARAMETERS = Path(__file__).resolve().parents[1] / "conf/base/parameters.yml"
 SOURCES = {
     "paragraphs": {
@@ -124,7 +125,11 @@ def write_corpus(folder: Path, rows: int) -> dict[str, float]:
 
 
 def find_duplicates(folder: Path) -> None:
-    given = _parameters()["deduplication"] | {"threshold": 0.8, "scratch": str(folder / "scratch")}
+    given = _parameters()["deduplication"] | {
+        "threshold": 0.8,
+        "scratch": str(folder / "scratch"),
+        "memory_mb": SORTED_MB,
+    }
     _write(folder, "duplicates", duplicate_parts(parse_sources(SOURCES), folder / "raw", given))
 
 
