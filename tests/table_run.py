@@ -47,7 +47,13 @@ def run_tables(root: Path) -> None:
     reading.SHARD_CHARS = SHARD_CHARS
     given = yaml.safe_load(PARAMETERS.read_text("utf-8"))
     deduplication = given["deduplication"] | {"threshold": 0.8, "scratch": str(root / "scratch")}
-    parameters = {"sources": SOURCES, "tasks": TASKS, "leaks": given["leaks"], "deduplication": deduplication}
+    parameters = {
+        "sources": SOURCES,
+        "tasks": TASKS,
+        "leaks": given["leaks"],
+        "deduplication": deduplication,
+        "engine": given["engine"],
+    }
     datasets = {name: TableDataset(filepath=str(root / name), schema=name) for name in TABLES}
     datasets |= {f"params:{name}": MemoryDataset(value) for name, value in parameters.items()}
     catalog = DataCatalog({**datasets, "raw": RawFolder(filepath=str(root / "raw"))})

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from ruri_kedro.corpora.duplicates import DuplicateRules, families, find_duplicates
+from ruri_kedro.corpora.engines import Engine
 from ruri_kedro.corpora.kinds import Draft, Text
 from ruri_kedro.corpora.reading import Shard, drafts, file_digests, raw_shards, shard_drafts
 from ruri_kedro.corpora.seen import Seen
@@ -39,23 +41,29 @@ def duplicate_parts(sources: Mapping[str, Source], root: Path, settings: Mapping
     return {"all": Part(key, lambda: blocks(rows()))}
 
 
-def passage_parts(sources: Mapping[str, Source], root: Path, duplicates: Table | None = None) -> dict[str, ShardedPart]:
+def passage_parts(
+    sources: Mapping[str, Source], root: Path, duplicates: Table | None = None, engine: Engine = map
+) -> dict[str, ShardedPart]:
     """The passages table, a part per source: every text of its pairs, each once."""
-    return {name: _part(source, root, PASSAGES, duplicates) for name, source in sources.items()}
+    return {name: _part(source, root, PASSAGES, duplicates, engine) for name, source in sources.items()}
 
 
-def pair_parts(sources: Mapping[str, Source], root: Path, duplicates: Table | None = None) -> dict[str, ShardedPart]:
+def pair_parts(
+    sources: Mapping[str, Source], root: Path, duplicates: Table | None = None, engine: Engine = map
+) -> dict[str, ShardedPart]:
     """The pairs table, a part per source that has pairs.
 
     A pair whose positive is left out as a near duplicate is left out too. To give its anchor the text that was kept
     would make a pair nobody has judged: texts from one template differ in the very name or year that is asked for.
     """
     return {
-        name: _part(source, root, PAIRS, duplicates) for name, source in sources.items() if source.kind != "collection"
+        name: _part(source, root, PAIRS, duplicates, engine)
+        for name, source in sources.items()
+        if source.kind != "collection"
     }
 
 
-def _part(source: Source, root: Path, made: "Made", duplicates: Table | None) -> ShardedPart:
+def _part(source: Source, root: Path, made: "Made", duplicates: Table | None, engine: Engine) -> ShardedPart:
     left = _left_out(duplicates, source.name)
     key = key_of(
         table=made.table,
@@ -68,8 +76,8 @@ def _part(source: Source, root: Path, made: "Made", duplicates: Table | None) ->
         seen, count = Seen(), 0
         for batch in read_shards(done, [made.id]):
             count += int(seen.add(batch.column(0).to_pylist()).sum())
-        for shard in islice(raw_shards(source, root), len(done), None):
-            rows = _shard_table(source, root, left, made, shard)
+        missing = islice(raw_shards(source, root), len(done), None)
+        for rows in engine(partial(_shard_table, source, root, left, made), missing):
             is_new = seen.add(rows.column(made.id).to_pylist())
             count += int(is_new.sum())
             yield rows.filter(pa.array(is_new))

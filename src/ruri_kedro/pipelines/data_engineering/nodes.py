@@ -9,6 +9,7 @@ from ruri_kedro.benchmark.matches import BenchmarkTexts, LeakRules, match_shards
 from ruri_kedro.benchmark.tasks import load_task
 from ruri_kedro.benchmark.tasks import test_texts as texts_of_task
 from ruri_kedro.corpora.build import duplicate_parts, pair_parts, passage_parts
+from ruri_kedro.corpora.engines import engine_of
 from ruri_kedro.corpora.profile import plot_profile, profile_tables
 from ruri_kedro.corpora.source import parse_sources
 from ruri_kedro.pipelines.shared import Figure, Frame, Params
@@ -25,14 +26,14 @@ def find_near_duplicates(raw: Path, sources: Params, deduplication: Params) -> d
     return duplicate_parts(parse_sources(sources), raw, deduplication)
 
 
-def build_passages(raw: Path, sources: Params, duplicates: Table) -> dict[str, ShardedPart]:
+def build_passages(raw: Path, sources: Params, duplicates: Table, engine: str) -> dict[str, ShardedPart]:
     """Every text of every source, normalised, once."""
-    return passage_parts(parse_sources(sources), raw, duplicates)
+    return passage_parts(parse_sources(sources), raw, duplicates, engine_of(engine))
 
 
-def build_pairs(raw: Path, sources: Params, duplicates: Table) -> dict[str, ShardedPart]:
+def build_pairs(raw: Path, sources: Params, duplicates: Table, engine: str) -> dict[str, ShardedPart]:
     """The (anchor, positive) pairs of every source."""
-    return pair_parts(parse_sources(sources), raw, duplicates)
+    return pair_parts(parse_sources(sources), raw, duplicates, engine_of(engine))
 
 
 def collect_test_texts(raw: Path, tasks: Params) -> dict[str, Part]:
