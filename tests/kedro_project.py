@@ -101,12 +101,12 @@ def make_project(root: Path) -> Path:
         path.write_text(text, encoding="utf-8")
     shutil.copy(REPOSITORY / "conf/base/mlflow.yml", root / "conf/base/mlflow.yml")
     shutil.copy(REPOSITORY / "conf/logging.yml", root / "conf/logging.yml")
-    shutil.copy(_empty_store(), root / "mlflow.db")
+    shutil.copy(empty_store(), root / "mlflow.db")
     return root
 
 
 @cache
-def _empty_store() -> Path:
+def empty_store() -> Path:
     """An MLflow store with its tables: they take seconds to make, so they are made once."""
     from mlflow.tracking import MlflowClient
 

@@ -1,18 +1,25 @@
 """BM25 straight from Lucene's formula, on lists of terms."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 
-def bm25_scores(documents: Sequence[Sequence[str]], query: Sequence[str], k1: float, b: float) -> np.ndarray:
+def bm25_scores(
+    documents: Sequence[Sequence[str]],
+    query: Sequence[str],
+    k1: float,
+    b: float,
+    stored: Callable[[int], int] | None = None,
+) -> np.ndarray:
     """Score of every document, float64 (n,).
 
-    Lucene's BM25Similarity has no factor (k1 + 1) and stores the length of a document in one byte.
+    Lucene's BM25Similarity has no factor (k1 + 1) and stores the length of a document in one byte; `stored` is the
+    length that is read back, by default Lucene's.
     """
     counts = [Counter(terms) for terms in documents]
-    lengths = np.array([stored_length(len(terms)) for terms in documents], dtype=np.float64)
+    lengths = np.array([(stored or stored_length)(len(terms)) for terms in documents], dtype=np.float64)
     filled = sum(1 for terms in documents if terms)
     average = sum(map(len, documents)) / filled
     scores = np.zeros(len(documents))

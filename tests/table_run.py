@@ -53,6 +53,7 @@ def run_tables(root: Path) -> None:
         "leaks": given["leaks"],
         "deduplication": deduplication,
         "engine": given["engine"],
+        "only": given["only"],
     }
     datasets = {name: TableDataset(filepath=str(root / name), schema=name) for name in TABLES}
     datasets |= {f"params:{name}": MemoryDataset(value) for name, value in parameters.items()}

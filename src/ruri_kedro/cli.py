@@ -1,16 +1,18 @@
 """Commands of the project: `kedro ruri ...`. Kedro finds the group `cli` by its name."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ruri_kedro.errors import DataError, RuriError
+from ruri_kedro.errors import DataError, RecipeError, RuriError
 
 if TYPE_CHECKING:
     from ruri_kedro.benchmark.comparison import Comparison, Scores
     from ruri_kedro.benchmark.comparison_page import First, Texts
+    from ruri_kedro.encoders.saved import SavedModel
 
 _resamples = click.option("--resamples", default=10_000, show_default=True, type=click.IntRange(100))
 _seed = click.option("--seed", default=0, show_default=True, help="Seed of the resampling.")
@@ -39,7 +41,7 @@ def ruri() -> None:
 @ruri.command()
 @click.option("--env", "-e", default=None, help="Environment whose mlflow.yml names the tracking server.")
 def status(env: str | None) -> None:
-    """List the registered models with their versions, aliases and test metrics."""
+    """List the registered models with their versions, aliases, last decision and test metrics."""
     from ruri_kedro.registry.models import list_registered
 
     _context(env)  # the hooks settle where MLflow keeps its runs
@@ -47,9 +49,38 @@ def status(env: str | None) -> None:
     if not versions:
         click.echo("No model is registered yet. Run: kedro run")
     for version in versions:
-        click.echo(str(version))
+        click.echo(f"{version}  {version.decision}".rstrip())
         for key, value in sorted(version.metrics.items()):
             click.echo(f"  {key:<40} {value:.4f}")
+
+
+@ruri.command()
+@click.option("--env", "-e", default=None, help="Environment (recipe) whose rules and tracking server are used.")
+@click.option("--model", help="Registered model. Default: promotion.model of the recipe.")
+@click.option("--version", "number", type=click.IntRange(1), help="Default: the one with the alias challenger.")
+@click.option("--dry-run", is_flag=True, help="Judge only: move and record nothing.")
+def promote(env: str | None, model: str | None, number: int | None, dry_run: bool) -> None:
+    """Make a challenger the champion if it passes every gate; ends with 1 if it does not."""
+    from ruri_kedro.registry.promotion import apply_decision, judge_version
+
+    decision = judge_version(_promotion_rules(env), model, number)
+    if not dry_run:
+        apply_decision(decision)
+    click.echo(decision.to_markdown())
+    if not decision.promoted:
+        raise click.ClickException(decision.summary)
+
+
+@ruri.command()
+@click.option("--env", "-e", default=None, help="Environment (recipe) whose tracking server is used.")
+@click.option("--model", help="Registered model. Default: promotion.model of the recipe.")
+def rollback(env: str | None, model: str | None) -> None:
+    """Give the alias champion back to the previous champion."""
+    from ruri_kedro.registry.promotion import rollback as roll_back
+
+    name = model or _promotion_rules(env)["model"]
+    new, old = roll_back(name)
+    click.echo(f"{name}: version {new} is the champion again, version {old} is not.")
 
 
 @ruri.command("score-runs")
@@ -135,6 +166,53 @@ def compare(
     _write_comparison(comparison, folder / "comparison", texts)
 
 
+@ruri.command()
+@click.option("--env", "-e", default=None, help="Environment whose parameters `mteb` and mlflow.yml are read.")
+@click.option(
+    "--model",
+    "reference",
+    required=True,
+    help="A folder, models:/<name>@<alias> or models:/<name>/<version> of the registry, <owner>/<model>@<commit>.",
+)
+@click.option("--benchmark", default="MTEB(jpn, v1)", show_default=True, help="mteb's name of a benchmark.")
+@click.option("--task", "only", multiple=True, help="Run only this task of the benchmark; may be given again.")
+@click.option("--prompts", default="ruri", show_default=True, help="Name in the parameters mteb.prompts.")
+@click.option(
+    "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder of results and vectors."
+)
+def evaluate(env: str | None, reference: str, benchmark: str, only: Sequence[str], prompts: str, out: Path) -> None:
+    """Evaluate a model on one of mteb's benchmarks; a task that is done for it is not run again."""
+    params = _context(env).params["mteb"]  # the hooks settle where MLflow keeps its models
+
+    from ruri_kedro.benchmark.mteb_model import EncodingSettings, benchmark_encoder
+    from ruri_kedro.benchmark.mteb_run import evaluate_tasks, missing_tasks, write_report
+    from ruri_kedro.benchmark.mteb_tasks import benchmark_tasks, check_data, hub_reachable
+
+    model = _saved_model(reference, params["device"])
+    settings = EncodingSettings.of(params, prompts)
+    encoder = benchmark_encoder(model.name, model.revision, model.encode, settings, out)
+    tasks = benchmark_tasks(benchmark, only)
+    missing = missing_tasks(tasks, encoder, out)
+    click.echo(f"{benchmark}, {model.name}: {len(tasks) - len(missing)} of {len(tasks)} tasks are done already")
+    if missing:
+        check_data(missing, online=hub_reachable())
+        _ = model.model  # what cannot be loaded is to say so before any data are fetched
+    evaluate_tasks(missing, encoder, out, lambda done: click.echo(f"{done.task_name}: {100 * done.main_score:.2f}"))
+    click.echo(write_report(benchmark, params["official"].get(benchmark, {}), out), nl=False)
+
+
+def _saved_model(reference: str, device: str) -> "SavedModel":
+    """The model that `--model` names."""
+    from ruri_kedro.encoders.saved import SavedModel
+
+    if not reference.startswith("models:/"):
+        return SavedModel.of(reference, device)
+    from ruri_kedro.registry.models import embedder_folder
+
+    name = re.split("[@/]", reference.removeprefix("models:/"))[0]
+    return SavedModel.of(str(embedder_folder(reference)), device, name=f"models/{name}")
+
+
 def _context(env: str | None) -> Any:
     """The Kedro context of the project that the command is run in."""
     from kedro.framework.session import KedroSession
@@ -143,6 +221,14 @@ def _context(env: str | None) -> Any:
     project = find_kedro_project(Path.cwd()) or Path.cwd()
     with KedroSession.create(project_path=project, env=env) as session:
         return session.load_context()
+
+
+def _promotion_rules(env: str | None) -> dict[str, Any]:
+    """The block `promotion` of a recipe."""
+    params = _context(env).params  # the hooks settle where MLflow keeps its runs
+    if "promotion" not in params:
+        raise RecipeError("promotion: missing. conf/base/parameters_promotion.yml of the project has an example.")
+    return params["promotion"]
 
 
 def _score_tables(catalog: Any, named: Sequence[str]) -> dict[str, list["Scores"]]:

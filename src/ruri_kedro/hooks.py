@@ -31,6 +31,7 @@ ORDER = (
     "evaluation",
 )
 REPORT = "report"
+PROMOTION_REPORT = "promotion_report"
 STAGE_OF_MODEL = {
     "pretrained_model": "pretraining",
     "reranker_stage1": "reranking_stage1",
@@ -175,10 +176,12 @@ class LastWordsHooks:
 
     @hook_impl(trylast=True)
     def after_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        """Print the report, the registered versions and the next commands; after a single pipeline, its successor."""
+        """Print the report and what comes next: commands, or after a single pipeline its successor."""
         if REPORT in pipeline.all_outputs():
             click.echo(f"\n{catalog.load(REPORT)}\n")
             click.echo(summary.last_words(self._run_id, Path(run_params["project_path"]), run_params.get("env")))
+        elif PROMOTION_REPORT in pipeline.all_outputs():
+            click.echo(f"\n{catalog.load(PROMOTION_REPORT)}")
         elif follower := _follower(run_params):
             click.echo(f"Next: {provenance.run_command(run_params, follower)}")
 

@@ -139,7 +139,10 @@ def test_rows_are_selected_and_ids_are_stable(tmp_path):
     ("source", "message"),
     [
         ({"path": "x"}, r"sources.s.kind: missing"),
-        ({"path": "x", "kind": "poem"}, r"sources.s.kind: 'poem' is unknown. Allowed: collection, edit"),
+        (
+            {"path": "x", "kind": "poem"},
+            r"sources.s.kind: 'poem' is unknown. Allowed: abstract_and_body, collection, edit",
+        ),
         ({"path": "x", "kind": "edit", "colour": 1}, r"sources.s: 'colour' is unknown"),
         ({"path": "x", "kind": "edit", "fields": {"text3": "t"}}, r"sources.s.fields: 'text3' is unknown"),
         ({"path": "x", "kind": "edit", "held_out": 5}, r"sources.s.held_out: 5 is no share"),

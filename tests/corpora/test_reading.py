@@ -18,6 +18,23 @@ SOURCES = parse_sources(
             "validation": "other.jsonl",
             "fields": {"title": "t"},
         },
+        "joined": {
+            "kind": "collection",
+            "path": "folder",
+            "fields": {"title": "t"},
+            "paragraphs": 2,
+            "exclude": {"text": "文36"},
+            "drop_lowest": {"number": 0.1},
+            "filter": {"min_chars": 5},
+        },
+        "quiz": {
+            "kind": "question",
+            "path": "quiz.jsonl",
+            "unfold": ["asked"],
+            "fields": {"question": "asked.q", "answers": "asked.a[].text"},
+            "held_out": 0.3,
+            "collection": "joined",
+        },
         "inference": {"kind": "premise_to_hypothesis", "path": "nli.jsonl"},
     }
 )
@@ -25,12 +42,14 @@ SOURCES = parse_sources(
 
 @pytest.fixture
 def raw(tmp_path):
-    """Two files of paragraphs and one of validation, with texts that recur near and far; and an inference file."""
-    rows = [{"t": f"題{n // 3}", "text": f"文{n % 37}。" + "山" * (n % 11)} for n in range(120)]
+    """Files of paragraphs, one of them for validation, with texts that recur near and far; questions; inferences."""
+    rows = [{"t": f"題{n // 3}", "text": f"文{n % 37}。" + "山" * (n % 11), "number": n} for n in range(120)]
+    quiz = [{"asked": [{"q": f"問{n % 50 + k}", "a": [{"text": f"答{n}"}]} for k in range(3)]} for n in range(60)]
     nli = [{"premise": f"前{n % 5}", "hypothesis": f"後{n}", "label": "entailment"} for n in range(20)]
     root = tmp_path / "raw"
     (root / "folder").mkdir(parents=True)
-    for name, part in (("folder/a", rows[:70]), ("folder/b", rows[70:100]), ("other", rows[100:]), ("nli", nli)):
+    files = {"folder/a": rows[:70], "folder/b": rows[70:100], "other": rows[100:], "quiz": quiz, "nli": nli}
+    for name, part in files.items():
         lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in part)
         (root / f"{name}.jsonl").write_text("".join(lines), "utf-8")
     return root
@@ -43,19 +62,20 @@ def write_both(root, raw):
     ]
 
 
-@pytest.mark.parametrize("chars", [1, 200, 1000])
+@pytest.mark.parametrize("chars", [1, 200, 700])
 def test_a_source_cut_into_shards_has_the_same_rows(tmp_path, raw, monkeypatch, chars):
     whole = write_both(tmp_path / "whole", raw)
     monkeypatch.setattr(reading, "SHARD_CHARS", chars)
     cut = write_both(tmp_path / "cut", raw)
     for one, many in zip(whole, cut, strict=True):
         assert list(one.iter_rows()) == list(many.iter_rows())
-        assert len(one.shards("paragraphs")) == 1 < len(many.shards("paragraphs"))
+        for name in set(one.parts()) - {"inference"}:
+            assert len(one.shards(name)) == 1 < len(many.shards(name))
         assert len(many.shards("inference")) == 1
 
 
 def test_a_killed_part_is_continued_behind_its_last_shard(tmp_path, raw, monkeypatch):
-    monkeypatch.setattr(reading, "SHARD_CHARS", 600)
+    monkeypatch.setattr(reading, "SHARD_CHARS", 200)
     expected, _ = write_both(tmp_path / "expected", raw)
     made = []
     original = reading.shard_drafts

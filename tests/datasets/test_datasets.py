@@ -172,6 +172,9 @@ def test_damaged_model_is_refused(tmp_path):
     (tmp_path / "m" / "model.safetensors").write_text("w")
     with pytest.raises(DatasetError, match=r"model.safetensors has 1 bytes, not 7"):
         dataset.load()
+    (tmp_path / "m" / "model.safetensors").write_text("weightz")
+    with pytest.raises(DatasetError, match=r"model.safetensors has SHA-256 .*, not "):
+        dataset.load()
     (tmp_path / "m" / "model.safetensors").unlink()
     with pytest.raises(DatasetError, match=r"model.safetensors is missing"):
         dataset.load()

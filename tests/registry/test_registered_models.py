@@ -87,3 +87,20 @@ def test_reranker_comes_back_as_a_reranker(store, folders):
 def test_requirements_name_no_local_build():
     assert all("+" not in line for line in models.requirements(["numpy"]))
     assert [line.split("==")[0] for line in models.requirements(["numpy"])][-2:] == ["torch", "numpy"]
+
+
+def test_the_folder_of_a_registered_embedder(store, folders):
+    import mlflow
+    from sentence_transformers import SentenceTransformer
+
+    with mlflow.start_run():
+        models.register_embedder(folders / "encoder", "ruri-tiny", {})
+        models.register_reranker(folders / "reranker", "ruri-reranker-tiny", {})
+    for uri in ("models:/ruri-tiny@challenger", "models:/ruri-tiny/1"):
+        loaded = SentenceTransformer(str(models.embedder_folder(uri)), device="cpu")
+        expected = SentenceTransformer(str(folders / "encoder"), device="cpu").encode("富士の山")
+        assert np.array_equal(loaded.encode("富士の山"), expected)
+    with pytest.raises(RegistryError, match="'models:/ruri-reranker-tiny/1' is no embedding model"):
+        models.embedder_folder("models:/ruri-reranker-tiny/1")
+    with pytest.raises(RegistryError, match=r"model 'models:/ruri-tiny@champion': .* `kedro ruri status` lists"):
+        models.embedder_folder("models:/ruri-tiny@champion")

@@ -22,8 +22,8 @@ TOWN = [
 ]
 
 
-def bm25(analyzer="ja", threads=2, heap_mb=512):
-    return BM25Settings(analyzer=analyzer, k1=0.9, b=0.4, threads=threads, heap_mb=heap_mb)
+def bm25(analyzer="ja", threads=2, heap_mb=512, engine="lucene", k1=0.9):
+    return BM25Settings(analyzer=analyzer, k1=k1, b=0.4, threads=threads, heap_mb=heap_mb, engine=engine)
 
 
 def docids(hits):
@@ -201,7 +201,9 @@ def test_no_hits_cannot_be_asked_for(town):
         search(town, ["海"], 0, bm25())
 
 
-@pytest.mark.parametrize("change", [{"analyzer": "mecab"}, {"k1": -0.1}, {"b": 1.1}, {"threads": 0}, {"heap_mb": 0}])
+@pytest.mark.parametrize(
+    "change", [{"analyzer": "mecab"}, {"engine": "tantivy"}, {"k1": -0.1}, {"b": 1.1}, {"threads": 0}, {"heap_mb": 0}]
+)
 def test_settings_without_a_meaning_are_refused(change):
     with pytest.raises(RecipeError, match=f"{next(iter(change))}.*{next(iter(change.values()))}"):
         BM25Settings(**{"analyzer": "ja", "k1": 0.9, "b": 0.4, "threads": 1, "heap_mb": 64} | change)

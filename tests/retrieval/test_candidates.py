@@ -1,11 +1,14 @@
-"""Rows of candidates, embeddings on disk, and the examples made of them."""
+"""Rows of candidates, and the examples made of them."""
+
+from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from ruri_kedro.errors import DataError, RecipeError
-from ruri_kedro.retrieval.candidates import candidate_rows, dense_rankings, distinct_queries
-from ruri_kedro.retrieval.embeddings import build_embeddings, load_embeddings
+from ruri_kedro.errors import RecipeError
+from ruri_kedro.retrieval.candidates import Candidates, add_dense_scores, candidate_rows, distinct_queries
+from ruri_kedro.retrieval.embeddings import Embeddings
 from ruri_kedro.retrieval.examples import SourcePairs, StageRecipe, make_examples, mine_pairs
 from ruri_kedro.retrieval.negatives import ChoiceRules, Window
 
@@ -29,26 +32,55 @@ def pair(number, positive, answers=(), given=(), split="train"):
 
 def known(*pairs):
     ranked = ["d0", "same", "d1", "d2", "d3", "d4"]
-    return SourcePairs("s", list(pairs), TEXTS, {"id-q0": ranked, "id-q1": ranked[::-1]})
+    return SourcePairs("s", list(pairs), TEXTS, {"id-q0": found_by_bm25(ranked), "id-q1": found_by_bm25(ranked[::-1])})
+
+
+def found_by_bm25(docids):
+    ranks = list(range(1, len(docids) + 1))
+    return Candidates(docids, {"bm25": ranks, "dense": [0] * len(docids)}, (), {}, depth=100)
 
 
 def recipe(strategy, negatives=3, stage="finetuning", **row):
-    return StageRecipe.of(stage, {"negatives": strategy, **row}, "contrastive", negatives)
+    return StageRecipe.of(stage, {"negatives": strategy, **row}, "contrastive", replace(RULES, n=negatives))
 
 
-def test_fused_rows_hold_both_ranks_and_scores():
-    bm25 = [[("a", 3.0), ("b", 2.0)], []]
-    dense = [[("b", 0.9), ("c", 0.8)], [("a", 0.1)]]
-    first, second = candidate_rows("s", "c", ["q0", "q1"], bm25, dense, depth=2, rrf_k=60)
-    assert first["docids"] == ["b", "a"]
-    assert (first["bm25_ranks"], first["dense_ranks"]) == ([2, 1], [1, 0])
-    assert first["dense_scores"] == [0.9, 0.0]
+BM25 = [[("a", 3.0), ("b", 2.0)], []]
+DENSE = [[("b", 0.9), ("c", 0.8)], [("a", 0.1)]]
+
+
+def test_rows_hold_what_every_retriever_found_with_its_ranks_and_scores():
+    first, second = candidate_rows("s", "c", ["q0", "q1"], {"bm25": BM25, "dense": DENSE}, rrf_k=60)
+    assert first["docids"] == ["b", "a", "c"]
+    assert (first["bm25_ranks"], first["dense_ranks"]) == ([2, 1, 0], [1, 0, 2])
+    assert first["dense_scores"] == [0.9, 0.0, 0.8]
     assert second["docids"] == ["a"] and second["bm25_ranks"] == [0]
 
 
-def test_without_dense_search_the_rank_is_that_of_bm25():
-    (row,) = candidate_rows("s", "c", ["q"], [[("z", 2.0), ("a", 1.0)]], None, depth=5, rrf_k=0)
+def test_with_one_retriever_the_rank_is_its_own():
+    (row,) = candidate_rows("s", "c", ["q"], {"bm25": [[("z", 2.0), ("a", 1.0)]]}, rrf_k=0)
     assert row["docids"] == ["z", "a"] and row["bm25_ranks"] == [1, 2] and row["dense_ranks"] == [0, 0]
+    assert Candidates.of(row, 5).scores == {}
+
+
+def test_a_strategy_reads_its_own_ranking():
+    row, _ = candidate_rows("s", "c", ["q0", "q1"], {"bm25": BM25, "dense": DENSE}, rrf_k=60)
+    found = Candidates.of(row, depth=5)
+    assert [found.ranked(name) for name in ("bm25", "dense", "rrf")] == [["a", "b"], ["b", "c"], ["b", "a", "c"]]
+    assert Candidates.of(row, 5, avoided={"b"}).ranked("rrf") == ["a", "c"]
+    shallow = Candidates.of(row, depth=1)
+    assert [shallow.ranked(name) for name in ("bm25", "dense", "rrf")] == [["a"], ["b"], ["b"]]
+
+
+def test_every_candidate_and_positive_gets_its_cosine():
+    vectors = np.array([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], dtype=np.float16)
+    collection = Embeddings(vectors, pa.chunked_array([["a", "b"], ["c"]]))
+    queries = np.array([[0.0, 1.0], [1.0, 0.0]], dtype=np.float32)
+    positives = Embeddings(vectors[1:2], pa.chunked_array([["own"]]))
+    rows = candidate_rows("s", "c", ["q0", "q1"], {"bm25": BM25, "dense": DENSE}, rrf_k=60)
+    first, second = add_dense_scores(rows, queries, collection, {"q0": ["own"]}, positives)
+    assert first["dense_scores"] == [0.9, 0.0, 0.8]  # a, which dense search did not find, is at a right angle
+    assert (first["positives"], second["positives"]) == (["own"], [])
+    assert Candidates.of(first, 5).scores == pytest.approx({"b": 0.9, "a": 0.0, "c": 0.8, "own": 0.8}, abs=1e-3)
 
 
 def test_each_query_is_searched_once():
@@ -56,25 +88,8 @@ def test_each_query_is_searched_once():
     assert distinct_queries(iter(rows), TEXTS) == {"id-q0": "問い0", "id-q1": "問い1"}
 
 
-def test_embeddings_are_made_once_and_searched_from_disk(tmp_path):
-    calls = []
-
-    def encode(texts):
-        calls.append(texts)
-        return np.eye(3, dtype=np.float32)[: len(texts)]
-
-    for _ in range(2):
-        build_embeddings([("a", "一"), ("b", "二"), ("c", "三")], tmp_path / "e", "key", encode)
-    assert calls == [["一", "二", "三"]]
-    found = load_embeddings(tmp_path / "e")
-    ranking = dense_rankings(np.array([[0.0, 1.0, 0.5]], dtype=np.float32), found, 2, 1)[0]
-    assert [docid for docid, _ in ranking] == ["b", "c"]
-    with pytest.raises(DataError, match="no embeddings here"):
-        load_embeddings(tmp_path / "other")
-
-
 def test_negatives_exclude_every_known_positive_and_its_copies():
-    rows = list(make_examples(known(pair(0, "d0"), pair(0, "d1")), recipe("fused", 4), RULES, seed=1))
+    rows = list(make_examples(known(pair(0, "d0"), pair(0, "d1")), recipe("rrf", 4), seed=1))
     for row in rows:
         assert sorted(row["negatives"]) == ["d2", "d3", "d4"]  # not d0, d1, nor "same", which reads as d0
 
@@ -84,16 +99,16 @@ def test_a_mined_positive_becomes_a_pair_and_no_negative():
     (mined,) = mine_pairs(rows, RULES, seed=1)
     assert (mined["positive"], mined["origin"], mined["anchor"]) == ("d3", "mined", "q0")
     both = SourcePairs("s", [*rows.pairs, mined], TEXTS, rows.candidates)
-    examples = list(make_examples(both, recipe("fused", 8), RULES, seed=1))
+    examples = list(make_examples(both, recipe("rrf", 8), seed=1))
     assert [row["positive"] for row in examples] == ["d0", "d3"]
     assert all("d3" not in row["negatives"] for row in examples)
 
 
 def test_given_and_random_negatives():
     rows = known(pair(0, "d0", given=["d5", "d6"]), pair(1, "d1"), pair(2, "d2"), pair(3, "d3"))
-    given = list(make_examples(rows, recipe("given", 1), RULES, seed=1))
+    given = list(make_examples(rows, recipe("given", 1), seed=1))
     assert [row["negatives"] for row in given] == [["d5"], [], [], []]
-    drawn = list(make_examples(rows, recipe("random", 2), RULES, seed=1))
+    drawn = list(make_examples(rows, recipe("random", 2), seed=1))
     for row in drawn:
         assert len(set(row["negatives"])) == 2
         assert set(row["negatives"]) < {"d0", "d1", "d2", "d3"} - {row["positive"]}
@@ -102,11 +117,11 @@ def test_given_and_random_negatives():
 def test_a_held_out_passage_is_no_negative_of_training():
     held_out = pair(1, "d0", split="validation")  # "same" in the candidates reads as d0
     rows = known(pair(0, "d1"), held_out, pair(2, "d2"), pair(3, "d3"))
-    for strategy in ("fused", "random"):
-        examples = list(make_examples(rows, recipe(strategy, 8), RULES, seed=1))
+    for strategy in ("rrf", "random"):
+        examples = list(make_examples(rows, recipe(strategy, 8), seed=1))
         train = [row["negatives"] for row in examples if row["split"] == "train"]
         assert train[0] and not {"d0", "same"} & {docid for negatives in train for docid in negatives}
-    (validation,) = (row for row in make_examples(rows, recipe("fused", 8), RULES, seed=1) if row["pair_id"] == "p1-d0")
+    (validation,) = (row for row in make_examples(rows, recipe("rrf", 8), seed=1) if row["pair_id"] == "p1-d0")
     assert set(validation["negatives"]) == {"d1", "d2", "d3", "d4"}
     train_question = known(pair(0, "d1", answers=["その0"]), held_out)
     assert list(mine_pairs(train_question, RULES, seed=1)) == []
@@ -115,7 +130,7 @@ def test_a_held_out_passage_is_no_negative_of_training():
 def test_a_pair_may_take_part_with_two_objectives():
     rows = known(pair(0, "d0"))
     examples = [row for name in ("contrastive", "distillation")
-                for row in make_examples(rows, recipe("fused", 2, objective=name), RULES, seed=1)]  # fmt: skip
+                for row in make_examples(rows, recipe("rrf", 2, objective=name), seed=1)]  # fmt: skip
     assert [row["objective"] for row in examples] == ["contrastive", "distillation"]
     assert len({row["example_id"] for row in examples}) == 2
     assert examples[0]["negatives"] == examples[1]["negatives"]
@@ -123,25 +138,68 @@ def test_a_pair_may_take_part_with_two_objectives():
 
 def test_a_shuffled_copy_is_added_for_training_rows_only():
     rows = known(pair(0, "d0"), pair(1, "d1", split="validation"))
-    examples = list(make_examples(rows, recipe("given", shuffled_copy=True), RULES, seed=1))
+    examples = list(make_examples(rows, recipe("given", shuffled_copy=True), seed=1))
     assert [(row["positive"], row["shuffled"]) for row in examples] == [("d0", False), ("d0", True), ("d1", False)]
     assert len({row["example_id"] for row in examples}) == 3
 
 
 def test_the_seed_decides_and_nothing_else():
     rows = known(pair(0, "d5"))
-    draws = [[row["negatives"] for row in make_examples(rows, recipe("fused", 2), RULES, seed)] for seed in (1, 1, 2)]
+    draws = [[row["negatives"] for row in make_examples(rows, recipe("rrf", 2), seed)] for seed in (1, 1, 2)]
     assert draws[0] == draws[1]
     assert len({tuple(draw[0]) for draw in draws}) == 2
 
 
 def test_a_share_of_the_pairs_is_the_same_in_every_run():
     rows = known(*[pair(i % 2, "d5") | {"pair_id": f"p{i}"} for i in range(200)])
-    first, again = (list(make_examples(rows, recipe("given", share=0.3), RULES, seed)) for seed in (1, 2))
+    first, again = (list(make_examples(rows, recipe("given", share=0.3), seed)) for seed in (1, 2))
     assert 30 < len(first) < 90
     assert [row["pair_id"] for row in first] == [row["pair_id"] for row in again]
 
 
+def ranked_by_both(count, positive_score=1.0):
+    """`count` candidates by dense search, in the other order by BM25; cosines fall from 1 by a hundredth."""
+    docids = [f"c{i}" for i in range(1, count + 1)]
+    places = list(range(1, count + 1))
+    scores = [1 - place / 100 for place in places]
+    found = Candidates(docids, {"bm25": places[::-1], "dense": places}, scores, {"gold": positive_score}, depth=110)
+    texts = {docid: f"本文{docid}番" for docid in docids} | {"gold": "正解", "q0": "問い"}
+    return SourcePairs("s", [pair(0, "gold")], texts, {"id-q0": found})
+
+
+def drawn(known, row):
+    (example,) = make_examples(known, StageRecipe.of("finetuning", row, "contrastive", RULES), seed=1)
+    return example["negatives"]
+
+
+def test_jacolbert_is_a_row_of_parameters():
+    # Section 2.1: E5's 110 nearest without the first 10, 25 of them drawn; BM25's ranks 11 to 20.
+    known = ranked_by_both(110)
+    dense = drawn(known, {"negatives": "dense", "window": {"first": 11, "last": 110}, "count": 25, "fill": False})
+    assert len(set(dense)) == 25 and set(dense) <= {f"c{i}" for i in range(11, 111)}
+    bm25 = drawn(known, {"negatives": "bm25", "window": {"first": 11, "last": 20}, "count": 10, "fill": False})
+    assert set(bm25) == {f"c{i}" for i in range(91, 101)}
+
+
+@pytest.mark.parametrize("count", [63, 15])
+def test_ruri_is_another(count):
+    negatives = drawn(ranked_by_both(110), {"negatives": "rrf", "window": {"first": 30, "last": 100}, "count": count})
+    assert len(set(negatives)) == count and set(negatives) <= {f"c{i}" for i in range(30, 101)}
+
+
+def test_and_so_is_the_threshold_of_nv_retriever():
+    row = {"negatives": "dense", "window": {"first": 1, "last": 110}, "count": 8, "max_score_ratio": 0.95}
+    assert set(drawn(ranked_by_both(110), row | {"count": 200})) == {f"c{i}" for i in range(6, 111)}
+    assert set(drawn(ranked_by_both(12, 0.97), row)) == {"c8", "c9", "c10", "c11", "c12"}  # below 0.9215
+    assert drawn(ranked_by_both(12, 0.1), row) == []
+
+
+def test_a_threshold_on_cosines_needs_dense_search():
+    row = {"negatives": "bm25", "max_score_ratio": 0.95}
+    with pytest.raises(RecipeError, match="max_score_ratio compares cosines"):
+        StageRecipe.of("finetuning", row, "contrastive", RULES)
+
+
 def test_an_unknown_strategy_is_refused():
-    with pytest.raises(RecipeError, match="given, random, bm25, fused"):
-        StageRecipe.of("finetuning", {"negatives": "magic"}, "contrastive", 1)
+    with pytest.raises(RecipeError, match="given, random, bm25, dense, rrf"):
+        StageRecipe.of("finetuning", {"negatives": "magic"}, "contrastive", RULES)

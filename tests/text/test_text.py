@@ -1,7 +1,9 @@
 """Properties of the text functions."""
 
 import sys
+import unicodedata
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,6 +25,18 @@ def test_match_key_keeps_letters_and_numbers_as_python_counts_them():
     assert match_key(text) == "".join(char for char in normalize(text).casefold() if char.isalnum())
 
 
+@given(st.lists(texts, max_size=5))
+def test_normalize_keeps_words_in_their_order(words):
+    assert normalize("\n".join(words)) == " ".join(filter(None, map(normalize, words)))
+
+
+@given(texts)
+def test_normalize_leaves_no_control_character_and_single_spaces_inside_only(text):
+    clean = normalize(text)
+    assert not [c for c in clean if unicodedata.category(c) in ("Cc", "Cs", "Co")]
+    assert clean == clean.strip() and "  " not in clean and not any(c.isspace() and c != " " for c in clean)
+
+
 @given(texts)
 def test_match_key_ignores_what_normalisation_removes(text):
     assert match_key(normalize(text)) == match_key(text)
@@ -40,6 +54,25 @@ def test_blank_is_what_normalisation_leaves_nothing_of():
 @given(japanese)
 def test_sentences_joined_give_the_text(text):
     assert "".join(split_sentences(text)) == text
+
+
+@given(japanese)
+def test_sentences_are_not_split_again(text):
+    for sentence in split_sentences(text):
+        assert split_sentences(sentence) == [sentence]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("「（一。）二。」三。四。", ["「（一。）二。」三。", "四。"]),
+        ("（「一。）」二。三。", ["（「一。）」二。", "三。"]),  # they cross
+        ("「一。\n二。」三。", ["「一。", "\n", "二。", "」三。"]),  # not closed on its line
+        ("一!?二。。」三", ["一!?", "二。。", "」三"]),
+    ],
+)
+def test_brackets_hold_together_what_they_enclose(text, sentences):
+    assert split_sentences(text) == sentences
 
 
 @given(japanese, st.integers())

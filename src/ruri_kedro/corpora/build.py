@@ -1,7 +1,7 @@
 """From sources to the tables passages and pairs. Both read the same drafts, so their ids agree."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from ruri_kedro.corpora.duplicates import DuplicateRules, families, find_duplicates
 from ruri_kedro.corpora.engines import Engine
-from ruri_kedro.corpora.kinds import Draft, Text
-from ruri_kedro.corpora.reading import Shard, drafts, file_digests, raw_shards, shard_drafts
+from ruri_kedro.corpora.kinds import KINDS, Draft, Text
+from ruri_kedro.corpora.reading import Shard, drafts, file_digests, shard_drafts, shards_of
 from ruri_kedro.corpora.seen import Seen
 from ruri_kedro.corpora.source import Source
 from ruri_kedro.errors import DataError
@@ -76,14 +76,14 @@ def _part(source: Source, root: Path, made: "Made", duplicates: Table | None, en
         seen, count = Seen(), 0
         for batch in read_shards(done, [made.id]):
             count += int(seen.add(batch.column(0).to_pylist()).sum())
-        missing = islice(raw_shards(source, root), len(done), None)
+        missing = islice(shards_of(source, root), len(done), None)
         for rows in engine(partial(_shard_table, source, root, left, made), missing):
             is_new = seen.add(rows.column(made.id).to_pylist())
             count += int(is_new.sum())
             yield rows.filter(pa.array(is_new))
         if not count and made.needed:
             raise DataError(
-                f"source '{source.name}' ({source.path}): no pair can be made of its rows as kind {source.kind}; "
+                f"source '{source.name}' ({source.inputs[0]}): no pair can be made of its rows as kind {source.kind}; "
                 f"{len(left)} positives are left out as near duplicates (parameter deduplication)."
             )
 
@@ -99,7 +99,9 @@ def _shard_table(source: Source, root: Path, left: Left, made: "Made", shard: Sh
 
 def _definition(source: Source, root: Path) -> dict[str, Any]:
     """What the rows of a source depend on: its parameters and its files."""
-    settings = {name: value for name, value in vars(source).items() if name not in ("stages", "collection", "licence")}
+    settings = {
+        name: value for name, value in asdict(source).items() if name not in ("stages", "collection", "licence")
+    }
     return settings | {"files": file_digests(source, root)}
 
 
@@ -111,13 +113,14 @@ def _left_out(duplicates: Table | None, source: str) -> frozenset[str]:
 def _positives(source: Source, root: Path) -> Iterator[tuple[str, str]]:
     """(docid, full text) of the positives, or of the passages of a collection, as often as they come."""
     for _, draft in drafts(source, root):
-        yield draft.positive.docid(source.name), draft.positive.full
+        if draft.positive:
+            yield draft.positive.docid(source.name), draft.positive.full
 
 
 def _kept(source: Source, root: Path, left: Left, shard: Shard) -> Iterator[tuple[str, Draft]]:
     """The drafts of a shard whose positive is not left out."""
     for split, draft in shard_drafts(source, root, shard):
-        if not left or draft.positive.docid(source.name) not in left:
+        if not left or draft.positive is None or draft.positive.docid(source.name) not in left:
             yield split, draft
 
 
@@ -138,9 +141,11 @@ def _pair_rows(source: Source, kept: Iterable[tuple[str, Draft]]) -> Iterator[di
     """Pairs, each (anchor, positive) once; a pair of two equal texts teaches nothing and is left out."""
     seen: set[str] = set()
     for split, draft in kept:
-        anchor, positive = draft.anchor.docid(source.name), draft.positive.docid(source.name)
+        # No positive yet: mining looks for one by the answers.
+        anchor, positive = draft.anchor.docid(source.name), draft.positive.docid(source.name) if draft.positive else ""
         pair_id = stable_id(source.name, anchor, positive)
-        if pair_id in seen or draft.anchor.full == draft.positive.full:
+        is_twin = draft.positive is not None and draft.anchor.full == draft.positive.full
+        if pair_id in seen or (is_twin and not KINDS[source.kind].twins):
             continue
         seen.add(pair_id)
         yield {

@@ -59,13 +59,13 @@ class DuplicateRules:
 def families(sources: Mapping[str, Source]) -> dict[str, int]:
     """A number per source; sources that hold the same texts on purpose have the same one.
 
-    These are sources made of one raw file (its titles, its questions, ...), and a source and the collection it
-    searches. Compared with each other, all of the later one would go.
+    These are sources made of one raw file or data set (its titles, its questions, ...), and a source and the
+    collection it searches. Compared with each other, all of the later one would go.
     """
     family = {name: number for number, name in enumerate(sources)}
     for name, source in sources.items():
         for other, its in sources.items():
-            if source.candidates == other or (source.root, source.path) == (its.root, its.path):
+            if source.candidates == other or source.data_sets & its.data_sets:
                 old, new = sorted((family[name], family[other]))
                 family = {key: old if number == new else number for key, number in family.items()}
     return family

@@ -36,7 +36,7 @@ class Text:
 class Draft:
     """A pair before it has ids. `group` decides on which side of a held-out split it falls."""
 
-    positive: Text
+    positive: Text | None  # None: a question whose positives are still to be mined
     anchor: Text | None = None  # None: a passage of a collection, no pair
     negatives: tuple[Text, ...] = ()
     answers: tuple[str, ...] = ()
@@ -48,11 +48,12 @@ Drafts = Iterator[Draft]
 
 @dataclass(frozen=True)
 class Kind:
-    """A way to make pairs, the fields it needs, and whether it takes each row by itself."""
+    """A way to make pairs, and the fields it needs."""
 
     drafts: Callable[[Iterable[dict], Mapping[str, str]], Drafts]
-    fields: Mapping[str, type]
-    by_row: bool = True
+    fields: Mapping[str, type | tuple[type, ...]]
+    twins: bool = False  # whether a text may be its own positive
+    by_row: bool = True  # whether it takes each row by itself
 
 
 def collection(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
@@ -69,22 +70,47 @@ def title_to_text(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
         yield Draft(Text(text.text), Text(passage_text(text.title, text.section, "")), group=text.title)
 
 
+def abstract_and_body(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
+    """Title to abstract, title to body, and abstract to body; the body is the text behind its abstract."""
+    for row in rows:
+        title, abstract, text = (normalize(row[name]) for name in ("title", "abstract", "text"))
+        body = text.removeprefix(abstract).strip()
+        for anchor, positive in ((title, abstract), (title, body), (abstract, body)):
+            if anchor and positive:
+                yield Draft(Text(positive), Text(anchor), group=title)
+
+
 def sentence_to_sentence(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
     """One sentence of a text to another, both drawn by the text itself."""
     for row in rows:
         text = normalize(row["text"])
-        sentences = list(dict.fromkeys(s.strip() for s in split_sentences(text) if len(s.strip()) > 1))
+        sentences = _sentences(text)
         if len(sentences) > 1:
             anchor, positive = random.Random(stable_id(text)).sample(sentences, 2)
             yield Draft(Text(positive), Text(anchor), group=text)
 
 
+def sentence(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
+    """Each sentence of a text to itself: dropout alone tells the two apart (SimCSE, unsupervised)."""
+    for row in rows:
+        for text in _sentences(normalize(row["text"])):
+            yield Draft(Text(text), Text(text), group=text)
+
+
 def question_to_passage(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
-    """A question to the passage that answers it, read with its title."""
+    """A question to the passage that answers it, read with its title; passages given as negatives stay negatives."""
     for row in rows:
         text = _text(row)
-        answers = tuple(dict.fromkeys(normalize(answer) for answer in row["answers"]))
-        yield Draft(text, Text(normalize(row["question"])), answers=answers, group=text.title)
+        negatives = tuple(Text(normalize(negative)) for negative in row["negatives"])
+        yield Draft(text, Text(normalize(row["question"])), negatives, answers=_answers(row), group=text.title)
+
+
+def question(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
+    """A question with its answers; a passage that holds one is mined from its collection (Ruri, Section 3.1)."""
+    for row in rows:
+        if answers := _answers(row):
+            anchor = normalize(row["question"])
+            yield Draft(None, Text(anchor), answers=answers, group=anchor)
 
 
 def premise_to_hypothesis(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
@@ -111,6 +137,14 @@ def edit(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
         yield Draft(Text(normalize(row["text2"])), Text(anchor), group=anchor)
 
 
+def pair(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
+    """An anchor to its positive, with the negatives that come with them, if any do."""
+    for row in rows:
+        anchor = normalize(row["anchor"])
+        negatives = tuple(Text(normalize(negative)) for negative in row["negatives"])
+        yield Draft(Text(normalize(row["positive"])), Text(anchor), negatives, group=anchor)
+
+
 def _text(row: Mapping[str, Any]) -> Text:
     """Title, section and text of a row. A `title [SEP] text` form is split here and nowhere else."""
     title, section, text = (normalize(row.get(name, "")) for name in ("title", "section", "text"))
@@ -118,16 +152,33 @@ def _text(row: Mapping[str, Any]) -> Text:
     return Text(rest, title or head, section) if mark else Text(text, title, section)
 
 
+def _answers(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(filter(None, dict.fromkeys(normalize(answer) for answer in row["answers"])))
+
+
+def _sentences(text: str) -> list[str]:
+    """The distinct sentences of a text, in order."""
+    return list(dict.fromkeys(s.strip() for s in split_sentences(text) if len(s.strip()) > 1))
+
+
+_TEXTS = (list, str)
 _PASSAGE = {"title": str, "section": str, "text": str}
+_PREMISE = {"premise": str, "hypothesis": str, "label": (str, int)}
 
 KINDS: dict[str, Kind] = {
     "collection": Kind(collection, _PASSAGE),
     "title_to_text": Kind(title_to_text, _PASSAGE),
+    "abstract_and_body": Kind(abstract_and_body, {"title": str, "abstract": str, "text": str}),
     "sentence_to_sentence": Kind(sentence_to_sentence, {"text": str}),
-    "question_to_passage": Kind(question_to_passage, {"question": str, "answers": list, **_PASSAGE}),
-    "premise_to_hypothesis": Kind(
-        premise_to_hypothesis, {"premise": str, "hypothesis": str, "label": (str, int)}, by_row=False
+    "sentence": Kind(sentence, {"text": str}, twins=True),
+    "question_to_passage": Kind(
+        question_to_passage, {"question": str, "answers": _TEXTS, "negatives": _TEXTS, **_PASSAGE}
     ),
+    "question": Kind(question, {"question": str, "answers": _TEXTS}),
+    "premise_to_hypothesis": Kind(premise_to_hypothesis, _PREMISE, by_row=False),
     "edit": Kind(edit, {"text1": str, "text2": str}),
+    "pair": Kind(pair, {"anchor": str, "positive": str, "negatives": _TEXTS}),
 }
-OPTIONAL_FIELDS = ("title", "section")
+# Read where a row has them; `fields: {answers: null}` says that a source has none.
+OPTIONAL_FIELDS = ("title", "section", "negatives")
+NULLABLE_FIELDS = (*OPTIONAL_FIELDS, "answers")

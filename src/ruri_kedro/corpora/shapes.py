@@ -1,65 +1,207 @@
-"""How raw files hold rows: plain rows, articles with sections, or queries judged against a corpus."""
+"""How raw files hold rows: as they are, articles of a dump or with sections, queries judged against a corpus, triples.
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
+A new shape is one function from files to rows and one line in SHAPES. The records of hub data sets that are read by
+their splits have no shape.
+"""
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from ruri_kedro.errors import DataError
-from ruri_kedro.tables.raw import parse_rows, raw_files, read_rows
+from ruri_kedro.tables.formats import RawFile, read_lines, read_records
+from ruri_kedro.tables.raw import check_text, check_type, missing, read_rows
 
-Lines = Iterable[tuple[int, str]]
-Rows = Iterator[dict[str, Any]]
-
-
-def plain_rows(file: Path, lines: Lines, fields: Mapping[str, type]) -> Rows:
-    """Rows of the lines as they are, with the fields checked."""
-    required = tuple(name for name, kind in fields.items() if kind is str and name not in ("title", "section"))
-    return parse_rows(file, lines, fields, nonempty=required)
+Row = tuple[RawFile, int, Mapping[str, Any]]  # the file, the number of the record in it, and the fields
+Rows = Iterator[Row]
+Files = Sequence[RawFile]
 
 
-def article_paragraphs(file: Path, lines: Lines, fields: Mapping[str, type]) -> Rows:
+def plain_rows(files: Files, columns: Collection[str], header: Sequence[str]) -> Rows:
+    """The records of the files as they are; `header` names the columns of files that do not."""
+    for file in files:
+        yield from ((file, number, row) for number, row in read_records(file, columns, header))
+
+
+def article_paragraphs(files: Files, columns: Collection[str], header: Sequence[str]) -> Rows:
     """One row per paragraph of each article: title, section, text."""
-    for title, sections, _ in _articles(file, lines):
-        for section in sections:
+    for file, number, article in _articles(files):
+        for section in article["sections"]:
             for paragraph in section["paragraphs"]:
-                yield {"title": title, "section": section["section"], "text": paragraph}
+                yield file, number, {"title": article["title"], "section": section["section"], "text": paragraph}
 
 
-def article_bodies(file: Path, lines: Lines, fields: Mapping[str, type]) -> Rows:
+def article_bodies(files: Files, columns: Collection[str], header: Sequence[str]) -> Rows:
     """One row per article: title, no section, and the abstract with all paragraphs as text."""
-    for title, sections, abstract in _articles(file, lines):
-        body = [paragraph for section in sections for paragraph in section["paragraphs"]]
-        yield {"title": title, "section": "", "text": "".join([abstract, *body])}
+    for file, number, article in _articles(files):
+        body = [paragraph for section in article["sections"] for paragraph in section["paragraphs"]]
+        yield file, number, {"title": article["title"], "section": "", "text": "".join([article["abstract"], *body])}
 
 
-def judged_queries(root: Path, path: str, fields: Mapping[str, type]) -> Rows:
+def cirrus(files: Files, columns: Collection[str], header: Sequence[str]) -> Rows:
+    """One row per article of a CirrusSearch dump: title, abstract (its opening) and text, which has no paragraphs.
+
+    Lines come in pairs, of an index and a page; pages of other name spaces than that of the articles are left out.
+    """
+    for file in files:
+        records = read_records(file)
+        for number, index in records:
+            if "index" not in index:
+                raise DataError(f"{missing(file, number, 'index', index)} A CirrusSearch dump has it in odd lines.")
+            place, page = next(records, (number, {}))
+            for field in ("title", "text"):
+                if field not in page:
+                    raise DataError(missing(file, place, field, page))
+            if page.get("namespace", 0) == 0:
+                yield file, place, {**page, "abstract": page.get("opening_text") or ""}
+
+
+def wikiextractor(files: Files, columns: Collection[str], header: Sequence[str]) -> Rows:
+    """One row per article of `wikiextractor --json`: title, abstract (the first paragraph), text, and paragraphs.
+
+    Each of `paragraphs` has `title`, that of its section, and `text`. Sections are known if headings were kept.
+    """
+    for file in files:
+        for number, article in read_records(file):
+            for field in ("title", "text"):
+                if field not in article:
+                    raise DataError(missing(file, number, field, article))
+            lines = [line.strip() for line in article["text"].split("\n") if line.strip()]
+            paragraphs = list(_sections(lines[1:] if lines[:1] == [article["title"]] else lines, _EXTRACTED_HEADING))
+            text = "\n".join(paragraph["text"] for paragraph in paragraphs)
+            abstract = paragraphs[0]["text"] if paragraphs else ""
+            yield file, number, {**article, "text": text, "abstract": abstract, "paragraphs": paragraphs}
+
+
+def markdown_sections(files: Files, columns: Collection[str], header: Sequence[str]) -> Rows:
+    """One row per section of texts with Markdown headings: title, section, text, and the record's other fields.
+
+    The first heading of the first level is the title of a record that has none.
+    """
+    for file in files:
+        for number, row in read_records(file):
+            if "text" not in row:
+                raise DataError(missing(file, number, "text", row))
+            lines = [line.strip() for line in str(row["text"]).split("\n") if line.strip()]
+            heading = next((line for line in lines if line.startswith("# ")), "")
+            title = row.get("title") or heading.removeprefix("# ")
+            bodies: dict[str, list[str]] = {}
+            for paragraph in _sections([line for line in lines if line != heading], _MARKDOWN_HEADING):
+                bodies.setdefault(paragraph["title"], []).append(paragraph["text"])
+            for section, body in bodies.items():
+                yield file, number, {**row, "title": title, "section": section, "text": "\n".join(body)}
+
+
+def judged_queries(files: Files, columns: Collection[str], header: Sequence[str]) -> Rows:
     """One row per (query, positive) of a folder with `queries` and `corpus` files: the query as title, and text."""
-    queries, corpus = (_single(root, path, name) for name in ("queries", "corpus"))
+    queries, corpus = _named(files, r"queries\."), _named(files, r"corpus\.")
     texts = {row["docid"]: row["text"] for row in read_rows(corpus, {"docid": str, "text": str}, "docid", ("text",))}
-    for row in read_rows(queries, {"qid": str, "query": str, "positives": list}, "qid", ("query",)):
+    rows = read_rows(queries, {"qid": str, "query": str, "positives": list}, "qid", ("query",))
+    for number, row in enumerate(rows, start=1):
         for docid in row["positives"]:
             if docid not in texts:
                 raise DataError(f"{queries}, query '{row['qid']}': positive '{docid}' is not in {corpus.name}.")
-            yield {"title": row["query"], "section": "", "text": texts[docid]}
+            yield queries, number, {"title": row["query"], "section": "", "text": texts[docid]}
 
 
-def _articles(file: Path, lines: Lines) -> Iterator[tuple[str, list[dict], str]]:
+def topics(files: Files, columns: Collection[str], header: Sequence[str]) -> Rows:
+    """One row per (query, positive) of MIRACL's form: question, title, text, negatives (texts judged not relevant).
+
+    `topics*.tsv` (id, query), `qrels*.tsv` (id, Q0, docid, relevance) and `docs*.jsonl.gz` (docid, title, text).
+    Only passages that were judged are held in memory.
+    """
+    queries = _texts(_named(files, r"topics\."))
+    judgments = _named(files, r"qrels\.")
+    judged: dict[str, dict[bool, list[str]]] = {}
+    for _, row in read_records(judgments, header=("qid", "Q0", "docid", "relevance")):
+        judged.setdefault(row["qid"], {True: [], False: []})[int(row["relevance"]) > 0].append(row["docid"])
+    wanted = {docid for sides in judged.values() for side in sides.values() for docid in side}
+    passages = _passages([file for file in files if re.match(r"docs", file.name)], wanted)
+    for number, (qid, sides) in enumerate(judged.items(), start=1):
+        if qid not in queries:
+            raise DataError(f"{judgments}: query '{qid}' is not in the topics. Take both of one version.")
+        if lost := [docid for side in sides.values() for docid in side if docid not in passages]:
+            raise DataError(f"{judgments}, query '{qid}': docid '{lost[0]}' is in no docs file. Fetch all of them.")
+        negatives = [passages[docid]["text"] for docid in sides[False]]
+        for docid in sides[True]:
+            yield judgments, number, {**passages[docid], "question": queries[qid], "negatives": negatives}
+
+
+def triples(files: Files, columns: Collection[str], header: Sequence[str]) -> Rows:
+    """One row per (query, positive) of mMARCO's form: anchor, positive, negatives (texts), in order of occurrence.
+
+    `*queries*.tsv` and `*collection*.tsv` (id, text), `triples*.tsv` (ids of query, positive, negative). The texts
+    are held in memory: about 6 GB for the 8.8 million passages and 40 million triples of the published set.
+    """
+    queries, collection = _texts(_named(files, r".*queries")), _texts(_named(files, r".*collection"))
+    ids = _named(files, r"triples")
+    grouped: dict[tuple[str, str], list[str]] = {}
+    for number, row in read_records(ids, header=("anchor", "positive", "negative")):
+        for name, table in (("anchor", queries), ("positive", collection), ("negative", collection)):
+            if row[name] not in table:
+                raise DataError(f"{ids}, row {number}: there is no text for {name} '{row[name]}'.")
+        grouped.setdefault((row["anchor"], row["positive"]), []).append(collection[row["negative"]])
+    for number, ((anchor, positive), negatives) in enumerate(grouped.items(), start=1):
+        yield ids, number, {"anchor": queries[anchor], "positive": collection[positive], "negatives": negatives}
+
+
+_EXTRACTED_HEADING = re.compile(r"(?:Section::::|#+ )(.+?)\.?")
+_MARKDOWN_HEADING = re.compile(r"#+ (.+?)(?: #+)?")
+
+
+def _sections(lines: Sequence[str], heading: re.Pattern[str]) -> Iterator[dict[str, str]]:
+    """A paragraph per line, each with the heading it stands under."""
+    section = ""
+    for line in lines:
+        if found := heading.fullmatch(line):
+            section = found[1]
+        else:
+            yield {"title": section, "text": line}
+
+
+def _articles(files: Files) -> Rows:
     fields = {"article_id": str, "title": str, "abstract": str, "sections": list}
-    for row in parse_rows(file, lines, fields, unique="article_id", nonempty=("title",)):
-        yield row["title"], row["sections"], row["abstract"]
+    for file in files:
+        rows = read_rows(file, fields, unique="article_id", nonempty=("title",))
+        yield from ((file, number, row) for number, row in enumerate(rows, start=1))
 
 
-def _single(root: Path, path: str, stem: str) -> Path:
-    files = [file for file in raw_files(root, path) if file.name.startswith(f"{stem}.")]
-    if len(files) != 1:
-        raise DataError(f"{Path(root) / path}: one file named {stem}.jsonl or {stem}.jsonl.gz expected.")
-    return files[0]
+def _passages(files: Files, wanted: Collection[str]) -> dict[str, dict[str, str]]:
+    found = {}
+    for file in files:
+        for number, row in read_records(file):
+            for field in ("docid", "text"):
+                if field not in row:
+                    raise DataError(missing(file, number, field, row))
+            if row["docid"] in wanted:
+                check_type(file, number, "text", row["text"], str)
+                check_text(file, number, "text", row["text"])
+                found[row["docid"]] = {"title": row.get("title") or "", "text": row["text"]}
+    return found
 
 
-BY_LINE: dict[str, Callable[[Path, Lines, Mapping[str, type]], Rows]] = {
+def _texts(file: RawFile) -> dict[str, str]:
+    """Texts by id of lines `id<TAB>text`; a tabulator in a text is a space."""
+    split = (line.rstrip("\r\n").partition("\t") for _, line in read_lines(file))
+    return {key: text.replace("\t", " ") for key, _, text in split}
+
+
+def _named(files: Files, pattern: str) -> RawFile:
+    found = [file for file in files if re.match(pattern, file.name)]
+    if len(found) != 1:
+        names = ", ".join(file.name for file in files)
+        raise DataError(f"one file named like {pattern.replace('.*', '*')} is expected among: {names}.")
+    return found[0]
+
+
+SHAPES: dict[str, Callable[[Files, Collection[str], Sequence[str]], Rows]] = {
     "rows": plain_rows,
     "article_paragraphs": article_paragraphs,
     "article_bodies": article_bodies,
+    "cirrus": cirrus,
+    "wikiextractor": wikiextractor,
+    "markdown_sections": markdown_sections,
+    "judged_queries": judged_queries,
+    "topics": topics,
+    "triples": triples,
 }
-BY_FOLDER: dict[str, Callable[[Path, str, Mapping[str, type]], Rows]] = {"judged_queries": judged_queries}
-SHAPES = (*BY_LINE, *BY_FOLDER)

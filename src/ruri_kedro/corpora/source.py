@@ -1,14 +1,31 @@
 """What a source is: a row of a recipe's parameters, checked before any file is opened."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from ruri_kedro.corpora.kinds import KINDS
+from ruri_kedro.corpora.hub import Hub
+from ruri_kedro.corpora.kinds import KINDS, NULLABLE_FIELDS
 from ruri_kedro.corpora.shapes import SHAPES
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.tables.objectives import OBJECTIVES
+from ruri_kedro.text.filters import LANGUAGES, TextFilter
+
+
+@dataclass(frozen=True)
+class Input:
+    """One of the places a source is read from: a path below the raw folder or in a hub's data set, or its splits."""
+
+    path: str | None
+    hub: Hub | None
+    split: str | None
+    is_validation: bool
+
+    def __str__(self) -> str:
+        return " ".join(str(part) for part in (self.hub, self.path or self.split) if part)
+
 
 ORIGINS = ("given", "synthetic")
 
@@ -18,13 +35,21 @@ class Source:
     """One source of a recipe."""
 
     name: str
-    path: str  # below the raw folder
     kind: str  # how its rows become pairs
+    path: str | None = None  # a file, folder or pattern below the raw folder, or within the hub's data set
+    hub: tuple[Hub, ...] = ()  # data sets on the hub of one form, mostly one; read by their splits without a path
     shape: str = "rows"  # how its files hold rows
-    fields: Mapping[str, Any] = field(default_factory=dict)  # the kind's field name: the file's field name
-    where: Mapping[str, Any] = field(default_factory=dict)  # only rows with these values
+    header: Sequence[str] = ()  # the columns of CSV or TSV files that do not name them
+    unfold: Sequence[str] = ()  # lists of which each element becomes a row, the outer one first
+    fields: Mapping[str, Any] = field(default_factory=dict)  # the kind's field name: the path to it in a row
+    where: Mapping[str, Any] = field(default_factory=dict)  # only rows with these values, or one of a list of values
+    exclude: Mapping[str, str] = field(default_factory=dict)  # no rows in which the field has a match of the pattern
+    drop_lowest: Mapping[str, float] = field(default_factory=dict)  # no rows of the lowest share by a number
+    segmented: bool = False  # the texts were cut into words with spaces, which are put together
+    paragraphs: int = 1  # consecutive rows of a section that make one text
+    filter: TextFilter | None = None  # which positives are kept
     labels: Mapping[str, str] = field(default_factory=dict)  # the file's label: entailment or contradiction
-    validation: str | None = None  # a file of validation rows, or
+    validation: str | None = None  # a file (or, of a hub's data set, a split) of validation rows, or
     held_out: float = 0.0  # the share of titles held out for validation
     collection: str | None = None  # the source whose passages are candidates for its queries; itself if not named
     stages: Mapping[str, Any] = field(default_factory=dict)  # stage: its negatives and objective there, or several
@@ -46,6 +71,24 @@ class Source:
         """The folder that its paths are below."""
         return Path(self.root) if self.root else raw
 
+    @property
+    def data_sets(self) -> set[str]:
+        """The hub's data sets or, of local files, the place that the rows come from."""
+        return {hub.id for hub in self.hub} or {str(Path(self.root or "", self.path))}
+
+    @property
+    def inputs(self) -> list[Input]:
+        """What is read, the validation rows last. `validation` is a path, or without a path a split."""
+        found = []
+        for hub in self.hub or (None,):
+            split = hub.split if hub and not self.path else None
+            found.append(Input(self.path, hub, split, False))
+            if self.validation:
+                by_split = split is not None
+                place = (None, hub, self.validation) if by_split else (self.validation, hub, None)
+                found.append(Input(*place, True))
+        return sorted(found, key=lambda place: place.is_validation)
+
 
 def parse_sources(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Source]:
     """The sources of a recipe. Raises RecipeError that names the source, the key and what is allowed."""
@@ -59,27 +102,80 @@ def parse_sources(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Source]:
     return sources
 
 
+def select_sources(sources: Mapping[str, Source], only: str | None) -> dict[str, Source]:
+    """The sources that `only` names, apart by spaces or commas; all if it names none. Raises RecipeError."""
+    names = (only or "").replace(",", " ").split()
+    _allowed("only", names, sources)
+    return {name: source for name, source in sources.items() if not names or name in names}
+
+
 def _parse(name: str, row: Mapping[str, Any]) -> Source:
-    known = {f.name for f in fields(Source)} - {"name"}
-    _allowed(f"sources.{name}", row, known)
-    for key in ("path", "kind"):
-        if key not in row:
-            raise RecipeError(f"sources.{name}.{key}: missing.")
-    _allowed(f"sources.{name}.kind", [row["kind"]], KINDS)
-    _allowed(f"sources.{name}.shape", [row.get("shape", "rows")], SHAPES)
-    _allowed(f"sources.{name}.origin", [row.get("origin", "given")], ORIGINS)
-    _allowed(f"sources.{name}.stages", row.get("stages", {}), OBJECTIVES)
+    place = f"sources.{name}"
+    _allowed(place, row, {f.name for f in fields(Source)} - {"name"})
+    if "kind" not in row:
+        raise RecipeError(f"{place}.kind: missing.")
+    if not row.get("path") and not row.get("hub"):
+        raise RecipeError(f"{place}.path: missing, and there is no hub either. One of them says where the rows are.")
+    _allowed(f"{place}.kind", [row["kind"]], KINDS)
+    _allowed(f"{place}.shape", [row.get("shape", "rows")], SHAPES)
+    if row.get("shape", "rows") != "rows" and not row.get("path"):
+        raise RecipeError(f"{place}.shape: {row['shape']} is a shape of files. Give the path of those in the data set.")
+    _allowed(f"{place}.stages", row.get("stages", {}), OBJECTIVES)
+    _allowed(f"{place}.origin", [row.get("origin", "given")], ORIGINS)
     for stage, parts in row.get("stages", {}).items():
         for part in [parts] if isinstance(parts, Mapping) else parts:
             if "objective" in part:
-                _allowed(f"sources.{name}.stages.{stage}.objective", [part["objective"]], OBJECTIVES[stage])
-    _allowed(f"sources.{name}.fields", row.get("fields", {}), KINDS[row["kind"]].fields)
+                _allowed(f"{place}.stages.{stage}.objective", [part["objective"]], OBJECTIVES[stage])
+    _check_fields(place, row)
     if not 0 <= row.get("held_out", 0) < 1:
-        raise RecipeError(f"sources.{name}.held_out: {row['held_out']} is no share between 0 and 1.")
-    return Source(name=name, **row)
+        raise RecipeError(f"{place}.held_out: {row['held_out']} is no share between 0 and 1.")
+    # YAML reads the labels 0, 1, 2 as numbers.
+    labels = {str(label): meaning for label, meaning in row.get("labels", {}).items()}
+    made = {"labels": labels, "hub": _hubs(f"{place}.hub", row), "filter": _filter(f"{place}.filter", row)}
+    return Source(name=name, **{**row, **made})
 
 
-def _allowed(place: str, given: Any, known: Any) -> None:
+def _hubs(place: str, row: Mapping[str, Any]) -> tuple[Hub, ...]:
+    rows = row.get("hub") or ()
+    rows = [rows] if isinstance(rows, Mapping) else rows
+    for hub in rows:
+        _allowed(place, hub, {f.name for f in fields(Hub)})
+        if not hub.get("id"):
+            raise RecipeError(f"{place}.id: missing.")
+    return tuple(Hub(**hub) for hub in rows)
+
+
+def _filter(place: str, row: Mapping[str, Any]) -> TextFilter | None:
+    rules = row.get("filter")
+    if not rules:
+        return None
+    _allowed(place, rules, {f.name for f in fields(TextFilter)})
+    if rules.get("language") is not None:
+        _allowed(f"{place}.language", [rules["language"]], LANGUAGES)
+    return TextFilter(**rules)
+
+
+def _check_fields(place: str, row: Mapping[str, Any]) -> None:
+    kind = KINDS[row["kind"]]
+    mapped = row.get("fields", {})
+    _allowed(f"{place}.fields", mapped, kind.fields)
+    for name, path in mapped.items():
+        if path is None and name not in NULLABLE_FIELDS:
+            raise RecipeError(f"{place}.fields.{name}: null, but the kind {row['kind']} needs it.")
+    if row.get("paragraphs", 1) != 1 and "section" not in kind.fields:
+        raise RecipeError(f"{place}.paragraphs: the kind {row['kind']} has no sections to join paragraphs of.")
+    for name, pattern in row.get("exclude", {}).items():
+        try:
+            re.compile(pattern)
+        except (re.error, TypeError) as error:
+            raise RecipeError(f"{place}.exclude.{name}: '{pattern}' is no regular expression ({error}).") from error
+    for name, share in row.get("drop_lowest", {}).items():
+        if not 0 <= share < 1:
+            raise RecipeError(f"{place}.drop_lowest.{name}: {share} is no share between 0 and 1.")
+
+
+def _allowed(place: str, given: Iterable[Any], known: Iterable[Any]) -> None:
+    known = list(known)
     for value in given:
         if value not in known:
             raise RecipeError(f"{place}: '{value}' is unknown. Allowed: {', '.join(sorted(known))}.")

@@ -1,6 +1,5 @@
 """A saved model as a Kedro data set: a folder that is either complete or not there."""
 
-import hashlib
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
@@ -8,6 +7,7 @@ from kedro.io.core import AbstractVersionedDataset, Version
 
 from ruri_kedro.errors import DataError
 from ruri_kedro.tables.files import read_json, replace_dir, write_json
+from ruri_kedro.tables.manifest import describe_files, differing_files
 from ruri_kedro.text.hashing import digest_json
 
 MANIFEST = "manifest.json"
@@ -36,16 +36,12 @@ class ModelFolder(AbstractVersionedDataset[Saveable, Path]):
         self.metadata = metadata
 
     def load(self) -> Path:
-        """The folder of the wanted version; raises DatasetError if a file is missing or has another size."""
+        """The folder of the wanted version; raises DatasetError if a file is missing or not what was saved."""
         path = Path(self._get_load_path())
         if not is_complete(path):
             raise DataError(f"{path}: no complete model here. Run the pipeline that makes it, or dvc pull.")
-        for name, entry in read_json(path / MANIFEST)["files"].items():
-            file = path / name
-            size = file.stat().st_size if file.exists() else None
-            if size != entry["size"]:
-                found = "is missing" if size is None else f"has {size} bytes, not {entry['size']}"
-                raise DataError(f"{path}: {name} {found}. Remove the folder and make or dvc pull the model again.")
+        for fault in differing_files(path, read_json(path / MANIFEST)["files"]):
+            raise DataError(f"{path}: {fault}. Remove the folder and make or dvc pull the model again.")
         return path
 
     def save(self, data: Saveable) -> None:
@@ -68,13 +64,3 @@ class ModelFolder(AbstractVersionedDataset[Saveable, Path]):
 def is_complete(path: str | PurePosixPath) -> bool:
     """Whether a model was written to its end at `path`."""
     return (Path(path) / MANIFEST).is_file()
-
-
-def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
-    """Size and SHA-256 of every file below `folder`, by relative path, sorted."""
-    described = {}
-    for path in sorted(file for file in folder.rglob("*") if file.is_file()):
-        with path.open("rb") as handle:
-            digest = hashlib.file_digest(handle, "sha256").hexdigest()
-        described[path.relative_to(folder).as_posix()] = {"size": path.stat().st_size, "sha256": digest}
-    return described

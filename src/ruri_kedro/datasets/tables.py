@@ -12,7 +12,7 @@ from ruri_kedro.errors import DataError
 from ruri_kedro.tables import SCHEMAS, AnyPart, Table, write_table
 
 
-class TableDataset(AbstractDataset[Mapping[str, AnyPart], Table]):
+class TableDataset(AbstractDataset[Mapping[str, AnyPart | None], Table]):
     """A folder with one part per source, all of one schema.
 
     Takes the parts by name and writes those that are not there yet; gives a lazy handle, no rows.
@@ -39,11 +39,11 @@ class TableDataset(AbstractDataset[Mapping[str, AnyPart], Table]):
             raise DataError(f"{self._filepath}: no complete table here. Run the pipeline that makes it.")
         return self.table
 
-    def save(self, data: Mapping[str, AnyPart]) -> None:
-        """Write the parts that are missing or out of date, remove those that `data` does not name."""
+    def save(self, data: Mapping[str, AnyPart | None]) -> None:
+        """Write the parts that are missing or out of date, remove those that `data` does not name, leave the Nones."""
         unmark(self._filepath)
-        write_table(self._filepath, SCHEMAS[self._schema], data)
-        mark(self._filepath, data)
+        table = write_table(self._filepath, SCHEMAS[self._schema], data)
+        mark(self._filepath, table.parts())
 
     def fingerprint(self) -> tuple[str, int]:
         """Digest and number of the rows, for the record of a run."""

@@ -94,6 +94,24 @@ def load_encoder(
     return _with_mean_pooling(reference, prompts or {}, max_length, revision)
 
 
+def load_saved(reference: str | Path, revision: str | None = None) -> SentenceTransformer:
+    """A model with the modules that it was saved with: its own pooling, its own projection.
+
+    Unlike `load_encoder`, which puts mean pooling on what the hub has as a base model. Weights are read from
+    safetensors only and no code of the checkpoint is run. Raises RecipeError where it cannot be had.
+    """
+    try:
+        return SentenceTransformer(
+            str(reference),
+            revision=revision,
+            similarity_fn_name="cosine",
+            device="cpu",
+            model_kwargs={"use_safetensors": True, "dtype": torch.float32},
+        )
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"model '{reference}' cannot be loaded: {error}") from error
+
+
 def _with_mean_pooling(
     reference: str, prompts: Mapping[str, str], max_length: int | None, revision: str | None = None
 ) -> SentenceTransformer:

@@ -10,6 +10,7 @@ Embedder = Any  # sentence_transformers.SentenceTransformer
 Reranker = Any  # sentence_transformers.CrossEncoder
 Frame = Any  # pandas.DataFrame
 Figure = Any  # matplotlib.figure.Figure
+Decision = Any  # ruri_kedro.registry.promotion.Decision
 
 
 def stage_of(name: str, settings: Params, run: Params) -> Any:

@@ -1,16 +1,22 @@
 """Registered models: logged with signature and metrics, found again by name and alias."""
 
-from collections.abc import Mapping, Sequence
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from ruri_kedro.errors import RegistryError
+from ruri_kedro.registry.evidence import FOLDER, Dossier, write_dossier, write_manifest
+from ruri_kedro.registry.probe import probe_scores
 from ruri_kedro.registry.tracking import active_run_id, metric_name
+from ruri_kedro.registry.versions import CHALLENGER, DECISION, SIGNED, logged_model_id
 
 PREFIX = "ruri-"
-CHALLENGER = "challenger"
+CARD = "README.md"
 # log_model copies to the model all metrics of the run that stand at its step: there are none at this one.
 _NO_STEP = -1
 _RERANKER_CODE = Path(__file__).with_name("reranker_model.py")
@@ -24,6 +30,7 @@ class Registered:
     version: int
     aliases: tuple[str, ...]
     metrics: Mapping[str, float]
+    decision: str = ""  # of its last promotion
 
     def __str__(self) -> str:
         aliases = f" ({', '.join(self.aliases)})" if self.aliases else ""
@@ -39,18 +46,21 @@ def register_embedder(
     example: Sequence[str] = ("日本で一番高い山は？",),
     tags: Mapping[str, str] | None = None,
     extra_requirements: Sequence[str] = (),
+    dossier: Dossier | None = None,
 ) -> int:
     """Log the SentenceTransformer in the folder `path` to the open run and register it as `name`.
 
     `metrics` are its test metrics, attached to the logged model; `alias` then points to the new version, whose
-    number is returned. As a pyfunc the model takes texts and `params={"prompt_name": ...}`. Raises RegistryError
-    without an open run.
+    number is returned. A `dossier` is logged beside the model, with a manifest of all its files; its card is the
+    README.md of the model and the description of the version. As a pyfunc the model takes texts and
+    `params={"prompt_name": ...}`. Raises RegistryError without an open run.
     """
     _require_run(name)
     import mlflow.sentence_transformers
     from sentence_transformers import SentenceTransformer
 
-    model = SentenceTransformer(str(path), device="cpu")
+    with _with_card(path, dossier) as folder:
+        model = SentenceTransformer(str(folder), device="cpu")
     info = mlflow.sentence_transformers.log_model(
         model,
         name="embedder",
@@ -61,6 +71,7 @@ def register_embedder(
         tags=dict(tags or {}),
         step=_NO_STEP,
     )
+    _attach(info, name, "embedder", model, dossier)
     return _finish(info, name, metrics, alias, tags)
 
 
@@ -73,6 +84,7 @@ def register_reranker(
     example: tuple[str, str] = ("日本で一番高い山は？", "富士山は日本の最高峰である。"),
     tags: Mapping[str, str] | None = None,
     extra_requirements: Sequence[str] = (),
+    dossier: Dossier | None = None,
 ) -> int:
     """Log the CrossEncoder in the folder `path` to the open run and register it as `name`.
 
@@ -82,19 +94,42 @@ def register_reranker(
     _require_run(name)
     import mlflow.pyfunc
     import pandas as pd
+    from sentence_transformers import CrossEncoder
 
-    info = mlflow.pyfunc.log_model(
-        name="reranker",
-        python_model=str(_RERANKER_CODE),
-        artifacts={"model": str(path)},
-        registered_model_name=name,
-        signature=_reranker_signature(),
-        input_example=pd.DataFrame([example], columns=["query", "passage"]),
-        pip_requirements=requirements(extra_requirements),
-        tags=dict(tags or {}),
-        step=_NO_STEP,
-    )
+    with _with_card(path, dossier) as folder:
+        info = mlflow.pyfunc.log_model(
+            name="reranker",
+            python_model=str(_RERANKER_CODE),
+            artifacts={"model": str(folder)},
+            registered_model_name=name,
+            signature=_reranker_signature(),
+            input_example=pd.DataFrame([example], columns=["query", "passage"]),
+            pip_requirements=requirements(extra_requirements),
+            tags=dict(tags or {}),
+            step=_NO_STEP,
+        )
+    model = CrossEncoder(str(path), device="cpu") if dossier else None
+    _attach(info, name, "reranker", model, dossier)
     return _finish(info, name, metrics, alias, tags)
+
+
+def embedder_folder(uri: str) -> Path:
+    """The SentenceTransformer folder of a registered model, `models:/<name>@<alias>` or `models:/<name>/<version>`.
+
+    It is downloaded where the store is not on this machine. Raises RegistryError where there is no such model, or it
+    is no embedding model.
+    """
+    import mlflow.artifacts
+    from mlflow.exceptions import MlflowException
+    from mlflow.sentence_transformers import SENTENCE_TRANSFORMERS_DATA_PATH
+
+    try:
+        folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri)) / SENTENCE_TRANSFORMERS_DATA_PATH
+    except MlflowException as error:
+        raise RegistryError(f"model '{uri}': {error.message} `kedro ruri status` lists what is registered.") from error
+    if not folder.is_dir():
+        raise RegistryError(f"model '{uri}' is no embedding model: it was not logged as a SentenceTransformer.")
+    return folder
 
 
 def requirements(extra: Sequence[str] = ()) -> list[str]:
@@ -130,11 +165,10 @@ def list_registered(prefix: str = PREFIX) -> list[Registered]:
 
 def _describe(client: Any, name: str, number: int | str) -> Registered:
     found = client.get_model_version(name, str(number))
-    # The SQL store leaves `model_id` empty; the source says it.
-    model_id = found.model_id or found.source.removeprefix("models:/")
-    logged = client.get_logged_model(model_id) if model_id.startswith("m-") else None
+    model_id = logged_model_id(found)
+    logged = client.get_logged_model(model_id) if model_id else None
     metrics = {metric.key: metric.value for metric in (logged.metrics or [])} if logged else {}
-    return Registered(name, int(found.version), tuple(sorted(found.aliases)), metrics)
+    return Registered(name, int(found.version), tuple(sorted(found.aliases)), metrics, found.tags.get(DECISION, ""))
 
 
 def _require_run(name: str) -> None:
@@ -143,6 +177,39 @@ def _require_run(name: str) -> None:
             f"'{name}' cannot be registered: no MLflow run is open. Run inside `kedro run` with tracking enabled "
             f"for the pipeline (disable_tracking in mlflow.yml), or open a run with mlflow.start_run()."
         )
+
+
+@contextmanager
+def _with_card(path: Path, dossier: Dossier | None) -> Iterator[Path]:
+    """The model folder, or a copy of it that has the dossier's card as its README.md."""
+    if dossier is None:
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent) / path.name
+        # Its own manifest is of the folder as it was; that of the dossier takes its place.
+        shutil.copytree(path, folder, ignore=shutil.ignore_patterns("manifest.json"))
+        (folder / CARD).write_text(dossier.card, encoding="utf-8")
+        yield folder
+
+
+def _attach(info: Any, name: str, kind: str, model: Any, dossier: Dossier | None) -> None:
+    """Log a dossier with the model: its documents, the scores of its probe, and a manifest of all files."""
+    if dossier is None:
+        return
+    import mlflow.artifacts
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient()
+    number = str(info.registered_model_version)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        mlflow.artifacts.download_artifacts(f"models:/{info.model_id}", dst_path=folder)
+        write_dossier(root, dossier, kind, probe_scores(kind, model, dossier.probe).tolist())
+        digest = write_manifest(root)
+        client.log_model_artifacts(info.model_id, str(root / FOLDER), FOLDER)
+    client.set_model_version_tag(name, number, SIGNED, digest)
+    client.update_model_version(name, number, dossier.card)
 
 
 def _finish(info: Any, name: str, metrics: Mapping[str, float], alias: str, tags: Mapping[str, str] | None) -> int:

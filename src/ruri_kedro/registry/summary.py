@@ -13,10 +13,12 @@ NEXT_RECIPE = {None: "mini"}
 def last_words(run_id: str | None, project: Path, env: str | None) -> str:
     """Registered versions of the run, and the commands for MLflow, Kedro-Viz and the next recipe."""
     lines = []
+    own = f" --env {env}" if env else ""
+    commands = [(_ui_command(project), "runs, metrics and models")]
+    commands.append((f"kedro viz run{own}", "the flow and its data"))
     if run_id is not None and (versions := models.registered_by(run_id)):
         lines += [f"Registered: {', '.join(map(str, versions))}", ""]
-    commands = [(_ui_command(project), "runs, metrics and models")]
-    commands.append((f"kedro viz run{f' --env {env}' if env else ''}", "the flow and its data"))
+        commands.append((f"kedro run{own} --pipelines promotion", "the challenger against the champion"))
     if following := NEXT_RECIPE.get(env):
         commands.append((f"python -m ruri_kedro.corpora.fetch {following}", "the corpora of the next recipe"))
         commands.append((f"kedro run --env {following}", "the next recipe"))

@@ -82,6 +82,19 @@ def active_run_id() -> str | None:
     return run.info.run_id if run else None
 
 
+def active_run_tags() -> dict[str, str]:
+    """The tags that say how the open run came about, with its id as `run_id`; none without a run."""
+    run_id = active_run_id()
+    if run_id is None:
+        return {}
+    from mlflow.tracking import MlflowClient
+
+    tags = MlflowClient().get_run(run_id).data.tags
+    wanted = ("recipe", "reproduce", "git_commit", "git_dirty")
+    own = {key: value for key, value in tags.items() if key in wanted or key.startswith(("dvc.", "version."))}
+    return {"run_id": run_id, **own}
+
+
 class StepLogger:
     """Sends the metrics of one stage to a run as `stage/key`, in batches.
 

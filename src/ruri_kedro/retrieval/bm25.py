@@ -1,4 +1,4 @@
-"""BM25 (Robertson and Zaragoza, 2009) in Lucene, through Pyserini's Anserini."""
+"""BM25 (Robertson and Zaragoza, 2009) in Lucene, through Pyserini's Anserini, or by bm25s without Java."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,6 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ruri_kedro.errors import DataError, RecipeError
+from ruri_kedro.retrieval.eager import EagerSearcher, write_index
 from ruri_kedro.retrieval.java import start_jvm
 from ruri_kedro.retrieval.lucene import IndexWriter, Searcher, verify
 from ruri_kedro.retrieval.sudachi import term_splitter
@@ -17,7 +18,7 @@ from ruri_kedro.tables.store import MANIFEST, is_current
 from ruri_kedro.text.hashing import stable_id
 
 ANALYZERS = ("ja", "sudachi_a", "sudachi_b", "sudachi_c")
-_LUCENE = "lucene"
+ENGINES = ("lucene", "bm25s")
 _DOCUMENTS_PER_CALL = 1_000
 _HITS_PER_CALL = 100_000  # bounds what Java and Python hold at a time
 _BLANK = "".join(map(chr, range(33)))  # what Anserini strips before it refuses an empty document
@@ -28,8 +29,9 @@ class BM25Settings:
     """How texts become terms and how terms are weighted.
 
     analyzer: `ja` is Lucene's Japanese analyser (kuromoji), `sudachi_a`, `_b`, `_c` are Sudachi's modes from the
-    shortest words to the longest; `k1`, `b`: BM25's constants; `threads`, `heap_mb` (MiB): what Java may use.
-    Raises RecipeError for values that have no meaning.
+    shortest words to the longest; `k1`, `b`: BM25's constants; `threads`, `heap_mb` (MiB): what Java may use;
+    `engine`: `lucene`, or `bm25s`, which needs no Java and takes Sudachi's terms only. Raises RecipeError for values
+    that have no meaning.
     """
 
     analyzer: str
@@ -37,10 +39,18 @@ class BM25Settings:
     b: float
     threads: int
     heap_mb: int
+    engine: str = "lucene"
 
     def __post_init__(self) -> None:
         if self.analyzer not in ANALYZERS:
             raise RecipeError(f"bm25 analyzer '{self.analyzer}' is unknown. Known: {', '.join(ANALYZERS)}.")
+        if self.engine not in ENGINES:
+            raise RecipeError(f"bm25 engine '{self.engine}' is unknown. Known: {', '.join(ENGINES)}.")
+        if self.engine == "bm25s" and not self.pretokenized:
+            raise RecipeError(
+                f"bm25 engine 'bm25s' with analyzer '{self.analyzer}': that analyser is part of Lucene. "
+                "Take sudachi_a, sudachi_b or sudachi_c, or the engine lucene."
+            )
         if self.k1 < 0 or not 0 <= self.b <= 1:
             raise RecipeError(f"bm25 k1={self.k1}, b={self.b}: k1 is 0 or more, b lies between 0 and 1.")
         if self.threads < 1 or self.heap_mb < 1:
@@ -52,8 +62,14 @@ class BM25Settings:
         return self.analyzer.startswith("sudachi_")
 
     def terms(self) -> Callable[[str], str]:
-        """The function from a text to what Lucene is given of it."""
+        """The function from a text to what the engine is given of it."""
         return term_splitter(self.analyzer.removeprefix("sudachi_")) if self.pretokenized else str
+
+    @property
+    def built_with(self) -> dict:
+        """The settings that an index is built with: bm25s computes scores then, Lucene when it searches."""
+        lasting = ("engine", "analyzer", "k1", "b") if self.engine == "bm25s" else ("engine", "analyzer")
+        return {name: getattr(self, name) for name in lasting}
 
 
 def build_index(documents: Iterable[tuple[str, str]], folder: Path, settings: BM25Settings, key: str) -> None:
@@ -67,21 +83,19 @@ def build_index(documents: Iterable[tuple[str, str]], folder: Path, settings: BM
     if is_current(folder, key):
         remove_leftovers(folder)
         return
-    start_jvm(settings.heap_mb, settings.threads)
     with replace_dir(folder) as aside:
-        facts = _write_documents(documents, aside / _LUCENE, settings)
+        facts = _write(documents, aside / settings.engine, settings)
         if facts["documents"] == 0:
             raise DataError(f"{folder}: there is no document with a term to index. Look at the source.")
-        verify(aside / _LUCENE, facts["documents"])
-        write_json(aside / MANIFEST, {"key": key, "analyzer": settings.analyzer, **facts})
+        write_json(aside / MANIFEST, {"key": key, **settings.built_with, **facts})
 
 
 def search(folder: Path, queries: Sequence[str], k: int, settings: BM25Settings) -> Iterator[list[tuple[str, float]]]:
     """For each query in turn its `k` best (docid, score), best first, equal scores in order of docid.
 
-    A query without a term the index knows has none. Scores are Anserini's: rounded to four decimals, and where
-    neighbours are then equal, each 0.000001 below the one before. Hits do not depend on the order of documents or
-    the number of threads. Raises DataError if there is no index in `folder`, or one of another analyser, and
+    A query without a term the index knows has none. Lucene's scores are Anserini's: rounded to four decimals, and
+    where neighbours are then equal, each 0.000001 below the one before. Hits do not depend on the order of documents
+    or the number of threads. Raises DataError if there is no index in `folder`, or one of other settings, and
     RecipeError if `k` is below 1.
     """
     folder = Path(folder)
@@ -89,15 +103,15 @@ def search(folder: Path, queries: Sequence[str], k: int, settings: BM25Settings)
         raise RecipeError(f"bm25 k={k}: at least one hit is to be asked for.")
     if not (folder / MANIFEST).exists():
         raise DataError(f"{folder}: there is no BM25 index. Build it first (build_index).")
-    analyzer = read_json(folder / MANIFEST)["analyzer"]
-    if analyzer != settings.analyzer:
-        raise DataError(f"{folder}: the index was built with analyzer '{analyzer}', not '{settings.analyzer}'.")
-    start_jvm(settings.heap_mb, settings.threads)
-    return _search(folder / _LUCENE, queries, k, settings)
+    manifest = read_json(folder / MANIFEST)
+    for name, value in settings.built_with.items():
+        if manifest[name] != value:
+            raise DataError(f"{folder}: the index was built with {name} '{manifest[name]}', not '{value}'.")
+    return _search(folder / settings.engine, queries, k, settings)
 
 
 def _search(folder: Path, queries: Sequence[str], k: int, settings: BM25Settings) -> Iterator[list[tuple[str, float]]]:
-    searcher = Searcher(folder, settings.analyzer, settings.pretokenized, settings.k1, settings.b)
+    searcher = _searcher(folder, settings)
     terms = settings.terms()
     size = max(1, _HITS_PER_CALL // k)
     try:
@@ -110,24 +124,52 @@ def _search(folder: Path, queries: Sequence[str], k: int, settings: BM25Settings
         searcher.close()
 
 
-def _write_documents(documents: Iterable[tuple[str, str]], folder: Path, settings: BM25Settings) -> dict:
+def _searcher(folder: Path, settings: BM25Settings) -> Searcher | EagerSearcher:
+    if settings.engine == "bm25s":
+        return EagerSearcher(folder)
+    start_jvm(settings.heap_mb, settings.threads)
+    return Searcher(folder, settings.analyzer, settings.pretokenized, settings.k1, settings.b)
+
+
+def _write(documents: Iterable[tuple[str, str]], folder: Path, settings: BM25Settings) -> dict:
     """Write the index; what the manifest says of its documents."""
-    digest = hashlib.blake2b(digest_size=16)
-    indexed = blank = 0
-    terms = settings.terms()
+    stream = _TermStream(documents, settings.terms())
+    if settings.engine == "bm25s":
+        write_index(stream, folder, settings.k1, settings.b)
+    else:
+        _write_lucene(stream, folder, settings)
+    return {"documents": stream.indexed, "blank": stream.blank, "digest": stream.digest.hexdigest()}
+
+
+def _write_lucene(stream: "_TermStream", folder: Path, settings: BM25Settings) -> None:
+    start_jvm(settings.heap_mb, settings.threads)
     writer = IndexWriter(folder, settings.analyzer, settings.pretokenized, settings.threads, settings.heap_mb)
     complete = False
-    stream = iter(tqdm(documents, unit="doc", desc="BM25 index", disable=None))
     try:
-        while block := list(islice(stream, _DOCUMENTS_PER_CALL)):
-            for docid, text in block:
-                digest.update(stable_id(docid, text).encode("ascii"))
-            split = [(docid, terms(text)) for docid, text in block]
-            with_terms = [(docid, text) for docid, text in split if text.strip(_BLANK)]
-            writer.add(with_terms)
-            indexed += len(with_terms)
-            blank += len(block) - len(with_terms)
+        for block in stream:
+            writer.add(block)
         complete = True
     finally:
         writer.close(merge=complete)
-    return {"documents": indexed, "blank": blank, "digest": digest.hexdigest()}
+    if stream.indexed:
+        verify(folder, stream.indexed)
+
+
+class _TermStream:
+    """Blocks of (docid, terms) of the documents that have any; counts them, and digests all documents."""
+
+    def __init__(self, documents: Iterable[tuple[str, str]], terms: Callable[[str], str]) -> None:
+        self._documents = iter(tqdm(documents, unit="doc", desc="BM25 index", disable=None))
+        self._terms = terms
+        self.digest = hashlib.blake2b(digest_size=16)
+        self.indexed = self.blank = 0
+
+    def __iter__(self) -> Iterator[list[tuple[str, str]]]:
+        while block := list(islice(self._documents, _DOCUMENTS_PER_CALL)):
+            for docid, text in block:
+                self.digest.update(stable_id(docid, text).encode("ascii"))
+            split = [(docid, self._terms(text)) for docid, text in block]
+            with_terms = [(docid, text) for docid, text in split if text.strip(_BLANK)]
+            self.indexed += len(with_terms)
+            self.blank += len(block) - len(with_terms)
+            yield with_terms

@@ -1,7 +1,9 @@
-"""Rows of the candidates table: what each retriever found for each query, fused."""
+"""Rows of the candidates table: what each retriever found for each query, and how to read them as rankings."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import repeat
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
 
 import numpy as np
 
@@ -10,44 +12,123 @@ from ruri_kedro.retrieval.fusion import reciprocal_rank_fusion
 
 Ranking = Sequence[tuple[str, float]]  # (docid, score), best first
 
+# Whose rankings a strategy reads.
+RETRIEVERS = {"bm25": ("bm25",), "dense": ("dense",), "rrf": ("bm25", "dense")}
+_SCORED_AT_ONCE = 1024
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """One query's candidates."""
+
+    docids: Sequence[str]  # of all retrievers, by fused rank
+    ranks: Mapping[str, Sequence[int]]  # by retriever, in the order of the docids; 0 where it did not find one
+    dense_scores: Sequence[float]  # cosines in the order of the docids; empty without dense search
+    positive_scores: Mapping[str, float]  # cosine of each known positive; empty without dense search
+    depth: int  # ranks of a ranking
+    avoided: Collection[str] = ()  # docids that are not read, such as texts of a test
+
+    @staticmethod
+    def of(row: Mapping, depth: int, avoided: Collection[str] = ()) -> "Candidates":
+        """From a row of the candidates table."""
+        dense = any(row["dense_ranks"])
+        return Candidates(
+            row["docids"],
+            {name: row[f"{name}_ranks"] for name in RETRIEVERS["rrf"]},
+            row["dense_scores"] if dense else (),
+            dict(zip(row["positives"], row["positive_scores"], strict=True)) if dense else {},
+            depth,
+            avoided,
+        )
+
+    def ranked(self, strategy: str) -> list[str]:
+        """Docids best first, at most `depth`, by the retriever that the strategy names, or fused (`rrf`)."""
+        ranked = self.docids
+        if strategy != "rrf":
+            found = [(rank, docid) for rank, docid in zip(self.ranks[strategy], self.docids, strict=True) if rank]
+            ranked = [docid for _, docid in sorted(found)]
+        return [docid for docid in ranked[: self.depth] if docid not in self.avoided]
+
+    @cached_property
+    def scores(self) -> dict[str, float]:
+        """Cosine with the query by docid, of candidates and known positives."""
+        return dict(zip(self.docids, self.dense_scores, strict=False)) | dict(self.positive_scores)
+
 
 def distinct_queries(pairs: Iterator[Mapping], texts: Mapping[str, str]) -> dict[str, str]:
     """Text by query_id of the anchors of pairs, each query once, in order of the pairs."""
     return {row["query_id"]: texts[row["anchor"]] for row in pairs}
 
 
-def dense_rankings(queries: np.ndarray, collection: Embeddings, depth: int, threads: int) -> list[Ranking]:
-    """The `depth` nearest documents of each query vector, by inner product."""
-    from ruri_kedro.retrieval.dense import search
-
-    indices, scores = search(queries, collection.vectors, depth, threads)
-    return [
-        [(collection.docids[i], float(score)) for i, score in zip(row, row_scores, strict=True)]
-        for row, row_scores in zip(indices, scores, strict=True)
-    ]
+def dense_rankings(
+    indices: np.ndarray, scores: np.ndarray, collection: Embeddings
+) -> Iterator[list[tuple[str, float]]]:
+    """A ranking per query from rows of the collection (q, k) and their scores (q, k); index -1 is no document."""
+    for row, row_scores in zip(indices, scores, strict=True):
+        found = row >= 0
+        yield list(zip(collection.names(row[found]), row_scores[found].tolist(), strict=True))
 
 
 def candidate_rows(
     source: str,
     collection: str,
-    query_ids: Iterable[str],
-    bm25: Iterable[Ranking],
-    dense: Iterable[Ranking] | None,
-    depth: int,
+    query_ids: Collection[str],
+    rankings: Mapping[str, Iterable[Ranking]],
     rrf_k: int,
 ) -> Iterator[dict]:
-    """One row per query, docids by fused rank (Ruri, Section 3.1), at most `depth` of them.
+    """One row per query with all that `rankings` (retriever: a ranking per query) hold, docids by fused rank.
 
-    With `dense` None the rank is BM25's own.
+    Source: Ruri, Section 3.1. With one retriever the rank is its own.
     """
-    for query_id, sparse, near in zip(query_ids, bm25, repeat([]) if dense is None else dense):  # noqa: B905
-        rankings = {"bm25": sparse, "dense": near}
-        orders = [[docid for docid, _ in ranking] for ranking in rankings.values() if ranking]
-        fused = orders[0] if len(orders) == 1 else [docid for docid, _ in reciprocal_rank_fusion(orders, rrf_k)]
-        docids = fused[:depth]
+    for query_id, *found in zip(query_ids, *rankings.values(), strict=True):
+        orders = [[docid for docid, _ in ranking] for ranking in found if ranking]
+        docids = orders[0] if len(orders) == 1 else [docid for docid, _ in reciprocal_rank_fusion(orders, rrf_k)]
         row = {"query_id": query_id, "source": source, "collection": collection, "docids": docids}
-        for name, ranking in rankings.items():
-            place = {docid: (rank, score) for rank, (docid, score) in enumerate(ranking, start=1)}
+        by_name = dict(zip(rankings, found, strict=True))
+        for name in RETRIEVERS["rrf"]:
+            place = {docid: (rank, score) for rank, (docid, score) in enumerate(by_name.get(name, ()), start=1)}
             row[f"{name}_ranks"] = [place.get(docid, (0, 0.0))[0] for docid in docids]
             row[f"{name}_scores"] = [place.get(docid, (0, 0.0))[1] for docid in docids]
-        yield row
+        yield row | {"positives": [], "positive_scores": []}
+
+
+def add_dense_scores(
+    rows: Iterable[dict],
+    queries: np.ndarray,
+    collection: Embeddings,
+    known: Mapping[str, Sequence[str]],
+    positives: Embeddings,
+) -> Iterator[dict]:
+    """The rows with the cosine of every candidate, found by dense search or not, and of every known positive.
+
+    `queries` (q, d) stand in the order of the rows; `known` has the positives of each query_id, whose vectors are in
+    `positives`, since a source's own passages need not be in the collection that is searched.
+    """
+    stream = iter(rows)
+    start = 0
+    while block := list(islice(stream, _SCORED_AT_ONCE)):
+        vectors = np.asarray(queries[start : start + len(block)], dtype=np.float32)
+        start += len(block)
+        unranked = [
+            [docid for docid, rank in zip(row["docids"], row["dense_ranks"], strict=True) if not rank] for row in block
+        ]
+        sides = [known.get(row["query_id"], ()) for row in block]
+        more = _cosines(vectors, collection, unranked)
+        own = _cosines(vectors, positives, sides)
+        for row, scores, docids, positive_scores in zip(block, more, sides, own, strict=True):
+            rest = iter(scores)
+            ranked = zip(row["dense_ranks"], row["dense_scores"], strict=True)
+            row["dense_scores"] = [score if rank else next(rest) for rank, score in ranked]
+            yield row | {"positives": list(docids), "positive_scores": positive_scores}
+
+
+def _cosines(queries: np.ndarray, documents: Embeddings, wanted: Sequence[Sequence[str]]) -> list[list[float]]:
+    """Inner product of each query with the documents wanted for it, by their docids."""
+    places = documents.places([docid for docids in wanted for docid in docids])
+    found = []
+    start = 0
+    for query, docids in zip(queries, wanted, strict=True):
+        rows = places[start : start + len(docids)]
+        start += len(docids)
+        found.append((np.asarray(documents.vectors[rows], dtype=np.float32) @ query).tolist() if docids else [])
+    return found

@@ -29,10 +29,10 @@ def search(queries: np.ndarray, documents: np.ndarray, k: int, threads: int) -> 
     scores = np.zeros((len(queries), k), dtype=np.float32)
     if indices.size == 0:
         return indices, scores
-    with _threads(threads):
+    with threads_of_faiss(threads):
         for start in range(0, len(queries), QUERY_BLOCK):
             rows = slice(start, start + QUERY_BLOCK)
-            indices[rows], scores[rows] = _search_block(_floats(queries[rows]), documents, k)
+            indices[rows], scores[rows] = _search_block(as_floats(queries[rows]), documents, k)
     return indices, scores
 
 
@@ -41,7 +41,7 @@ def _search_block(queries: np.ndarray, documents: np.ndarray, k: int) -> tuple[n
     best_indices = np.zeros((len(queries), 0), dtype=np.int64)
     best_scores = np.zeros((len(queries), 0), dtype=np.float32)
     for start in range(0, len(documents), DOCUMENT_BLOCK):
-        block = _floats(documents[start : start + DOCUMENT_BLOCK])
+        block = as_floats(documents[start : start + DOCUMENT_BLOCK])
         indices, scores = _top(queries, block, min(k, len(block)))
         best_indices = np.concatenate([best_indices, indices + start], axis=1)
         best_scores = np.concatenate([best_scores, scores], axis=1)
@@ -105,12 +105,13 @@ def _gpu():
     return faiss.StandardGpuResources()
 
 
-def _floats(vectors: np.ndarray) -> np.ndarray:
+def as_floats(vectors: np.ndarray) -> np.ndarray:
+    """float32 in one piece, as faiss takes vectors."""
     return np.ascontiguousarray(vectors, dtype=np.float32)
 
 
 @contextmanager
-def _threads(number: int) -> Iterator[None]:
+def threads_of_faiss(number: int) -> Iterator[None]:
     """faiss uses `number` threads inside the block and as many as before after it."""
     import faiss
 

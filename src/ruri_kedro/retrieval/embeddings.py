@@ -1,45 +1,210 @@
-"""Embeddings of a collection on disk: memory-mapped float16 vectors and their docids."""
+"""Embeddings on disk: every text once per model in a cache of memory-mapped shards, collections as lists of ids."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from ruri_kedro.errors import DataError
 from ruri_kedro.tables.files import replace_dir, write_json
 from ruri_kedro.tables.store import MANIFEST, is_current
+from ruri_kedro.text.hashing import digest_all, stable_id
 
-_VECTORS, _DOCIDS = "vectors.npy", "docids.npy"
+Encode = Callable[[list[str]], np.ndarray]
+
+_VECTORS, _DIGESTS, _DOCUMENTS = "vectors.npy", "digests.npy", "documents.parquet"
+_DIGEST_BYTES = 12
+_SCHEMA = pa.schema([("docid", pa.string()), ("digest", pa.binary(_DIGEST_BYTES))])
+
+
+class ShardedVectors:
+    """Rows of several memory-mapped shards as one array (n, d) that is read when it is indexed.
+
+    `rows` (n,) int64 counts through the shards in their order.
+    """
+
+    ndim = 2
+
+    def __init__(self, shards: Sequence[np.ndarray], rows: np.ndarray) -> None:
+        self._shards = shards
+        self._starts = np.cumsum([0, *map(len, shards)])
+        self._rows = rows
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, d)"""
+        return len(self._rows), self._shards[0].shape[1] if self._shards else 0
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: slice | np.ndarray | Sequence[int]) -> np.ndarray:
+        """The rows of a slice or of a list of row numbers, (m, d), in memory."""
+        rows = self._rows[index]
+        if not self._shards:
+            return np.zeros((len(rows), 0), dtype=np.float32)
+        found = np.empty((len(rows), self.shape[1]), dtype=self._shards[0].dtype)
+        numbers = np.searchsorted(self._starts, rows, side="right") - 1
+        for number in np.unique(numbers):
+            here = numbers == number
+            found[here] = self._shards[number][rows[here] - self._starts[number]]
+        return found
+
+
+Vectors = ShardedVectors | np.ndarray
+
+
+class EmbeddingCache:
+    """Vectors by digest of their text, of one model, prompt and length, in a folder of shards that only grows.
+
+    A shard is a folder of vectors `dtype` (m, d) and of digests in rising order; it is whole or not there. What is
+    held in memory is one block of `block` texts with its vectors. Several processes may add at the same time: at
+    worst they encode the same text twice.
+    """
+
+    def __init__(self, folder: Path, block: int, dtype: str = "float16") -> None:
+        self._folder = Path(folder)
+        self._dtype = dtype
+        self.block = block
+        self._vectors: list[np.ndarray] = []
+        self._digests: list[np.ndarray] = []
+        for manifest in sorted(self._folder.glob(f"[!.]*/{MANIFEST}")):
+            self._open(manifest.parent)
+
+    def add(self, texts: Sequence[str], encode: Encode) -> np.ndarray:
+        """Encode the texts that are not there yet as one shard; digests of all texts, (n,) bytes."""
+        digests = np.array([bytes.fromhex(stable_id(text)) for text in texts], dtype=f"S{_DIGEST_BYTES}")
+        missing = {digests[i]: texts[i] for i in np.flatnonzero(self._rows(digests) < 0)}
+        if missing:
+            self._write(np.array([*missing], dtype=digests.dtype), encode(list(missing.values())))
+        return digests
+
+    def has(self, digests: np.ndarray) -> bool:
+        """Whether all of the digests are there."""
+        return bool((self._rows(digests) >= 0).all())
+
+    def vectors(self, digests: np.ndarray) -> ShardedVectors:
+        """The vectors (n, d) of texts by their digests; raises DataError if one is not there."""
+        rows = self._rows(digests)
+        if (rows < 0).any():
+            raise DataError(f"{self._folder}: {(rows < 0).sum()} embeddings are gone. Run negative_mining again.")
+        return ShardedVectors(self._vectors, rows)
+
+    def _rows(self, digests: np.ndarray) -> np.ndarray:
+        """Row of each digest, counted through the shards, (n,) int64; -1 for one that is not there."""
+        rows = np.full(len(digests), -1, dtype=np.int64)
+        start = 0
+        for known in self._digests:
+            left = np.flatnonzero(rows < 0)
+            place = np.minimum(np.searchsorted(known, digests[left]), len(known) - 1)
+            found = known[place] == digests[left]
+            rows[left[found]] = start + place[found]
+            start += len(known)
+        return rows
+
+    def _write(self, digests: np.ndarray, vectors: np.ndarray) -> None:
+        order = np.argsort(digests)
+        name = digest_all(digest.hex() for digest in digests[order].tolist())
+        with replace_dir(self._folder / name) as aside:
+            np.save(aside / _VECTORS, vectors[order].astype(self._dtype), allow_pickle=False)
+            np.save(aside / _DIGESTS, digests[order], allow_pickle=False)
+            write_json(aside / MANIFEST, {"texts": len(digests), "dimension": vectors.shape[1], "dtype": self._dtype})
+        self._open(self._folder / name)
+
+    def _open(self, shard: Path) -> None:
+        self._vectors.append(np.load(shard / _VECTORS, mmap_mode="r", allow_pickle=False))
+        self._digests.append(np.load(shard / _DIGESTS, mmap_mode="r", allow_pickle=False))
 
 
 @dataclass(frozen=True)
 class Embeddings:
-    """vectors: float16 (n, d), memory-mapped, L2-normalised; docids: n strings, in the same order."""
+    """vectors: (n, d), L2-normalised, read when indexed; docids: n Arrow strings, in the same order."""
 
-    vectors: np.ndarray
-    docids: list[str]
+    vectors: Vectors
+    docids: pa.ChunkedArray
+
+    def names(self, rows: np.ndarray) -> list[str]:
+        """Docids of rows (m,)."""
+        return self.docids.take(pa.array(rows)).to_pylist()
+
+    def places(self, docids: Sequence[str]) -> np.ndarray:
+        """Rows of docids, (m,) int64; raises DataError for one that is not there."""
+        found = pc.index_in(pa.array(docids, type=pa.string()), value_set=self.docids)
+        if found.null_count:
+            missing = docids[pc.index(pc.is_null(found), True).as_py()]
+            raise DataError(f"docid {missing} has no embedding here. Run negative_mining again.")
+        return found.to_numpy(zero_copy_only=False).astype(np.int64)
 
 
 def build_embeddings(
-    documents: Iterable[tuple[str, str]], folder: Path, key: str, encode: Callable[[list[str]], np.ndarray]
+    documents: Iterable[tuple[str, str]],
+    folder: Path,
+    key: str,
+    cache: EmbeddingCache,
+    encode: Encode,
+    index: Callable[[Vectors, Path], None] | None = None,
 ) -> None:
-    """Encode (docid, text) rows into `folder`, unless what `key` stands for is there already.
+    """Put (docid, text) rows into the cache and the list of them into `folder`, unless what `key` stands for is there.
 
-    float16 halves the disk; its error of 5e-4 is far below the distance between neighbouring ranks.
+    Only texts that the cache does not have are encoded, a block at a time. `index`, given the vectors and the folder
+    that becomes `folder`, may write a search index. float16 halves the disk; its error of 5e-4
+    is far below the distance between neighbouring ranks.
     """
-    if is_current(folder, key):
+    if is_current(folder, key) and cache.has(_read(folder)[1]):
         return
-    docids, texts = zip(*documents, strict=True)
+    count = 0
     with replace_dir(folder) as aside:
-        np.save(aside / _VECTORS, encode(list(texts)).astype(np.float16), allow_pickle=False)
-        np.save(aside / _DOCIDS, np.array(docids, dtype=np.str_), allow_pickle=False)
-        write_json(aside / MANIFEST, {"key": key, "documents": len(docids)})
+        with pq.ParquetWriter(aside / _DOCUMENTS, _SCHEMA) as writer:
+            for docids, texts in _blocks(documents, cache.block):
+                writer.write_batch(_batch(docids, cache.add(texts, encode)))
+                count += len(docids)
+        if index is not None:
+            index(cache.vectors(_read(aside)[1]), aside)
+        write_json(aside / MANIFEST, {"key": key, "documents": count})
 
 
-def load_embeddings(folder: Path) -> Embeddings:
+def load_embeddings(folder: Path, cache: EmbeddingCache) -> Embeddings:
     """What `build_embeddings` wrote; raises DataError if it is not complete."""
     if not (folder / MANIFEST).exists():
         raise DataError(f"{folder}: no embeddings here. Run negative_mining again.")
-    vectors = np.load(folder / _VECTORS, mmap_mode="r", allow_pickle=False)
-    return Embeddings(vectors, np.load(folder / _DOCIDS, allow_pickle=False).tolist())
+    docids, digests = _read(folder)
+    return Embeddings(cache.vectors(digests), docids)
+
+
+def embed_texts(texts: Iterable[tuple[str, str]], cache: EmbeddingCache, encode: Encode) -> Embeddings:
+    """Embeddings of (id, text) rows by way of the cache."""
+    batches = [_batch(docids, cache.add(block, encode)) for docids, block in _blocks(texts, cache.block)]
+    docids, digests = _columns(pa.Table.from_batches(batches, schema=_SCHEMA))
+    return Embeddings(cache.vectors(digests), docids)
+
+
+def _blocks(rows: Iterable[tuple[str, str]], size: int) -> Iterator[tuple[list[str], list[str]]]:
+    stream = iter(rows)
+    while block := list(islice(stream, size)):
+        yield [docid for docid, _ in block], [text for _, text in block]
+
+
+def _batch(docids: list[str], digests: np.ndarray) -> pa.RecordBatch:
+    data = pa.py_buffer(np.ascontiguousarray(digests).tobytes())
+    column = pa.FixedSizeBinaryArray.from_buffers(pa.binary(_DIGEST_BYTES), len(digests), [None, data])
+    return pa.record_batch([pa.array(docids, type=pa.string()), column], schema=_SCHEMA)
+
+
+def _read(folder: Path) -> tuple[pa.ChunkedArray, np.ndarray]:
+    return _columns(pq.read_table(folder / _DOCUMENTS))
+
+
+def _columns(table: pa.Table) -> tuple[pa.ChunkedArray, np.ndarray]:
+    """Docids, and digests (n,) bytes."""
+    chunks = [_digests(chunk) for chunk in table["digest"].chunks]
+    return table["docid"], np.concatenate(chunks) if chunks else np.zeros(0, dtype=f"S{_DIGEST_BYTES}")
+
+
+def _digests(column: pa.FixedSizeBinaryArray) -> np.ndarray:
+    dtype = np.dtype(f"S{_DIGEST_BYTES}")
+    return np.frombuffer(column.buffers()[1], dtype=dtype, offset=column.offset * dtype.itemsize, count=len(column))

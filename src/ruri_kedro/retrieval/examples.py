@@ -1,16 +1,18 @@
 """From pairs and candidates to the examples a stage trains on, and the pairs that were mined on the way."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from ruri_kedro.errors import RecipeError
-from ruri_kedro.retrieval.negatives import Choice, ChoiceRules, choose_negatives, random_negatives
+from ruri_kedro.retrieval.candidates import RETRIEVERS, Candidates
+from ruri_kedro.retrieval.negatives import Choice, ChoiceRules, Window, choose_negatives, random_negatives
 from ruri_kedro.text.hashing import stable_id, unit_interval
 from ruri_kedro.text.normalize import match_key
 
-STRATEGIES = ("given", "random", "bm25", "fused")
-SEARCHED = ("bm25", "fused")
+SEARCHED = tuple(RETRIEVERS)
+STRATEGIES = ("given", "random", *SEARCHED)
+ROW_KEYS = {"negatives", "count", "window", "fill", "max_score_ratio", "objective", "shuffled_copy", "share"}
 TRAIN = "train"
 
 
@@ -21,24 +23,31 @@ class StageRecipe:
     stage: str
     objective: str
     strategy: str  # one of STRATEGIES
-    negatives: int  # at most, per example
+    rules: ChoiceRules
     shuffled_copy: bool  # each example once more, its positive's sentences in another order
     share: float  # of the source's pairs that take part
 
     @staticmethod
-    def of(stage: str, row: Mapping, objective: str, negatives: int) -> "StageRecipe":
-        """From a row of a source's parameters for the stage and the stage's own defaults."""
-        unknown = set(row) - {"negatives", "objective", "shuffled_copy", "share"}
-        if unknown or row.get("negatives") not in STRATEGIES:
-            raise RecipeError(
-                f"sources.*.stages.{stage}: {dict(row)}. Allowed: negatives ({', '.join(STRATEGIES)}), objective, "
-                "shuffled_copy, share."
-            )
+    def of(stage: str, row: Mapping, objective: str, rules: ChoiceRules) -> "StageRecipe":
+        """From a row of a source's parameters for the stage, and the stage's objective and rules where it has none.
+
+        `count`, `window`, `fill` and `max_score_ratio` of the row go before those of the rules. Positives are mined
+        before (`mine_pairs`), not here.
+        """
+        place = f"sources.*.stages.{stage}: {dict(row)}."
+        if set(row) - ROW_KEYS or row.get("negatives") not in STRATEGIES:
+            keys = ", ".join(sorted(ROW_KEYS))
+            raise RecipeError(f"{place} Allowed: {keys}; negatives is one of {', '.join(STRATEGIES)}.")
+        own = {name: row[name] for name in ("fill", "max_score_ratio") if name in row}
+        window = Window(**row["window"]) if "window" in row else rules.window
+        rules = replace(rules, n=row.get("count", rules.n), window=window, mine_window=None, **own)
+        if rules.max_score_ratio is not None and row["negatives"] == "bm25":
+            raise RecipeError(f"{place} max_score_ratio compares cosines: negatives are dense or rrf, or it is null.")
         return StageRecipe(
             stage,
             row.get("objective", objective),
             row["negatives"],
-            negatives,
+            rules,
             row.get("shuffled_copy", False),
             row.get("share", 1.0),
         )
@@ -61,16 +70,16 @@ class SourcePairs:
     """All that is known of one source's pairs when negatives are chosen."""
 
     source: str
-    pairs: list[dict]  # rows of the pairs table, without those a test knows
+    pairs: list[dict]  # rows of the pairs table, without those a test knows; a question may have no positive yet
     texts: Mapping[str, str]  # by docid: the source's own and its collection's
-    candidates: Mapping[str, Sequence[str]] = field(default_factory=dict)  # docids by query_id, best first
+    candidates: Mapping[str, Candidates] = field(default_factory=dict)  # by query_id
 
     @cached_property
     def positives(self) -> dict[str, list[str]]:
         """Every known positive by query_id."""
         known: dict[str, list[str]] = {}
         for row in self.pairs:
-            known.setdefault(row["query_id"], []).append(row["positive"])
+            known.setdefault(row["query_id"], []).extend([row["positive"]] if row["positive"] else [])
         return known
 
     @cached_property
@@ -80,12 +89,12 @@ class SourcePairs:
         Training never sees them, not even as negatives: a model that learns what is never the answer would be
         validated on just those.
         """
-        return {self.keys[row["positive"]] for row in self.pairs if row["split"] != TRAIN}
+        return {self.keys[row["positive"]] for row in self.pairs if row["split"] != TRAIN and row["positive"]}
 
     @cached_property
     def pool(self) -> list[str]:
         """The distinct positives of training, from which random negatives are drawn."""
-        positives = {row["positive"] for row in self.pairs if row["split"] == TRAIN}
+        positives = {row["positive"] for row in self.pairs if row["split"] == TRAIN and row["positive"]}
         return sorted(docid for docid in positives if self.keys[docid] not in self.held_out)
 
     @cached_property
@@ -95,13 +104,16 @@ class SourcePairs:
 
 
 def mine_pairs(known: SourcePairs, rules: ChoiceRules, seed: int) -> Iterator[dict]:
-    """New pairs: candidates that contain an answer of their query, `origin` mined (Ruri, Section 3.1)."""
+    """New pairs: candidates that contain an answer of their query, `origin` mined (Ruri, Section 3.1).
+
+    Their ranks are those of all retrievers that were used, fused.
+    """
     done: set[str] = set()
     for row in known.pairs:
         if row["query_id"] in done or not row["answers"]:
             continue
         done.add(row["query_id"])
-        for docid in _choice(known, row, rules, 0, seed).mined_positives:
+        for docid in _choice(known, row, "rrf", replace(rules, n=0, max_score_ratio=None), str(seed)).mined_positives:
             yield row | {
                 "pair_id": stable_id(known.source, row["anchor"], docid),
                 "positive": docid,
@@ -110,10 +122,10 @@ def mine_pairs(known: SourcePairs, rules: ChoiceRules, seed: int) -> Iterator[di
             }
 
 
-def make_examples(known: SourcePairs, recipe: StageRecipe, rules: ChoiceRules, seed: int) -> Iterator[dict]:
+def make_examples(known: SourcePairs, recipe: StageRecipe, seed: int) -> Iterator[dict]:
     """Rows of the examples table of one source and stage: an example per pair, and its shuffled copy if wanted."""
     for row in known.pairs:
-        if unit_interval(recipe.stage, row["pair_id"]) >= recipe.share:
+        if not row["positive"] or unit_interval(recipe.stage, row["pair_id"]) >= recipe.share:
             continue
         example = {
             "pair_id": row["pair_id"],
@@ -123,7 +135,7 @@ def make_examples(known: SourcePairs, recipe: StageRecipe, rules: ChoiceRules, s
             "objective": recipe.objective,
             "anchor": row["anchor"],
             "positive": row["positive"],
-            "negatives": _negatives(known, row, recipe, rules, seed),
+            "negatives": _negatives(known, row, recipe, seed),
         }
         copies = (False, True) if recipe.shuffled_copy and row["split"] == TRAIN else (False,)
         for shuffled in copies:
@@ -131,25 +143,29 @@ def make_examples(known: SourcePairs, recipe: StageRecipe, rules: ChoiceRules, s
             yield example | {"example_id": example_id, "shuffled": shuffled}
 
 
-def _negatives(known: SourcePairs, row: dict, recipe: StageRecipe, rules: ChoiceRules, seed: int) -> list[str]:
+def _negatives(known: SourcePairs, row: dict, recipe: StageRecipe, seed: int) -> list[str]:
     if recipe.strategy == "given":
-        return row["given_negatives"][: recipe.negatives]
+        return row["given_negatives"][: recipe.rules.n]
+    draw = f"{seed} {recipe.stage} {row['pair_id']}"
     if recipe.strategy == "random":
         exclude = {row["anchor"], *known.positives[row["query_id"]]}
-        draw = f"{seed} {recipe.stage} {row['pair_id']}"
-        return random_negatives(known.pool, exclude, recipe.negatives, draw)
-    return _choice(known, row, rules, recipe.negatives, seed, recipe.stage).negatives
+        return random_negatives(known.pool, exclude, recipe.rules.n, draw)
+    return _choice(known, row, recipe.strategy, recipe.rules, draw).negatives
 
 
-def _choice(known: SourcePairs, row: dict, rules: ChoiceRules, negatives: int, seed: int, stage: str = "") -> Choice:
+def _choice(known: SourcePairs, row: dict, strategy: str, rules: ChoiceRules, draw: str) -> Choice:
     positives = [*known.positives[row["query_id"]], row["anchor"]]
+    candidates = known.candidates.get(row["query_id"])
+    scores = candidates.scores if candidates and rules.max_score_ratio is not None else {}
     return choose_negatives(
-        known.candidates.get(row["query_id"], ()),
+        candidates.ranked(strategy) if candidates else (),
         known.keys,
         positives=positives,
         positive_texts=[known.texts[docid] for docid in positives],
         answers=row["answers"],
-        rules=replace(rules, n=negatives),
-        seed=f"{seed} {stage} {row['pair_id']}",
+        rules=rules,
+        seed=draw,
         barred=known.held_out if row["split"] == TRAIN else (),
+        scores=scores,
+        positive_score=scores[row["positive"]] if scores else 0.0,
     )

@@ -4,6 +4,7 @@ import random
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
+from types import MappingProxyType
 
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.text.normalize import match_key
@@ -31,7 +32,9 @@ class ChoiceRules:
 
     window: the ranks they are drawn from; n: how many; fill: whether ranks outside the window stand in where it has
     too few; mine_window: the ranks in which a document with an answer becomes a positive, None for no mining;
-    max_mined: how many at most per query; min_answer_chars: an answer with a shorter match key mines nothing.
+    max_mined: how many at most per query; min_answer_chars: an answer with a shorter match key mines nothing;
+    max_score_ratio: only documents scored below this share of the positive's score are negatives, None for all
+    (NV-Retriever, arXiv 2407.15831: TopK-PercPos, 0.95).
     """
 
     window: Window
@@ -40,6 +43,11 @@ class ChoiceRules:
     mine_window: Window | None
     max_mined: int
     min_answer_chars: int
+    max_score_ratio: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_score_ratio is not None and not 0 < self.max_score_ratio <= 1:
+            raise RecipeError(f"max_score_ratio={self.max_score_ratio}: above 0 and at most 1, or null for no limit.")
 
 
 @dataclass(frozen=True)
@@ -66,28 +74,34 @@ def choose_negatives(
     rules: ChoiceRules,
     seed: str,
     barred: Collection[str] = (),
+    scores: Mapping[str, float] = MappingProxyType({}),
+    positive_score: float = 0.0,
 ) -> Choice:
     """Negatives and mined positives of one query among its candidates `ranked`, docids best first.
 
     `keys` has the match key of every candidate's text, by docid: a key costs 29 microseconds per 400 characters and
     the same documents are candidates of many queries. Neither a negative nor mined is a document of `positives`
     (docids), with the text of one of `positive_texts`, or with a key in `barred`. A document with one of `answers` is
-    never a negative, since it may well answer the query. No two documents chosen have the same text. Texts and
-    answers are compared by `match_key`. The draw is a function of `seed` and the other arguments. Source: Ruri,
-    Section 3.1.
+    never a negative, since it may well answer the query. With `max_score_ratio`, `scores` (by docid) and the
+    `positive_score` decide as well. No two documents chosen have the same text. Texts and answers are compared by
+    `match_key`. The draw is a function of `seed` and the other arguments. Source: Ruri, Section 3.1.
     """
     known = {match_key(text) for text in positive_texts}
     answer_keys = {key for key in map(match_key, answers) if key}
+    ratio = rules.max_score_ratio
+
+    def distant(docids: Iterable[str]) -> Iterator[str]:
+        return (docid for docid in docids if ratio is None or scores[docid] < ratio * positive_score)
 
     def unknown(docids: Iterable[str], taken: set[str]) -> Iterator[tuple[str, str]]:
         return _unknown(((docid, keys[docid]) for docid in docids if docid not in positives), barred, taken)
 
     mined = _mine(unknown(_mined_ranks(ranked, rules), set(known)), answer_keys, rules)
     taken = set(known)
-    window = _without(unknown(rules.window.of(ranked), taken), answer_keys)
+    window = _without(unknown(distant(rules.window.of(ranked)), taken), answer_keys)
     negatives = random.Random(seed).sample(window, min(rules.n, len(window)))
     if rules.fill and len(negatives) < rules.n:
-        outside = unknown(_outwards(ranked, rules.window), taken)
+        outside = unknown(distant(_outwards(ranked, rules.window)), taken)
         negatives += _without(outside, answer_keys, rules.n - len(negatives))
     return Choice(negatives, mined, max(0, len(window) - rules.n))
 

@@ -1,21 +1,27 @@
-"""Raw JSON Lines files, checked at the border: each error names file, row, field and remedy."""
+"""Raw files, checked at the border: each error names file, row, field and remedy."""
 
 import gzip
 import json
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ruri_kedro.errors import DataError
 from ruri_kedro.tables.files import replace_file
+from ruri_kedro.tables.formats import RawFile, read_lines, read_records
 from ruri_kedro.text.normalize import is_blank
 
-SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".json.gz")
+__all__ = ["check_text", "check_type", "missing", "raw_files", "read_lines", "read_rows", "write_rows"]
+
+# A folder's text files are as often a licence or a note: name them, as in `path: sentences/*.txt`.
+_IN_FOLDERS = (".jsonl", ".json", ".parquet", ".csv", ".tsv")
+SUFFIXES = tuple(f"{ending}{packed}" for ending in _IN_FOLDERS for packed in ("", ".gz"))
+
+Types = type | tuple[type, ...]
 
 
 def raw_files(root: Path, path: str) -> list[Path]:
-    """The files that `path` names below `root`: a file, or all raw files of a folder in order of name."""
+    """The files that `path` names below `root`, in order: a file, all data files of a folder, or a pattern as `a/*`."""
     target = Path(root) / path
     if target.is_file():
         return [target]
@@ -24,43 +30,35 @@ def raw_files(root: Path, path: str) -> list[Path]:
         if files:
             return files
         raise DataError(f"{target}: no raw file in this folder. Expected one of *{', *'.join(SUFFIXES)}.")
+    if any(sign in path for sign in "*?["):
+        files = sorted(file for file in Path(root).glob(path) if file.is_file())
+        if files:
+            return files
+        raise DataError(f"{target}: no file fits this pattern.")
     raise DataError(f"{target}: no such file or folder. Fetch or restore the corpus (README, 'Data'), or set raw_root.")
 
 
 def read_rows(
     path: Path,
-    fields: Mapping[str, type | tuple[type, ...]],
+    fields: Mapping[str, Types],
     unique: str | None = None,
     nonempty: tuple[str, ...] = (),
 ) -> Iterator[dict[str, Any]]:
-    """Rows of a JSON Lines file, plain or gzipped, as `parse_rows` checks them.
+    """Rows of a raw file of one of the forms of `tables.formats`.
 
-    Raises DataError for a file without rows, too.
-    """
-    return parse_rows(path, filled_lines(path), fields, unique, nonempty)
-
-
-def parse_rows(
-    path: Path,
-    lines: Iterable[tuple[int, str]],
-    fields: Mapping[str, type | tuple[type, ...]],
-    unique: str | None = None,
-    nonempty: tuple[str, ...] = (),
-) -> Iterator[dict[str, Any]]:
-    """Rows of (number, line) of the JSON Lines file `path`.
-
-    `fields` are the fields every row must have and their types; `unique` names a field whose values may not recur
-    among these lines; `nonempty` names text fields that may not be blank. Raises DataError at the first row that breaks
-    a rule.
+    `fields` are the fields every row must have and their types; `unique` names a field whose values may not recur;
+    `nonempty` names text fields that may not be blank. Raises DataError at the first row that breaks a rule, and
+    for a file without rows.
     """
     seen: set[Any] = set()
-    for number, line in lines:
-        row = _parse(path, number, line)
+    number = 0
+    for number, row in read_records(path):
         for field, kind in fields.items():
-            _check_field(path, number, row, field, kind)
+            if field not in row:
+                raise DataError(missing(path, number, field, row))
+            check_type(path, number, field, row[field], kind)
         for field in nonempty:
-            if is_blank(row[field]):
-                raise DataError(f"{path}, row {number}, field '{field}': empty text. Remove the row or fill it in.")
+            check_text(path, number, field, row[field])
         if unique is not None:
             if row[unique] in seen:
                 raise DataError(
@@ -68,34 +66,13 @@ def parse_rows(
                 )
             seen.add(row[unique])
         yield row
-
-
-def filled_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """`read_lines`; raises DataError where there are none."""
-    number = 0
-    for number, line in read_lines(path):
-        yield number, line
     if number == 0:
         raise DataError(f"{path}: the file is empty. Fetch it again.")
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """(number from 1, line) of the lines of a UTF-8 file, plain or gzipped, that are not blank."""
-    number = 0
-    opener = gzip.open if path.name.endswith(".gz") else open
-    try:
-        with opener(path, "rb") as handle:
-            for number, line in enumerate(handle, start=1):
-                if line.strip():
-                    yield number, line.decode("utf-8")
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file.") from error
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}, row {number}: byte {error.start} is not UTF-8. Convert the file: iconv -t UTF-8."
-        ) from error
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{path}, after row {number}: the gzip stream is broken ({error}). Fetch it again.") from error
+def missing(file: RawFile, number: int, field: str, row: Mapping[str, Any]) -> str:
+    """What to say of a row without a field."""
+    return f"{file}, row {number}, field '{field}': missing. The row has: {', '.join(sorted(row)) or 'nothing'}."
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
@@ -107,27 +84,20 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
     return Path(path)
 
 
-def _parse(path: Path, number: int, line: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}, row {number}: not JSON ({error.msg} at character {error.pos}).") from error
-    if not isinstance(row, dict):
-        raise DataError(f"{path}, row {number}: a {type(row).__name__} where a JSON object is expected.")
-    return row
-
-
-def _check_field(path: Path, number: int, row: dict, field: str, kind: type | tuple[type, ...]) -> None:
-    if field not in row:
-        raise DataError(
-            f"{path}, row {number}, field '{field}': missing. The row has: {', '.join(sorted(row)) or 'nothing'}."
-        )
-    value = row[field]
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        names = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
-        raise DataError(f"{path}, row {number}, field '{field}': {type(value).__name__} given, {names} expected.")
-    if kind is str:
+def check_type(file: RawFile, number: int, field: str, value: Any, kind: Types) -> None:
+    """Raises DataError unless the value is of the type, and if text, of characters that UTF-8 can write."""
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        names = " or ".join(k.__name__ for k in kinds)
+        raise DataError(f"{file}, row {number}, field '{field}': {type(value).__name__} given, {names} expected.")
+    if isinstance(value, str):
         try:
             value.encode("utf-8")
         except UnicodeEncodeError as error:
-            raise DataError(f"{path}, row {number}, field '{field}': a lone surrogate is not UTF-8 text.") from error
+            raise DataError(f"{file}, row {number}, field '{field}': a lone surrogate is not UTF-8 text.") from error
+
+
+def check_text(file: RawFile, number: int, field: str, text: str) -> None:
+    """Raises DataError if nothing of the text is left after normalisation."""
+    if is_blank(text):
+        raise DataError(f"{file}, row {number}, field '{field}': empty text. Remove the row or fill it in.")

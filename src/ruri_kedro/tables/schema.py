@@ -23,7 +23,7 @@ PAIRS = _table(
     ("source", pa.string()),
     ("split", pa.string()),  # train or validation
     ("anchor", pa.string()),  # docid
-    ("positive", pa.string()),  # docid
+    ("positive", pa.string()),  # docid; empty for a question whose positives are mined
     ("given_negatives", _ids),
     ("answers", _ids),
     ("origin", pa.string()),  # given, mined, shuffled or synthetic
@@ -33,11 +33,13 @@ CANDIDATES = _table(
     ("query_id", pa.string()),
     ("source", pa.string()),
     ("collection", pa.string()),
-    ("docids", _ids),  # by fused rank, best first
+    ("docids", _ids),  # all that a retriever found, by fused rank, best first
     ("bm25_ranks", pa.list_(pa.int32())),  # 1-based; 0 where the retriever did not find it
     ("bm25_scores", pa.list_(pa.float32())),
     ("dense_ranks", pa.list_(pa.int32())),
-    ("dense_scores", pa.list_(pa.float32())),
+    ("dense_scores", pa.list_(pa.float32())),  # known for every docid where dense search was used
+    ("positives", _ids),  # the query's known positives, where dense search was used
+    ("positive_scores", pa.list_(pa.float32())),  # their scores by dense search
 )
 
 EXAMPLES = _table(

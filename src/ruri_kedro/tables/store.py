@@ -108,8 +108,11 @@ def read_shards(
             yield from file.iter_batches(batch_size=size, columns=columns)
 
 
-def write_table(root: Path, schema: pa.Schema, parts: Mapping[str, AnyPart]) -> Table:
-    """Write the parts that are not there yet, remove those that are not wanted, return the handle."""
+def write_table(root: Path, schema: pa.Schema, parts: Mapping[str, AnyPart | None]) -> Table:
+    """Write the parts that are not there yet, remove those that are not named, return the handle.
+
+    None in place of a part leaves what is there under that name, whole or not at all.
+    """
     root = Path(root)
     root.mkdir(parents=True, exist_ok=True)
     table = Table(root, schema)
@@ -121,7 +124,9 @@ def write_table(root: Path, schema: pa.Schema, parts: Mapping[str, AnyPart]) -> 
             shutil.rmtree(folder)
     for name, part in parts.items():
         target = root / name
-        if is_current(target, part.key):
+        if part is None:
+            remove_leftovers(target)
+        elif is_current(target, part.key):
             remove_leftovers(target)
             shutil.rmtree(_unfinished(target), ignore_errors=True)
         elif isinstance(part, ShardedPart):

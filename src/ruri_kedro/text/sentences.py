@@ -1,32 +1,49 @@
 """Japanese sentence splitting and the shuffled copies made with it."""
 
 import random
+from itertools import accumulate
 
 _ENDS = frozenset("。！？!?．")
 _OPEN = dict(zip("「『（(【〈《［[", "」』）)】〉》］]", strict=True))
+_CLOSE = frozenset(_OPEN.values())
 
 
 def split_sentences(text: str) -> list[str]:
-    """Sentences of `text` in order; joined again they give `text` exactly.
+    """Sentences of `text` in order; joined again they give `text` exactly, and none of them can be split again.
 
-    A full stop inside quotes or brackets does not end a sentence. A bracket that is never closed is a plain
-    character.
+    A line ends a sentence. A full stop inside quotes or brackets does not; one that is not closed on its line, or
+    crosses another, is a plain character.
     """
+    return [sentence for line in text.splitlines(keepends=True) for sentence in _split_line(line)]
+
+
+def _split_line(line: str) -> list[str]:
+    depths = _depths(line)
     sentences: list[str] = []
     start = 0
-    expected: list[str] = []
-    for position, char in enumerate(text):
-        if char in _OPEN and text.find(_OPEN[char], position + 1) >= 0:
-            expected.append(_OPEN[char])
-        elif expected and char == expected[-1]:
-            expected.pop()
-        is_last_of_run = position + 1 == len(text) or text[position + 1] not in _ENDS
-        if char == "\n" or (char in _ENDS and not expected and is_last_of_run):
-            sentences.append(text[start : position + 1])
+    for position, char in enumerate(line):
+        is_last_of_run = line[position + 1 : position + 2] not in _ENDS
+        if char in _ENDS and not depths[position] and is_last_of_run:
+            sentences.append(line[start : position + 1])
             start = position + 1
-    if start < len(text):
-        sentences.append(text[start:])
+    if start < len(line):
+        sentences.append(line[start:])
     return sentences
+
+
+def _depths(line: str) -> list[int]:
+    """In how many pairs of brackets each character stands."""
+    changes = [0] * (len(line) + 1)
+    opened: list[tuple[str, int]] = []
+    for position, char in enumerate(line):
+        if char in _OPEN:
+            opened.append((_OPEN[char], position))
+        elif char in _CLOSE and any(partner == char for partner, _ in opened):
+            while opened[-1][0] != char:
+                opened.pop()
+            changes[opened.pop()[1]] += 1
+            changes[position] -= 1
+    return list(accumulate(changes))
 
 
 def shuffle_sentences(text: str, seed: int | str) -> str:

@@ -98,7 +98,7 @@ def test_what_is_said_is_checked(kind, fields, reason):
 
 @pytest.mark.parametrize("found", ["富士山", "日本の 最高峰", "ふじさん"])
 def test_an_answer_in_the_passage(found):
-    require_answer(PASSAGE, {"answer": found})
+    assert require_answer(PASSAGE, {"answer": found}) is None
 
 
 def test_an_answer_that_is_not_in_the_passage():

@@ -5,8 +5,9 @@ A converter takes the files of a corpus as (path, text) and yields the rows of o
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from itertools import pairwise
 from pathlib import PurePosixPath
+
+from ruri_kedro.text.words import join_words
 
 Files = Iterable[tuple[str, str]]
 Converter = Callable[[Files], Iterator[dict]]
@@ -126,17 +127,6 @@ def wikinews_queries(files: Files) -> Iterator[dict]:
     """The headlines of headline pairs, each with the number of its article."""
     for number, (headline, _) in enumerate(_headlines(files)):
         yield {"qid": str(number), "query": headline, "positives": [str(number)]}
-
-
-def join_words(words: list[str]) -> str:
-    """Segmented text put together: a space stays between two ASCII words, not around brackets and punctuation."""
-    text = words[0] if words else ""
-    for left, right in pairwise(words):
-        number = left in ".,:" and right[0].isdigit() and text[-2:-1].isdigit()
-        ascii_words = left.isascii() and right.isascii()
-        spaced = ascii_words and left[-1] not in "([" and right[0] not in ")],.:;!?%" and not number
-        text += f" {right}" if spaced else right
-    return text
 
 
 CONVERTERS: dict[str, Converter] = {

@@ -11,7 +11,8 @@ from ruri_kedro.benchmark.tasks import test_texts as texts_of_task
 from ruri_kedro.corpora.build import duplicate_parts, pair_parts, passage_parts
 from ruri_kedro.corpora.engines import engine_of
 from ruri_kedro.corpora.profile import plot_profile, profile_tables
-from ruri_kedro.corpora.source import parse_sources
+from ruri_kedro.corpora.rows import check_sources
+from ruri_kedro.corpora.source import parse_sources, select_sources
 from ruri_kedro.pipelines.shared import Figure, Frame, Params
 from ruri_kedro.tables import Part, ShardedPart, Table
 from ruri_kedro.tables.code import code_digest
@@ -21,19 +22,31 @@ from ruri_kedro.tables.store import blocks, key_of
 _EXAMPLES = 3  # in the report, of each kind of leak
 
 
-def find_near_duplicates(raw: Path, sources: Params, deduplication: Params) -> dict[str, Part]:
-    """Positives and passages that are left out because an earlier one is nearly the same."""
-    return duplicate_parts(parse_sources(sources), raw, deduplication)
+def find_near_duplicates(raw: Path, sources: Params, deduplication: Params, only: str | None = None) -> dict[str, Part]:
+    """Positives and passages that are left out because an earlier one is nearly the same; among the sources of `only`.
+
+    Raises DataError with a line per source that cannot be read, before any work is done.
+    """
+    chosen = select_sources(parse_sources(sources), only)
+    check_sources(chosen, raw)
+    return duplicate_parts(chosen, raw, deduplication)
 
 
-def build_passages(raw: Path, sources: Params, duplicates: Table, engine: str) -> dict[str, ShardedPart]:
-    """Every text of every source, normalised, once."""
-    return passage_parts(parse_sources(sources), raw, duplicates, engine_of(engine))
+def build_passages(
+    raw: Path, sources: Params, duplicates: Table, only: str | None = None, engine: str = "local"
+) -> dict[str, ShardedPart | None]:
+    """Every text of every source, normalised, once. `only` names sources to build; the others stay as they are."""
+    known = parse_sources(sources)
+    return dict.fromkeys(known) | passage_parts(select_sources(known, only), raw, duplicates, engine_of(engine))
 
 
-def build_pairs(raw: Path, sources: Params, duplicates: Table, engine: str) -> dict[str, ShardedPart]:
-    """The (anchor, positive) pairs of every source."""
-    return pair_parts(parse_sources(sources), raw, duplicates, engine_of(engine))
+def build_pairs(
+    raw: Path, sources: Params, duplicates: Table, only: str | None = None, engine: str = "local"
+) -> dict[str, ShardedPart | None]:
+    """The (anchor, positive) pairs of every source; `only` as in `build_passages`."""
+    known = parse_sources(sources)
+    with_pairs = (name for name, source in known.items() if source.kind != "collection")
+    return dict.fromkeys(with_pairs) | pair_parts(select_sources(known, only), raw, duplicates, engine_of(engine))
 
 
 def collect_test_texts(raw: Path, tasks: Params) -> dict[str, Part]:

@@ -11,19 +11,19 @@ def create_pipeline(**kwargs) -> Pipeline:
         [
             Node(
                 func=nodes.find_near_duplicates,
-                inputs=["raw", "params:sources", "params:deduplication"],
+                inputs=["raw", "params:sources", "params:deduplication", "params:only"],
                 outputs="duplicates",
                 name="duplicates",
             ),
             Node(
                 func=nodes.build_passages,
-                inputs=["raw", "params:sources", "duplicates", "params:engine"],
+                inputs=["raw", "params:sources", "duplicates", "params:only", "params:engine"],
                 outputs="passages",
                 name="passages",
             ),
             Node(
                 func=nodes.build_pairs,
-                inputs=["raw", "params:sources", "duplicates", "params:engine"],
+                inputs=["raw", "params:sources", "duplicates", "params:only", "params:engine"],
                 outputs="pairs",
                 name="pairs",
             ),

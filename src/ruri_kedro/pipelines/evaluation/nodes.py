@@ -1,4 +1,4 @@
-"""Scores of every model on every task, the report, and the registered challengers."""
+"""Scores of every model on every task, and the report."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -85,18 +85,6 @@ def report(recipe: str, **scores: Table) -> tuple[dict, Frame, Figure, str]:
     return metrics, summary.to_pandas(), bar_plot(summary), text
 
 
-def register(embedder: Path, reranker: Path, metrics: dict, recipe: str) -> dict:
-    """Register both models as challengers, their test metrics on the logged models."""
-    from ruri_kedro.registry.models import register_embedder, register_reranker
-
-    names = {"embedder": f"ruri-{recipe}", "reranker": f"ruri-reranker-{recipe}"}
-    versions = {
-        "embedder": register_embedder(embedder, names["embedder"], metrics["finetuned"]),
-        "reranker": register_reranker(reranker, names["reranker"], metrics["reranker"]),
-    }
-    return {kind: {"name": names[kind], "version": version} for kind, version in versions.items()}
-
-
 def validate(model: Path, pairs: Table, passages: Table, sources: Params, prompts: Params, evaluation: Params) -> dict:
     """Retrieval among a source's own positives for its held-out pairs: nDCG@10 and Recall@10 by source.
 
@@ -107,7 +95,7 @@ def validate(model: Path, pairs: Table, passages: Table, sources: Params, prompt
     encode = encode_by_role(EncoderReference.of({}, model), prompts, evaluation)
     scores: list[dict] = []
     for name in parse_sources(sources):
-        rows = list(pairs.iter_rows([name])) if name in pairs.parts() else []
+        rows = [row for row in pairs.iter_rows([name]) if row["positive"]] if name in pairs.parts() else []
         if any(row["split"] == "validation" for row in rows):
             task = _validation_task(name, rows, passage_texts(passages, parts=[name]))
             scores += evaluate_embedder("model", task, encode, metrics=("ndcg@10", "recall@10"))

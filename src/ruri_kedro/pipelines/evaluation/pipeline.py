@@ -4,8 +4,18 @@ from functools import partial, update_wrapper
 
 from kedro.pipeline import Node, Pipeline
 
-from ruri_kedro.pipelines.evaluation import nodes, searching
+from ruri_kedro.pipelines.evaluation import nodes, registering, searching
 
+# What each stage was trained on.
+EXAMPLES = {
+    "pretraining": "pretraining_examples",
+    "reranking_stage1": "reranking_stage1_examples",
+    "reranking_stage2": "reranking_stage2_examples",
+    "finetuning": "distilled_examples",
+}
+PARAMETERS_OF_CARDS = (
+    "recipe", "promotion", "tasks", "prompts", "base_model", "pretraining", "reranking", "finetuning",
+)  # fmt: skip
 EMBEDDERS = {"random": "base_model", "pretrained": "pretrained_model", "finetuned": "embedder"}
 
 
@@ -58,8 +68,28 @@ def create_pipeline(**kwargs) -> Pipeline:
                 name="report",
             ),
             Node(
-                func=nodes.register,
-                inputs=["embedder", "reranker", "metrics", "params:recipe"],
+                func=registering.describe_training,
+                inputs={
+                    **{name: name for name in ("pairs", "leaks", "test_texts")},
+                    "sources": "params:sources",
+                    **EXAMPLES,
+                },
+                outputs=["training_data", "contamination"],
+                name="describe_training",
+            ),
+            Node(
+                func=registering.compile_dossiers,
+                inputs={
+                    **{name: f"params:{name}" for name in PARAMETERS_OF_CARDS},
+                    "training": "training_data",
+                    **{name: name for name in ("test_texts", "contamination", "scores_finetuned", "scores_reranker")},
+                },
+                outputs=["dossiers", "embedder_card", "reranker_card"],
+                name="compile_dossiers",
+            ),
+            Node(
+                func=registering.register,
+                inputs=["embedder", "reranker", "metrics", "params:recipe", "dossiers"],
                 outputs="registered_models",
                 name="register",
             ),

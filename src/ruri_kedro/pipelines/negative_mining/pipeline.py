@@ -3,11 +3,12 @@
 They are two because mining for the supervised stages may use the encoder that pre-training makes.
 """
 
+from collections.abc import Iterable
 from functools import partial, update_wrapper
 
 from kedro.pipeline import Node, Pipeline
 
-from ruri_kedro.pipelines.negative_mining import nodes
+from ruri_kedro.pipelines.negative_mining import nodes, searching
 
 SHARED = {"passages", "pairs", "leaks", "matches"}
 PARAMETERS = {"params:sources", "params:bm25", "params:seed"}
@@ -23,13 +24,13 @@ def _pretraining() -> Pipeline:
     return Pipeline(
         [
             Node(
-                func=_with(nodes.build_indexes, stages=stages),
+                func=_with(searching.build_indexes, stages=stages),
                 inputs=["passages", "pairs", "params:sources", "params:bm25"],
                 outputs="indexes",
                 name="index",
             ),
             Node(
-                func=_with(nodes.search_bm25, stages=stages),
+                func=_with(searching.search_bm25, stages=stages),
                 inputs=["passages", "pairs", "indexes", "params:sources", "params:mining.pretraining", "params:bm25"],
                 outputs="candidates",
                 name="search",
@@ -49,6 +50,7 @@ def _pretraining() -> Pipeline:
                 outputs="pretraining_examples",
                 name="choose_pretraining_examples",
             ),
+            _report("pretraining", stages),
         ],
         namespace="pretraining",
         inputs=SHARED,
@@ -61,22 +63,22 @@ def _supervised() -> Pipeline:
     return Pipeline(
         [
             Node(
-                func=_with(nodes.build_indexes, stages=list(nodes.SUPERVISED_STAGES)),
+                func=_with(searching.build_indexes, stages=list(searching.SUPERVISED_STAGES)),
                 inputs=["passages", "pairs", "params:sources", "params:bm25"],
                 outputs="indexes",
                 name="index",
             ),
             Node(
-                func=nodes.embed_collections,
+                func=searching.embed_collections,
                 inputs=[
                     "passages", "pairs", "pretrained_model", "params:sources", "params:mining.supervised",
-                    "params:prompts", "params:encoding",
+                    "params:bm25", "params:prompts", "params:encoding",
                 ],
                 outputs="embeddings",
                 name="embed",
             ),
             Node(
-                func=nodes.search_fused,
+                func=searching.search,
                 inputs=[
                     "passages", "pairs", "indexes", "embeddings", "pretrained_model", "params:sources",
                     "params:mining.supervised", "params:bm25", "params:prompts", "params:encoding",
@@ -93,11 +95,12 @@ def _supervised() -> Pipeline:
                 outputs="mined_pairs",
                 name="mine_positives",
             ),
-            *[_examples(stage) for stage in nodes.SUPERVISED_STAGES],
+            *[_examples(stage) for stage in searching.SUPERVISED_STAGES],
+            _report("supervised", searching.SUPERVISED_STAGES, mined_pairs="mined_pairs"),
         ],
         namespace="supervised",
         inputs=SHARED | {"pretrained_model"},
-        outputs={f"{stage}_examples" for stage in nodes.SUPERVISED_STAGES},
+        outputs={f"{stage}_examples" for stage in searching.SUPERVISED_STAGES},
         parameters=PARAMETERS | {"params:mining.supervised", "params:prompts", "params:encoding"},
     )  # fmt: skip
 
@@ -118,6 +121,23 @@ def _examples(stage: str) -> Node:
         },
         outputs=f"{stage}_examples",
         name=f"choose_{stage}_examples",
+    )
+
+
+def _report(namespace: str, stages: Iterable[str], **more: str) -> Node:
+    inputs = {
+        "passages": "passages",
+        "matches": "matches",
+        "candidates": "candidates",
+        "sources": "params:sources",
+        "mining": f"params:mining.{namespace}",
+        **more,
+    }
+    return Node(
+        func=nodes.report_negatives,
+        inputs=inputs | {stage: f"{stage}_examples" for stage in stages},
+        outputs=["negatives_figures", "negatives_page"],
+        name="report",
     )
 
 

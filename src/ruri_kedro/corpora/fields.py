@@ -1,0 +1,99 @@
+"""Where a value stands in a record: at `title`, at `answers.ja` in an object, at `answers[].text` in each of a list."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from ruri_kedro.errors import DataError
+from ruri_kedro.tables.formats import RawFile
+from ruri_kedro.tables.raw import Types, check_text, check_type, missing
+
+MISSING = object()
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field that a kind needs, and where the records of a source have it."""
+
+    name: str
+    path: str | None  # None: nowhere
+    types: Types  # a list among them: a list of texts, or one text
+    may_lack: bool  # records without it are fine
+    may_be_blank: bool
+
+    def read(self, file: RawFile, number: int, row: Mapping[str, Any]) -> Any:
+        """The value in a record, lists without their nulls; DataError that names file, row and path if it is wrong."""
+        value = MISSING if self.path is None else value_at(row, self.path)
+        if value is MISSING:
+            if self.path is None or self.may_lack:
+                return [] if self._is_list else ""
+            raise DataError(missing(file, number, self.path, row))
+        if value is None and (self.may_be_blank or self._is_list):
+            return [] if self._is_list else ""
+        check_type(file, number, self.path, value, self.types)
+        if self._is_list:
+            return self._texts(file, number, value)
+        if self.types is str and not self.may_be_blank:
+            check_text(file, number, self.path, value)
+        return value
+
+    @cached_property
+    def _is_list(self) -> bool:
+        return isinstance(self.types, tuple) and list in self.types
+
+    def _texts(self, file: RawFile, number: int, value: list | str) -> list[str]:
+        texts = [value] if isinstance(value, str) else [text for text in value if text is not None]
+        for text in texts:
+            check_type(file, number, self.path, text, str)
+        return texts
+
+
+def value_at(row: Mapping[str, Any], path: str) -> Any:
+    """The value at a path; a list for a path with `[]`; MISSING if an object on the way does not have its name.
+
+    >>> value_at({"answers": {"ja": [{"text": "山"}, {"text": "川"}]}}, "answers.ja[].text")
+    ['山', '川']
+    """
+    return row.get(path, MISSING) if "." not in path and "[" not in path else _walk(row, path.split("."))
+
+
+def top_level(paths: Iterable[str]) -> set[str]:
+    """The names at which paths begin: the columns that have to be read."""
+    return {path.partition(".")[0].removesuffix("[]") for path in paths}
+
+
+def unfold(row: Mapping[str, Any], paths: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+    """One record per element of the lists at the paths, the outer list first; the element takes the list's place.
+
+    >>> [row["q"]["a"] for row in unfold({"q": [{"a": [1, 2]}, {"a": [3]}]}, ["q", "q.a"])]
+    [1, 2, 3]
+    """
+    if not paths:
+        yield row
+        return
+    found = value_at(row, paths[0])
+    if found is MISSING:
+        # The path stays as it is, and the check of the fields below it says what is missing.
+        yield row
+        return
+    for element in found or ():
+        yield from unfold(_with(row, paths[0].split("."), element), paths[1:])
+
+
+def _walk(value: Any, steps: Sequence[str]) -> Any:
+    for place, step in enumerate(steps):
+        name = step.removesuffix("[]")
+        if not isinstance(value, Mapping) or name not in value:
+            return None if value is None else MISSING
+        value = value[name]
+        if step.endswith("[]"):
+            found = [_walk(element, steps[place + 1 :]) for element in value or ()]
+            return MISSING if MISSING in found else found
+    return value
+
+
+def _with(row: Mapping[str, Any], steps: Sequence[str], value: Any) -> dict[str, Any]:
+    """A copy of the record with another value at the path."""
+    name, *rest = steps
+    return {**row, name: _with(row[name], rest, value) if rest else value}

@@ -1,0 +1,166 @@
+"""Data sets on the Hugging Face hub, at a pinned revision, read as a stream; no code of theirs is run."""
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from ruri_kedro.errors import DataError, RecipeError, RuriError
+from ruri_kedro.tables.formats import RawFile, Record
+from ruri_kedro.tables.raw import raw_files
+
+_TIMEOUT = 10.0  # seconds: `datasets` itself tries again for half a minute
+_AT_ONCE = 8
+_BATCH = 1024
+
+_REASONS = {  # by the names of the errors of huggingface_hub, datasets and httpx, the special ones first
+    "GatedRepoError": "it is gated: accept its terms on {page} and log in (hf auth login)",
+    "RevisionNotFoundError": "there is no such revision: take one from {page}/commits/main",
+    "RepositoryNotFoundError": "there is no such data set, or it is private: look at {page}",
+    "DatasetNotFoundError": "there is no such data set, or it is private or gated: look at {page}",
+    "EntryNotFoundError": "there is no such file at this revision: look at {page}/tree/{revision}",
+    "FileNotFoundError": "there is no such file at this revision: look at {page}/tree/{revision}",
+    "TransportError": "the hub cannot be reached ({error}). {offline}",
+    "ConnectionError": "the hub cannot be reached ({error}). {offline}",
+    "OfflineModeIsEnabled": "the hub is switched off (HF_HUB_OFFLINE). {offline}",
+}
+_COMMIT = re.compile("[0-9a-f]{40}")
+_OFFLINE = "Check the network, or name a folder with a copy as hub.id"
+
+
+@dataclass(frozen=True)
+class Hub:
+    """A data set on the hub: its id, the commit it is pinned to, and which configuration and splits of it.
+
+    `split` may name several, as `dev+unused`. An id that is a folder is a copy of a data set and needs no revision.
+    """
+
+    id: str
+    revision: str | None = None
+    name: str | None = None
+    split: str = "train"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the id is a folder."""
+        return Path(self.id).is_dir()
+
+    def __str__(self) -> str:
+        return self.id if self.is_local else f"{self.id}@{(self.revision or 'no revision')[:12]}"
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """One file of a data set on the hub."""
+
+    hub: Hub
+    path: str
+
+    @property
+    def name(self) -> str:
+        """The last part of its path."""
+        return PurePosixPath(self.path).name
+
+    def open(self, mode: str) -> IO[bytes]:
+        """A stream that reads the file in blocks, as they are needed."""
+        return _file_system().open(f"{_address(self.hub)}/{self.path}", mode)
+
+    def __str__(self) -> str:
+        return f"{self.hub}/{self.path}"
+
+
+def check_hubs(hubs: Collection[Hub]) -> dict[Hub, RuriError]:
+    """What is wrong with each data set that cannot be used: it is not pinned, not there, or the hub is out of reach."""
+    remote = [hub for hub in dict.fromkeys(hubs) if not hub.is_local]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        found = zip(remote, pool.map(_problem, remote), strict=True)
+        return {hub: problem for hub, problem in found if problem}
+
+
+def _problem(hub: Hub) -> RuriError | None:
+    if not _COMMIT.fullmatch(hub.revision or ""):
+        given = f"revision '{hub.revision}' is no commit" if hub.revision else "has no revision"
+        return RecipeError(
+            f"hub data set '{hub.id}' {given}, so it may be another one tomorrow. Give the commit (40 digits) that "
+            f"{_page(hub)}/commits/main shows as hub.revision, or name a folder with a copy as hub.id."
+        )
+    from huggingface_hub import HfApi
+
+    try:
+        with hub_errors(hub):
+            HfApi().dataset_info(hub.id, revision=hub.revision, timeout=_TIMEOUT)
+    except DataError as error:
+        return error
+    return None
+
+
+def hub_files(hub: Hub, pattern: str) -> list[RawFile]:
+    """The files of the data set that fit a pattern, in order of their paths."""
+    if hub.is_local:
+        return list(raw_files(Path(hub.id), pattern))
+    with hub_errors(hub):
+        base = _address(hub)
+        paths = sorted(str(path) for path in _file_system().glob(f"{base}/{pattern}"))
+    if not paths:
+        raise DataError(f"hub data set {hub}: no file fits '{pattern}': look at {_page(hub)}/tree/{hub.revision}.")
+    return [HubFile(hub, path.removeprefix(f"{base}/")) for path in paths]
+
+
+def hub_records(hub: Hub, split: str, columns: Collection[str]) -> Iterator[Record]:
+    """The records of the splits, as a stream of Arrow batches; only `columns` are kept, as far as they are there."""
+    from datasets import load_dataset
+
+    number = 0
+    with hub_errors(hub):
+        for part in split.split("+"):
+            stream = load_dataset(hub.id, hub.name, split=part, revision=hub.revision, streaming=True)
+            if stream.column_names:
+                stream = stream.select_columns([name for name in stream.column_names if name in columns])
+            for batch in stream.with_format("arrow").iter(batch_size=_BATCH):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, row
+
+
+@contextmanager
+def hub_errors(hub: Hub) -> Iterator[None]:
+    """Whatever goes wrong with the hub becomes one DataError that names the data set and what to do."""
+    try:
+        yield
+    except RuriError:
+        raise
+    # datasets, huggingface_hub, fsspec and httpx have a family of errors each.
+    except Exception as error:
+        raise DataError(f"hub data set {hub}: {_reason(hub, error)}.") from error
+
+
+def _reason(hub: Hub, error: Exception) -> str:
+    facts: Mapping[str, Any] = {
+        "page": _page(hub), "revision": hub.revision, "error": _short(error), "offline": _OFFLINE,
+    }  # fmt: skip
+    families = [kind.__name__ for kind in type(error).__mro__]
+    for name, reason in _REASONS.items():
+        if name in families:
+            return reason.format(**facts)
+    return f"it cannot be read ({type(error).__name__}: {facts['error']})"
+
+
+def _short(error: Exception) -> str:
+    return str(error).partition("\n")[0][:200].rstrip(".")
+
+
+def _page(hub: Hub) -> str:
+    return f"https://huggingface.co/datasets/{hub.id}"
+
+
+def _address(hub: Hub) -> str:
+    return f"datasets/{hub.id}@{hub.revision}"
+
+
+def _file_system() -> Any:
+    from huggingface_hub import HfFileSystem
+
+    return HfFileSystem()

@@ -1,0 +1,168 @@
+"""The rows of a source under the names its kind uses: read, checked, selected, put together."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any
+
+from ruri_kedro.corpora.fields import MISSING, Field, top_level, unfold, value_at
+from ruri_kedro.corpora.hub import Hub, check_hubs, hub_errors, hub_files, hub_records
+from ruri_kedro.corpora.kinds import KINDS, OPTIONAL_FIELDS
+from ruri_kedro.corpora.shapes import SHAPES, Row
+from ruri_kedro.corpora.source import Input, Source
+from ruri_kedro.errors import DataError, RuriError
+from ruri_kedro.tables.raw import Types, check_type, missing, raw_files
+from ruri_kedro.text.normalize import is_blank
+from ruri_kedro.text.words import join_words
+
+Fields = dict[str, Any]
+
+
+def check_sources(sources: Mapping[str, Source], root: Path) -> None:
+    """Read the first row of every source. Raises one DataError with a line for each that cannot be used."""
+    refused = check_hubs([hub for source in sources.values() for hub in source.hub])
+    problems = []
+    for source in sources.values():
+        try:
+            for place in source.inputs:
+                if place.hub in refused:
+                    raise refused[place.hub]
+                if next(_checked(source, root, place), None) is None:
+                    raise DataError(f"{place}: there is no row.")
+        except RuriError as error:
+            problems.append(f"  {source.name}: {error}")
+    if problems:
+        raise DataError("\n".join([f"{len(problems)} of {len(sources)} sources cannot be read.", *problems]))
+
+
+def source_files(source: Source, root: Path) -> list[Path]:
+    """The local files a source is read from; what is on the hub is known by its revision."""
+    found: list[Path] = []
+    for place in source.inputs:
+        if place.hub is None:
+            found += raw_files(source.folder(root), place.path)
+        elif place.hub.is_local:
+            found += [path for path in Path(place.hub.id).glob(place.path or "**/*") if path.is_file()]
+    return sorted(found)
+
+
+def read_source(source: Source, root: Path, place: Input) -> Iterator[Fields]:
+    """The rows of one of the source's inputs, those that it selects, under the names its kind uses."""
+    rows = (row for _, row in _selected(source, root, place))
+    if source.segmented:
+        rows = (_put_together(row) for row in rows)
+    return _joined(rows, source.paragraphs) if source.paragraphs > 1 else rows
+
+
+def _records(source: Source, root: Path, place: Input) -> Iterator[Row]:
+    """The records of an input as they are published, unfolded."""
+    columns = top_level([*_paths(source), *source.unfold])
+    if place.split:
+        found: Iterator[Row] = ((place, number, row) for number, row in hub_records(place.hub, place.split, columns))
+    else:
+        files = hub_files(place.hub, place.path) if place.hub else raw_files(source.folder(root), place.path)
+        found = SHAPES[source.shape](files, columns, source.header)
+    for file, number, row in _said_clearly(place.hub, found):
+        yield from ((file, number, element) for element in unfold(row, source.unfold))
+
+
+def _said_clearly(hub: Hub | None, rows: Iterator[Row]) -> Iterator[Row]:
+    if hub is None:
+        yield from rows
+        return
+    with hub_errors(hub):
+        yield from rows
+
+
+def _paths(source: Source) -> list[str]:
+    """Where in a record everything stands that the source asks for."""
+    named = [source.fields.get(name, name) for name in KINDS[source.kind].fields]
+    return [*filter(None, named), *source.where, *source.exclude, *source.drop_lowest]
+
+
+def _checked(source: Source, root: Path, place: Input) -> Iterator[tuple[Row, Fields]]:
+    """(record, its fields under the kind's names) with types, and texts that are not blank."""
+    fields = [_field(source, name, types) for name, types in KINDS[source.kind].fields.items()]
+    asked = (*source.where, *source.exclude, *source.drop_lowest)
+    for file, number, row in _records(source, root, place):
+        for path in asked:
+            if value_at(row, path) is MISSING:
+                raise DataError(missing(file, number, path, row))
+        yield (file, number, row), {field.name: field.read(file, number, row) for field in fields}
+
+
+def _field(source: Source, name: str, types: Types) -> Field:
+    """Where and how the source has one of the kind's fields. With a filter texts may be blank: it drops them."""
+    is_optional = name in OPTIONAL_FIELDS
+    return Field(
+        name=name,
+        path=source.fields.get(name, name),
+        types=types,
+        may_lack=is_optional and name not in source.fields,
+        may_be_blank=is_optional or source.filter is not None,
+    )
+
+
+def _selected(source: Source, root: Path, place: Input) -> Iterator[tuple[Row, Fields]]:
+    """The rows that `where`, `drop_lowest` and `exclude` leave. Raises DataError if a pattern excludes nothing.
+
+    What is excluded is not to be trained on: a pattern that no row has is one that does not fit the file's values.
+    """
+    tests = [_is_one_of(path, value) for path, value in source.where.items()]
+    tests += [_is_at_least(path, _quantile(source, root, place, path)) for path in source.drop_lowest]
+    unused = {path: re.compile(pattern) for path, pattern in source.exclude.items()}
+    patterns = dict(unused)
+    for row, found in _checked(source, root, place):
+        matches = [path for path, pattern in patterns.items() if pattern.search(str(value_at(row[2], path)))]
+        for path in matches:
+            unused.pop(path, None)
+        if not matches and all(test(row) for test in tests):
+            yield row, found
+    for path, pattern in unused.items():
+        raise DataError(f"{place}: no row has '{pattern.pattern}' in '{path}'. Look at its values, or drop `exclude`.")
+
+
+def _is_one_of(path: str, wanted: Any) -> Callable[[Row], bool]:
+    values = list(wanted) if isinstance(wanted, (list, tuple)) else [wanted]
+
+    def test(row: Row) -> bool:
+        value = value_at(row[2], path)
+        # 1 == True in Python; in a file they are not the same.
+        check_type(row[0], row[1], path, value, tuple({type(v) for v in values}))
+        return value in values
+
+    return test
+
+
+def _is_at_least(path: str, least: float) -> Callable[[Row], bool]:
+    return lambda row: float(value_at(row[2], path)) >= least
+
+
+def _quantile(source: Source, root: Path, place: Input, path: str) -> float:
+    """The number below which the lowest share lies; read in a pass of its own."""
+    import numpy as np
+
+    numbers = []
+    for file, number, row in _records(source, root, place):
+        value = value_at(row, path)
+        if value is MISSING:
+            raise DataError(missing(file, number, path, row))
+        check_type(file, number, path, value, (float, int))
+        numbers.append(value)
+    return float(np.quantile(numbers, source.drop_lowest[path])) if numbers else 0.0
+
+
+def _put_together(row: Fields) -> Fields:
+    return {name: join_words(value.split()) if isinstance(value, str) else value for name, value in row.items()}
+
+
+def _joined(rows: Iterable[Fields], count: int) -> Iterator[Fields]:
+    """Rows with the texts of `count` consecutive ones of the same title and section; the last may have fewer.
+
+    Blank texts, which only a source with a filter may have, do not count.
+    """
+    filled = (row for row in rows if not is_blank(row["text"]))
+    for _, section in groupby(filled, key=lambda row: (row["title"], row["section"])):
+        while block := list(islice(section, count)):
+            yield {**block[0], "text": "\n".join(row["text"] for row in block)}

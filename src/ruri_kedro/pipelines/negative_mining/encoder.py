@@ -1,0 +1,68 @@
+"""The encoder of a mining run with its cache: no text is encoded twice by the same model."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ruri_kedro.encoders.reference import EncoderReference
+from ruri_kedro.pipelines.shared import Params
+from ruri_kedro.tables.store import key_of
+
+if TYPE_CHECKING:
+    from ruri_kedro.retrieval.embeddings import EmbeddingCache, Embeddings
+
+# Queries are few: float16 would save nothing and could change the order of near ties.
+_DTYPES = {"query": "float32", "document": "float16"}
+
+
+@dataclass(frozen=True)
+class CachedEncoder:
+    """A model, loaded at its first use, and where its embeddings are kept."""
+
+    model: EncoderReference
+    digest: str  # of the model
+    prompts: Params
+    encoding: Params
+    cache_settings: Params
+
+    @staticmethod
+    def of(pretrained: Path, mining: Params, prompts: Params, encoding: Params) -> "CachedEncoder":
+        """The encoder that `mining.encoder` names, by default the pre-trained one."""
+        model = EncoderReference.of(mining["encoder"], pretrained)
+        return CachedEncoder(model, model.digest(), prompts, encoding, mining["cache"])
+
+    def key(self, role: str) -> str:
+        """Key of all that a text's embedding depends on besides the text."""
+        length = self.encoding["max_length"]
+        return key_of(model=self.digest, prompt=self.prompts[role], max_length=length, dtype=_DTYPES[role])
+
+    def cache(self, role: str) -> "EmbeddingCache":
+        """The embeddings there are for a role (query or document)."""
+        from ruri_kedro.retrieval.embeddings import EmbeddingCache
+
+        folder = Path(self.cache_settings["folder"]) / self.key(role)
+        return EmbeddingCache(folder, self.cache_settings["block"], _DTYPES[role])
+
+    def encode(self, role: str, label: str) -> Callable:
+        """encode(texts) for a role, with a label for the progress bar."""
+        return partial(
+            self.model.encode,
+            prompt=self.prompts[role],
+            max_length=self.encoding["max_length"],
+            chunk_tokens=self.encoding["chunk_tokens"],
+            label=label,
+        )
+
+    def embed(self, role: str, label: str, texts: Iterable[tuple[str, str]]) -> "Embeddings":
+        """Embeddings of (id, text) rows; what the cache has is not encoded again."""
+        from ruri_kedro.retrieval.embeddings import embed_texts
+
+        return embed_texts(texts, self.cache(role), self.encode(role, label))
+
+    def load(self, folder: Path) -> "Embeddings":
+        """The embeddings of a collection that `build_embeddings` listed in `folder`."""
+        from ruri_kedro.retrieval.embeddings import load_embeddings
+
+        return load_embeddings(folder, self.cache("document"))

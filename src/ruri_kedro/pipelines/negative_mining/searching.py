@@ -1,0 +1,208 @@
+"""What every query of a source finds, by BM25 and by dense search.
+
+The heavy rooms are imported inside the functions, so that listing the pipelines starts neither Java nor torch.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+from ruri_kedro.corpora.source import Source, parse_sources
+from ruri_kedro.errors import RecipeError
+from ruri_kedro.pipelines.negative_mining.encoder import CachedEncoder
+from ruri_kedro.pipelines.shared import Params
+from ruri_kedro.retrieval.candidates import RETRIEVERS
+from ruri_kedro.tables import Part, Table
+from ruri_kedro.tables.code import code_digest
+from ruri_kedro.tables.lookup import iter_texts, passage_texts
+from ruri_kedro.tables.store import blocks, key_of
+
+CODE = ("text", "retrieval")
+SUPERVISED_STAGES = ("reranking_stage1", "reranking_stage2", "finetuning")
+
+
+def build_indexes(
+    passages: Table, pairs: Table, sources: Params, bm25: Params, stages: list[str]
+) -> dict[str, Callable]:
+    """A BM25 index per collection that a source of the given stages searches."""
+    from ruri_kedro.retrieval.bm25 import BM25Settings, build_index
+
+    settings = BM25Settings(**bm25)
+
+    def build(collection: str, folder: Path) -> None:
+        key = key_of(documents=_digest(collection, passages, pairs), settings=bm25, code=code_digest(*CODE))
+        build_index(_documents(collection, passages, pairs), folder, settings, key)
+
+    wanted = _searching(parse_sources(sources), stages)
+    return {name: partial(build, name) for name in _collections(wanted, "bm25")}
+
+
+def embed_collections(
+    passages: Table,
+    pairs: Table,
+    pretrained_model: Path,
+    sources: Params,
+    mining: Params,
+    bm25: Params,
+    prompts: Params,
+    encoding: Params,
+) -> dict[str, Callable]:
+    """Embeddings of each collection by the encoder that `mining.encoder` names, by default the pre-trained one."""
+    from ruri_kedro.retrieval.embeddings import build_embeddings
+    from ruri_kedro.retrieval.nearest import NearestSettings, write_nearest_index
+
+    encoder = CachedEncoder.of(pretrained_model, mining, prompts, encoding)
+    nearest = NearestSettings(**mining["nearest"])
+    index = partial(write_nearest_index, settings=nearest, threads=bm25["threads"])
+
+    def build(collection: str, folder: Path) -> None:
+        documents = _digest(collection, passages, pairs)
+        key = key_of(documents=documents, encoder=encoder.key("document"), nearest=mining["nearest"])
+        documents = _documents(collection, passages, pairs)
+        encode = encoder.encode("document", f"encode {collection}")
+        build_embeddings(documents, folder, key, encoder.cache("document"), encode, index)
+
+    wanted = _searching(parse_sources(sources), SUPERVISED_STAGES)
+    return {name: partial(build, name) for name in _collections(wanted, "dense")}
+
+
+def search_bm25(
+    passages: Table, pairs: Table, indexes: Path, sources: Params, mining: Params, bm25: Params, stages: list[str]
+) -> dict[str, Part]:
+    """Candidates by BM25 alone, a part per source that wants them."""
+
+    def rows(source: Source) -> Iterator[dict]:
+        from ruri_kedro.retrieval.candidates import candidate_rows
+
+        queries = _queries(source, pairs, passages)
+        found = {"bm25": _bm25(indexes, source, queries, mining["depth"], bm25)}
+        yield from candidate_rows(source.name, source.candidates, queries, found, 0)
+
+    wanted = _searching(parse_sources(sources), stages)
+    for source, retrievers in wanted:
+        if retrievers != {"bm25"}:
+            raise RecipeError(
+                f"sources.{source.name}.stages: there is no encoder yet for dense or rrf negatives of "
+                f"{', '.join(stages)}. Take bm25 there."
+            )
+    dependencies = {"depth": mining["depth"], "bm25": bm25}
+    return {
+        source.name: _candidates_part(source, passages, pairs, dependencies, partial(rows, source))
+        for source, _ in wanted
+    }
+
+
+def search(
+    passages: Table,
+    pairs: Table,
+    indexes: Path,
+    embeddings: Path,
+    pretrained_model: Path,
+    sources: Params,
+    mining: Params,
+    bm25: Params,
+    prompts: Params,
+    encoding: Params,
+) -> dict[str, Part]:
+    """Candidates by the retrievers that a source's strategies read, fused by reciprocal rank, a part per source."""
+    encoder = CachedEncoder.of(pretrained_model, mining, prompts, encoding)
+    depth = mining["depth"]
+
+    def rows(source: Source, retrievers: set[str]) -> Iterator[dict]:
+        from ruri_kedro.retrieval.candidates import add_dense_scores, candidate_rows, dense_rankings
+        from ruri_kedro.retrieval.nearest import NearestSettings, search_nearest
+
+        queries = _queries(source, pairs, passages)
+        found: dict[str, Iterable] = {}
+        if "bm25" in retrievers:
+            found["bm25"] = _bm25(indexes, source, queries, depth, bm25)
+        fused = partial(candidate_rows, source.name, source.candidates, queries, found, mining["rrf_k"])
+        if "dense" not in retrievers:
+            yield from fused()
+            return
+        vectors = encoder.embed("query", f"encode queries of {source.name}", queries.items()).vectors
+        folder = embeddings / source.candidates
+        collection = encoder.load(folder)
+        nearest = NearestSettings(**mining["nearest"])
+        hits = search_nearest(vectors, collection.vectors, folder, depth, nearest, bm25["threads"])
+        found["dense"] = dense_rankings(*hits, collection)
+        known = _positives(source, pairs)
+        texts = passage_texts(passages, {docid for docids in known.values() for docid in docids}, [source.name])
+        positives = encoder.embed("document", f"encode positives of {source.name}", texts.items())
+        yield from add_dense_scores(fused(), vectors, collection, known, positives)
+
+    wanted = _searching(parse_sources(sources), SUPERVISED_STAGES)
+
+    def dependencies(retrievers: set[str]) -> Params:
+        own = {"bm25": bm25 if "bm25" in retrievers else None}
+        dense = [encoder.key("query"), encoder.key("document"), mining["nearest"]]
+        return own | {"dense": dense if "dense" in retrievers else None, "depth": depth, "rrf_k": mining["rrf_k"]}
+
+    return {
+        source.name: _candidates_part(
+            source, passages, pairs, dependencies(retrievers), partial(rows, source, retrievers)
+        )
+        for source, retrievers in wanted
+    }
+
+
+def _searching(sources: Mapping[str, Source], stages: list[str] | tuple[str, ...]) -> list[tuple[Source, set[str]]]:
+    """Sources whose negatives in one of the stages come from a search, with the retrievers that it takes."""
+    found = []
+    for source in sources.values():
+        strategies = {row.get("negatives") for stage in stages for row in source.rows_of(stage)}
+        retrievers = {name for strategy in strategies for name in RETRIEVERS.get(strategy, ())}
+        if retrievers:
+            found.append((source, retrievers))
+    return found
+
+
+def _collections(wanted: list[tuple[Source, set[str]]], retriever: str) -> list[str]:
+    """The collections that are searched by a retriever, sorted."""
+    return sorted({source.candidates for source, retrievers in wanted if retriever in retrievers})
+
+
+def _documents(collection: str, passages: Table, pairs: Table) -> Iterator[tuple[str, str]]:
+    """(docid, text) of the passages of a source that a query may find: all but those that are anchors only."""
+    sides = list(pairs.iter_rows([collection], ["anchor", "positive"])) if collection in pairs.parts() else []
+    only_anchors = {row["anchor"] for row in sides} - {row["positive"] for row in sides}
+    return ((docid, text) for docid, text in iter_texts(passages, [collection]) if docid not in only_anchors)
+
+
+def _digest(collection: str, passages: Table, pairs: Table) -> list[str]:
+    """Digests of what `_documents` reads."""
+    parts = [collection] if collection in pairs.parts() else []
+    return [passages.digest([collection]), pairs.digest(parts)]
+
+
+def _queries(source: Source, pairs: Table, passages: Table) -> dict[str, str]:
+    from ruri_kedro.retrieval.candidates import distinct_queries
+
+    texts = passage_texts(passages, parts=[source.name])
+    return distinct_queries(pairs.iter_rows([source.name], ["query_id", "anchor"]), texts)
+
+
+def _positives(source: Source, pairs: Table) -> dict[str, list[str]]:
+    """Docids of the known positives of each query."""
+    known: dict[str, list[str]] = {}
+    for row in pairs.iter_rows([source.name], ["query_id", "positive"]):
+        known.setdefault(row["query_id"], []).append(row["positive"])
+    return known
+
+
+def _bm25(indexes: Path, source: Source, queries: Mapping[str, str], depth: int, bm25: Params) -> Iterable:
+    from ruri_kedro.retrieval.bm25 import BM25Settings, search
+
+    return search(indexes / source.candidates, list(queries.values()), depth, BM25Settings(**bm25))
+
+
+def _candidates_part(
+    source: Source, passages: Table, pairs: Table, dependencies: Params, rows: Callable[[], Iterator[dict]]
+) -> Part:
+    key = key_of(
+        pairs=pairs.digest([source.name]),
+        passages=passages.digest([source.candidates]),
+        code=code_digest(*CODE),
+        **dependencies,
+    )
+    return Part(key, lambda: blocks(rows()))

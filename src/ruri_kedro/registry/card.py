@@ -1,0 +1,196 @@
+"""The model card, in the form that the Hugging Face hub reads: YAML in front, Markdown after it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import yaml
+
+from ruri_kedro.benchmark.comparison import Scores, main_metrics, scores_by_query
+from ruri_kedro.benchmark.significance import bootstrap_interval
+
+_TAGS = {
+    "embedder": ("sentence-similarity", ["sentence-transformers", "sentence-similarity", "feature-extraction"]),
+    "reranker": ("text-ranking", ["sentence-transformers", "cross-encoder", "reranker"]),
+}
+_HUB_TASKS = {
+    "retrieval": "information-retrieval",
+    "reranking": "text-ranking",
+    "sts": "semantic-similarity",
+    "classification": "text-classification",
+    "clustering": "feature-extraction",
+}
+_USAGE = {
+    "embedder": """from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer("path/to/{name}")
+queries = model.encode(["日本で一番高い山は？"], prompt_name="query")
+passages = model.encode(["富士山は日本の最高峰である。"], prompt_name="document")
+print(model.similarity(queries, passages))""",
+    "reranker": """from sentence_transformers import CrossEncoder
+
+model = CrossEncoder("path/to/{name}")
+print(model.predict([("日本で一番高い山は？", "富士山は日本の最高峰である。")]))""",
+}
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What a card says."""
+
+    kind: str  # embedder or reranker
+    name: str  # of the registered model
+    base_model: Mapping[str, Any]  # the recipe's block
+    prompts: Mapping[str, str]
+    stages: Mapping[str, Mapping[str, Any]]  # parameters by stage
+    sources: Mapping[str, Mapping[str, Any]]  # as training_data.training_sources
+    contamination: Mapping[str, Any]
+    scores: Sequence[Mapping[str, Any]]  # rows of SCORES
+    tests: Mapping[str, Mapping[str, str]]
+    made: Mapping[str, str]  # tags of the run
+    licence: str
+    limits: str
+
+
+def model_card(facts: CardFacts) -> str:
+    """The card: base model, data with rows and licences, recipe, figures with 95% intervals, use, limits, origin."""
+    figures = list(_figures(scores_by_query(facts.scores)))
+    sections = [
+        f"# {facts.name}",
+        _introduction(facts),
+        "## Results\n\n" + "\n".join(_results(facts, figures)),
+        "## Use\n\n```python\n" + _USAGE[facts.kind].format(name=facts.name) + "\n```",
+        *_prompts(facts),
+        "## Training data\n\n" + "\n".join(_data(facts)),
+        "## Recipe\n\n" + "\n".join(_recipe(facts)),
+        "## How it was made\n\n" + "\n".join(_made(facts.made)),
+        "## Limits\n\n" + "\n".join(_limits(facts)),
+    ]
+    front = yaml.safe_dump(_front_matter(facts, figures), allow_unicode=True, sort_keys=False, width=120)
+    return f"---\n{front}---\n\n" + "\n\n".join(sections) + "\n"
+
+
+Figure = tuple[str, str, float, tuple[float, float] | None, int]  # task, metric, mean, interval, queries
+
+
+def _figures(scores: Scores) -> Iterator[Figure]:
+    """Each task's main metric with its bootstrap interval over the queries."""
+    for task, metric in main_metrics(scores):
+        values = list(scores[task, metric].values())
+        queries = 0 if "" in scores[task, metric] else len(values)
+        interval = bootstrap_interval(np.array(values)) if queries else None
+        yield task, metric, fmean(values), interval, queries
+
+
+def _front_matter(facts: CardFacts, figures: Sequence[Figure]) -> dict[str, Any]:
+    pipeline, tags = _TAGS[facts.kind]
+    results = [
+        {
+            "task": {"type": _HUB_TASKS[facts.tests[task]["category"]]},
+            "dataset": {"name": task, "type": task},
+            "metrics": [{"type": metric, "value": round(mean, 6)}],
+        }
+        for task, metric, mean, _, _ in figures
+    ]
+    base = facts.base_model.get("name")
+    return {
+        "language": ["ja"],
+        "license": facts.licence,
+        "library_name": "sentence-transformers",
+        "pipeline_tag": pipeline,
+        "tags": tags,
+        **({"base_model": base} if base else {}),
+        "model-index": [{"name": facts.name, "results": results}],
+    }
+
+
+def _introduction(facts: CardFacts) -> str:
+    what = {
+        "embedder": "A Japanese text embedding model: texts in, vectors of length 1 out, compared by cosine.",
+        "reranker": "A Japanese reranker: a query and a passage in, a score out, higher for the more relevant.",
+    }[facts.kind]
+    base = facts.base_model
+    if base.get("name"):
+        origin = f"`{base['name']}`" + (f" at revision `{base['revision']}`" if base.get("revision") else "")
+    else:
+        tiny = base.get("tiny", {})
+        origin = f"a ModernBERT with random weights ({tiny.get('layers')} layers, {tiny.get('hidden_size')} wide)"
+    return f"{what}\n\nBase model: {origin}, trained by the recipe of [Ruri](https://arxiv.org/abs/2409.07737)."
+
+
+def _results(facts: CardFacts, figures: Sequence[Figure]) -> Iterator[str]:
+    yield from _table_head("task", "category", "metric", "mean", "95% interval", "queries")
+    for task, metric, mean, interval, queries in figures:
+        shown = f"{interval[0]:.4f} to {interval[1]:.4f}" if interval else "-"
+        yield _row(task, facts.tests[task]["category"], metric, f"{mean:.4f}", shown, queries or "-")
+    yield "\nThe interval is a bootstrap over the queries; a metric of a whole task has none."
+
+
+def _prompts(facts: CardFacts) -> Iterator[str]:
+    if facts.kind == "embedder":
+        lines = [*_table_head("prompt name", "text in front"), *(_row(*item) for item in _code(facts.prompts))]
+        yield "Texts need the prompts that the model was trained with:\n\n" + "\n".join(lines)
+
+
+def _code(prompts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    return ((name, f"`{text}`") for name, text in prompts.items())
+
+
+def _data(facts: CardFacts) -> Iterator[str]:
+    yield from _table_head("source", "licence", "origin", "pairs", "examples by stage")
+    for name, row in facts.sources.items():
+        stages = ", ".join(f"{stage} {count:,}" for stage, count in row["examples"].items())
+        yield _row(name, row["licence"], row["origin"], f"{row['pairs']:,}", stages or "negatives only")
+    leaked = sum(row["leaked"] for row in facts.contamination["stages"].values())
+    removed = sum(row["removed"] for row in facts.contamination["sources"].values())
+    yield (
+        f"\nSearched for the tests {', '.join(facts.contamination['tests'])}: {removed:,} pairs that a test knows were "
+        f"left out, {leaked:,} are among the examples."
+    )
+
+
+def _recipe(facts: CardFacts) -> Iterator[str]:
+    names = list(dict.fromkeys(key for stage in facts.stages.values() for key in stage))
+    yield from _table_head("parameter", *facts.stages)
+    for name in names:
+        yield _row(name, *(stage.get(name, "-") for stage in facts.stages.values()))
+
+
+def _made(tags: Mapping[str, str]) -> Iterator[str]:
+    if command := tags.get("reproduce"):
+        yield f"- Command: `{command}`"
+    if commit := tags.get("git_commit"):
+        changed = ", with changes that were not committed" if tags.get("git_dirty") == "true" else ""
+        yield f"- Commit: `{commit}`{changed}"
+    if run := tags.get("run_id"):
+        yield f"- MLflow run: `{run}`"
+    versions = {key.removeprefix("version."): value for key, value in tags.items() if key.startswith("version.")}
+    if versions:
+        yield "- Packages: " + ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
+    for key, value in sorted(tags.items()):
+        if key.startswith("dvc."):
+            yield f"- Data: `{key.removeprefix('dvc.')}` at `{value}` (DVC)"
+
+
+def _limits(facts: CardFacts) -> Iterator[str]:
+    lengths = [stage["max_length"] for stage in facts.stages.values() if "max_length" in stage]
+    yield "- Japanese only; other languages were not tested."
+    if lengths:
+        yield f"- Trained on texts of up to {max(lengths)} tokens; longer ones are cut or were not seen in training."
+    yield "- The figures are of the tests above, and say nothing of other domains. Test on your own data first."
+    synthetic = [name for name, row in facts.sources.items() if row["origin"] == "synthetic"]
+    if synthetic:
+        yield f"- Texts of {', '.join(synthetic)} were written by a language model."
+    if facts.limits:
+        yield f"- {facts.limits}"
+
+
+def _table_head(*names: str) -> Iterator[str]:
+    yield _row(*names)
+    yield _row(*("---" for _ in names))
+
+
+def _row(*cells: Any) -> str:
+    return "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"

@@ -1,0 +1,151 @@
+"""What is kept with a registered model so that it can be judged later, and how it is written and read back.
+
+It stands in the folder `evidence` of the logged model. Its manifest holds the SHA-256 of every file of the model and of
+the evidence; the manifest's own SHA-256 is a tag of the version.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruri_kedro.benchmark.comparison import Scores, scores_by_query
+from ruri_kedro.errors import DataError
+from ruri_kedro.tables.files import read_json, write_json
+from ruri_kedro.tables.manifest import describe_files, differing_files
+from ruri_kedro.tables.store import file_digest
+
+FOLDER = "evidence"
+DECISIONS = "promotion"  # folder of the logged model for what is decided about it, after the manifest was made
+MANIFEST = f"{FOLDER}/manifest.json"
+_SCORES = f"{FOLDER}/scores.parquet"
+_DOCUMENTS = ("tests", "training", "contamination", "probe")
+# MLflow leaves it in a folder that it downloads.
+_MLFLOW_NOTE = "registered_model_meta"
+
+
+@dataclass(frozen=True)
+class Dossier:
+    """What the evaluation knows of a model when it registers it."""
+
+    scores: Sequence[Mapping[str, Any]]  # rows of SCORES
+    tests: Mapping[str, Mapping[str, str]]  # task: its category and the digest of its texts
+    training: Mapping[str, Any]  # sources: licence and examples by stage
+    contamination: Mapping[str, Any]  # tests that were searched for, and by stage examples and how many of them leak
+    probe: Sequence[tuple[str, str]]  # (query, passage)
+    card: str  # Markdown
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of loading a model and scoring its probe."""
+
+    error: str | None = None
+    deviation: float | None = None  # largest difference to a logged score
+    latency_ms: float | None = None  # median of single calls
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a version can show; None where a piece of it is not there."""
+
+    kind: str | None = None  # embedder or reranker
+    scores: Scores | None = None
+    tests: Mapping[str, Mapping[str, str]] | None = None
+    training: Mapping[str, Any] | None = None
+    contamination: Mapping[str, Any] | None = None
+    probe: Sequence[Mapping[str, Any]] | None = None  # query, passage, score
+    card: bool = False
+    signature: bool = False  # of MLflow: what the model takes and gives
+    manifest: bool = False
+    faults: tuple[str, ...] = ()  # what differs from the manifest
+    size: int | None = None  # bytes of the model's files
+    trial: Trial | None = None
+    standing: str | None = None  # why the version may not be promoted again
+
+
+def write_dossier(root: Path, dossier: Dossier, kind: str, probe_scores: Sequence[float]) -> None:
+    """Write a dossier into `root`/evidence; `probe_scores` are those of its probe."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from ruri_kedro.tables import SCHEMAS
+
+    (root / FOLDER).mkdir(parents=True, exist_ok=True)
+    probe = [
+        {"query": query, "passage": passage, "score": float(score)}
+        for (query, passage), score in zip(dossier.probe, probe_scores, strict=True)
+    ]
+    pq.write_table(pa.Table.from_pylist(list(dossier.scores), schema=SCHEMAS["scores"]), root / _SCORES)
+    documents = {
+        "tests": dict(dossier.tests),
+        "training": dict(dossier.training),
+        "contamination": dict(dossier.contamination),
+        "probe": {"kind": kind, "pairs": probe},
+    }
+    for name in _DOCUMENTS:
+        write_json(root / FOLDER / f"{name}.json", documents[name])
+
+
+def write_manifest(root: Path) -> str:
+    """Describe every file below `root` in its manifest; gives the manifest's SHA-256."""
+    files = {name: entry for name, entry in describe_files(root).items() if _is_described(name)}
+    write_json(root / MANIFEST, {"files": files})
+    return file_digest(root / MANIFEST)
+
+
+def check_manifest(root: Path, expected: str | None, below: str = "") -> Iterator[str]:
+    """What differs from the manifest of a downloaded model, a text each.
+
+    `expected` is the manifest's SHA-256. With `below` only files in that folder are looked at: the others need not
+    have been downloaded.
+    """
+    if expected is None:
+        yield f"the version has no SHA-256 of {MANIFEST}"
+    elif (digest := file_digest(root / MANIFEST)) != expected:
+        yield f"{MANIFEST} has SHA-256 {digest[:12]}…, the version says {expected[:12]}…"
+    try:
+        files = {name: entry for name, entry in read_json(root / MANIFEST)["files"].items() if name.startswith(below)}
+    except (ValueError, KeyError, AttributeError):
+        yield f"{MANIFEST} cannot be read"
+        return
+    yield from differing_files(root, files)
+    found = (path.relative_to(root).as_posix() for path in sorted(root.rglob("*")) if path.is_file())
+    for name in found:
+        if name.startswith(below) and _is_described(name) and name not in files:
+            yield f"{name} is not in the manifest"
+
+
+def read_evidence(root: Path, expected: str | None, below: str = "") -> dict[str, Any]:
+    """The fields of Evidence that stand in a downloaded model; without a manifest none of it is believed."""
+    if not (root / MANIFEST).is_file():
+        return {}
+    fields: dict[str, Any] = {"manifest": True, "faults": tuple(check_manifest(root, expected, below))}
+    if not fields["faults"]:
+        fields |= {name: _document(root, name) for name in ("tests", "training", "contamination")}
+        probe = _document(root, "probe") or {}
+        fields |= {"kind": probe.get("kind"), "probe": probe.get("pairs"), "scores": _scores(root)}
+        files = read_json(root / MANIFEST)["files"]
+        fields["size"] = sum(entry["size"] for name, entry in files.items() if not name.startswith(f"{FOLDER}/"))
+        fields["card"] = any(name.endswith("README.md") for name in files)
+    return fields
+
+
+def _is_described(name: str) -> bool:
+    return name not in (MANIFEST, _MLFLOW_NOTE) and not name.startswith(f"{DECISIONS}/")
+
+
+def _document(root: Path, name: str) -> Any:
+    path = root / FOLDER / f"{name}.json"
+    return read_json(path) if path.is_file() else None
+
+
+def _scores(root: Path) -> Scores | None:
+    import pyarrow.parquet as pq
+
+    if not (root / _SCORES).is_file():
+        return None
+    try:
+        return scores_by_query(pq.read_table(root / _SCORES).to_pylist())
+    except DataError as error:
+        raise DataError(f"{root / _SCORES}: {error}") from error

@@ -1,0 +1,272 @@
+"""The gates between a challenger and the alias `champion`: each looks at the evidence and passes or says why not."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import fmean
+
+from ruri_kedro.benchmark.comparison import Measure, PairedResult, compare, main_metrics
+from ruri_kedro.registry.evidence import Evidence
+from ruri_kedro.registry.rules import KINDS, Rules
+
+_NO_CHAMPION = True, "no champion yet"
+_SHOWN = 5  # of a list, in a reason
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a gate found."""
+
+    gate: str
+    passed: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """A challenger, the champion that it wants to replace (None: there is none yet) and the rules."""
+
+    challenger: Evidence
+    champion: Evidence | None
+    rules: Rules
+
+    @cached_property
+    def tasks(self) -> list[str]:
+        """The gated tasks: those of the rules, else the champion's, else the challenger's own."""
+        if self.rules.tasks is not None:
+            return list(self.rules.tasks)
+        one = self.champion if self.champion and self.champion.scores else self.challenger
+        return list(dict.fromkeys(task for task, _ in one.scores or {}))
+
+    @cached_property
+    def means(self) -> dict[str, float]:
+        """The challenger's mean of each task's main metric."""
+        return _means(self.challenger)
+
+    @cached_property
+    def results(self) -> tuple[PairedResult, ...]:
+        """The tests of the challenger against the champion, corrected over the gated tasks."""
+        one, other = self.challenger, self.champion
+        wanted = [measure for measure in main_metrics(one.scores) if measure[0] in self.tasks]
+        scores = {name: {m: given.scores[m] for m in wanted if m in given.scores}
+                  for name, given in (("champion", other), ("challenger", one))}  # fmt: skip
+        return compare({n: [s] for n, s in scores.items()}, "champion", None, self.rules.resamples).results
+
+
+Finding = tuple[bool, str]
+Gate = Callable[[Case], Finding]
+
+
+def judge(case: Case) -> list[Verdict]:
+    """The verdict of every gate. Where an earlier gate leaves one nothing to look at, it fails and says so."""
+    verdicts: dict[str, Verdict] = {}
+    for name, (gate, needs) in GATES.items():
+        missing = [need for need in needs if not verdicts[need].passed]
+        passed, reason = (False, f"not judged: {' and '.join(missing)} failed") if missing else gate(case)
+        verdicts[name] = Verdict(name, passed, reason)
+    return list(verdicts.values())
+
+
+def standing(case: Case) -> Finding:
+    """The version is not the champion itself, and was not rolled back."""
+    return case.challenger.standing is None, case.challenger.standing or "may be promoted"
+
+
+def manifest(case: Case) -> Finding:
+    """There is a manifest, and every file is as it says."""
+    if not case.challenger.manifest:
+        return False, "unsigned: no manifest is with the version. Register it by kedro run --pipelines evaluation"
+    if case.challenger.faults:
+        return False, f"corrupted: {_listed(case.challenger.faults)}"
+    return True, "every file is as it was registered"
+
+
+def signature(case: Case) -> Finding:
+    """MLflow knows what the model takes and gives."""
+    signed = case.challenger.signature
+    return signed, "is logged" if signed else "unsigned: the model has no signature"
+
+
+def evidence(case: Case) -> Finding:
+    """All pieces of the dossier are there."""
+    pieces = ("kind", "scores", "tests", "training", "contamination", "probe", "card")
+    missing = [name for name in pieces if not getattr(case.challenger, name)]
+    if case.challenger.kind not in (None, *KINDS):
+        return False, f"'{case.challenger.kind}' is no kind of model"
+    if missing:
+        return False, f"missing: {', '.join(missing)}"
+    return True, f"{len(case.challenger.tests)} tests, {len(case.challenger.training['sources'])} sources"
+
+
+def tests(case: Case) -> Finding:
+    """Every gated task was tested, with finite scores, on the data that the champion was tested on."""
+    faults = [fault for task in case.tasks if (fault := _test_fault(case, task))]
+    if not case.tasks:
+        return False, "there is no gated task"
+    return not faults, _listed(faults) or f"{len(case.tasks)} tasks"
+
+
+def minimum(case: Case) -> Finding:
+    """The least scores, by category and by task."""
+    bounds = case.rules.minimum.get(case.challenger.kind, {})
+    by_category: dict[str, list[float]] = {}
+    for task, test in case.challenger.tests.items():
+        if task in case.means:
+            by_category.setdefault(test["category"], []).append(case.means[task])
+    found = {name: fmean(means) for name, means in by_category.items()}
+    faults = [
+        *_below("category", bounds.get("categories", {}), found),
+        *_below("task", bounds.get("tasks", {}), case.means),
+    ]
+    return not faults, _listed(faults) or _listed([f"{name} {mean:.4f}" for name, mean in found.items()])
+
+
+def loss(case: Case) -> Finding:
+    """No gated task is significantly worse than the champion's.
+
+    The p-values are not corrected: a correction would let losses through that one test alone finds.
+    """
+    if case.champion is None:
+        return _NO_CHAMPION
+    alpha, allowed = case.rules.loss["alpha"], case.rules.loss["max_drop"]
+    faults = [
+        f"{_difference(result)} (p {result.p:.4f})"
+        for result in case.results
+        if result.difference < 0 and result.p <= alpha
+    ]
+    tested = {result.task for result in case.results}
+    old = _means(case.champion)
+    for task in case.tasks:
+        if task not in tested and task in old and not case.means[task] >= old[task] - allowed:
+            faults.append(f"{task} {case.means[task]:.4f}, champion {old[task]:.4f}: a drop of more than {allowed}")
+    return not faults, _listed(faults) or f"none of {len(case.tasks)} tasks is worse (p at most {alpha})"
+
+
+def gain(case: Case) -> Finding:
+    """One gated task or more is significantly better than the champion's, after Holm's correction."""
+    if case.champion is None:
+        return _NO_CHAMPION
+    alpha = case.rules.gain["alpha"]
+    gains = [result for result in case.results if result.difference > 0 and result.p_holm <= alpha]
+    if gains:
+        return True, _listed([f"{_difference(result)} (p {result.p_holm:.4f})" for result in gains])
+    best = max(case.results, key=lambda result: result.difference, default=None)
+    if best is None:
+        return False, "no gated task has scores per query, so nothing can be tested"
+    return False, f"no gated task is better. The most: {_difference(best)} (p {best.p_holm:.4f}, corrected)"
+
+
+def contamination(case: Case) -> Finding:
+    """The training data were searched for every test, and leaks that should go are below the bound."""
+    report, bound = case.challenger.contamination, case.rules.contamination["max_share"]
+    searched = {case.challenger.tests[task]["digest"] for task in report["tests"] if task in case.challenger.tests}
+    faults = [
+        f"the training data were not searched for '{task}'"
+        for task in case.tasks
+        if case.challenger.tests[task]["digest"] not in searched
+    ]
+    for stage, counts in report["stages"].items():
+        if counts["leaked"] > bound * counts["examples"]:
+            found = f"{counts['leaked']} of {counts['examples']} examples of {stage}"
+            faults.append(f"leaked: {found}, allowed {bound:.2%}")
+    if not report["stages"]:
+        faults.append("the report has no stage")
+    leaked = sum(counts["leaked"] for counts in report["stages"].values())
+    return not faults, _listed(faults) or f"{leaked} leaks in {len(report['stages'])} stages"
+
+
+def licence(case: Case) -> Finding:
+    """Every training source may be used for the stated use."""
+    sources = case.challenger.training["sources"]
+    faults = [f"{name} ({row['licence']})" for name, row in sources.items() if not case.rules.allows(row["licence"])]
+    if faults:
+        return False, f"not for {case.rules.use} use: {_listed(faults)}"
+    return bool(sources), f"{len(sources)} sources for {case.rules.use} use"
+
+
+def size(case: Case) -> Finding:
+    """The files of the model are not too large."""
+    found, bound = case.challenger.size / 1e6, case.rules.size_mb[case.challenger.kind]
+    return found <= bound, f"{found:.1f} MB, allowed {bound:g}"
+
+
+def probe(case: Case) -> Finding:
+    """The model loads and gives the scores that were logged with it."""
+    trial, tolerance = case.challenger.trial, case.rules.probe["tolerance"]
+    if trial is None or trial.error:
+        return False, f"does not load or score: {trial.error if trial else 'it was not tried'}"
+    same = trial.deviation <= tolerance
+    return same, f"{len(case.challenger.probe)} scores {'' if same else 'not '}reproduced, off by {trial.deviation:.2g}"
+
+
+def latency(case: Case) -> Finding:
+    """A single call is fast enough on this machine."""
+    found, bound = case.challenger.trial.latency_ms, case.rules.latency_ms[case.challenger.kind]
+    return found <= bound, f"{'' if found <= bound else 'too slow: '}{found:.1f} ms, allowed {bound:g}"
+
+
+# Each gate with those that must have passed for it to have something to look at.
+GATES: Mapping[str, tuple[Gate, tuple[str, ...]]] = {
+    "standing": (standing, ()),
+    "manifest": (manifest, ()),
+    "signature": (signature, ()),
+    "evidence": (evidence, ("manifest",)),
+    "tests": (tests, ("evidence",)),
+    "minimum": (minimum, ("tests",)),
+    "loss": (loss, ("tests",)),
+    "gain": (gain, ("tests",)),
+    "contamination": (contamination, ("tests",)),
+    "licence": (licence, ("evidence",)),
+    "size": (size, ("evidence",)),
+    "probe": (probe, ("evidence",)),
+    "latency": (latency, ("probe",)),
+}
+
+
+def _test_fault(case: Case, task: str) -> str | None:
+    """Why a gated task cannot be compared, if so."""
+    one, other = case.challenger, case.champion
+    measure = _main_measure(one, task)
+    if measure is None or task not in one.tests:
+        return f"'{task}' has no scores"
+    if not all(math.isfinite(score) for score in one.scores[measure].values()):
+        return f"'{task}' has scores that are no numbers"
+    if other is None:
+        return None
+    if not other.scores or not other.tests:
+        return "the champion has no scores: register it again, or remove its alias"
+    if task not in other.tests:
+        return None
+    theirs = other.scores.get(measure)
+    if theirs is None:
+        return f"'{task}' has {measure[1]}, which the champion has not"
+    same = other.tests[task]["digest"] == one.tests[task]["digest"] and theirs.keys() == one.scores[measure].keys()
+    return None if same else f"'{task}' was tested on other data than the champion"
+
+
+def _main_measure(given: Evidence, task: str) -> Measure | None:
+    return next((measure for measure in main_metrics(given.scores) if measure[0] == task), None)
+
+
+def _means(given: Evidence) -> dict[str, float]:
+    return {measure[0]: fmean(given.scores[measure].values()) for measure in main_metrics(given.scores)}
+
+
+def _below(what: str, bounds: Mapping[str, float | None], found: Mapping[str, float]) -> list[str]:
+    asked = {name: bound for name, bound in bounds.items() if bound is not None}
+    faults = [f"{what} {name} has no scores" for name in asked if name not in found]
+    return faults + [
+        f"{what} {name} {found[name]:.4f}, at least {bound} is asked"
+        for name, bound in asked.items()
+        if name in found and not found[name] >= bound
+    ]
+
+
+def _difference(result: PairedResult) -> str:
+    return f"{result.task} {result.metric} {result.difference:+.4f}"
+
+
+def _listed(texts: Sequence[str]) -> str:
+    shown = "; ".join(texts[:_SHOWN])
+    return shown + (f"; and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else "")

@@ -1,0 +1,65 @@
+"""A few texts by which a registered model is known again, and the time that one call takes."""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from ruri_kedro.registry.evidence import Trial
+
+_CALLS = 15  # timed, after one that is not
+
+
+def probe_scores(kind: str, model: Any, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
+    """Scores (pairs,) of (query, passage) pairs: cosines of a SentenceTransformer, or what a CrossEncoder predicts."""
+    if kind == "reranker":
+        return np.asarray(model.predict(list(pairs)), dtype=np.float64).reshape(len(pairs))
+    sides = [
+        model.encode(texts, prompt_name=_prompt(model, role), normalize_embeddings=True, convert_to_numpy=True)
+        for role, texts in zip(("query", "document"), map(list, zip(*pairs, strict=True)), strict=True)
+    ]
+    return np.einsum("nd,nd->n", *sides).astype(np.float64)
+
+
+def try_model(root: Path, kind: str, probe: Sequence[Mapping[str, Any]]) -> Trial:
+    """Load a downloaded model by MLflow and score its logged probe again; whatever fails is its trial's error."""
+    pairs = [(row["query"], row["passage"]) for row in probe]
+    try:
+        model = _load(root, kind)
+        scores = probe_scores(kind, model, pairs)
+        latency = _latency_ms(kind, model, pairs[0])
+    except Exception as error:
+        return Trial(error=f"{type(error).__name__}: {error}".splitlines()[0])
+    deviation = float(np.abs(scores - [row["score"] for row in probe]).max())
+    # A score that is no number is off by more than any tolerance.
+    return Trial(deviation=deviation if np.isfinite(deviation) else float("inf"), latency_ms=latency)
+
+
+def _load(root: Path, kind: str) -> Any:
+    """The SentenceTransformer or CrossEncoder of a model folder of MLflow."""
+    if kind == "embedder":
+        import mlflow.sentence_transformers
+
+        return mlflow.sentence_transformers.load_model(str(root))
+    import mlflow.pyfunc
+
+    return mlflow.pyfunc.load_model(str(root)).unwrap_python_model().model
+
+
+def _latency_ms(kind: str, model: Any, pair: tuple[str, str]) -> float:
+    """Median milliseconds of a call with one query (embedder) or one pair (reranker)."""
+    call = (lambda: model.predict([pair])) if kind == "reranker" else (lambda: model.encode(pair[0]))
+    call()
+    times = []
+    for _ in range(_CALLS):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return 1000 * median(times)
+
+
+def _prompt(model: Any, role: str) -> str | None:
+    return role if role in model.prompts else None

@@ -1,0 +1,202 @@
+"""Promotion of a challenger, and the way back.
+
+A challenger is judged without holding anything, which may take minutes. Then the registered model is held for a moment,
+and the aliases move if the champion is still the one that the challenger was judged against.
+"""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ruri_kedro.errors import RegistryError
+from ruri_kedro.registry.evidence import DECISIONS, Evidence
+from ruri_kedro.registry.gates import Case, Verdict, judge
+from ruri_kedro.registry.lease import WAIT, Lease, lease
+from ruri_kedro.registry.rules import parse_rules
+from ruri_kedro.registry.versions import (
+    CHAMPION,
+    DECISION,
+    PREVIOUS,
+    ROLLED_BACK,
+    challenger_evidence,
+    champion_evidence,
+    find_version,
+    logged_model_id,
+    number_of,
+    version_of,
+)
+from ruri_kedro.tables.files import write_json
+
+_TAG = 5000  # characters that MLflow takes
+REPLACED = "promotion.replaced"  # tag of a version: number of the champion whose place it took
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was found about a challenger, and what it was found on."""
+
+    name: str
+    version: int
+    champion: int | None  # that it was judged against
+    verdicts: tuple[Verdict, ...]
+    inputs: Mapping[str, Any]  # evaluation runs, data versions and rules
+    time: str  # UTC, to the second
+
+    @property
+    def promoted(self) -> bool:
+        """Whether every gate passed."""
+        return all(verdict.passed for verdict in self.verdicts)
+
+    @property
+    def summary(self) -> str:
+        """`promoted`, or `refused` with the gates that failed by themselves."""
+        failed = [v.gate for v in self.verdicts if not v.passed and not v.reason.startswith("not judged")]
+        return "promoted" if self.promoted else f"refused: {', '.join(failed)}"
+
+    def to_json(self) -> dict[str, Any]:
+        """The decision as JSON values."""
+        return {"decision": self.summary, "promoted": self.promoted, **asdict(self)}
+
+    def to_markdown(self) -> str:
+        """The decision for people: a line per gate."""
+        against = f"version {self.champion}" if self.champion else "no champion yet"
+        lines = [
+            f"# {self.name} version {self.version}: {'promoted' if self.promoted else 'refused'}",
+            "",
+            f"Judged on {self.time} against {against}.",
+            "",
+            "| gate | verdict | reason |",
+            "| --- | --- | --- |",
+        ]
+        for verdict in self.verdicts:
+            reason = verdict.reason.replace("|", "\\|")
+            lines.append(f"| {verdict.gate} | {'pass' if verdict.passed else '**fail**'} | {reason} |")
+        return "\n".join([*lines, ""])
+
+
+def judge_version(promotion: Mapping[str, Any], name: str | None = None, number: int | None = None) -> Decision:
+    """Judge a version (default: the challenger of `promotion.model`) by the block `promotion` of a recipe.
+
+    Nothing is changed. Raises RecipeError for rules that cannot be, RegistryError where there is no such version.
+    """
+    rules = parse_rules(promotion)
+    name = name or promotion["model"]
+    number = find_version(name, number if number is not None else promotion.get("version"))
+    champion = number_of(name, CHAMPION)
+    challenger = challenger_evidence(name, number)
+    other = champion_evidence(name, champion) if champion is not None else None
+    verdicts = judge(Case(challenger, other, rules))
+    inputs = {
+        "challenger": _inputs(name, number, challenger),
+        "champion": _inputs(name, champion, other) if other else None,
+        "rules": {key: value for key, value in promotion.items() if key not in ("model", "version", "card", "probe")},
+    }
+    return Decision(name, number, champion, tuple(verdicts), inputs, _now())
+
+
+def apply_decision(decision: Decision, wait: float = WAIT) -> None:
+    """Put a decision on the version, as tags and files; if every gate passed, make it the champion first.
+
+    Raises RegistryError, and moves nothing, where the champion has changed since the challenger was judged, or
+    another promotion is under way for longer than `wait` seconds.
+    """
+    if decision.promoted:
+        with lease(decision.name, wait) as held:
+            _move(decision, held)
+    _record(decision)
+
+
+def rollback(name: str, wait: float = WAIT) -> tuple[int, int]:
+    """Give `champion` back to the version that has `previous`; gives the new and the old champion's number.
+
+    `previous` then goes to the champion before that one, if there is one. Raises RegistryError where there is no
+    previous champion.
+    """
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient()
+    _way_back(name)  # a model that is not there cannot be held
+    with lease(name, wait) as held:
+        new, old = _way_back(name)
+        before = version_of(name, new).tags.get(REPLACED)
+        held.check()
+        client.set_registered_model_alias(name, CHAMPION, str(new))
+        if before:
+            client.set_registered_model_alias(name, PREVIOUS, before)
+        else:
+            client.delete_registered_model_alias(name, PREVIOUS)
+        client.set_model_version_tag(name, str(old), ROLLED_BACK, _now())
+        client.set_model_version_tag(name, str(old), DECISION, f"rolled back to version {new}")
+    return new, old
+
+
+def _way_back(name: str) -> tuple[int, int]:
+    """Numbers of the previous champion and of the champion."""
+    old, new = number_of(name, CHAMPION), number_of(name, PREVIOUS)
+    if old is None or new is None or old == new:
+        raise RegistryError(f"'{name}' has no previous champion to go back to.")
+    return new, old
+
+
+def _move(decision: Decision, held: Lease) -> None:
+    """`previous` first: whoever is killed in between leaves the old champion, and nothing that is lost."""
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient()
+    champion = number_of(decision.name, CHAMPION)
+    if champion != decision.champion:
+        was, now = (f"version {number}" if number else "none" for number in (decision.champion, champion))
+        raise RegistryError(
+            f"'{decision.name}' version {decision.version} was judged against another champion ({was}) than there is "
+            f"now ({now}): another promotion or rollback came first, and nothing was moved. Judge it again."
+        )
+    held.check()
+    number = str(decision.version)
+    if champion is not None:
+        client.set_registered_model_alias(decision.name, PREVIOUS, str(champion))
+        client.set_model_version_tag(decision.name, number, REPLACED, str(champion))
+    client.set_registered_model_alias(decision.name, CHAMPION, number)
+
+
+def _record(decision: Decision) -> None:
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient()
+    number = str(decision.version)
+    version = client.get_model_version(decision.name, number)
+    if not decision.promoted and number_of(decision.name, CHAMPION) == decision.version:
+        return  # its tags say how it became the champion
+    with tempfile.TemporaryDirectory() as folder:
+        write_json(Path(folder) / "decision.json", decision.to_json())
+        (Path(folder) / "report.md").write_text(decision.to_markdown(), encoding="utf-8")
+        place = f"{DECISIONS}/{decision.time.replace(':', '')}"
+        if model_id := logged_model_id(version):
+            client.log_model_artifacts(model_id, folder, place)
+    tags = {
+        DECISION: decision.summary,
+        "promotion.time": decision.time,
+        "promotion.against": str(decision.champion or "none"),
+        "promotion.report": place,
+        **{f"promotion.gate.{v.gate}": f"{'pass' if v.passed else 'fail'}: {v.reason}" for v in decision.verdicts},
+    }
+    for key, value in tags.items():
+        client.set_model_version_tag(decision.name, number, key, value[:_TAG])
+
+
+def _inputs(name: str, number: int, given: Evidence) -> dict[str, Any]:
+    version = version_of(name, number)
+    training = given.training or {}
+    return {
+        "version": number,
+        "run": version.run_id,
+        "tests": {task: test["digest"] for task, test in (given.tests or {}).items()},
+        "data": training.get("data", {}),
+        "trial": asdict(given.trial) if given.trial else None,
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

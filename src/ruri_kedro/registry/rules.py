@@ -1,0 +1,87 @@
+"""What a recipe asks of a challenger: the block `promotion` of its parameters, checked."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ruri_kedro.errors import RecipeError
+
+KINDS = ("embedder", "reranker")
+# From the narrowest to the widest: a licence that allows one of them allows those after it.
+USES = ("commercial", "non-commercial", "research")
+CATEGORIES = ("retrieval", "reranking", "sts", "classification", "clustering")
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The bounds of the gates; `minimum`, `size_mb` and `latency_ms` by kind of model."""
+
+    tasks: Sequence[str] | None
+    minimum: Mapping[str, Mapping[str, Mapping[str, float | None]]]
+    loss: Mapping[str, float]
+    gain: Mapping[str, float]
+    resamples: int
+    contamination: Mapping[str, float]
+    size_mb: Mapping[str, float]
+    latency_ms: Mapping[str, float]
+    probe: Mapping[str, Any]
+    use: str
+    licences: Mapping[str, Sequence[str]]
+
+    @property
+    def probe_pairs(self) -> list[tuple[str, str]]:
+        """Every query of the probe with every passage."""
+        return [(query, passage) for query in self.probe["queries"] for passage in self.probe["passages"]]
+
+    def allows(self, licence: str) -> bool:
+        """Whether data of this licence may be trained on for the stated use; case, spaces and hyphens do not matter."""
+        wide_enough = USES[: USES.index(self.use) + 1]
+        return _plain(licence) in {_plain(known) for use in wide_enough for known in self.licences.get(use, ())}
+
+
+def parse_rules(promotion: Mapping[str, Any]) -> Rules:
+    """The rules in the block `promotion`. Raises RecipeError that names the key and what is allowed."""
+    names = Rules.__dataclass_fields__
+    _only(promotion, {*names, "model", "version", "card"}, "promotion")
+    for name in names:
+        if name not in promotion:
+            raise RecipeError(f"promotion.{name}: missing. conf/base/parameters_promotion.yml has an example.")
+    if promotion["use"] not in USES:
+        raise RecipeError(f"promotion.use: '{promotion['use']}' is unknown. Allowed: {', '.join(USES)}.")
+    _only(promotion["licences"], USES, "promotion.licences")
+    for kind in KINDS:
+        minimum = promotion["minimum"].get(kind, {})
+        _only(minimum, {"categories", "tasks"}, f"promotion.minimum.{kind}")
+        _only(minimum.get("categories", {}), CATEGORIES, f"promotion.minimum.{kind}.categories")
+        for part, bounds in minimum.items():
+            for name in (name for name, bound in bounds.items() if bound is not None):
+                _number(bounds[name], f"promotion.minimum.{kind}.{part}.{name}", -1, 1)
+        for name in ("size_mb", "latency_ms"):
+            _number(promotion[name].get(kind), f"promotion.{name}.{kind}", 0, float("inf"))
+    for name, key, highest in (
+        ("loss", "alpha", 1),
+        ("loss", "max_drop", float("inf")),
+        ("gain", "alpha", 1),
+        ("contamination", "max_share", 1),
+        ("probe", "tolerance", float("inf")),
+    ):
+        _number(promotion[name].get(key), f"promotion.{name}.{key}", 0, highest)
+    for key in ("queries", "passages"):
+        if not promotion["probe"].get(key):
+            raise RecipeError(f"promotion.probe.{key}: one or more texts are needed.")
+    return Rules(**{name: promotion[name] for name in names})
+
+
+def _plain(licence: str) -> str:
+    return "-".join(licence.casefold().replace("-", " ").split())
+
+
+def _only(given: Mapping[str, Any], known: Any, place: str) -> None:
+    for key in given:
+        if key not in known:
+            raise RecipeError(f"{place}: '{key}' is unknown. Allowed: {', '.join(sorted(known))}.")
+
+
+def _number(value: Any, place: str, lowest: float, highest: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not lowest <= value <= highest:
+        raise RecipeError(f"{place}: {value!r} is no number from {lowest} to {highest}.")

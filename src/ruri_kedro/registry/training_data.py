@@ -1,0 +1,104 @@
+"""What a model was trained on, and how much of it the tests know: the part of its evidence that tables give."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ruri_kedro.benchmark.evaluate import RERANKING_SUFFIX
+from ruri_kedro.corpora.source import Source
+from ruri_kedro.tables import Table
+
+# Whose examples shaped the weights; the reranker is the embedder's teacher.
+STAGES = {
+    "embedder": ("pretraining", "reranking_stage1", "reranking_stage2", "finetuning"),
+    "reranker": ("pretraining", "reranking_stage1", "reranking_stage2"),
+}
+
+
+def training_sources(sources: Mapping[str, Source], pairs: Table, examples: Mapping[str, Table]) -> dict[str, dict]:
+    """Each source that a stage trained on, with its licence, origin, pairs, digest and examples by stage.
+
+    `examples` by stage. A collection that negatives were drawn from is a source without examples.
+    """
+    counts = {stage: _by_source(table) for stage, table in examples.items()}
+    used = [name for name in sources if any(name in by_source for by_source in counts.values())]
+    wanted = dict.fromkeys([*used, *(sources[name].candidates for name in used)])
+    known = set(pairs.parts())
+    return {
+        name: {
+            "licence": sources[name].licence,
+            "origin": sources[name].origin,
+            "pairs": pairs.rows(name) if name in known else 0,
+            "digest": pairs.manifest(name)["digest"] if name in known else None,
+            "examples": {stage: by_source[name] for stage, by_source in counts.items() if name in by_source},
+        }
+        for name in wanted
+    }
+
+
+def contamination_report(leaks: Table, tests: Sequence[str], examples: Mapping[str, Table]) -> dict[str, Any]:
+    """By stage the examples, and those whose pair has a leak that removes it; by source its leaks.
+
+    `tests` are those that the training data were searched for. Of pairs that were removed none should be left: this
+    looks at the examples themselves, not at what was meant to be removed.
+    """
+    removed: dict[str, set[str]] = {}
+    reported: dict[str, set[str]] = {}
+    for source in leaks.parts():
+        for row in leaks.iter_rows([source], ["pair_id", "removed"]):
+            (removed if row["removed"] else reported).setdefault(source, set()).add(row["pair_id"])
+    bad = pa.array(sorted(set().union(*removed.values())), type=pa.string())
+    return {
+        "tests": sorted(tests),
+        "stages": {stage: _leaked(table, bad) for stage, table in examples.items()},
+        "sources": {
+            source: {"removed": len(removed.get(source, ())), "reported": len(reported.get(source, ()))}
+            for source in leaks.parts()
+        },
+    }
+
+
+def described_tests(tasks: Mapping[str, Mapping], test_texts: Table, scored: Sequence[str]) -> dict[str, dict]:
+    """Category and digest of the texts of each scored task; reordering candidates is a task of its own."""
+    described = {}
+    for name in scored:
+        task = name.removesuffix(RERANKING_SUFFIX) if name not in tasks else name
+        category = tasks[task]["type"] if task == name else "reranking"
+        described[name] = {"category": category, "digest": test_texts.manifest(task)["digest"]}
+    return described
+
+
+def of_kind(report: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """The contamination report with the stages of a kind of model only."""
+    return {**report, "stages": {stage: row for stage, row in report["stages"].items() if stage in STAGES[kind]}}
+
+
+def sources_of_kind(sources: Mapping[str, Mapping], kind: str) -> dict[str, dict]:
+    """The sources of the stages of a kind of model, and the collections."""
+    chosen = {}
+    for name, row in sources.items():
+        examples = {stage: count for stage, count in row["examples"].items() if stage in STAGES[kind]}
+        if examples or not row["examples"]:
+            chosen[name] = {**row, "examples": examples}
+    return chosen
+
+
+def _by_source(examples: Table) -> dict[str, int]:
+    counts = {source: _training(examples, source) for source in examples.parts()}
+    return {source: count for source, count in counts.items() if count}
+
+
+def _training(examples: Table, source: str) -> int:
+    splits = (batch.column("split") for batch in examples.batches([source], ["split"]))
+    return sum(pc.sum(pc.equal(split, "train")).as_py() or 0 for split in splits)
+
+
+def _leaked(examples: Table, bad: pa.Array) -> dict[str, int]:
+    count = leaked = 0
+    for batch in examples.batches(columns=["split", "pair_id"]):
+        ids = batch.column("pair_id").filter(pc.equal(batch.column("split"), "train"))
+        count += len(ids)
+        leaked += pc.sum(pc.is_in(ids, value_set=bad)).as_py() or 0
+    return {"examples": count, "leaked": leaked}

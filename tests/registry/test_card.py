@@ -1,0 +1,82 @@
+"""The model card is read by the hub's own library, and says what the evidence says."""
+
+from dataclasses import replace
+
+import pytest
+from huggingface_hub import ModelCard
+from judged import TESTS
+from registered import rows
+
+from ruri_kedro.registry.card import CardFacts, model_card
+
+FACTS = CardFacts(
+    kind="embedder",
+    name="ruri-tiny",
+    base_model={"name": "tohoku-nlp/bert-base-japanese-v3", "revision": "65243d6"},
+    prompts={"query": "クエリ: ", "document": "文章: "},
+    stages={"pretraining": {"learning_rate": 1e-3, "max_length": 128}, "finetuning": {"max_length": 256}},
+    sources={
+        "news": {"licence": "CC BY 2.5", "origin": "given", "pairs": 12345, "examples": {"pretraining": 12000}},
+        "autowikiqa": {"licence": "Apache-2.0", "origin": "synthetic", "pairs": 10, "examples": {"finetuning": 9}},
+        "wiki": {"licence": "CC BY-SA 4.0", "origin": "given", "pairs": 0, "examples": {}},
+    },
+    contamination={
+        "tests": list(TESTS),
+        "stages": {"pretraining": {"examples": 12000, "leaked": 0}},
+        "sources": {"news": {"removed": 345, "reported": 1}},
+    },
+    scores=rows(),
+    tests=TESTS,
+    made={"run_id": "abc", "reproduce": "kedro run --env tiny", "git_commit": "c0ffee", "git_dirty": "true",
+          "version.torch": "2.13.0", "dvc.data/01_raw/tiny": "aaa.dir"},
+    licence="cc-by-sa-4.0",
+    limits="Not for medical texts.",
+)  # fmt: skip
+
+
+def test_the_hub_reads_the_card():
+    data = ModelCard(model_card(FACTS)).data
+    assert data.license == "cc-by-sa-4.0" and data.language == ["ja"] and data.model_name == "ruri-tiny"
+    assert data.base_model == "tohoku-nlp/bert-base-japanese-v3" and data.pipeline_tag == "sentence-similarity"
+    found = {(result.dataset_name, result.metric_type): result.metric_value for result in data.eval_results}
+    assert found.keys() == {("questions", "ndcg@10"), ("faq", "ndcg@10"), ("sts", "spearman")}
+    assert found["sts", "spearman"] == 0.7 and found["questions", "ndcg@10"] == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "`tohoku-nlp/bert-base-japanese-v3` at revision `65243d6`",
+        "| news | CC BY 2.5 | given | 12,345 | pretraining 12,000 |",
+        "| wiki | CC BY-SA 4.0 | given | 0 | negatives only |",
+        "345 pairs that a test knows were left out, 0 are among the examples",
+        "| sts | sts | spearman | 0.7000 | - | - |",
+        "| query | `クエリ: ` |",
+        'prompt_name="query"',
+        "| learning_rate | 0.001 | - |",
+        "Command: `kedro run --env tiny`",
+        "`c0ffee`, with changes that were not committed",
+        "`data/01_raw/tiny` at `aaa.dir`",
+        "texts of up to 256 tokens",
+        "Texts of autowikiqa were written by a language model",
+        "Not for medical texts.",
+    ],
+)
+def test_the_card_says(text):
+    assert text in model_card(FACTS)
+
+
+def test_figures_have_intervals_around_them():
+    line = next(line for line in model_card(FACTS).splitlines() if line.startswith("| questions |"))
+    _, _, _, _, mean, interval, queries, _ = (cell.strip() for cell in line.split("|"))
+    low, high = map(float, interval.split(" to "))
+    assert low < float(mean) < high < low + 0.1 and queries == "60"
+
+
+def test_a_reranker_and_a_model_from_scratch():
+    tests = {name: test | {"category": "reranking"} for name, test in TESTS.items()}
+    base = {"name": None, "tiny": {"layers": 2, "hidden_size": 128}}
+    text = model_card(replace(FACTS, kind="reranker", tests=tests, base_model=base))
+    data = ModelCard(text).data
+    assert data.pipeline_tag == "text-ranking" and data.base_model is None and "CrossEncoder(" in text
+    assert "random weights (2 layers, 128 wide)" in text and "prompt name" not in text

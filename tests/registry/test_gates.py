@@ -1,0 +1,196 @@
+"""Bad challengers are refused, each by the gate that it fails and with the reason; good ones pass them all."""
+
+import math
+import re
+from dataclasses import replace
+
+import pytest
+from judged import TESTS, better, good, parameters, rules, scores
+
+from ruri_kedro.errors import RecipeError
+from ruri_kedro.registry.evidence import Trial
+from ruri_kedro.registry.gates import GATES, Case, judge
+from ruri_kedro.registry.rules import parse_rules
+
+PRETRAINING = {"pretraining": {"examples": 100, "leaked": 0}}
+
+
+def refused(challenger, champion=None, **changed) -> dict[str, str]:
+    """The gates that a challenger fails, with their reasons."""
+    verdicts = judge(Case(challenger, champion, rules(**changed)))
+    assert [verdict.gate for verdict in verdicts] == list(GATES)
+    assert all(verdict.reason for verdict in verdicts)
+    return {verdict.gate: verdict.reason for verdict in verdicts if not verdict.passed}
+
+
+def with_task(made, task, **values):
+    """The evidence with other scores of one task."""
+    table = {measure: {**found, **values} if measure[0] == task else found for measure, found in made.scores.items()}
+    return replace(made, scores=table)
+
+
+def worse_on(task: str):
+    """Better than `good` everywhere but on one task, where it is a little worse on every query."""
+    table = better().scores
+    measure = next(m for m in table if m[0] == task)
+    return replace(better(), scores=table | {measure: {q: s - 0.02 for q, s in good().scores[measure].items()}})
+
+
+BAD = {
+    "worse": (good(scores=scores(level=0.4)), {"loss": r"questions ndcg@10 -0\.1.*p 0\.0", "gain": "no gated task"}),
+    "worse on one task": (worse_on("faq"), {"loss": r"^faq ndcg@10 -0\.0200 \(p 0\.00"}),
+    "worse where nothing can be tested": (worse_on("sts"), {"loss": r"sts 0\.6800, champion 0\.7000: a drop"}),
+    "equal": (good(), {"gain": r"no gated task is better\. The most: .*\+0\.0000 \(p 1\.0000"}),
+    "below the minimum": (
+        good(scores=scores(level=0.1)),
+        {"minimum": r"category retrieval 0\.[01]\d+, at least 0\.2", "loss": "questions", "gain": "no gated"},
+    ),
+    "leaked": (
+        better(contamination={"tests": list(TESTS), "stages": {"finetuning": {"examples": 1000, "leaked": 1}}}),
+        {"contamination": r"leaked: 1 of 1000 examples of finetuning, allowed 0\.00%"},
+    ),
+    "not searched for a test": (
+        better(contamination={"tests": ["questions", "sts"], "stages": PRETRAINING}),
+        {"contamination": "not searched for 'faq'"},
+    ),
+    "unsigned: no manifest": (
+        better(manifest=False),
+        {"manifest": "unsigned: no manifest", "evidence": "not judged: manifest failed"},
+    ),
+    "unsigned: no signature": (better(signature=False), {"signature": "unsigned: the model has no signature"}),
+    "too slow": (better(trial=Trial(deviation=0.0, latency_ms=999.0)), {"latency": r"too slow: 999.0 ms, allowed 250"}),
+    "too large": (better(size=3_000_000_000), {"size": r"3000\.0 MB, allowed 2000"}),
+    "wrong licence": (
+        better(training={"sources": {"rte": {"licence": "proprietary"}, "news": {"licence": "MIT"}}}),
+        {"licence": r"^not for research use: rte \(proprietary\)$"},
+    ),
+    "missing scores": (better(scores=None), {"evidence": "missing: scores"}),
+    "missing contamination report": (better(contamination=None), {"evidence": "missing: contamination"}),
+    "missing card": (better(card=False), {"evidence": "missing: card"}),
+    "corrupted file": (
+        better(faults=("model.safetensors has 1 bytes, not 7",)),
+        {"manifest": "corrupted: model.safetensors has 1 bytes, not 7"},
+    ),
+    "does not load": (better(trial=Trial(error="no such file")), {"probe": "does not load or score: no such file"}),
+    "other weights than scored": (
+        better(trial=Trial(deviation=0.2, latency_ms=1.0)),
+        {"probe": r"1 scores not reproduced, off by 0\.2"},
+    ),
+    "scores that are no numbers": (
+        with_task(better(), "sts", **{"": math.nan}),
+        {"tests": "'sts' has scores that are no numbers"},
+    ),
+    "a task left out": (
+        better(scores={m: s for m, s in better().scores.items() if m[0] != "faq"}),
+        {"tests": "'faq' has no scores"},
+    ),
+    "other test data": (
+        better(tests=TESTS | {"faq": {"category": "retrieval", "digest": "easier"}}),
+        {"tests": "'faq' was tested on other data"},
+    ),
+    "queries left out": (
+        better(scores=better().scores | {("faq", "ndcg@10"): {"q0": 1.0}}),
+        {"tests": "'faq' was tested on other data"},
+    ),
+    "rolled back": (better(standing="was rolled back"), {"standing": "was rolled back"}),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_challenger_is_refused_with_its_reason(name):
+    challenger, expected = BAD[name]
+    found = refused(challenger, good())
+    own = {gate: reason for gate, reason in found.items() if not reason.startswith("not judged")}
+    assert own.keys() == {gate for gate, reason in expected.items() if not reason.startswith("not judged")}
+    for gate, reason in expected.items():
+        assert re.search(reason, found[gate]), found[gate]
+
+
+def test_a_better_challenger_passes_every_gate():
+    assert refused(better(), good()) == {}
+
+
+def test_the_first_champion_is_compared_with_nobody_but_passes_the_absolute_gates():
+    verdicts = {verdict.gate: verdict for verdict in judge(Case(good(), None, rules()))}
+    assert all(verdict.passed for verdict in verdicts.values())
+    assert verdicts["gain"].reason == verdicts["loss"].reason == "no champion yet"
+    assert refused(good(scores=scores(level=0.1))).keys() == {"minimum"}
+    assert refused(good(size=3_000_000_000)).keys() == {"size"}
+
+
+def test_a_champion_without_evidence_is_said():
+    assert "the champion has no scores" in refused(better(), good(scores=None, tests=None))["tests"]
+
+
+def test_a_loss_is_found_by_its_own_test_and_a_gain_only_after_correction():
+    """Ten tasks, on one of which 7 of 8 queries changed the same way: p is 0.016 alone and 0.16 corrected."""
+    base = {f"q{n}": 0.5 for n in range(8)}
+    moved = {f"q{n}": 0.6 if n < 7 else 0.41 for n in range(8)}
+    names = [f"t{n}" for n in range(10)]
+    tests = {name: {"category": "retrieval", "digest": name} for name in names}
+    report = {"tests": names, "stages": PRETRAINING}
+    flat = {(name, "ndcg@10"): base for name in names}
+    one = good(scores=flat, tests=tests, contamination=report)
+    other = good(scores=flat | {("t0", "ndcg@10"): moved}, tests=tests, contamination=report)
+    assert refused(other, one, minimum={}).keys() == {"gain"}
+    assert refused(one, other, minimum={}).keys() == {"loss", "gain"}
+
+
+def test_tasks_of_the_rules_are_gated():
+    narrow = worse_on("faq")
+    assert refused(narrow, good(), tasks=["questions", "sts"]) == {}
+    assert "'jsts' has no scores" in refused(better(), good(), tasks=["questions", "jsts"])["tests"]
+
+
+def test_minimum_of_a_single_task():
+    minimum = {"embedder": {"tasks": {"faq": 0.9, "jsts": 0.1}}}
+    reason = refused(better(), good(), minimum=minimum)["minimum"]
+    assert "task faq 0.6" in reason and "task jsts has no scores" in reason
+
+
+def test_a_recipe_without_a_category_asks_nothing_of_it():
+    asked = {"embedder": {"categories": {"retrieval": 0.2, "clustering": 0.2}}}
+    assert refused(better(), good(), minimum=asked) == {"minimum": "category clustering has no scores"}
+    asked["embedder"]["categories"]["clustering"] = None
+    assert refused(better(), good(), minimum=asked) == {}
+
+
+@pytest.mark.parametrize(
+    ("use", "licence", "allowed"),
+    [
+        ("commercial", "CC BY-SA 4.0", True),
+        ("commercial", "cc-by-sa-4.0", True),
+        ("commercial", "CC BY-NC-SA 4.0", False),
+        ("non-commercial", "CC BY-NC-SA 4.0", True),
+        ("non-commercial", "Apache-2.0", True),
+        ("research", "CC BY-NC 4.0", True),
+        ("research", "unknown", False),
+    ],
+)
+def test_a_licence_allows_its_use_and_all_wider_ones(use, licence, allowed):
+    training = {"sources": {"s": {"licence": licence}}}
+    assert (refused(better(training=training), good(), use=use) == {}) is allowed
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"use": "any"}, "promotion.use: 'any' is unknown. Allowed: commercial"),
+        ({"gain": {"alpha": 2}}, "promotion.gain.alpha: 2 is no number from 0 to 1"),
+        ({"size_mb": {"embedder": 1}}, "promotion.size_mb.reranker: None is no number"),
+        ({"minimum": {"embedder": {"categories": {"search": 0.1}}}}, "categories: 'search' is unknown"),
+        ({"minimum": {"embedder": {"tasks": {"faq": 40}}}}, "minimum.embedder.tasks.faq: 40 is no number from -1"),
+        ({"gates": {}}, "promotion: 'gates' is unknown"),
+        ({"probe": {"tolerance": 0.1, "queries": ["q"]}}, "promotion.probe.passages: one or more texts"),
+    ],
+)
+def test_rules_that_cannot_be_are_named(changed, message):
+    with pytest.raises(RecipeError, match=message):
+        rules(**changed)
+
+
+def test_a_rule_left_out_is_named():
+    given = parameters()
+    del given["loss"]
+    with pytest.raises(RecipeError, match=r"promotion\.loss: missing"):
+        parse_rules(given)

@@ -1,0 +1,89 @@
+"""What a model was trained on is counted from the tables themselves."""
+
+import pytest
+
+from ruri_kedro.corpora.source import parse_sources
+from ruri_kedro.registry.training_data import (
+    contamination_report,
+    described_tests,
+    of_kind,
+    sources_of_kind,
+    training_sources,
+)
+from ruri_kedro.tables import SCHEMAS, Part, write_table
+
+SOURCES = parse_sources(
+    {
+        "wiki": {"kind": "collection", "path": "w.jsonl"},
+        "qa": {"kind": "question_to_passage", "path": "q.jsonl", "collection": "wiki", "licence": "CC BY 4.0"},
+        "unused": {"kind": "edit", "path": "e.jsonl", "licence": "proprietary"},
+    }
+)
+
+
+def table(root, schema, **parts):
+    """A table whose columns are empty where nothing is said."""
+    empty = {field.name: [] if "list" in str(field.type) else False if "bool" in str(field.type) else
+             0.0 if "float" in str(field.type) else "" for field in SCHEMAS[schema]}  # fmt: skip
+    rows = {name: [empty | row for row in given] for name, given in parts.items()}
+    made = {name: Part(name, lambda given=given: [given]) for name, given in rows.items()}
+    return write_table(root / schema / "-".join(parts), SCHEMAS[schema], made)
+
+
+@pytest.fixture
+def examples(tmp_path):
+    rows = [{"source": "qa", "pair_id": f"p{n}", "split": "train" if n < 8 else "validation"} for n in range(10)]
+    return {
+        "pretraining": table(tmp_path / "1", "examples", qa=rows),
+        "finetuning": table(tmp_path / "2", "examples", qa=rows[:3]),
+    }
+
+
+def test_sources_are_those_trained_on_and_their_collections(tmp_path, examples):
+    pairs = table(tmp_path, "pairs", qa=[{"pair_id": f"p{n}"} for n in range(20)])
+    found = training_sources(SOURCES, pairs, examples)
+    assert list(found) == ["qa", "wiki"]
+    assert found["qa"]["examples"] == {"pretraining": 8, "finetuning": 3}
+    assert (found["qa"]["licence"], found["qa"]["pairs"]) == ("CC BY 4.0", 20)
+    assert found["qa"]["digest"] == pairs.manifest("qa")["digest"]
+    assert (found["wiki"]["licence"], found["wiki"]["pairs"], found["wiki"]["examples"]) == ("unknown", 0, {})
+    assert sources_of_kind(found, "reranker")["qa"]["examples"] == {"pretraining": 8}
+
+
+def test_a_leaked_pair_among_the_examples_is_counted(tmp_path, examples):
+    leaks = table(
+        tmp_path,
+        "leaks",
+        qa=[
+            {"pair_id": "p1", "test": "t", "removed": True},
+            {"pair_id": "p1", "test": "u", "removed": True},
+            {"pair_id": "p2", "test": "t", "removed": False},
+            {"pair_id": "p7", "test": "t", "removed": True},
+            {"pair_id": "p9", "test": "t", "removed": True},  # of the validation split
+        ],
+    )
+    report = contamination_report(leaks, ["t", "u"], examples)
+    assert report["stages"] == {
+        "pretraining": {"examples": 8, "leaked": 2},
+        "finetuning": {"examples": 3, "leaked": 1},
+    }
+    assert report["sources"] == {"qa": {"removed": 3, "reported": 1}} and report["tests"] == ["t", "u"]
+    assert of_kind(report, "reranker")["stages"].keys() == {"pretraining"}
+
+
+def test_without_leaks_and_rows_nothing_is_leaked(tmp_path):
+    none = {"pretraining": table(tmp_path, "examples", qa=[])}
+    report = contamination_report(table(tmp_path, "leaks", qa=[]), [], none)
+    assert report["stages"] == {"pretraining": {"examples": 0, "leaked": 0}}
+
+
+def test_reordering_candidates_is_a_test_of_its_own(tmp_path):
+    texts = table(tmp_path, "test_texts", jsquad=[{"text": "問い"}], jsts=[{"text": "文"}])
+    tasks = {"jsquad": {"type": "retrieval"}, "jsts": {"type": "sts"}}
+    found = described_tests(tasks, texts, ["jsquad", "jsts", "jsquad_rerank"])
+    assert {name: test["category"] for name, test in found.items()} == {
+        "jsquad": "retrieval",
+        "jsts": "sts",
+        "jsquad_rerank": "reranking",
+    }
+    assert found["jsquad"]["digest"] == found["jsquad_rerank"]["digest"] != found["jsts"]["digest"]
