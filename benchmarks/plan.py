@@ -7,15 +7,12 @@ One JSON line per figure; `limit` is what the figure should stay under. Checks t
 """
 
 import argparse
-import json
-import multiprocessing
-import resource
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from figures import alone, peak_memory, say
 
 from ruri_kedro.training.plan import Plan, plan_batches, stored_plan
 
@@ -74,7 +71,7 @@ def make_plan(folder: Path) -> dict[str, float]:
     stored_plan(folder / "plan", "key", lambda: plan_batches(*open_rows(folder), BATCH, 1, True, SEED))
     return {
         "seconds": time.perf_counter() - began,
-        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "memory": peak_memory(),
     }
 
 
@@ -133,17 +130,6 @@ def compare(rows: int) -> dict[str, float]:
     return {"ours": rows / (middle - began), "peer": rows / (time.perf_counter() - middle)}
 
 
-def alone(function: Callable, *arguments: object) -> dict[str, float]:
-    """The result of a function in a process of its own."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(function, arguments)
-
-
-def say(case: str, ours: float, limit: float | None, unit: str, peer: float | None = None) -> None:
-    line = {"bench": "plan", "case": case, "ours": round(ours, 4), "peer": peer, "limit": limit, "unit": unit}
-    print(json.dumps(line), flush=True)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=FULL)
@@ -158,15 +144,22 @@ def main() -> None:
     peer = alone(compare, min(rows, PEER_ROWS))
     of = f"{rows} rows, batch {BATCH}"
     at_full_size = rows >= FULL
-    say(f"make and save, {of}", made["seconds"], 300 if at_full_size else None, "s")
-    say(f"memory, {of}", made["memory"], 4, "GiB")
-    say(f"continue at the last step, {of}", opened["last"], 2, "s")
-    say(f"continue at the first step, {of}", opened["first"], 2, "s")
-    say(f"repeated texts in {SAMPLED} batches, {of}", found["repeats"], 0, "texts")
-    say(f"used twice, {of}", found["twice"], 0, "rows")
-    say(f"dropped, {of}", found["dropped"], 0.1 if at_full_size else None, "%")
-    say(f"dropped and not listed, {of}", found["unlisted"], 0, "rows")
-    say(f"speed, {min(rows, PEER_ROWS)} rows, batch {BATCH}", peer["ours"], None, "rows/s", round(peer["peer"], 1))
+    say("plan", f"make and save, {of}", made["seconds"], 300 if at_full_size else None, "s")
+    say("plan", f"memory, {of}", made["memory"], 4, "GiB")
+    say("plan", f"continue at the last step, {of}", opened["last"], 2, "s")
+    say("plan", f"continue at the first step, {of}", opened["first"], 2, "s")
+    say("plan", f"repeated texts in {SAMPLED} batches, {of}", found["repeats"], 0, "texts")
+    say("plan", f"used twice, {of}", found["twice"], 0, "rows")
+    say("plan", f"dropped, {of}", found["dropped"], 0.1 if at_full_size else None, "%")
+    say("plan", f"dropped and not listed, {of}", found["unlisted"], 0, "rows")
+    say(
+        "plan",
+        f"speed, {min(rows, PEER_ROWS)} rows, batch {BATCH}",
+        peer["ours"],
+        None,
+        "rows/s",
+        round(peer["peer"], 1),
+    )
 
 
 if __name__ == "__main__":

@@ -107,11 +107,11 @@ def test_judged_queries_join_their_corpus(tmp_path):
     (folder / "queries.jsonl").write_text('{"qid": "q", "query": "見出し", "positives": ["d"]}\n')
     (folder / "corpus.jsonl").write_text('{"docid": "d", "title": "", "text": "記事。"}\n')
     sources = parse_sources({"s": {"path": "news", "kind": "title_to_text", "shape": "judged_queries"}})
-    rows = [row for block in passage_parts(sources, tmp_path / "raw")["s"].rows() for row in block]
-    assert [row["text"] for row in rows] == ["見出し", "記事。"]
+    passages = write_table(tmp_path / "passages", SCHEMAS["passages"], passage_parts(sources, tmp_path / "raw"))
+    assert [row["text"] for row in passages.iter_rows()] == ["見出し", "記事。"]
     (folder / "queries.jsonl").write_text('{"qid": "q", "query": "見出し", "positives": ["x"]}\n')
     with pytest.raises(DataError, match="query 'q': positive 'x' is not in corpus"):
-        list(passage_parts(sources, tmp_path / "raw")["s"].rows())
+        write_table(tmp_path / "passages", SCHEMAS["passages"], passage_parts(sources, tmp_path / "raw"))
 
 
 def test_titles_are_held_out_whole(tmp_path):

@@ -92,7 +92,7 @@ def test_the_shipped_bands_find_near_duplicates_in_any_memory(tmp_path, monkeypa
     assert set(found) <= set(expected)
     assert len(found) >= 0.99 * len(expected) > 90
     monkeypatch.setattr("ruri_kedro.corpora.duplicates._ROW_BYTES", 1 << 15)  # memory for 32 rows
-    monkeypatch.setattr("ruri_kedro.corpora.duplicates._READ_ROWS", 50)
+    monkeypatch.setattr("ruri_kedro.corpora.duplicates._READ_VALUES", 50)
     assert find(sources, tmp_path, **rules | {"memory_mb": 1}) == found
 
 

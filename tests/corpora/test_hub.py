@@ -55,7 +55,7 @@ def test_a_source_reads_a_hub_data_set_by_split_or_by_path(copy):
         "validation": "dev",
     }
     by_split = parse_sources({"s": row})["s"]
-    pairs = [pair for block in pair_parts({"s": by_split}, copy)["s"].rows() for pair in block]
+    pairs = [pair for shard in pair_parts({"s": by_split}, copy)["s"].shards([]) for pair in shard.to_pylist()]
     assert [pair["split"] for pair in pairs] == ["train", "train"]
     by_path = parse_sources({"s": {**row, "path": "data/train-*.parquet", "validation": None}})["s"]
     found = [r["premise"] for r in read_source(by_path, copy, by_path.inputs[0])]

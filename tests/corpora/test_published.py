@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from kedro.config import OmegaConfigLoader
 
-from ruri_kedro.corpora.build import drafts, pair_parts, passage_parts
+from ruri_kedro.corpora.build import pair_parts, passage_parts
+from ruri_kedro.corpora.reading import drafts
 from ruri_kedro.corpora.rows import check_sources
 from ruri_kedro.corpora.source import Source, parse_sources
 from ruri_kedro.errors import DataError

@@ -7,8 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ruri_kedro.corpora.build import drafts, pair_parts
+from ruri_kedro.corpora.build import pair_parts
 from ruri_kedro.corpora.fields import MISSING, top_level, unfold, value_at
+from ruri_kedro.corpora.reading import drafts
 from ruri_kedro.corpora.rows import check_sources, read_source
 from ruri_kedro.corpora.source import parse_sources, select_sources
 from ruri_kedro.errors import DataError, RecipeError

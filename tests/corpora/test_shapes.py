@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ruri_kedro.corpora.build import drafts
+from ruri_kedro.corpora.reading import drafts
 from ruri_kedro.corpora.source import parse_sources
 from ruri_kedro.errors import DataError
 

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from ruri_kedro.errors import DataError
-from ruri_kedro.tables import SCHEMAS, Part, store, write_table
+from ruri_kedro.tables import SCHEMAS, Part, ShardedPart, store, write_table
 from ruri_kedro.tables.files import replace_dir, replace_file
 
 SCORES = SCHEMAS["scores"]
@@ -132,3 +132,60 @@ def test_a_file_is_replaced_only_by_a_complete_one(tmp_path):
         raise OSError("disk full")
     assert target.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
+
+
+def sharded(key, count, fails_at=None, calls=None):
+    """A part of `count` shards of three rows, whose making may fail."""
+
+    def make(done):
+        for number in range(len(done), count):
+            if number == fails_at:
+                raise RuntimeError("power cut")
+            if calls is not None:
+                calls.append((key, number))
+            yield pa.Table.from_pylist(rows(3, 3 * number), schema=SCORES)
+
+    return ShardedPart(key, make)
+
+
+def test_finished_shards_are_kept_and_the_next_write_goes_on(tmp_path):
+    calls = []
+    with pytest.raises(RuntimeError, match="power cut"):
+        write_table(tmp_path, SCORES, {"a": sharded("1", 5, 3, calls)})
+    assert store.Table(tmp_path, SCORES).parts() == []
+    table = write_table(tmp_path, SCORES, {"a": sharded("1", 5, calls=calls)})
+    assert calls == [("1", number) for number in range(5)]
+    assert [row["query_id"] for row in table.iter_rows()] == [str(i) for i in range(15)]
+    files = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert files == ["manifest.json", *(f"part-{n:05d}.parquet" for n in range(5))]
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_shards_of_another_key_are_not_taken(tmp_path):
+    calls = []
+    with pytest.raises(RuntimeError, match="power cut"):
+        write_table(tmp_path, SCORES, {"a": sharded("1", 5, 3)})
+    assert write_table(tmp_path, SCORES, {"a": sharded("2", 2, calls=calls)}).rows() == 6
+    assert calls == [("2", 0), ("2", 1)]
+
+
+def test_shards_of_a_part_that_is_no_longer_wanted_go(tmp_path):
+    with pytest.raises(RuntimeError, match="power cut"):
+        write_table(tmp_path, SCORES, {"a": sharded("1", 5, 3)})
+    write_table(tmp_path, SCORES, {"b": sharded("1", 1)})
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+def test_a_part_killed_before_its_new_name_is_renamed(tmp_path, monkeypatch):
+    def killed(aside, target):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store, "move_dir", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_table(tmp_path, SCORES, {"a": sharded("1", 2)})
+    monkeypatch.undo()
+    assert write_table(tmp_path, SCORES, {"a": sharded("1", 2, fails_at=0)}).rows() == 6
+
+
+def test_a_sharded_part_without_rows_is_a_part(tmp_path):
+    assert write_table(tmp_path, SCORES, {"a": sharded("1", 0)}).read(["a"]).schema.equals(SCORES)

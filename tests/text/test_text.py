@@ -1,5 +1,6 @@
 """Properties of the text functions."""
 
+import sys
 import unicodedata
 
 import pytest
@@ -17,6 +18,11 @@ japanese = st.text(st.sampled_from("あ漢「」『』（）。！？、 \nab"),
 @given(texts)
 def test_normalize_is_idempotent(text):
     assert normalize(normalize(text)) == normalize(text)
+
+
+def test_match_key_keeps_letters_and_numbers_as_python_counts_them():
+    text = "".join(chr(code) for code in range(sys.maxunicode + 1))
+    assert match_key(text) == "".join(char for char in normalize(text).casefold() if char.isalnum())
 
 
 @given(st.lists(texts, max_size=5))

@@ -2,11 +2,17 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from ruri_kedro.errors import DataError, RecipeError
+from ruri_kedro.tables import SCHEMAS
+from ruri_kedro.tables.lookup import shard_texts
+from ruri_kedro.tables.store import blocks, to_batch
 from ruri_kedro.text.normalize import match_key
 from ruri_kedro.text.overlap import HashIndex, MinHash, by_chars, containment, jaccard, ngram_hashes
 
@@ -184,27 +190,43 @@ def find_matches(
     match of a key below `min_chars` counts for queries only, as kind `short`.
     """
     for index in tests:
-        for docids, block in by_chars(texts()):
-            best: dict[tuple, tuple] = {}
-            for (asker, number), (kind, overlap) in sorted(index.find(block).items()):
-                is_short = kind == "exact" and len(index.keys[number]) < min_chars
-                for owner in index.owners[number]:
-                    if is_short and owner.role != "query":
-                        continue
-                    item = owner.item_id if owner.role in _BY_ITEM else ""
-                    place = (asker, owner.test, owner.role, item)
-                    match = (SHORT if is_short else kind, overlap, owner.item_id)
-                    if place not in best or strength(*match[:2]) > strength(*best[place][:2]):
-                        best[place] = match
-            for (asker, test, role, _), (kind, overlap, item_id) in best.items():
-                yield {
-                    "docid": docids[asker],
-                    "test": test,
-                    "role": role,
-                    "item_id": item_id,
-                    "kind": kind,
-                    "overlap": overlap,
-                }
+        yield from match_portion(texts(), index, min_chars)
+
+
+def match_portion(texts: Iterable[tuple[str, str]], index: TextIndex, min_chars: int) -> Iterator[dict]:
+    """`find_matches` for one portion of the tests."""
+    for docids, block in by_chars(texts):
+        best: dict[tuple, tuple] = {}
+        for (asker, number), (kind, overlap) in sorted(index.find(block).items()):
+            is_short = kind == "exact" and len(index.keys[number]) < min_chars
+            for owner in index.owners[number]:
+                if is_short and owner.role != "query":
+                    continue
+                item = owner.item_id if owner.role in _BY_ITEM else ""
+                place = (asker, owner.test, owner.role, item)
+                match = (SHORT if is_short else kind, overlap, owner.item_id)
+                if place not in best or strength(*match[:2]) > strength(*best[place][:2]):
+                    best[place] = match
+        for (asker, test, role, _), (kind, overlap, item_id) in best.items():
+            yield {
+                "docid": docids[asker],
+                "test": test,
+                "role": role,
+                "item_id": item_id,
+                "kind": kind,
+                "overlap": overlap,
+            }
+
+
+def match_shards(
+    passages: Sequence[Path], tests: Iterable[TextIndex], rules: LeakRules, done: int
+) -> Iterator[pa.Table]:
+    """A table of MATCHES for each portion of the tests and each file of passages, from number `done` on."""
+    schema = SCHEMAS["matches"]
+    pairs = ((index, shard) for index in tests for shard in passages)
+    for index, shard in islice(pairs, done, None):
+        found = blocks(match_portion(shard_texts(shard), index, rules.min_chars))
+        yield pa.Table.from_batches([to_batch(block, schema) for block in found], schema=schema)
 
 
 def strength(kind: str, overlap: float) -> tuple[int, float]:

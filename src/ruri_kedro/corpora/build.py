@@ -1,20 +1,25 @@
 """From sources to the tables passages and pairs. Both read the same drafts, so their ids agree."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from ruri_kedro.corpora.duplicates import DuplicateRules, families, find_duplicates
+from ruri_kedro.corpora.engines import Engine
 from ruri_kedro.corpora.kinds import KINDS, Draft, Text
-from ruri_kedro.corpora.rows import read_source, source_files
+from ruri_kedro.corpora.reading import Shard, drafts, file_digests, shard_drafts, shards_of
+from ruri_kedro.corpora.seen import Seen
 from ruri_kedro.corpora.source import Source
 from ruri_kedro.errors import DataError
+from ruri_kedro.tables import SCHEMAS, Part, ShardedPart, Table
 from ruri_kedro.tables.code import code_digest
-from ruri_kedro.tables.store import Part, Table, blocks, file_digest, key_of
-from ruri_kedro.text.hashing import digest_all, stable_id, unit_interval
-
-TRAIN, VALIDATION = "train", "validation"
+from ruri_kedro.tables.store import blocks, key_of, read_shards, to_batch
+from ruri_kedro.text.hashing import digest_all, stable_id
 
 Left = Collection[str]  # docids of positives and passages that are left out
 
@@ -31,43 +36,65 @@ def duplicate_parts(sources: Mapping[str, Source], root: Path, settings: Mapping
         return find_duplicates({name: _positives(source, root) for name, source in sources.items()}, family, rules)
 
     definitions = [_definition(source, root) for source in sources.values()] if rules.threshold is not None else []
-    key = key_of(sources=definitions, family=family, settings=dict(settings), code=code_digest("text", "corpora"))
+    decisive = {name: value for name, value in settings.items() if name not in ("memory_mb", "scratch")}
+    key = key_of(sources=definitions, family=family, settings=decisive, code=code_digest("text", "corpora"))
     return {"all": Part(key, lambda: blocks(rows()))}
 
 
-def passage_parts(sources: Mapping[str, Source], root: Path, duplicates: Table | None = None) -> dict[str, Part]:
+def passage_parts(
+    sources: Mapping[str, Source], root: Path, duplicates: Table | None = None, engine: Engine = map
+) -> dict[str, ShardedPart]:
     """The passages table, a part per source: every text of its pairs, each once."""
-    return {name: _part(source, root, "passages", _passage_rows, duplicates) for name, source in sources.items()}
+    return {name: _part(source, root, PASSAGES, duplicates, engine) for name, source in sources.items()}
 
 
-def pair_parts(sources: Mapping[str, Source], root: Path, duplicates: Table | None = None) -> dict[str, Part]:
+def pair_parts(
+    sources: Mapping[str, Source], root: Path, duplicates: Table | None = None, engine: Engine = map
+) -> dict[str, ShardedPart]:
     """The pairs table, a part per source that has pairs.
 
     A pair whose positive is left out as a near duplicate is left out too. To give its anchor the text that was kept
     would make a pair nobody has judged: texts from one template differ in the very name or year that is asked for.
     """
     return {
-        name: _part(source, root, "pairs", _pair_rows, duplicates)
+        name: _part(source, root, PAIRS, duplicates, engine)
         for name, source in sources.items()
         if source.kind != "collection"
     }
 
 
-def _part(
-    source: Source,
-    root: Path,
-    table: str,
-    rows: Callable[[Source, Path, Left], Iterator[dict]],
-    duplicates: Table | None,
-) -> Part:
+def _part(source: Source, root: Path, made: "Made", duplicates: Table | None, engine: Engine) -> ShardedPart:
     left = _left_out(duplicates, source.name)
     key = key_of(
-        table=table,
+        table=made.table,
         source=_definition(source, root),
         left_out=digest_all(sorted(left)),
         code=code_digest("text", "corpora"),
     )
-    return Part(key, lambda: blocks(rows(source, root, left)))
+
+    def shards(done: Sequence[Path]) -> Iterator[pa.Table]:
+        seen, count = Seen(), 0
+        for batch in read_shards(done, [made.id]):
+            count += int(seen.add(batch.column(0).to_pylist()).sum())
+        missing = islice(shards_of(source, root), len(done), None)
+        for rows in engine(partial(_shard_table, source, root, left, made), missing):
+            is_new = seen.add(rows.column(made.id).to_pylist())
+            count += int(is_new.sum())
+            yield rows.filter(pa.array(is_new))
+        if not count and made.needed:
+            raise DataError(
+                f"source '{source.name}' ({source.inputs[0]}): no pair can be made of its rows as kind {source.kind}; "
+                f"{len(left)} positives are left out as near duplicates (parameter deduplication)."
+            )
+
+    return ShardedPart(key, shards)
+
+
+def _shard_table(source: Source, root: Path, left: Left, made: "Made", shard: Shard) -> pa.Table:
+    """The rows of a table that a shard of a source gives, each once in the shard."""
+    schema = SCHEMAS[made.table]
+    found = blocks(made.rows(source, _kept(source, root, left, shard)))
+    return pa.Table.from_batches([to_batch(block, schema) for block in found], schema=schema)
 
 
 def _definition(source: Source, root: Path) -> dict[str, Any]:
@@ -83,24 +110,6 @@ def _left_out(duplicates: Table | None, source: str) -> frozenset[str]:
     return frozenset(row["docid"] for row in rows if row["source"] == source)
 
 
-def file_digests(source: Source, root: Path) -> list[str]:
-    """Digest of every local file that a source is read from."""
-    return [file_digest(file) for file in source_files(source, root)]
-
-
-def drafts(source: Source, root: Path) -> Iterator[tuple[str, Draft]]:
-    """(split, draft) of every pair and passage of a source that its filter keeps; a pair has an anchor with a text."""
-    for place in source.inputs:
-        for draft in KINDS[source.kind].drafts(read_source(source, root, place), source.labels):
-            judged = draft.positive or draft.anchor
-            if (source.filter and not source.filter.keeps(judged.text)) or (draft.anchor and not draft.anchor.full):
-                continue
-            is_held_out = place.is_validation or (
-                source.held_out > 0 and unit_interval("held out", draft.group) < source.held_out
-            )
-            yield (VALIDATION if is_held_out else TRAIN), draft
-
-
 def _positives(source: Source, root: Path) -> Iterator[tuple[str, str]]:
     """(docid, full text) of the positives, or of the passages of a collection, as often as they come."""
     for _, draft in drafts(source, root):
@@ -108,16 +117,16 @@ def _positives(source: Source, root: Path) -> Iterator[tuple[str, str]]:
             yield draft.positive.docid(source.name), draft.positive.full
 
 
-def _kept(source: Source, root: Path, left: Left) -> Iterator[tuple[str, Draft]]:
-    """The drafts whose positive is not left out."""
-    for split, draft in drafts(source, root):
+def _kept(source: Source, root: Path, left: Left, shard: Shard) -> Iterator[tuple[str, Draft]]:
+    """The drafts of a shard whose positive is not left out."""
+    for split, draft in shard_drafts(source, root, shard):
         if not left or draft.positive is None or draft.positive.docid(source.name) not in left:
             yield split, draft
 
 
-def _passage_rows(source: Source, root: Path, left: Left) -> Iterator[dict]:
+def _passage_rows(source: Source, kept: Iterable[tuple[str, Draft]]) -> Iterator[dict]:
     seen: set[str] = set()
-    for _, draft in _kept(source, root, left):
+    for _, draft in kept:
         for text in (draft.anchor, draft.positive, *draft.negatives):
             if text is not None and (docid := text.docid(source.name)) not in seen:
                 seen.add(docid)
@@ -128,11 +137,10 @@ def _passage(docid: str, source: str, text: Text) -> dict:
     return {"docid": docid, "source": source, "title": text.title, "section": text.section, "text": text.text}
 
 
-def _pair_rows(source: Source, root: Path, left: Left) -> Iterator[dict]:
+def _pair_rows(source: Source, kept: Iterable[tuple[str, Draft]]) -> Iterator[dict]:
     """Pairs, each (anchor, positive) once; a pair of two equal texts teaches nothing and is left out."""
     seen: set[str] = set()
-    count = 0
-    for split, draft in _kept(source, root, left):
+    for split, draft in kept:
         # No positive yet: mining looks for one by the answers.
         anchor, positive = draft.anchor.docid(source.name), draft.positive.docid(source.name) if draft.positive else ""
         pair_id = stable_id(source.name, anchor, positive)
@@ -140,7 +148,6 @@ def _pair_rows(source: Source, root: Path, left: Left) -> Iterator[dict]:
         if pair_id in seen or (is_twin and not KINDS[source.kind].twins):
             continue
         seen.add(pair_id)
-        count += 1
         yield {
             "pair_id": pair_id,
             "query_id": stable_id(draft.anchor.full),
@@ -152,8 +159,17 @@ def _pair_rows(source: Source, root: Path, left: Left) -> Iterator[dict]:
             "answers": list(draft.answers),
             "origin": source.origin,
         }
-    if not count:
-        raise DataError(
-            f"source '{source.name}' ({source.inputs[0]}): no pair can be made of its rows as kind {source.kind}; "
-            f"{len(left)} positives are left out as near duplicates (parameter deduplication)."
-        )
+
+
+@dataclass(frozen=True)
+class Made:
+    """How the drafts of a shard become rows of a table, the column of their ids, and whether a source must have one."""
+
+    table: str
+    id: str
+    rows: Callable[[Source, Iterable[tuple[str, Draft]]], Iterator[dict]]
+    needed: bool
+
+
+PASSAGES = Made("passages", "docid", _passage_rows, needed=False)
+PAIRS = Made("pairs", "pair_id", _pair_rows, needed=True)

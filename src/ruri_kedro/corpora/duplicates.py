@@ -1,13 +1,15 @@
 """Near-duplicate texts within and across sources, in memory that does not grow with the corpus."""
 
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, fields
 from itertools import groupby, pairwise
 from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -19,7 +21,7 @@ from ruri_kedro.text.overlap import MinHash, by_chars, jaccard
 _FOLDER = ".duplicates-"
 _WINDOW = 16  # of a bucket's texts, each is compared with the first and with so many before it
 _ROW_BYTES = 256  # memory for a row of two numbers, its sorted copy and its Python objects
-_READ_ROWS = 1 << 20
+_READ_VALUES = 1 << 18  # an even number: pairs are read whole
 _DOCID_BYTES = 12  # of `text.hashing.stable_id`
 
 
@@ -88,8 +90,7 @@ def find_duplicates(
     scratch.mkdir(parents=True, exist_ok=True)
     for leftover in scratch.glob(f"{_FOLDER}*"):  # of a run that was killed
         shutil.rmtree(leftover)
-    with TemporaryDirectory(dir=scratch, prefix=_FOLDER) as folder:
-        store = _Store(Path(folder), rules)
+    with TemporaryDirectory(dir=scratch, prefix=_FOLDER) as folder, closing(_Store(Path(folder), rules)) as store:
         for source, stream in texts.items():
             store.add(source, stream)
         store.join(family)
@@ -108,7 +109,12 @@ class _Store:
         self._count = 0
         self._key_bytes = 0
         self._found = 0  # pairs
-        self._maps: dict[str, np.ndarray] = {}
+        self._files: dict[str, BinaryIO] = {}
+
+    def close(self) -> None:
+        """Close what was read."""
+        for file in self._files.values():
+            file.close()
 
     def add(self, source: str, texts: Iterable[tuple[str, str]]) -> None:
         """Number and write the texts of a source that are long enough; a repetition in a row is left out."""
@@ -181,22 +187,22 @@ class _Store:
         return np.searchsorted(self._ends, numbers, side="right")
 
     def _docid(self, number: int) -> str:
-        return self._read("docids", np.uint8)[number * _DOCID_BYTES : (number + 1) * _DOCID_BYTES].tobytes().hex()
+        return self._read("docids", number * _DOCID_BYTES, _DOCID_BYTES).hex()
 
     def _key(self, number: int) -> str:
-        ends = self._read("ends", np.int64)
-        start = ends[number - 1] if number else 0
-        return self._read("keys", np.uint8)[start : ends[number]].tobytes().decode("utf-8")
+        first = max(number - 1, 0)
+        ends = np.frombuffer(self._read("ends", first * 8, 16 if number else 8), np.int64)
+        start = int(ends[0]) if number else 0
+        return self._read("keys", start, int(ends[-1]) - start).decode("utf-8")
 
     def _portions(self, band: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """(buckets, numbers of their texts in order) of a band, by ranges of the buckets' upper half."""
         if not self._count:
             return
-        hashes = self._read(band, np.uint64)
-        half, portions = np.uint64(32), np.uint64(self._number_of_portions(len(hashes)))
+        half, portions = np.uint64(32), np.uint64(self._number_of_portions(self._count))
         for portion in range(int(portions)):
             chosen = []
-            for start, block in _blocks(hashes):
+            for start, block in self._blocks(band, np.uint64):
                 places = np.flatnonzero(((block >> half) * portions) >> half == portion)
                 chosen.append((block[places], places + start))
             buckets, numbers = zip(*chosen, strict=True)
@@ -204,10 +210,10 @@ class _Store:
 
     def _pairs(self) -> Iterator[np.ndarray]:
         """Distinct (later, earlier) in order, by ranges of the later one."""
-        pairs = self._read("pairs", np.int64).reshape(-1, 2)
-        bounds = np.linspace(0, self._count, self._number_of_portions(len(pairs)) + 1).astype(np.int64)
+        bounds = np.linspace(0, self._count, self._number_of_portions(self._found) + 1).astype(np.int64)
         for first, last in pairwise(bounds):
-            chosen = [block[(block[:, 0] >= first) & (block[:, 0] < last)] for _, block in _blocks(pairs)]
+            blocks = (block.reshape(-1, 2) for _, block in self._blocks("pairs", np.int64))
+            chosen = [block[(block[:, 0] >= first) & (block[:, 0] < last)] for block in blocks]
             yield np.unique(np.concatenate(chosen), axis=0)
 
     def _number_of_portions(self, rows: int) -> int:
@@ -217,11 +223,20 @@ class _Store:
         with (self._folder / name).open("ab") as file:
             file.write(data)
 
-    def _read(self, name: str, kind: type) -> np.ndarray:
-        """A file that is complete, as an array on disk."""
-        if name not in self._maps:
-            self._maps[name] = np.memmap(self._folder / name, dtype=kind, mode="r")
-        return self._maps[name]
+    # Read, not mapped: the pages of a mapped file count as memory of this process.
+    def _read(self, name: str, start: int, size: int) -> bytes:
+        """Bytes of a file that is complete."""
+        if name not in self._files:
+            self._files[name] = (self._folder / name).open("rb")
+        return os.pread(self._files[name].fileno(), size, start)
+
+    def _blocks(self, name: str, kind: type) -> Iterator[tuple[int, np.ndarray]]:
+        """(number of the first value, values) of a file, read once from end to end."""
+        start = 0
+        with (self._folder / name).open("rb") as file:
+            while len(values := np.fromfile(file, kind, _READ_VALUES)):
+                yield start, values
+                start += len(values)
 
 
 def _neighbours(buckets: np.ndarray, numbers: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -233,9 +248,3 @@ def _neighbours(buckets: np.ndarray, numbers: np.ndarray) -> Iterator[tuple[np.n
         yield numbers[later], numbers[later - back]
     later = np.flatnonzero(places > _WINDOW)
     yield numbers[later], numbers[later - places[later]]
-
-
-def _blocks(rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """(number of the first row, rows) of an array on disk, read once from end to end."""
-    for start in range(0, len(rows), _READ_ROWS):
-        yield start, np.array(rows[start : start + _READ_ROWS])

@@ -53,6 +53,7 @@ class Kind:
     drafts: Callable[[Iterable[dict], Mapping[str, str]], Drafts]
     fields: Mapping[str, type | tuple[type, ...]]
     twins: bool = False  # whether a text may be its own positive
+    by_row: bool = True  # whether it takes each row by itself
 
 
 def collection(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
@@ -174,7 +175,7 @@ KINDS: dict[str, Kind] = {
         question_to_passage, {"question": str, "answers": _TEXTS, "negatives": _TEXTS, **_PASSAGE}
     ),
     "question": Kind(question, {"question": str, "answers": _TEXTS}),
-    "premise_to_hypothesis": Kind(premise_to_hypothesis, _PREMISE),
+    "premise_to_hypothesis": Kind(premise_to_hypothesis, _PREMISE, by_row=False),
     "edit": Kind(edit, {"text1": str, "text2": str}),
     "pair": Kind(pair, {"anchor": str, "positive": str, "negatives": _TEXTS}),
 }

@@ -9,10 +9,10 @@ from kedro_datasets._typing import TablePreview
 
 from ruri_kedro.datasets.marker import mark, marked_parts, unmark
 from ruri_kedro.errors import DataError
-from ruri_kedro.tables import SCHEMAS, Part, Table, write_table
+from ruri_kedro.tables import SCHEMAS, AnyPart, Table, write_table
 
 
-class TableDataset(AbstractDataset[Mapping[str, Part | None], Table]):
+class TableDataset(AbstractDataset[Mapping[str, AnyPart | None], Table]):
     """A folder with one part per source, all of one schema.
 
     Takes the parts by name and writes those that are not there yet; gives a lazy handle, no rows.
@@ -39,7 +39,7 @@ class TableDataset(AbstractDataset[Mapping[str, Part | None], Table]):
             raise DataError(f"{self._filepath}: no complete table here. Run the pipeline that makes it.")
         return self.table
 
-    def save(self, data: Mapping[str, Part | None]) -> None:
+    def save(self, data: Mapping[str, AnyPart | None]) -> None:
         """Write the parts that are missing or out of date, remove those that `data` does not name, leave the Nones."""
         unmark(self._filepath)
         table = write_table(self._filepath, SCHEMAS[self._schema], data)

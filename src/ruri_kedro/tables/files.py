@@ -26,8 +26,7 @@ def replace_dir(target: Path) -> Iterator[Path]:
     aside.mkdir()
     try:
         yield aside
-        _sync_files(aside)
-        _swap(aside, target)
+        move_dir(aside, target)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
@@ -65,8 +64,9 @@ def remove_leftovers(target: Path) -> None:
         shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink(missing_ok=True)
 
 
-def _swap(aside: Path, target: Path) -> None:
+def move_dir(aside: Path, target: Path) -> None:
     """Rename `aside` to `target`. A directory that is there already steps aside first and is then removed."""
+    _sync_files(aside)
     if not target.exists():
         os.rename(aside, target)
         return

@@ -1,8 +1,11 @@
 """Texts by docid: the one way from ids back to what a model reads."""
 
 from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
 
-from ruri_kedro.tables.store import Table
+import pyarrow as pa
+
+from ruri_kedro.tables.store import Table, read_shards
 from ruri_kedro.text.prompts import passage_text
 
 _COLUMNS = ["docid", "title", "section", "text"]
@@ -17,7 +20,17 @@ def passage_texts(
 
 def iter_texts(passages: Table, parts: Iterable[str] | None = None) -> Iterator[tuple[str, str]]:
     """(docid, full text) of the given parts, one batch in memory at a time."""
-    for batch in passages.batches(parts, _COLUMNS):
+    return _texts_of(passages.batches(parts, _COLUMNS))
+
+
+def shard_texts(shard: Path) -> Iterator[tuple[str, str]]:
+    """(docid, full text) of a file of passages, one batch in memory at a time."""
+    return _texts_of(read_shards([shard], _COLUMNS))
+
+
+def _texts_of(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, str]]:
+    """(docid, full text) of record batches of passages."""
+    for batch in batches:
         columns = [batch.column(name).to_pylist() for name in _COLUMNS]
         for docid, title, section, text in zip(*columns, strict=True):
             yield docid, passage_text(title, section, text)

@@ -1,12 +1,13 @@
 """Parquet shards below `<table>/<part>/`, with a manifest written last.
 
 A part is the share of one source. A part without a manifest does not exist. A part whose manifest has the key of
-the one to be written is kept, so a run that was killed continues with the first missing part.
+the one to be written is kept, and so are the finished shards of one that was not finished: a run that was killed
+continues with the first missing shard.
 """
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,11 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ruri_kedro.errors import DataError
-from ruri_kedro.tables.files import read_json, remove_leftovers, replace_dir, write_json
+from ruri_kedro.tables.files import move_dir, read_json, remove_leftovers, replace_dir, replace_file, write_json
 from ruri_kedro.text.hashing import digest_all, digest_json, stable_id
 
 MANIFEST = "manifest.json"
 SHARD_ROWS = 200_000
+_UNFINISHED = ".unfinished-"
+_CHUNK_ROWS = 4096
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,20 @@ class Part:
 
     key: str
     rows: Callable[[], Iterable[list[dict] | pa.RecordBatch]]
+
+
+@dataclass(frozen=True)
+class ShardedPart:
+    """A part whose shards are made one by one: what a killed run has finished of it is kept.
+
+    `shards(done)` yields the shards from number `len(done)` on; `done` are the files of those before.
+    """
+
+    key: str
+    shards: Callable[[Sequence[Path]], Iterable[pa.Table]]
+
+
+AnyPart = Part | ShardedPart
 
 
 @dataclass(frozen=True)
@@ -65,9 +82,11 @@ class Table:
     ) -> Iterator[pa.RecordBatch]:
         """Record batches of at most `size` rows, part by part in order of name, rows in order of writing."""
         for name in self.parts() if parts is None else parts:
-            for shard in self.manifest(name)["shards"]:
-                with pq.ParquetFile(self.root / name / shard) as file:
-                    yield from file.iter_batches(batch_size=size, columns=columns)
+            yield from read_shards(self.shards(name), columns, size)
+
+    def shards(self, part: str) -> list[Path]:
+        """The files of a part, in order of their rows."""
+        return [self.root / part / shard for shard in self.manifest(part)["shards"]]
 
     def iter_rows(self, parts: Iterable[str] | None = None, columns: list[str] | None = None) -> Iterator[dict]:
         """Rows as dicts, one batch in memory at a time."""
@@ -80,7 +99,16 @@ class Table:
         return pa.Table.from_batches(list(self.batches(parts, columns)), schema=schema)
 
 
-def write_table(root: Path, schema: pa.Schema, parts: Mapping[str, Part | None]) -> Table:
+def read_shards(
+    files: Iterable[Path], columns: list[str] | None = None, size: int = 16_384
+) -> Iterator[pa.RecordBatch]:
+    """Record batches of at most `size` rows of the files, one after the other."""
+    for path in files:
+        with pq.ParquetFile(path) as file:
+            yield from file.iter_batches(batch_size=size, columns=columns)
+
+
+def write_table(root: Path, schema: pa.Schema, parts: Mapping[str, AnyPart | None]) -> Table:
     """Write the parts that are not there yet, remove those that are not named, return the handle.
 
     None in place of a part leaves what is there under that name, whole or not at all.
@@ -91,12 +119,20 @@ def write_table(root: Path, schema: pa.Schema, parts: Mapping[str, Part | None])
     for name in table.parts():
         if name not in parts:
             shutil.rmtree(root / name)
+    for folder in root.glob(f"{_UNFINISHED}*"):
+        if folder.name.removeprefix(_UNFINISHED) not in parts:
+            shutil.rmtree(folder)
     for name, part in parts.items():
         target = root / name
-        if part is not None and not is_current(target, part.key):
-            _write_part(target, schema, part)
-        else:
+        if part is None:
             remove_leftovers(target)
+        elif is_current(target, part.key):
+            remove_leftovers(target)
+            shutil.rmtree(_unfinished(target), ignore_errors=True)
+        elif isinstance(part, ShardedPart):
+            _write_sharded(target, schema, part)
+        else:
+            _write_part(target, schema, part)
     return table
 
 
@@ -107,17 +143,65 @@ def is_current(folder: Path, key: str) -> bool:
 
 
 def _write_part(target: Path, schema: pa.Schema, part: Part) -> None:
-    digests: list[str] = []
-    shards: list[str] = []
-    rows = 0
     with replace_dir(target) as aside:
         for number, shard in enumerate(_shards(part.rows(), schema)):
-            name = f"part-{number:05d}.parquet"
-            pq.write_table(shard, aside / name, compression="zstd")
-            digests.append(digest_rows(shard))
-            shards.append(name)
-            rows += shard.num_rows
-        write_json(aside / MANIFEST, {"rows": rows, "digest": digest_all(digests), "key": part.key, "shards": shards})
+            _write_shard(aside, number, shard, part.key)
+        _finish(aside, part.key)
+
+
+def _write_sharded(target: Path, schema: pa.Schema, part: ShardedPart) -> None:
+    """Write the missing shards into a folder that is kept if this process is killed, then rename it."""
+    remove_leftovers(target)
+    unfinished = _unfinished(target)
+    if is_current(unfinished, part.key):  # killed between the manifest and the new name
+        move_dir(unfinished, target)
+        return
+    done = _finished_shards(unfinished, part.key)
+    if not done:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir()
+    number = len(done)
+    for shard in part.shards(done):
+        _write_shard(unfinished, number, shard.cast(schema), part.key)
+        number += 1
+    if number == 0:
+        _write_shard(unfinished, 0, schema.empty_table(), part.key)
+    _finish(unfinished, part.key)
+    move_dir(unfinished, target)
+
+
+def _write_shard(folder: Path, number: int, rows: pa.Table, key: str) -> None:
+    """The rows as a file, then what the manifest says of it, which makes it a finished shard."""
+    name = f"part-{number:05d}"
+    # The bytes of a file depend on its chunks: they are cut anew, however the rows were made.
+    chunks = rows.combine_chunks().to_batches(_CHUNK_ROWS)
+    with replace_file(folder / f"{name}.parquet") as aside:
+        pq.write_table(pa.Table.from_batches(chunks, schema=rows.schema), aside, compression="zstd")
+    write_json(folder / f"{name}.json", {"key": key, "rows": rows.num_rows, "digest": digest_rows(rows)})
+
+
+def _finished_shards(folder: Path, key: str) -> list[Path]:
+    """The files of the shards with this key, up to the first that is missing."""
+    files = []
+    while (path := folder / f"part-{len(files):05d}.json").exists() and read_json(path)["key"] == key:
+        files.append(path.with_suffix(".parquet"))
+    return files
+
+
+def _finish(folder: Path, key: str) -> None:
+    """The manifest, in place of what stands beside each shard; anything else goes."""
+    files = _finished_shards(folder, key)
+    found = [read_json(path.with_suffix(".json")) for path in files]
+    rows, digest = sum(shard["rows"] for shard in found), digest_all(shard["digest"] for shard in found)
+    names = [path.name for path in files]
+    write_json(folder / MANIFEST, {"rows": rows, "digest": digest, "key": key, "shards": names})
+    for path in folder.iterdir():
+        if path.name not in (MANIFEST, *names):
+            path.unlink()
+
+
+def _unfinished(target: Path) -> Path:
+    return target.parent / f"{_UNFINISHED}{target.name}"
 
 
 def _shards(batches: Iterable[list[dict] | pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:

@@ -15,6 +15,7 @@ _INVISIBLE = re.compile(
     "]"
 )
 _SPACES = re.compile(r"\s+")
+_NOT_ALNUM = re.compile(r"[\W_]+")  # what is no letter and no number, as str.isalnum
 
 
 def normalize(text: str) -> str:
@@ -30,7 +31,7 @@ def normalize(text: str) -> str:
 
 def match_key(text: str) -> str:
     """The form in which two texts count as the same: normalised, lower case, without spaces and punctuation."""
-    return "".join(c for c in normalize(text).casefold() if c.isalnum())
+    return _NOT_ALNUM.sub("", normalize(text).casefold())
 
 
 def is_blank(text: str) -> bool:

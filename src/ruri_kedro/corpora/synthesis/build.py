@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ruri_kedro.corpora.build import drafts, file_digests
+from ruri_kedro.corpora.reading import drafts, file_digests
 from ruri_kedro.corpora.synthesis.answers import parse_fields, parse_score
 from ruri_kedro.corpora.synthesis.chat import Answer, Prompt, Request
 from ruri_kedro.corpora.synthesis.choose import choose

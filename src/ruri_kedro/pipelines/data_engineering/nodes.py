@@ -5,17 +5,18 @@ from pathlib import Path
 
 from ruri_kedro.benchmark.contamination import find_leaks
 from ruri_kedro.benchmark.leak_report import choose_examples, leak_counts, leak_report
-from ruri_kedro.benchmark.matches import BenchmarkTexts, LeakRules, find_matches
+from ruri_kedro.benchmark.matches import BenchmarkTexts, LeakRules, match_shards
 from ruri_kedro.benchmark.tasks import load_task
 from ruri_kedro.benchmark.tasks import test_texts as texts_of_task
 from ruri_kedro.corpora.build import duplicate_parts, pair_parts, passage_parts
+from ruri_kedro.corpora.engines import engine_of
 from ruri_kedro.corpora.profile import plot_profile, profile_tables
 from ruri_kedro.corpora.rows import check_sources
 from ruri_kedro.corpora.source import parse_sources, select_sources
 from ruri_kedro.pipelines.shared import Figure, Frame, Params
-from ruri_kedro.tables import Part, Table
+from ruri_kedro.tables import Part, ShardedPart, Table
 from ruri_kedro.tables.code import code_digest
-from ruri_kedro.tables.lookup import iter_texts, passage_texts
+from ruri_kedro.tables.lookup import passage_texts
 from ruri_kedro.tables.store import blocks, key_of
 
 _EXAMPLES = 3  # in the report, of each kind of leak
@@ -31,17 +32,21 @@ def find_near_duplicates(raw: Path, sources: Params, deduplication: Params, only
     return duplicate_parts(chosen, raw, deduplication)
 
 
-def build_passages(raw: Path, sources: Params, duplicates: Table, only: str | None = None) -> dict[str, Part | None]:
+def build_passages(
+    raw: Path, sources: Params, duplicates: Table, only: str | None = None, engine: str = "local"
+) -> dict[str, ShardedPart | None]:
     """Every text of every source, normalised, once. `only` names sources to build; the others stay as they are."""
     known = parse_sources(sources)
-    return dict.fromkeys(known) | passage_parts(select_sources(known, only), raw, duplicates)
+    return dict.fromkeys(known) | passage_parts(select_sources(known, only), raw, duplicates, engine_of(engine))
 
 
-def build_pairs(raw: Path, sources: Params, duplicates: Table, only: str | None = None) -> dict[str, Part | None]:
+def build_pairs(
+    raw: Path, sources: Params, duplicates: Table, only: str | None = None, engine: str = "local"
+) -> dict[str, ShardedPart | None]:
     """The (anchor, positive) pairs of every source; `only` as in `build_passages`."""
     known = parse_sources(sources)
     with_pairs = (name for name, source in known.items() if source.kind != "collection")
-    return dict.fromkeys(with_pairs) | pair_parts(select_sources(known, only), raw, duplicates)
+    return dict.fromkeys(with_pairs) | pair_parts(select_sources(known, only), raw, duplicates, engine_of(engine))
 
 
 def collect_test_texts(raw: Path, tasks: Params) -> dict[str, Part]:
@@ -55,19 +60,19 @@ def collect_test_texts(raw: Path, tasks: Params) -> dict[str, Part]:
     return {name: part(name) for name in tasks}
 
 
-def match_tests(passages: Table, test_texts: Table, settings: Params) -> dict[str, Part]:
+def match_tests(passages: Table, test_texts: Table, settings: Params) -> dict[str, ShardedPart]:
     """The texts that a test holds, whole, in part or edited, a part per source."""
     rules = LeakRules.of(settings)
     tests = BenchmarkTexts(test_texts.iter_rows, rules)
 
-    def part(source: str) -> Part:
+    def part(source: str) -> ShardedPart:
         key = key_of(
             passages=passages.digest([source]),
             tests=test_texts.digest(),
             settings=settings,
             code=code_digest("text", "benchmark"),
         )
-        return Part(key, lambda: blocks(find_matches(lambda: iter_texts(passages, [source]), tests, rules.min_chars)))
+        return ShardedPart(key, lambda done: match_shards(passages.shards(source), tests, rules, len(done)))
 
     return {source: part(source) for source in passages.parts()}
 

@@ -17,13 +17,13 @@ def create_pipeline(**kwargs) -> Pipeline:
             ),
             Node(
                 func=nodes.build_passages,
-                inputs=["raw", "params:sources", "duplicates", "params:only"],
+                inputs=["raw", "params:sources", "duplicates", "params:only", "params:engine"],
                 outputs="passages",
                 name="passages",
             ),
             Node(
                 func=nodes.build_pairs,
-                inputs=["raw", "params:sources", "duplicates", "params:only"],
+                inputs=["raw", "params:sources", "duplicates", "params:only", "params:engine"],
                 outputs="pairs",
                 name="pairs",
             ),

@@ -1,0 +1,56 @@
+"""Where the shards of a source are made: in this process, or by Ray Data (extra `scale`); the tables are the same."""
+
+from collections.abc import Callable, Iterable, Iterator
+from importlib.util import find_spec
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+
+from ruri_kedro.errors import RecipeError
+
+Make = Callable[[Any], pa.Table]
+Engine = Callable[[Make, Iterable[Any]], Iterable[pa.Table]]
+
+
+def on_ray(make: Make, shards: Iterable[Any]) -> Iterator[pa.Table]:
+    """`make` of each shard, in their order, on a Ray cluster: the one that runs, or one of this machine's cores.
+
+    As many shards are in flight, and in memory here, as the cluster has CPUs.
+    """
+    import ray
+    import ray.data
+
+    if not ray.is_initialized():
+        ray.init(log_to_driver=False)
+    stream = iter(shards)
+    while wave := list(islice(stream, int(ray.cluster_resources()["CPU"]))):
+        rows = [{"number": number, "shard": shard} for number, shard in enumerate(wave)]
+        made = ray.data.from_items(rows, override_num_blocks=len(rows)).map(lambda row: _packed(make, row))
+        for row in sorted(made.take_all(), key=lambda row: row["number"]):
+            yield _unpacked(row["rows"])
+
+
+def _packed(make: Make, row: dict[str, Any]) -> dict[str, Any]:
+    table = make(row["shard"])
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return {"number": row["number"], "rows": sink.getvalue().to_pybytes()}
+
+
+def _unpacked(data: bytes) -> pa.Table:
+    with pa.ipc.open_stream(data) as reader:
+        return reader.read_all()
+
+
+ENGINES: dict[str, Engine] = {"local": map, "ray": on_ray}
+
+
+def engine_of(name: str) -> Engine:
+    """The engine that a recipe names. Raises RecipeError for another name, or where Ray is not installed."""
+    if name not in ENGINES:
+        raise RecipeError(f"engine: '{name}' is unknown. Allowed: {', '.join(ENGINES)}.")
+    if name == "ray" and find_spec("ray") is None:
+        raise RecipeError("engine: ray is not installed. Install it (pip install 'ruri-kedro[scale]') or give local.")
+    return ENGINES[name]
