@@ -22,8 +22,8 @@ mining:
     negatives: {reranking_stage1: 3, reranking_stage2: 3, finetuning: 3}
 pretraining: {batch_size: 32, epochs: 1, checkpoint_steps: 2}
 reranking:
-  stage1: {batch_size: 16, checkpoint_steps: 2}
-  stage2: {batch_size: 16, checkpoint_steps: 2}
+  stage1: {batch_size: 4, checkpoint_steps: 2}
+  stage2: {batch_size: 4, checkpoint_steps: 2}
 finetuning: {batch_size: 16, threshold: 0.0, checkpoint_steps: 2}
 evaluation: {rerank_queries: 10}
 """
