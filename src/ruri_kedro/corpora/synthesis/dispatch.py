@@ -96,7 +96,7 @@ class Dispatcher:
         """
         run = _Run(self, journal, iter(requests), tqdm(total=len(requests), desc=label, unit="request", disable=None))
         workers = min(self.limits.workers, max(len(requests), 1))
-        threads = [threading.Thread(target=run.work, name="synthesis", daemon=True) for _ in range(workers)]
+        threads = [_Worker(run.work) for _ in range(workers)]
         try:
             for thread in threads:
                 thread.start()
@@ -211,7 +211,22 @@ class _Run:
         self.stop.set()
 
 
-def _join(threads: Sequence[threading.Thread]) -> None:
+class _Worker(threading.Thread):
+    """A thread that says itself when it has ended: an interrupted `join` of Python 3.11 takes it for ended at once."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        super().__init__(name="synthesis", daemon=True)
+        self._work = work
+        self.ended = threading.Event()
+
+    def run(self) -> None:
+        try:
+            self._work()
+        finally:
+            self.ended.set()
+
+
+def _join(threads: Sequence[_Worker]) -> None:
     for thread in threads:
         if thread.ident is not None:
-            thread.join()
+            thread.ended.wait()
