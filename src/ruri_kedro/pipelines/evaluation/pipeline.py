@@ -67,34 +67,41 @@ def create_pipeline(**kwargs) -> Pipeline:
                 outputs=["metrics", "metrics_table", "metrics_plot", "report"],
                 name="report",
             ),
-            Node(
-                func=registering.describe_training,
-                inputs={
-                    **{name: name for name in ("pairs", "leaks", "test_texts")},
-                    "sources": "params:sources",
-                    **EXAMPLES,
-                },
-                outputs=["training_data", "contamination"],
-                name="describe_training",
-            ),
-            Node(
-                func=registering.compile_dossiers,
-                inputs={
-                    **{name: f"params:{name}" for name in PARAMETERS_OF_CARDS},
-                    "training": "training_data",
-                    **{name: name for name in ("test_texts", "contamination", "scores_finetuned", "scores_reranker")},
-                },
-                outputs=["dossiers", "embedder_card", "reranker_card"],
-                name="compile_dossiers",
-            ),
-            Node(
-                func=registering.register,
-                inputs=["embedder", "reranker", "metrics", "params:recipe", "dossiers"],
-                outputs="registered_models",
-                name="register",
-            ),
+            *_registration(),
         ]
     )
+
+
+def _registration() -> list[Node]:
+    """Evidence and cards of both models, and the registered versions."""
+    return [
+        Node(
+            func=registering.describe_training,
+            inputs={
+                **{name: name for name in ("pairs", "leaks", "test_texts")},
+                "sources": "params:sources",
+                **EXAMPLES,
+            },
+            outputs=["training_data", "contamination"],
+            name="describe_training",
+        ),
+        Node(
+            func=registering.compile_dossiers,
+            inputs={
+                **{name: f"params:{name}" for name in PARAMETERS_OF_CARDS},
+                "training": "training_data",
+                **{name: name for name in ("test_texts", "contamination", "scores_finetuned", "scores_reranker")},
+            },
+            outputs=["dossiers", "embedder_card", "reranker_card"],
+            name="compile_dossiers",
+        ),
+        Node(
+            func=registering.register,
+            inputs=["embedder", "reranker", "metrics", "params:recipe", "dossiers"],
+            outputs="registered_models",
+            name="register",
+        ),
+    ]
 
 
 def _embedder(name: str, dataset: str) -> list[Node]:
