@@ -125,4 +125,4 @@ def test_no_java_is_started(town):
         f"assert list(search(Path({str(town)!r}), ['海'], 5, settings))[0][0][0] == 'sea'\n"
         "assert not {'jnius', 'pyserini'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0

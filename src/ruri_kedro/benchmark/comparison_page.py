@@ -7,6 +7,7 @@ from typing import Any
 from ruri_kedro.benchmark.comparison import ALPHA, Comparison, PairedResult, changed_queries
 from ruri_kedro.benchmark.comparison_text import MEAN_HEADER, RESULT_HEADER, mean_cells, measure_name, result_cells
 from ruri_kedro.benchmark.evaluate import RERANKING_SUFFIX
+from ruri_kedro.text.pages import render_page
 
 _TEMPLATE = "comparison.html"
 
@@ -65,17 +66,10 @@ def _places(shown: Texts, first: First) -> dict[tuple[str, str, str], list[tuple
 
 def comparison_page(comparison: Comparison, texts: Texts, count: int = 10) -> str:
     """A self-contained page: means, tests, and the up to `count` queries won and lost most, with their texts."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("ruri_kedro.benchmark", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     bounds = [abs(bound) for result in comparison.results for bound in result.interval or ()]
-    return environment.get_template(_TEMPLATE).render(
+    return render_page(
+        "ruri_kedro.benchmark",
+        _TEMPLATE,
         comparison=comparison,
         alpha=ALPHA,
         measure_name=measure_name,

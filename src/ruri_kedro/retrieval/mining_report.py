@@ -10,6 +10,7 @@ from ruri_kedro.retrieval.candidates import Candidates
 from ruri_kedro.retrieval.examples import SEARCHED, StageRecipe
 from ruri_kedro.text.hashing import unit_interval
 from ruri_kedro.text.normalize import match_key
+from ruri_kedro.text.pages import render_page
 
 Texts = Callable[[Collection[str]], Mapping[str, str]]
 
@@ -126,16 +127,9 @@ def rows_of(reports: Iterable[SourceReport]) -> list[dict]:
 
 def mining_page(title: str, reports: Sequence[SourceReport]) -> str:
     """A self-contained page: the figures, and for each report its ranks and examples."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("ruri_kedro.retrieval", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    return render_page(
+        "ruri_kedro.retrieval", "mining_report.html", title=title, reports=reports, rows=rows_of(reports)
     )
-    return environment.get_template("mining_report.html").render(title=title, reports=reports, rows=rows_of(reports))
 
 
 def bigram_overlap(first: str, second: str) -> float:
