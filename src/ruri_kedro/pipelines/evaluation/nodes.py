@@ -86,28 +86,29 @@ def report(recipe: str, **scores: Table) -> tuple[dict, Frame, Figure, str]:
 
 
 def validate(model: Path, pairs: Table, passages: Table, sources: Params, prompts: Params, evaluation: Params) -> dict:
-    """Retrieval among a source's own positives for its held-out pairs: nDCG@10 and Recall@10 by source.
+    """Retrieval among the held-out positives of a source for its held-out pairs: nDCG@10 and Recall@10 by source.
 
-    This, and no test set, is what settings may be chosen by.
+    This, and no test set, is what settings may be chosen by. Positives of training pairs are no distractors: a model
+    that has learnt which question belongs to them tells them apart too easily, and a test set has none.
     """
     from ruri_kedro.benchmark.evaluate import evaluate_embedder, summarize
 
     encode = encode_by_role(EncoderReference.of({}, model), prompts, evaluation)
     scores: list[dict] = []
     for name in parse_sources(sources):
-        rows = [row for row in pairs.iter_rows([name]) if row["positive"]] if name in pairs.parts() else []
-        if any(row["split"] == "validation" for row in rows):
-            task = _validation_task(name, rows, passage_texts(passages, parts=[name]))
+        rows = pairs.iter_rows([name]) if name in pairs.parts() else ()
+        held_out = [row for row in rows if row["split"] == "validation" and row["positive"]]
+        if held_out:
+            task = _validation_task(name, held_out, passage_texts(passages, parts=[name]))
             scores += evaluate_embedder("model", task, encode, metrics=("ndcg@10", "recall@10"))
     return {task: value for row in summarize(scores).to_dicts() for task, value in row.items() if task != "model"}
 
 
-def _validation_task(name: str, rows: list[dict], texts: dict[str, str]) -> RetrievalTask:
-    held_out = [row for row in rows if row["split"] == "validation"]
+def _validation_task(name: str, held_out: list[dict], texts: dict[str, str]) -> RetrievalTask:
     qrels: dict[str, dict[str, int]] = {}
     for row in held_out:
         qrels.setdefault(row["query_id"], {})[row["positive"]] = 1
-    corpus = {row["positive"]: texts[row["positive"]] for row in rows}
+    corpus = {row["positive"]: texts[row["positive"]] for row in held_out}
     return RetrievalTask(name, {row["query_id"]: texts[row["anchor"]] for row in held_out}, corpus, qrels)
 
 

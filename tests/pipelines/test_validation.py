@@ -1,0 +1,37 @@
+"""Held-out pairs are searched among held-out positives only."""
+
+import numpy as np
+
+from ruri_kedro.pipelines.evaluation import nodes
+from ruri_kedro.tables import SCHEMAS, Part, write_table
+
+SOURCES = {"quiz": {"kind": "question_to_passage", "path": "quiz.jsonl"}}
+TEXTS = {"q1": "北の山", "q2": "南の川", "p1": "白山", "p2": "川は南", "seen": "北の山は白山", "q3": "山"}
+DIRECTIONS = {"北の山": (1, 0), "南の川": (0, 1), "白山": (0.8, 0.6), "川は南": (0, 1), "北の山は白山": (1, 0)}
+
+
+def pair(split, anchor, positive):
+    return {"pair_id": anchor, "query_id": anchor, "source": "quiz", "split": split, "anchor": anchor,
+            "positive": positive, "given_negatives": [], "answers": [], "origin": "given"}  # fmt: skip
+
+
+def test_positives_of_training_pairs_are_no_distractors(tmp_path, monkeypatch):
+    asked = []
+
+    def encode(texts, role):
+        asked.extend(texts)
+        return np.array([DIRECTIONS[text] for text in texts], dtype=np.float32)
+
+    monkeypatch.setattr(nodes, "encode_by_role", lambda *_: encode)
+    monkeypatch.setattr(nodes.EncoderReference, "of", lambda *_: None)
+    passages = [
+        {"docid": name, "source": "quiz", "title": "", "section": "", "text": text} for name, text in TEXTS.items()
+    ]
+    pairs = [pair("validation", "q1", "p1"), pair("validation", "q2", "p2"), pair("train", "q3", "seen")]
+    tables = {
+        name: write_table(tmp_path / name, SCHEMAS[name], {"quiz": Part("k", lambda rows=rows: [rows])})
+        for name, rows in (("passages", passages), ("pairs", pairs))
+    }
+    scores = nodes.validate(tmp_path, tables["pairs"], tables["passages"], SOURCES, {}, {})
+    assert scores == {"quiz/ndcg@10": 1.0, "quiz/recall@10": 1.0}
+    assert "北の山は白山" not in asked
