@@ -22,6 +22,7 @@ def tiny_encoder(dropout=0.0, seed=0, hidden=32):
         heads=2,
         max_length=64,
         dropout=dropout,
+        initializer_range=0.02,
     )
     return build_encoder(TEXTS, size, PROMPTS, seed)
 

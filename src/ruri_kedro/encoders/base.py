@@ -31,6 +31,7 @@ class TinySettings:
     heads: int
     max_length: int
     dropout: float
+    initializer_range: float  # standard deviation of the random weights
 
 
 def build_encoder(
@@ -47,6 +48,7 @@ def build_encoder(
         intermediate_size=size.intermediate_size,
         num_hidden_layers=size.layers,
         num_attention_heads=size.heads,
+        initializer_range=size.initializer_range,
         max_position_embeddings=size.max_length,
         embedding_dropout=size.dropout,
         mlp_dropout=size.dropout,
