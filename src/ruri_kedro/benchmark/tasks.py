@@ -24,6 +24,13 @@ class RetrievalTask:
 
 
 @dataclass(frozen=True)
+class RerankingTask(RetrievalTask):
+    """Order the candidates of each query; every text of the corpus is a candidate of some query."""
+
+    candidates: dict[str, tuple[str, ...]]  # qid -> docids
+
+
+@dataclass(frozen=True)
 class StsTask:
     """Order pairs of texts by similarity; item i is texts1[i], texts2[i], scores[i]."""
 
@@ -53,7 +60,7 @@ class ClusteringTask:
     labels: tuple[str, ...]
 
 
-Task = RetrievalTask | StsTask | ClassificationTask | ClusteringTask
+Task = RetrievalTask | RerankingTask | StsTask | ClassificationTask | ClusteringTask
 
 
 def load_task(name: str, spec: Mapping[str, Any], raw_root: Path) -> Task:
