@@ -65,7 +65,7 @@ class RecipeHooks:
 
         Under the name `parameters` kedro-mlflow would log all of them, one by one.
         """
-        catalog["recipe_parameters"] = MemoryDataset(parameters)
+        catalog["recipe_parameters"] = MemoryDataset(parameters["parameters"])
         catalog["recipe_entries"] = MemoryDataset(catalog.config_resolver, copy_mode="assign")
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ruri_kedro.benchmark.runs import Qrels
+from ruri_kedro.benchmark.sampled import sampled_corpus
 from ruri_kedro.benchmark.specs import check_spec, choose, clean, put, raw_rows
 from ruri_kedro.errors import DataError
 from ruri_kedro.text.normalize import normalize
@@ -17,8 +18,8 @@ def read_collection(task: str, spec: Mapping[str, Any], root: Path) -> tuple[dic
     """(queries, corpus, qrels) of a retrieval task.
 
     `shape: qa` takes the paragraphs of the questions themselves as its corpus where no `corpus` is given;
-    `shape: queries` needs one. Raises RecipeError for a key that does not fit, DataError for a positive that is not
-    in the corpus.
+    `shape: queries` needs one, and may have it `sampled` (see `sampled.py`). Raises RecipeError for a key that does
+    not fit, DataError for a positive that is not in the corpus.
     """
     shape = choose(task, spec, "shape", _QUERIES)
     types: dict[str, type] = {"type": str, "shape": str, "path": str}
@@ -29,7 +30,9 @@ def read_collection(task: str, spec: Mapping[str, Any], root: Path) -> tuple[dic
     queries, qrels = _QUERIES[shape](root, spec["path"])
     corpus_spec = spec.get("corpus", {"shape": "qa", "path": spec["path"]})
     corpus_shape = choose(task, corpus_spec, "shape", _CORPORA, below="corpus.")
-    check_spec(task, corpus_spec, {"shape": str, "path": str}, below="corpus.")
+    check_spec(task, corpus_spec, {"shape": str, "path": str}, {"sampled": Mapping}, below="corpus.")
+    if "sampled" in corpus_spec:
+        return queries, *sampled_corpus(task, corpus_spec, root, _judged(root, spec["path"]), qrels)
     corpus = _CORPORA[corpus_shape](root, corpus_spec["path"])
     for qid, positives in qrels.items():
         for docid in positives:
@@ -61,6 +64,12 @@ def _judged_queries(root: Path, path: str) -> tuple[dict[str, str], Qrels]:
             )
         qrels[row["qid"]] = dict.fromkeys(row["positives"], 1)
     return queries, qrels
+
+
+def _judged(root: Path, path: str) -> set[str]:
+    """The docids that are judged for any query, relevant or not."""
+    rows = (row for _, row in raw_rows(root, path, {"positives": list}))
+    return {docid for row in rows for docid in (*row["positives"], *row.get("negatives", ()))}
 
 
 def _qa_corpus(root: Path, path: str) -> dict[str, str]:

@@ -119,8 +119,14 @@ def evaluate_reranking(
 
 
 def evaluate_candidates(model_name: str, task: RerankingTask, run: Run) -> list[dict]:
-    """Rows of SCORES for an order of the candidates that a reranking task gives."""
-    return _run_rows(model_name, task, task.name, run, CANDIDATE_METRICS)
+    """Rows of SCORES for an order of the candidates that a reranking task gives.
+
+    `pooled_recall@30` is over all relevant candidates together, as MIRACL's Recall@30 in Ruri's Table 5 is taken.
+    """
+    rows = _run_rows(model_name, task, task.name, run, CANDIDATE_METRICS)
+    relevant = {qid: sum(grade > 0 for grade in judged.values()) for qid, judged in task.qrels.items()}
+    found = sum(row["score"] * relevant[row["query_id"]] for row in rows if row["metric"] == "recall@30")
+    return [*rows, _row(model_name, task.name, "pooled_recall@30", "", found / sum(relevant.values()))]
 
 
 def rerank_run(run: Run, task: RetrievalTask, score: Score) -> Run:

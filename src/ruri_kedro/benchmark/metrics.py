@@ -11,7 +11,7 @@ import numpy as np
 from ruri_kedro.benchmark.runs import Qrels, Run, check_scores
 from ruri_kedro.errors import DataError, RecipeError
 
-RETRIEVAL_METRICS = ("ndcg@10", "recall@1", "recall@5", "recall@10", "mrr@10", "map@10")
+RETRIEVAL_METRICS = ("ndcg@10", "recall@1", "recall@3", "recall@5", "recall@10", "mrr@10", "map@10")
 RERANKING_METRICS = ("ndcg@10", "map@10", "mrr@10")
 # Ruri, Table 5: nDCG@10 of JQaRA, MAP@10 of JaCWIR, Recall@30 of MIRACL; MRR@10 as their authors report too.
 CANDIDATE_METRICS = (*RERANKING_METRICS, "recall@10", "recall@30")

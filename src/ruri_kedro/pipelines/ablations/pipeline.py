@@ -2,14 +2,13 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from ruri_kedro.pipelines import data_engineering, evaluation
+from ruri_kedro.pipelines import data_engineering
 from ruri_kedro.pipelines.ablations import nodes
 
 
 def create_pipeline(**kwargs) -> Pipeline:
     """raw -> passages, pairs -> the scores of every cell and seed -> tables and plot."""
-    shared = data_engineering.create_pipeline() + evaluation.create_pipeline().only_nodes("read_tasks")
-    return shared + Pipeline(
+    return data_engineering.create_pipeline() + Pipeline(
         [
             Node(
                 func=nodes.run_cells,

@@ -20,11 +20,10 @@ EMBEDDERS = {"random": "base_model", "pretrained": "pretrained_model", "finetune
 
 
 def create_pipeline(**kwargs) -> Pipeline:
-    """models, raw -> runs, scores per query, metrics, report, registered challengers."""
+    """models, test_sets -> runs, scores per query, metrics, report, registered challengers."""
     scores = [f"scores_{model}" for model in nodes.MODELS]
     return Pipeline(
         [
-            Node(func=searching.read_tasks, inputs=["raw", "params:tasks"], outputs="test_sets", name="read_tasks"),
             Node(
                 func=searching.search_tasks,
                 inputs=["test_sets", "params:tasks", "params:bm25", "params:evaluation"],

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ruri_kedro.benchmark.stored_tasks import store_task, stored_digest, stored_task
+from ruri_kedro.benchmark.stored_tasks import stored_digest, stored_task
 from ruri_kedro.benchmark.tasks import RerankingTask, RetrievalTask
 from ruri_kedro.encoders.reference import EncoderReference
 from ruri_kedro.pipelines.shared import Params
@@ -20,11 +20,6 @@ from ruri_kedro.tables.store import MANIFEST, is_current, key_of
 RUN = "run.trec.gz"
 RERANKED = "reranked.trec.gz"  # of a retrieval task for its first queries only
 _FOUND = 1000  # rank to which BM25 looks for a reranking task's candidates; those it does not find score 0
-
-
-def read_tasks(raw: Path, tasks: Params) -> dict[str, Callable]:
-    """Every task, read from its raw files once."""
-    return {name: partial(store_task, name, spec, raw) for name, spec in tasks.items()}
 
 
 def search_tasks(test_sets: Path, tasks: Params, bm25: Params, evaluation: Params) -> dict[str, Callable]:
