@@ -58,7 +58,9 @@ def test_a_stored_task_is_not_read_again_until_its_file_changes(raw, tmp_path, m
     with monkeypatch.context() as patched:
         patched.setattr("ruri_kedro.benchmark.stored_tasks.load_task", lambda *_: pytest.fail("read again"))
         store_task("sts", SPECS["sts"], raw, folder, refuse)
-    (raw / "sts.jsonl").write_text('{"text1": "犬", "text2": "猫", "score": 1}\n{"text1": "a", "text2": "b", "score": 2}\n')
+    (raw / "sts.jsonl").write_text(
+        '{"text1": "犬", "text2": "猫", "score": 1}\n{"text1": "a", "text2": "b", "score": 2}\n'
+    )
     assert not task_is_stored("sts", SPECS["sts"], raw, folder)
     store_task("sts", SPECS["sts"], raw, folder, refuse)
     assert stored_digest(tmp_path / "sets", "sts") != before
