@@ -10,7 +10,7 @@ from kedro.pipeline import Node, Pipeline
 from ruri_kedro.errors import RecipeError, TrainingError
 from ruri_kedro.pipeline_registry import register_pipelines
 from ruri_kedro.pipelines.ablations import nodes
-from ruri_kedro.pipelines.ablations.cells import parse_cells
+from ruri_kedro.pipelines.ablations.cells import parse_cells, parse_seeds
 from ruri_kedro.tables import Part
 
 ENTRIES = {
@@ -222,6 +222,14 @@ def test_a_cell_that_has_no_meaning_is_refused_before_any_is_run(toy, change, me
 def test_a_table_that_is_not_there_is_named(toy):
     with pytest.raises(RecipeError, match=r"ablations.only: 'table1' is unknown. Known: stages, tuning"):
         run(toy, only="stages table1")
+
+
+@pytest.mark.parametrize("given", [[3, 4], "3 4", "3,4", ["3", 4, 4]])
+def test_seeds_may_come_from_the_command_line(given):
+    assert parse_seeds({"seeds": given}) == [3, 4]
+    assert parse_seeds({"seeds": 7}) == [7]
+    with pytest.raises(RecipeError, match=r"ablations.seeds: 'x y' is no list of whole numbers"):
+        parse_seeds({"seeds": "x y"})
 
 
 def test_parameters_take_after_others_and_objectives_are_replaced():

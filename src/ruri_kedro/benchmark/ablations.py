@@ -171,16 +171,18 @@ def _differences(table: AblationTable) -> str:
 
 
 def _verdict(line: Line) -> str:
-    """Whether the mean difference has the sign of the paper's, and how many of its figures have that sign."""
+    """Whether the mean difference has the sign of the paper's, and how many figures of each have it."""
     if not line.paper_differences:
         return "not in the paper"
-    paper, own = fmean(line.paper_differences), fmean(change.mean for change in line.differences.values())
-    agreeing = sum(change * paper > 0 for change in line.paper_differences)
-    direction = "lower" if paper < 0 else "higher"
-    same = sum(change.mean * paper > 0 for change in line.differences.values())
+    paper, changes = fmean(line.paper_differences), list(line.differences.values())
+    own = fmean(change.mean for change in changes)
+    answer = "no difference" if own == 0 else "yes" if own * paper > 0 else "no"
+    if own and not any(change.same_sign for change in changes):
+        answer += ", but not in every seed"
+    same, published = sum(change.mean * paper > 0 for change in changes), line.paper_differences
     return (
-        f"{'yes' if own * paper > 0 else 'no'}: {direction} in {same} of {len(line.differences)} figures here, in "
-        f"{agreeing} of {len(line.paper_differences)} of the paper's ({paper:+.1f} in the mean)"
+        f"{answer}: {'lower' if paper < 0 else 'higher'} in {same} of {len(changes)} figures here, in "
+        f"{sum(change * paper > 0 for change in published)} of {len(published)} of the paper's ({paper:+.1f} in the mean)"
     )
 
 

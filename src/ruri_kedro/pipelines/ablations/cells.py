@@ -102,6 +102,16 @@ def parse_cells(settings: Params, recipe: Params, nodes: Pipeline) -> list[Cell]
     return cells
 
 
+def parse_seeds(settings: Params) -> list[int]:
+    """`settings.seeds`, a number, a list of numbers or a text of them, as --params can give it."""
+    seeds = settings["seeds"]
+    given = seeds.replace(",", " ").split() if isinstance(seeds, str) else seeds if isinstance(seeds, list) else [seeds]
+    try:
+        return list(dict.fromkeys(map(int, given)))
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f"ablations.seeds: '{seeds}' is no list of whole numbers.") from error
+
+
 def _cell(table: str, name: str, row: Mapping[str, Any]) -> Cell:
     place = f"ablations.tables.{table}.cells.{name}"
     _known(place, row, ("label", "model", "against", "paper", *CHANGES))

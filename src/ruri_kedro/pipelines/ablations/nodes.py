@@ -10,7 +10,7 @@ from kedro.pipeline import Pipeline
 from ruri_kedro.benchmark.stored_tasks import stored_digest
 from ruri_kedro.errors import RuriError
 from ruri_kedro.pipelines import evaluation, finetuning, negative_mining, pretraining, reranking
-from ruri_kedro.pipelines.ablations.cells import Cell, parse_cells
+from ruri_kedro.pipelines.ablations.cells import Cell, parse_cells, parse_seeds
 from ruri_kedro.pipelines.ablations.steps import Step, StepStore, plan
 from ruri_kedro.pipelines.shared import Figure, Frame, Params
 from ruri_kedro.tables import Table
@@ -31,7 +31,7 @@ def run_cells(recipe: Params, entries: Any, test_sets: Path, **tables: Table) ->
     given = {name: table.digest() for name, table in tables.items()}
     given["test_sets"] = key_of(**{name: stored_digest(test_sets, name) for name in recipe["tasks"]})
     store = StepStore(Path(settings["folder"]), {"test_sets": test_sets, **tables}, entries)
-    runs = [(cell, seed, plan(cell, seed, recipe, nodes, given)) for seed in settings["seeds"] for cell in cells]
+    runs = [(cell, seed, plan(cell, seed, recipe, nodes, given)) for seed in parse_seeds(settings) for cell in cells]
     scores: Params = {cell.table: {} for cell in cells}
     for number, (cell, seed, steps) in enumerate(runs, start=1):
         missing = sum(not store.is_done(step) for step in steps)
