@@ -9,6 +9,7 @@ import pytest
 from pytest import approx
 
 from ruri_kedro.benchmark.evaluate import evaluate_candidates, rerank_run, rerank_run_by_vectors
+from ruri_kedro.benchmark.judged import judged_queries
 from ruri_kedro.benchmark.tasks import RerankingTask, load_task, test_texts
 from ruri_kedro.errors import DataError, RecipeError
 
@@ -83,10 +84,27 @@ def test_mined_negatives_stand_beside_the_queries(tmp_path):
     (tmp_path / "hard.json").write_text(
         json.dumps({"3": {"docids": ["d1", "d2", "d3", "d4"], "indices": [1, 2, 3, 4]}})
     )
-    spec = {"type": "reranking", "shape": "lists", "path": "dev.jsonl", "fields": {"qid": "qid"},
+    spec = {"type": "reranking", "shape": "mined", "queries": "queries", "path": "dev.jsonl",
             "corpus": {"path": "docs.jsonl"}, "negatives": {"path": "hard.json", "count": 3}}  # fmt: skip
     task = load_task("miracl", spec, tmp_path)
     assert task.qrels == {"3": {"d1": 1, "d2": 0, "d3": 0}}, "a positive among the negatives is a positive"
+
+
+def test_three_forms_of_judged_queries_are_the_same(tmp_path):
+    """Rows of docids, the rows of castorini/mr-tydi, and the TSV files of miracl/miracl."""
+    write(tmp_path / "q.jsonl", [{"qid": "3", "query": "司会は誰", "positives": ["d1"], "negatives": ["d9"]}])
+    passages = {f"{side}_passages": [{"docid": docid, "title": "", "text": "x"}]
+                for side, docid in (("positive", "d1"), ("negative", "d9"))}  # fmt: skip
+    write(tmp_path / "p.jsonl", [{"query_id": "3", "query": "司会は誰", **passages}])
+    (tmp_path / "topics.ja-dev.tsv").write_text("3\t司会は誰\n", "utf-8")
+    (tmp_path / "qrels.ja-dev.tsv").write_text("3\tQ0\td1\t1\n3\tQ0\td9\t0\n", "utf-8")
+    found = {
+        shape: [(row.qid, row.query, row.positives, row.negatives) for row in judged_queries(tmp_path, path, shape)]
+        for shape, path in {"queries": "q.jsonl", "passages": "p.jsonl", "topics": "*-dev.tsv"}.items()
+    }
+    assert all(rows == [("3", "司会は誰", ("d1",), ("d9",))] for rows in found.values()), found
+    with pytest.raises(DataError, match=r"a file topics.\* and a file qrels.\* are expected, found: topics"):
+        list(judged_queries(tmp_path, "topics*.tsv", "topics"))
 
 
 def test_pooled_recall_is_over_all_relevant_candidates():
@@ -129,7 +147,7 @@ def test_only_relevant_candidates_are_positives_of_the_test(root):
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("jqara", {"shape": "triples"}, "key 'shape': 'triples' is not known. Allowed: pairs, lists, grades"),
+        ("jqara", {"shape": "triples"}, "key 'shape': 'triples' is not known. Allowed: pairs, lists, grades, mined"),
         ("jqara", {"fields": {"id": "q_id"}}, "key 'fields.id': unknown"),
         ("jqara", {"corpus": {"path": "pages.parquet"}}, "key 'corpus': unknown"),
         ("esci", {"fields": {"docids": "retrieved_docs"}}, "field 'grades': missing"),

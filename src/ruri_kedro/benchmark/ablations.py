@@ -180,9 +180,10 @@ def _verdict(line: Line) -> str:
     if own and not any(change.same_sign for change in changes):
         answer += ", but not in every seed"
     same, published = sum(change.mean * paper > 0 for change in changes), line.paper_differences
+    agreeing = sum(change * paper > 0 for change in published)
     return (
-        f"{answer}: {'lower' if paper < 0 else 'higher'} in {same} of {len(changes)} figures here, in "
-        f"{sum(change * paper > 0 for change in published)} of {len(published)} of the paper's ({paper:+.1f} in the mean)"
+        f"{answer}: {'lower' if paper < 0 else 'higher'} in {same} of {len(changes)} figures here, in {agreeing} of "
+        f"{len(published)} of the paper's ({paper:+.1f} in the mean)"
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ruri_kedro.benchmark.judged import JUDGED, judged_queries
 from ruri_kedro.benchmark.runs import Qrels
 from ruri_kedro.benchmark.specs import check_spec, choose, clean, put, raw_rows, with_fields
 from ruri_kedro.errors import DataError
@@ -13,6 +14,7 @@ from ruri_kedro.text.prompts import passage_text
 
 Candidates = dict[str, tuple[str, ...]]  # qid -> docids, as published
 Collection = tuple[dict[str, str], dict[str, str], Qrels, Candidates]
+Judged = tuple[str, str, str, dict[str, int]]  # file and row, qid, query, grades by docid
 
 _ID = (str, int)
 _PAIRS = {"qid": _ID, "query": str, "docid": _ID, "title": str, "text": str, "label": int}
@@ -29,10 +31,9 @@ def read_candidates(task: str, spec: Mapping[str, Any], root: Path) -> Collectio
     """
     shape = choose(task, spec, "shape", _SHAPES)
     types = {"type": str, "shape": str, "path": str}
-    if shape == "pairs":
-        check_spec(task, spec, types, {"fields": Mapping})
-    else:
-        check_spec(task, spec, {**types, "corpus": Mapping}, {"fields": Mapping, "negatives": Mapping})
+    others = {"pairs": {}, "mined": {"queries": str, "negatives": Mapping, "corpus": Mapping}}
+    fields = {} if shape == "mined" else {"fields": Mapping}
+    check_spec(task, spec, types | others.get(shape, {"corpus": Mapping}), fields)
     queries, corpus, qrels, candidates = _SHAPES[shape](task, spec, root)
     for qid, judged in qrels.items():
         if not any(grade > 0 for grade in judged.values()):
@@ -64,16 +65,32 @@ def _pairs(task: str, spec: Mapping[str, Any], root: Path) -> Collection:
 
 
 def _lists(task: str, spec: Mapping[str, Any], root: Path) -> Collection:
-    """A row per query with its positives and negatives (JaCWIR), or with mined negatives beside it (MIRACL)."""
-    names = with_fields(task, spec, _LISTS, optional=("qid", "negatives"))
-    mined = hard_negatives(task, spec["negatives"], root) if "negatives" in spec else None
+    """A row per query with its positives and negatives (JaCWIR)."""
+    names = with_fields(task, spec, _LISTS, optional=("qid",))
 
-    def judged() -> Iterator[tuple[str, dict[str, Any], dict[str, int]]]:
+    def judged() -> Iterator[Judged]:
         for where, row in _query_rows(spec, root, names, _LISTS):
             positives = row[names["positives"]]
             positives = [positives] if isinstance(positives, str) else positives
-            others = row[names["negatives"]] if mined is None else _of_query(where, mined, row["qid"])
-            yield where, row, dict.fromkeys(map(str, others), 0) | dict.fromkeys(map(str, positives), 1)
+            negatives = dict.fromkeys(map(str, row[names["negatives"]]), 0)
+            yield where, row["qid"], row["query"], negatives | dict.fromkeys(map(str, positives), 1)
+
+    return _with_texts(task, spec, root, judged())
+
+
+def _mined(task: str, spec: Mapping[str, Any], root: Path) -> Collection:
+    """Judged queries, each with its positives and its first mined negatives (MIRACL)."""
+    shape = choose(task, spec, "queries", JUDGED)
+    mined = hard_negatives(task, spec["negatives"], root)
+
+    def judged() -> Iterator[Judged]:
+        for found in judged_queries(root, spec["path"], shape):
+            if found.qid not in mined:
+                raise DataError(
+                    f"{found.where}: query '{found.qid}' has no mined negatives. Take those of its version."
+                )
+            negatives = dict.fromkeys(mined[found.qid], 0)
+            yield found.where, found.qid, found.query, negatives | dict.fromkeys(found.positives, 1)
 
     return _with_texts(task, spec, root, judged())
 
@@ -82,12 +99,13 @@ def _grades(task: str, spec: Mapping[str, Any], root: Path) -> Collection:
     """A row per query with its candidates and their grades (ESCI in JMTEB)."""
     names = with_fields(task, spec, _GRADES, optional=("qid",))
 
-    def judged() -> Iterator[tuple[str, dict[str, Any], dict[str, int]]]:
+    def judged() -> Iterator[Judged]:
         for where, row in _query_rows(spec, root, names, _GRADES):
             docids, grades = row[names["docids"]], row[names["grades"]]
             if len(docids) != len(grades):
                 raise DataError(f"{where}: {len(docids)} in '{names['docids']}', {len(grades)} in '{names['grades']}'.")
-            yield where, row, {str(docid): int(grade) for docid, grade in zip(docids, grades, strict=True)}
+            grades = {str(docid): int(grade) for docid, grade in zip(docids, grades, strict=True)}
+            yield where, row["qid"], row["query"], grades
 
     return _with_texts(task, spec, root, judged())
 
@@ -102,13 +120,13 @@ def _query_rows(
         yield where, {**row, "qid": qid, "query": clean(where, names["query"], row[names["query"]])}
 
 
-def _with_texts(task: str, spec: Mapping[str, Any], root: Path, rows: Iterator) -> Collection:
+def _with_texts(task: str, spec: Mapping[str, Any], root: Path, rows: Iterator[Judged]) -> Collection:
     """The collection of judged queries, with the texts of their candidates only."""
     queries: dict[str, str] = {}
     qrels: Qrels = {}
-    for where, row, judged in rows:
-        put(queries, where, "qid", row["qid"], row["query"])
-        qrels[row["qid"]] = judged
+    for where, qid, query, judged in rows:
+        put(queries, where, "qid", qid, query)
+        qrels[qid] = judged
     wanted = {docid for judged in qrels.values() for docid in judged}
     corpus = _documents(task, spec["corpus"], root, wanted)
     for qid, judged in qrels.items():
@@ -129,10 +147,4 @@ def _documents(task: str, spec: Mapping[str, Any], root: Path, wanted: set[str])
     return corpus
 
 
-def _of_query(where: str, mined: Mapping[str, list[str]], qid: str) -> list[str]:
-    if qid not in mined:
-        raise DataError(f"{where}: query '{qid}' has no mined negatives. Take those of the same version.")
-    return mined[qid]
-
-
-_SHAPES = {"pairs": _pairs, "lists": _lists, "grades": _grades}
+_SHAPES = {"pairs": _pairs, "lists": _lists, "grades": _grades, "mined": _mined}

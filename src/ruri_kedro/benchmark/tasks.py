@@ -68,10 +68,10 @@ def load_task(name: str, spec: Mapping[str, Any], raw_root: Path) -> Task:
     """The task that a parameter row describes; all paths are below `raw_root`, all texts are normalised.
 
     Keys by type (optional ones in brackets):
-      retrieval       shape (qa or queries), path, [corpus: {shape: qa, corpus or articles, path,
+      retrieval       shape (qa; queries, passages or topics), path, [corpus: {shape: qa, corpus or articles, path,
                       [sampled: {random, seed} or {negatives: {path, count}}]}]
-      reranking       shape (pairs, lists or grades), path, [fields], and but for pairs
-                      corpus: {path, [fields: {docid, title, text}]}; lists: [negatives: {path, count}]
+      reranking       shape (pairs, lists, grades or mined), path, [fields]; but for pairs corpus: {path,
+                      [fields: {docid, title, text}]}; mined: queries (a shape), negatives: {path, count}
       sts             path, [fields: {text1, text2, score}]
       classification  train, path, [fields: {text, label}]
       clustering      path, [fields: {text, label}], [sample], [seed]
