@@ -13,6 +13,7 @@ from ruri_kedro.tables.objectives import OBJECTIVES
 
 # The data set a cell's model is, the scores that are wanted of it, and the nodes that read it under the recipe's name.
 _EMBEDDER = ("scores_finetuned", "embedder", ("search_finetuned", "score_finetuned"))
+_BENCHMARKED = ("scores_benchmark", "embedder", ("score_benchmark",))
 _RERANKER = ("scores_reranker", "reranker", ("search_reranker",))
 JUDGED = {
     "base_model": _EMBEDDER,
@@ -43,6 +44,7 @@ class Cell:
     objectives: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # stage: objective: the one in its place
     against: str | None = None  # the cell it is compared with
     paper: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # size: the paper's figures
+    benchmark: bool = False  # an embedder is scored by mteb, and not on the recipe's own tests
 
     @property
     def title(self) -> str:
@@ -58,14 +60,18 @@ class Cell:
     @property
     def wanted(self) -> str:
         """The table of scores that says what the model is worth."""
-        return JUDGED[self.model][0]
+        return self._judged[0]
 
     def reads(self, node: str, dataset: str) -> str:
         """The data set that a node of this cell reads where the recipe's reads `dataset`."""
-        _, usual, judges = JUDGED[self.model]
+        _, usual, judges = self._judged
         if node in judges and dataset == usual:
             return self.model
         return self.data.get(node, {}).get(dataset, dataset)
+
+    @property
+    def _judged(self) -> tuple[str, str, tuple[str, ...]]:
+        return _BENCHMARKED if self.benchmark else JUDGED[self.model]
 
     def parameters(self, recipe: Params, seed: int) -> Params:
         """The recipe's parameters with the changes of the cell and the seed."""
@@ -92,7 +98,7 @@ def parse_cells(settings: Params, recipe: Params, nodes: Pipeline) -> list[Cell]
     only = (settings["only"] or "").replace(",", " ").split()
     _known("ablations.only", only, tables)
     cells = [
-        _cell(table, name, row)
+        _cell(table, name, row, bool(rows.get("benchmark")))
         for table, rows in tables.items()
         if not only or table in only
         for name, row in rows["cells"].items()
@@ -112,14 +118,15 @@ def parse_seeds(settings: Params) -> list[int]:
         raise RecipeError(f"ablations.seeds: '{seeds}' is no list of whole numbers.") from error
 
 
-def _cell(table: str, name: str, row: Mapping[str, Any]) -> Cell:
+def _cell(table: str, name: str, row: Mapping[str, Any], benchmark: bool) -> Cell:
     place = f"ablations.tables.{table}.cells.{name}"
     _known(place, row, ("label", "model", "against", "paper", *CHANGES))
     for key in ("label", "model"):
         if key not in row:
             raise RecipeError(f"{place}.{key}: missing.")
-    _known(f"{place}.model", [row["model"]], JUDGED)
-    return Cell(table, name, **row)
+    embedders = [model for model, judged in JUDGED.items() if judged is _EMBEDDER]
+    _known(f"{place}.model", [row["model"]], embedders if benchmark else JUDGED)
+    return Cell(table, name, **row, benchmark=benchmark)
 
 
 def _check(cell: Cell, others: Mapping[str, Any], recipe: Params, nodes: Pipeline) -> None:

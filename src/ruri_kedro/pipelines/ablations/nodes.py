@@ -10,6 +10,7 @@ from kedro.pipeline import Pipeline
 from ruri_kedro.benchmark.stored_tasks import stored_digest
 from ruri_kedro.errors import RuriError
 from ruri_kedro.pipelines import evaluation, finetuning, negative_mining, pretraining, reranking
+from ruri_kedro.pipelines.ablations import benchmark
 from ruri_kedro.pipelines.ablations.cells import Cell, parse_cells, parse_seeds
 from ruri_kedro.pipelines.ablations.steps import Step, StepStore, plan
 from ruri_kedro.pipelines.shared import Figure, Frame, Params
@@ -49,8 +50,8 @@ def report_cells(scores: Params, recipe: Params) -> tuple[Frame, Figure, str]:
 
 
 def recipe_nodes() -> Pipeline:
-    """The nodes of the recipe behind data engineering."""
-    rooms = (negative_mining, pretraining, reranking, finetuning, evaluation)
+    """The nodes of the recipe behind data engineering, and mteb's benchmarks."""
+    rooms = (negative_mining, pretraining, reranking, finetuning, evaluation, benchmark)
     return sum((room.create_pipeline() for room in rooms), start=Pipeline([]))
 
 

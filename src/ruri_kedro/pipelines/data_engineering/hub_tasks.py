@@ -1,13 +1,15 @@
 """Tasks whose data are on the Hugging Face hub."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from ruri_kedro.benchmark.stored_tasks import hub_rows, task_is_stored
-from ruri_kedro.corpora.hub import Hub, check_hubs, hub_records
-from ruri_kedro.errors import DataError
+from ruri_kedro.corpora.hub import Hub, check_hubs, hub_files, hub_records
+from ruri_kedro.errors import DataError, RecipeError
 from ruri_kedro.pipelines.shared import Params
+from ruri_kedro.tables.formats import read_records
 from ruri_kedro.tables.raw import write_rows
 
 
@@ -18,7 +20,7 @@ def check_tasks(tasks: Params, raw: Path, test_sets: Path) -> None:
     for name, spec in tasks.items():
         try:
             if not task_is_stored(name, spec, raw, test_sets / name):
-                wanted[name] = [Hub(**row) for row in hub_rows(spec)]
+                wanted[name] = [_hub(row) for row in hub_rows(spec)]
         except DataError as error:  # of a file that is not there
             missing[name] = error
     problems = check_hubs({hub for hubs in wanted.values() for hub in hubs})
@@ -33,9 +35,22 @@ def check_tasks(tasks: Params, raw: Path, test_sets: Path) -> None:
 
 
 def fetch_rows(row: Mapping[str, Any], path: Path) -> None:
-    """Write the rows of a data set on the hub as a file of JSON Lines."""
-    hub = Hub(**row)
-    write_rows(path, (record for _, record in hub_records(hub, hub.split, _Everything())))
+    """Write the rows of a data set on the hub, or of its files that `row.path` fits, as a file of JSON Lines."""
+    hub, pattern = _hub(row), row.get("path")
+    if pattern:
+        records = (record for file in hub_files(hub, pattern) for record in read_records(file))
+    else:
+        records = hub_records(hub, hub.split, _Everything())
+    write_rows(path, (record for _, record in records))
+
+
+def _hub(row: Mapping[str, Any]) -> Hub:
+    """The data set of a row {id, revision, [name, split] or [path]}; RecipeError for any other key."""
+    known = {field.name for field in fields(Hub)}
+    for key in row:
+        if key not in known | {"path"}:
+            raise RecipeError(f"tasks, key 'hub.{key}': unknown. Allowed: {', '.join(sorted(known))}, path.")
+    return Hub(**{key: value for key, value in row.items() if key in known})
 
 
 class _Everything:
