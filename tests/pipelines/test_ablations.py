@@ -232,6 +232,21 @@ def test_seeds_may_come_from_the_command_line(given):
         parse_seeds({"seeds": "x y"})
 
 
+def test_benchmarks_whose_data_are_not_there_stop_before_any_cell_is_run(toy, monkeypatch, tmp_path):
+    from ruri_kedro.errors import DataError
+    from ruri_kedro.pipelines.ablations import benchmark
+
+    monkeypatch.setattr("ruri_kedro.benchmark.mteb_tasks.hub_reachable", lambda: False)
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    toy.nodes += benchmark.create_pipeline()
+    toy.recipe["mteb"] = {"prompts": {"ruri": {}}, "tasks": {}, "max_length": 8, "chunk_tokens": 64, "official": {},
+                          "device": "cpu"}  # fmt: skip
+    toy.recipe["ablations"]["tables"]["tuning"]["benchmark"] = True
+    with pytest.raises(DataError, match=r"the data of 16 of 16 tasks are not in"):
+        run(toy, benchmark={"name": "MTEB(jpn, v1)", "prompts": "ruri"})
+    assert toy.ran == []
+
+
 def test_parameters_take_after_others_and_objectives_are_replaced():
     recipe = copy.deepcopy(RECIPE)
     recipe["sources"]["a"]["stages"]["finetuning"] = [{"objective": "distillation"}, {"negatives": "given"}]

@@ -26,6 +26,15 @@ def create_pipeline() -> Pipeline:
     )
 
 
+def check_benchmark(mteb: Params, benchmark: Params) -> None:
+    """Raise an error, before any cell is run, for prompts or tasks that are not there and data that cannot be had."""
+    from ruri_kedro.benchmark.mteb_model import EncodingSettings
+    from ruri_kedro.benchmark.mteb_tasks import benchmark_tasks, check_data, hub_reachable
+
+    EncodingSettings.of(mteb, benchmark["prompts"])
+    check_data(benchmark_tasks(benchmark["name"]), online=hub_reachable())
+
+
 def score_benchmark(embedder: Path, mteb: Params, benchmark: Params, folder: str) -> dict[str, Part]:
     """Means by category and their average, by mteb's main scores (`mteb`) and by those of the benchmark's authors.
 
@@ -43,15 +52,12 @@ def _rows(model, mteb: Params, benchmark: Params, out: Path) -> Iterator[dict]:
     from ruri_kedro.benchmark.mteb_model import EncodingSettings, benchmark_encoder
     from ruri_kedro.benchmark.mteb_report import CATEGORIES, read_scores
     from ruri_kedro.benchmark.mteb_run import evaluate_tasks, missing_tasks
-    from ruri_kedro.benchmark.mteb_tasks import benchmark_tasks, check_data, hub_reachable
+    from ruri_kedro.benchmark.mteb_tasks import benchmark_tasks
 
     tasks = benchmark_tasks(benchmark["name"])
     settings = EncodingSettings.of(mteb, benchmark["prompts"])
     encoder = benchmark_encoder(model.name, model.revision, model.encode, settings, out)
-    missing = missing_tasks(tasks, encoder, out)
-    if missing:
-        check_data(missing, online=hub_reachable())
-    evaluate_tasks(missing, encoder, out)
+    evaluate_tasks(missing_tasks(tasks, encoder, out), encoder, out)
     [scores] = read_scores(out, tasks, mteb["official"].get(benchmark["name"], {}))
     for metric, official in (("mteb", False), ("official", True)):
         means = {CATEGORIES[kind]: mean for kind, mean in scores.categories(official).items()}

@@ -33,6 +33,8 @@ def run_cells(recipe: Params, entries: Any, test_sets: Path, **tables: Table) ->
     given["test_sets"] = key_of(**{name: stored_digest(test_sets, name) for name in recipe["tasks"]})
     store = StepStore(Path(settings["folder"]), {"test_sets": test_sets, **tables}, entries)
     runs = [(cell, seed, plan(cell, seed, recipe, nodes, given)) for seed in parse_seeds(settings) for cell in cells]
+    if any(cell.benchmark and not store.is_done(steps[-1]) for cell, _, steps in runs):
+        benchmark.check_benchmark(recipe["mteb"], settings["benchmark"])
     scores: Params = {cell.table: {} for cell in cells}
     for number, (cell, seed, steps) in enumerate(runs, start=1):
         missing = sum(not store.is_done(step) for step in steps)
