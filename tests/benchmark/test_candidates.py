@@ -10,7 +10,8 @@ from pytest import approx
 
 from ruri_kedro.benchmark.evaluate import evaluate_candidates, rerank_run, rerank_run_by_vectors
 from ruri_kedro.benchmark.judged import judged_queries
-from ruri_kedro.benchmark.tasks import RerankingTask, load_task, test_texts
+from ruri_kedro.benchmark.tasks import RerankingTask, load_task
+from ruri_kedro.benchmark.tasks import test_texts as texts_of_task
 from ruri_kedro.errors import DataError, RecipeError
 
 # The columns of hotchpotch/JQaRA, hotchpotch/JaCWIR (eval, collection), and of ESCI's queries and corpus in JMTEB.
@@ -138,7 +139,7 @@ def test_embedders_order_the_same_candidates(root, encode):
 
 
 def test_only_relevant_candidates_are_positives_of_the_test(root):
-    rows = [row for row in test_texts(load_task("jqara", SPECS["jqara"], root)) if row["role"] == "positive"]
+    rows = [row for row in texts_of_task(load_task("jqara", SPECS["jqara"], root)) if row["role"] == "positive"]
     assert [(row["item_id"], row["text"]) for row in rows] == [
         ("QA-1", "題7 本文7である。"), ("QA-2", "題8 本文8である。"), ("QA-2", "題10 本文10である。"),
     ]  # fmt: skip

@@ -45,24 +45,19 @@ class SavedModel:
     @cached_property
     def model(self) -> "SentenceTransformer":
         """The model, loaded and on its device."""
-        import torch
-
         from ruri_kedro.encoders.base import load_saved
 
-        is_folder = Path(self.source).is_dir()
-        device = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
-        return load_saved(self.source, None if is_folder else self.revision).to(device)
+        return load_saved(self.source, self._hub_revision).to(self._torch_device)
 
     @cached_property
     def is_cross_encoder(self) -> bool:
         """Whether it gives a score to a pair of texts: its architecture is one of classification."""
         from transformers import AutoConfig
 
-        revision = None if Path(self.source).is_dir() else self.revision
         if (Path(self.source) / "modules.json").is_file():
             return False
         try:
-            architectures = AutoConfig.from_pretrained(self.source, revision=revision).architectures or []
+            architectures = AutoConfig.from_pretrained(self.source, revision=self._hub_revision).architectures or []
         except (OSError, ValueError) as error:
             raise RecipeError(f"model '{self.source}' cannot be loaded: {error}") from error
         return any(name.endswith("ForSequenceClassification") for name in architectures)
@@ -70,13 +65,9 @@ class SavedModel:
     @cached_property
     def cross_encoder(self) -> "CrossEncoder":
         """The cross-encoder, loaded and on its device."""
-        import torch
-
         from ruri_kedro.encoders.base import load_cross_encoder
 
-        device = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
-        revision = None if Path(self.source).is_dir() else self.revision
-        return load_cross_encoder(self.source, revision=revision).to(device)
+        return load_cross_encoder(self.source, revision=self._hub_revision).to(self._torch_device)
 
     def encode(self, texts: list[str], prompt: str, max_length: int, chunk_tokens: int) -> "np.ndarray":
         """L2-normalised embeddings, float32 (texts, dimension); `max_length` is cut to what the model can read."""
@@ -84,3 +75,13 @@ class SavedModel:
 
         limit = min(max_length, self.model.max_seq_length or max_length)
         return encode(self.model, texts, prompt, limit, chunk_tokens, progress="texts")
+
+    @property
+    def _hub_revision(self) -> str | None:
+        return None if Path(self.source).is_dir() else self.revision
+
+    @property
+    def _torch_device(self) -> str:
+        import torch
+
+        return ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
