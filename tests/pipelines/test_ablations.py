@@ -1,6 +1,7 @@
 """The ablations on a recipe of small functions: what is shared, what is done once, what a kill leaves."""
 
 import copy
+import zlib
 from types import SimpleNamespace
 
 import pytest
@@ -94,9 +95,9 @@ class Toy:
         return {name: Part(name, lambda name=name: rows(name)) for name in chosen}
 
     def scores(self, *inputs):
-        score = (hash(repr(inputs)) % 1000) / 1000
+        score = (zlib.crc32(repr(inputs).replace("-whole", "").encode()) % 1000) / 1000
         row = {"model": "m", "task": "task", "metric": "ndcg@10", "query_id": "q", "score": score}
-        return {"task": Part("k", lambda: iter([[row]]))}
+        return {"task": Part(str(score), lambda: iter([[row]]))}
 
 
 @pytest.fixture
