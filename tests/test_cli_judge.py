@@ -45,7 +45,7 @@ def project(tmp_path, monkeypatch) -> Path:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     make_project(tmp_path)
     shutil.copy(REPOSITORY / "conf/base/parameters_benchmarks.yml", tmp_path / "conf/base")
-    (tmp_path / "conf/base/parameters_tasks.yml").write_text(yaml.safe_dump(PARAMETERS), "utf-8")
+    (tmp_path / "conf/base/parameters_tasks.yml").write_text(yaml.safe_dump(PARAMETERS, sort_keys=False), "utf-8")
     (tmp_path / "conf/base/catalog_tasks.yml").write_text(CATALOG, "utf-8")
     monkeypatch.chdir(tmp_path)
     bootstrap_project(tmp_path)

@@ -54,8 +54,9 @@ class SavedModel:
         """Whether it gives a score to a pair of texts: its architecture is one of classification."""
         from transformers import AutoConfig
 
-        if (Path(self.source) / "modules.json").is_file():
-            return False
+        folder = Path(self.source)
+        if (folder / "modules.json").is_file() and not (folder / "config.json").is_file():
+            return False  # modules that are no transformer in the folder itself
         try:
             architectures = AutoConfig.from_pretrained(self.source, revision=self._hub_revision).architectures or []
         except (OSError, ValueError) as error:
