@@ -172,17 +172,27 @@ def compare(
     "--model",
     "reference",
     required=True,
-    help="A folder, models:/<name>@<alias> or models:/<name>/<version> of the registry, <owner>/<model>@<commit>.",
+    help="A folder, models:/<name>@<alias> or models:/<name>/<version> of the registry, <owner>/<model>@<commit>; "
+    "for --benchmark recipe also bm25.",
 )
-@click.option("--benchmark", default="MTEB(jpn, v1)", show_default=True, help="mteb's name of a benchmark.")
+@click.option(
+    "--benchmark",
+    default="MTEB(jpn, v1)",
+    show_default=True,
+    help="mteb's name, or `recipe` for the recipe's own tasks, which cross-encoders and bm25 can do too.",
+)
 @click.option("--task", "only", multiple=True, help="Run only this task of the benchmark; may be given again.")
 @click.option("--prompts", default="ruri", show_default=True, help="Name in the parameters mteb.prompts.")
 @click.option(
     "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder of results and vectors."
 )
 def evaluate(env: str | None, reference: str, benchmark: str, only: Sequence[str], prompts: str, out: Path) -> None:
-    """Evaluate a model on one of mteb's benchmarks; a task that is done for it is not run again."""
-    params = _context(env).params["mteb"]  # the hooks settle where MLflow keeps its models
+    """Evaluate a model on a benchmark; a task that is done for it is not run again."""
+    context = _context(env)  # the hooks settle where MLflow keeps its models
+    if benchmark == "recipe":
+        _evaluate_recipe(context, reference, only, prompts, out)
+        return
+    params = context.params["mteb"]
 
     from ruri_kedro.benchmark.mteb_model import EncodingSettings, benchmark_encoder
     from ruri_kedro.benchmark.mteb_run import evaluate_tasks, missing_tasks, write_report
@@ -201,16 +211,40 @@ def evaluate(env: str | None, reference: str, benchmark: str, only: Sequence[str
     click.echo(write_report(benchmark, params["official"].get(benchmark, {}), out), nl=False)
 
 
+def _evaluate_recipe(context: Any, reference: str, only: Sequence[str], prompts: str, out: Path) -> None:
+    """Scores, runs and a table of a model on the tasks that `kedro run` has read for the recipe."""
+    from ruri_kedro.benchmark.judge import Judged, evaluate_recipe
+    from ruri_kedro.retrieval.bm25 import searcher_of
+
+    if not context.catalog.exists("test_sets"):
+        own = f" --env {context.env}" if context.env else ""
+        raise DataError(f"no tasks are read yet. Run: kedro run{own} --pipelines data_engineering --nodes read_tasks")
+    params, search = context.params, searcher_of(context.params["bm25"])
+    depth = params["evaluation"]["depth"]
+    if reference == "bm25":
+        model = Judged.bm25(search, params["bm25"], depth)
+    else:
+        saved = _saved_model(reference, params["mteb"]["device"])
+        model = Judged.of(saved, params["mteb"], prompts, search, params["bm25"], depth)
+    types = {name: spec["type"] for name, spec in params["tasks"].items()}
+    for name in only:
+        if name not in types:
+            raise RecipeError(f"the recipe has no task '{name}'. It has: {', '.join(types)}.")
+    chosen = {name: kind for name, kind in types.items() if not only or name in only}
+    sets = context.catalog.load("test_sets")
+    click.echo(evaluate_recipe(model, sets, chosen, out, params["seed"], click.echo), nl=False)
+
+
 def _saved_model(reference: str, device: str) -> "SavedModel":
     """The model that `--model` names."""
     from ruri_kedro.encoders.saved import SavedModel
 
     if not reference.startswith("models:/"):
         return SavedModel.of(reference, device)
-    from ruri_kedro.registry.models import embedder_folder
+    from ruri_kedro.registry.saved_models import model_folder
 
     name = re.split("[@/]", reference.removeprefix("models:/"))[0]
-    return SavedModel.of(str(embedder_folder(reference)), device, name=f"models/{name}")
+    return SavedModel.of(str(model_folder(reference)), device, name=f"models/{name}")
 
 
 def _context(env: str | None) -> Any:

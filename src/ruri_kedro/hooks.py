@@ -11,7 +11,7 @@ from kedro.config import MissingConfigException
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
-from kedro.io import AbstractDataset, CatalogProtocol
+from kedro.io import AbstractDataset, CatalogProtocol, MemoryDataset
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
@@ -31,7 +31,7 @@ ORDER = (
     "evaluation",
 )
 REPORT = "report"
-PROMOTION_REPORT = "promotion_report"
+REPORTS = ("promotion_report", "ablation_report")  # shown at the end of the pipelines that make them
 STAGE_OF_MODEL = {
     "pretrained_model": "pretraining",
     "reranker_stage1": "reranking_stage1",
@@ -54,6 +54,19 @@ class MissingInputHooks:
             missing.sort(key=lambda pair: ORDER.index(pair[1]) if pair[1] in ORDER else -1)
             lines = [f"  {name}: {_remedy(name, maker, catalog, run_params)}" for name, maker in missing]
             fail(DataError("\n".join(["The run cannot start, data are missing.", *lines])))
+
+
+class RecipeHooks:
+    """Lets a node run others as a recipe would that differs from this one, as the ablations do for their cells."""
+
+    @hook_impl
+    def after_catalog_created(self, catalog: CatalogProtocol, parameters: dict[str, Any]) -> None:
+        """Put the recipe's parameters, and what knows the catalog's entries by name, into the catalog.
+
+        Under the name `parameters` kedro-mlflow would log all of them, one by one.
+        """
+        catalog["recipe_parameters"] = MemoryDataset(parameters["parameters"])
+        catalog["recipe_entries"] = MemoryDataset(catalog.config_resolver, copy_mode="assign")
 
 
 class TrackingHooks:
@@ -180,8 +193,8 @@ class LastWordsHooks:
         if REPORT in pipeline.all_outputs():
             click.echo(f"\n{catalog.load(REPORT)}\n")
             click.echo(summary.last_words(self._run_id, Path(run_params["project_path"]), run_params.get("env")))
-        elif PROMOTION_REPORT in pipeline.all_outputs():
-            click.echo(f"\n{catalog.load(PROMOTION_REPORT)}")
+        elif made := [name for name in REPORTS if name in pipeline.all_outputs()]:
+            click.echo(f"\n{catalog.load(made[0])}")
         elif follower := _follower(run_params):
             click.echo(f"Next: {provenance.run_command(run_params, follower)}")
 

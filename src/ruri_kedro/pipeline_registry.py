@@ -5,7 +5,7 @@ from importlib import import_module
 from kedro.pipeline import Pipeline
 
 PIPELINES = ("data_engineering", "negative_mining", "pretraining", "reranking", "finetuning", "evaluation")
-APART = ("synthesis", "promotion")  # run by name only
+APART = ("synthesis", "promotion", "ablations")  # run by name only
 
 
 def register_pipelines() -> dict[str, Pipeline]:

@@ -49,7 +49,7 @@ def test_candidates_get_the_scores_of_the_search():
 
 def test_an_embedder_is_scored_per_query(capitals, encode):
     rows = evaluate_embedder("hash", capitals, encode)
-    assert to_batch(rows, SCORES).num_rows == 6 * 3
+    assert to_batch(rows, SCORES).num_rows == 7 * 3
     found = {(row["metric"], row["query_id"]): row["score"] for row in rows}
     assert {found["recall@1", qid] for qid in capitals.queries} == {1.0}
     assert {(row["model"], row["task"]) for row in rows} == {("hash", "capitals")}

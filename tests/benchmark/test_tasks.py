@@ -94,7 +94,7 @@ def test_a_sample_is_the_same_each_time_and_keeps_the_order(write_jsonl, tmp_pat
     [
         (
             {"type": "search"},
-            r"key 'type': 'search' is not known\. Allowed: retrieval, sts, classification, clustering",
+            r"key 'type': 'search' is not known\. Allowed: retrieval, reranking, sts, classification, clustering",
         ),
         ({}, "key 'type': 'None' is not known"),
         ({**QA, "shape": "squad"}, r"key 'shape': 'squad' is not known\. Allowed: qa, queries"),

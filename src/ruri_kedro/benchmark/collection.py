@@ -4,7 +4,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ruri_kedro.benchmark.judged import JUDGED, judged_queries
 from ruri_kedro.benchmark.runs import Qrels
+from ruri_kedro.benchmark.sampled import sampled_corpus
 from ruri_kedro.benchmark.specs import check_spec, choose, clean, put, raw_rows
 from ruri_kedro.errors import DataError
 from ruri_kedro.text.normalize import normalize
@@ -16,20 +18,25 @@ _SEPARATOR = " [SEP] "
 def read_collection(task: str, spec: Mapping[str, Any], root: Path) -> tuple[dict[str, str], dict[str, str], Qrels]:
     """(queries, corpus, qrels) of a retrieval task.
 
-    `shape: qa` takes the paragraphs of the questions themselves as its corpus where no `corpus` is given;
-    `shape: queries` needs one. Raises RecipeError for a key that does not fit, DataError for a positive that is not
-    in the corpus.
+    `shape: qa` takes the paragraphs of the questions themselves as its corpus where no `corpus` is given; the other
+    shapes (see `judged.py`) need one, and may have it `sampled` (see `sampled.py`). Raises RecipeError for a key that
+    does not fit, DataError for a positive that is not in the corpus.
     """
-    shape = choose(task, spec, "shape", _QUERIES)
+    shape = choose(task, spec, "shape", ("qa", *JUDGED))
     types: dict[str, type] = {"type": str, "shape": str, "path": str}
     if shape == "qa":
         check_spec(task, spec, types, {"corpus": Mapping})
     else:
         check_spec(task, spec, {**types, "corpus": Mapping})
-    queries, qrels = _QUERIES[shape](root, spec["path"])
+    if shape == "qa":
+        (queries, qrels), judged = _qa_queries(root, spec["path"]), set()
+    else:
+        queries, qrels, judged = _judged(root, spec["path"], shape)
     corpus_spec = spec.get("corpus", {"shape": "qa", "path": spec["path"]})
     corpus_shape = choose(task, corpus_spec, "shape", _CORPORA, below="corpus.")
-    check_spec(task, corpus_spec, {"shape": str, "path": str}, below="corpus.")
+    check_spec(task, corpus_spec, {"shape": str, "path": str}, {"sampled": Mapping}, below="corpus.")
+    if "sampled" in corpus_spec:
+        return queries, *sampled_corpus(task, corpus_spec, root, judged, qrels)
     corpus = _CORPORA[corpus_shape](root, corpus_spec["path"])
     for qid, positives in qrels.items():
         for docid in positives:
@@ -50,17 +57,16 @@ def _qa_queries(root: Path, path: str) -> tuple[dict[str, str], Qrels]:
     return queries, qrels
 
 
-def _judged_queries(root: Path, path: str) -> tuple[dict[str, str], Qrels]:
+def _judged(root: Path, path: str, shape: str) -> tuple[dict[str, str], Qrels, set[str]]:
+    """Queries, judgments, and the docids that are judged for any query, relevant or not."""
     queries: dict[str, str] = {}
     qrels: Qrels = {}
-    for where, row in raw_rows(root, path, {"qid": str, "query": str, "positives": list}):
-        put(queries, where, "qid", row["qid"], clean(where, "query", row["query"]))
-        if not row["positives"] or not all(isinstance(docid, str) for docid in row["positives"]):
-            raise DataError(
-                f"{where}, field 'positives': query '{row['qid']}' needs a list of one or more docids (strings)."
-            )
-        qrels[row["qid"]] = dict.fromkeys(row["positives"], 1)
-    return queries, qrels
+    judged: set[str] = set()
+    for found in judged_queries(root, path, shape):
+        put(queries, found.where, "qid", found.qid, found.query)
+        qrels[found.qid] = dict.fromkeys(found.positives, 1)
+        judged.update(found.positives, found.negatives)
+    return queries, qrels, judged
 
 
 def _qa_corpus(root: Path, path: str) -> dict[str, str]:
@@ -109,5 +115,4 @@ def _paragraphs(where: str, sections: list) -> Iterator[tuple[str, str, str]]:
             yield f"{number}-{index}", heading, paragraph
 
 
-_QUERIES = {"qa": _qa_queries, "queries": _judged_queries}
 _CORPORA = {"qa": _qa_corpus, "corpus": _docs_corpus, "articles": _articles_corpus}

@@ -6,7 +6,7 @@ of an nDCG and a Spearman correlation is neither.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from ruri_kedro.benchmark.significance import (
     bootstrap_interval,
     effect_size,
     holm,
+    mean_and_deviation,
     randomisation_test,
     win_tie_loss,
 )
@@ -207,10 +208,9 @@ def _paired(
 
 
 def _summary(model: str, measure: Measure, seeds: Sequence[Mapping[str, float]]) -> SeedSummary:
-    means = [fmean(queries.values()) for queries in seeds]
-    deviation = stdev(means) if len(means) > 1 else None
+    mean, deviation = mean_and_deviation([fmean(queries.values()) for queries in seeds])
     queries = sum(qid != "" for qid in seeds[0])
-    return SeedSummary(model, *measure, queries, fmean(means), deviation, len(means))
+    return SeedSummary(model, *measure, queries, mean, deviation, len(seeds))
 
 
 def _check_same_queries(measure: Measure, one: str, first: Mapping, two: str, second: Mapping) -> None:

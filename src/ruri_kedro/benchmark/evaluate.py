@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from ruri_kedro.benchmark.metrics import (
+    CANDIDATE_METRICS,
     RERANKING_METRICS,
     RETRIEVAL_METRICS,
     classification_scores,
@@ -20,7 +21,7 @@ from ruri_kedro.benchmark.metrics import (
 )
 from ruri_kedro.benchmark.runs import Run, check_scores
 from ruri_kedro.benchmark.search import score_candidates, search_exact
-from ruri_kedro.benchmark.tasks import ClassificationTask, RetrievalTask, StsTask, Task
+from ruri_kedro.benchmark.tasks import ClassificationTask, RerankingTask, RetrievalTask, StsTask, Task
 from ruri_kedro.errors import DataError, RecipeError
 
 # (texts, role) -> float32 (n, d), rows of length 1. Roles: query, document, sts, classification, clustering; what
@@ -68,12 +69,32 @@ def embedder_run(
     model_name: str, task: RetrievalTask, encode: Encode, k: int, metrics: Sequence[str] = RETRIEVAL_METRICS
 ) -> Run:
     """The first `k` documents of each query by cosine, over the whole corpus."""
+    return embedder_runs(model_name, task, encode, k, {}, metrics)[0]
+
+
+def embedder_runs(
+    model_name: str,
+    task: RetrievalTask,
+    encode: Encode,
+    k: int,
+    candidates: Run,
+    metrics: Sequence[str] = RETRIEVAL_METRICS,
+) -> tuple[Run, Run]:
+    """The first `k` documents of each query over the whole corpus, and `candidates` with their cosines.
+
+    Each text is encoded once for both.
+    """
     deepest = max(metrics, key=lambda metric: parse_metric(metric)[1])
     if k < parse_metric(deepest)[1]:
         raise RecipeError(f"task '{task.name}', key 'k': {k} documents are too few for {deepest}.")
+    _check_run(task, candidates)
+    qids, docids = list(task.queries), list(task.corpus)
     queries = _encoded(model_name, task, encode, list(task.queries.values()), "query")
     documents = _encoded(model_name, task, encode, list(task.corpus.values()), "document")
-    return search_exact(list(task.queries), queries, list(task.corpus), documents, k)
+    places = dict(zip(qids, queries, strict=True))
+    chosen = np.stack([places[qid] for qid in candidates]) if candidates else queries[:0]
+    reordered = score_candidates(candidates, chosen, dict(zip(docids, documents, strict=True)))
+    return search_exact(qids, queries, docids, documents, k), reordered
 
 
 def evaluate_run(
@@ -95,6 +116,17 @@ def evaluate_reranking(
     The candidates bound the scores: a positive that is not among them is missed by every model.
     """
     return _run_rows(model_name, task, task.name + RERANKING_SUFFIX, run, metrics)
+
+
+def evaluate_candidates(model_name: str, task: RerankingTask, run: Run) -> list[dict]:
+    """Rows of SCORES for an order of the candidates that a reranking task gives.
+
+    `pooled_recall@30` is over all relevant candidates together, as MIRACL's Recall@30 in Ruri's Table 5 is taken.
+    """
+    rows = _run_rows(model_name, task, task.name, run, CANDIDATE_METRICS)
+    relevant = {qid: sum(grade > 0 for grade in judged.values()) for qid, judged in task.qrels.items()}
+    found = sum(row["score"] * relevant[row["query_id"]] for row in rows if row["metric"] == "recall@30")
+    return [*rows, _row(model_name, task.name, "pooled_recall@30", "", found / sum(relevant.values()))]
 
 
 def rerank_run(run: Run, task: RetrievalTask, score: Score) -> Run:

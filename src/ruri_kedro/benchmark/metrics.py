@@ -11,8 +11,10 @@ import numpy as np
 from ruri_kedro.benchmark.runs import Qrels, Run, check_scores
 from ruri_kedro.errors import DataError, RecipeError
 
-RETRIEVAL_METRICS = ("ndcg@10", "recall@1", "recall@5", "recall@10", "mrr@10", "map@10")
+RETRIEVAL_METRICS = ("ndcg@10", "recall@1", "recall@3", "recall@5", "recall@10", "mrr@10", "map@10")
 RERANKING_METRICS = ("ndcg@10", "map@10", "mrr@10")
+# Ruri, Table 5: nDCG@10 of JQaRA, MAP@10 of JaCWIR, Recall@30 of MIRACL; MRR@10 as their authors report too.
+CANDIDATE_METRICS = (*RERANKING_METRICS, "recall@10", "recall@30")
 
 _MEASURES = {"ndcg": "ndcg_cut", "recall": "recall", "map": "map_cut", "mrr": "recip_rank"}
 _NAME = re.compile(r"(ndcg|recall|map|mrr)@([1-9]\d*)")

@@ -5,6 +5,7 @@ Evaluation", is why the test is a randomisation test.
 """
 
 from collections.abc import Iterator, Sequence
+from statistics import fmean, stdev
 
 import numpy as np
 
@@ -13,6 +14,11 @@ from ruri_kedro.errors import DataError
 RESAMPLES = 10_000
 _BLOCK = 2**22  # numbers held at once: 32 MiB
 ROUNDING = 1e-9  # differences below it are sums in another order, not differences
+
+
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean and standard deviation over seeds (n - 1 in the denominator); no deviation of a single one."""
+    return fmean(values), stdev(values) if len(values) > 1 else None
 
 
 def randomisation_test(differences: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:

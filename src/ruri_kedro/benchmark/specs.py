@@ -36,6 +36,18 @@ def choose(task: str, spec: Mapping[str, Any], key: str, allowed: Collection[str
     return value
 
 
+def with_fields(
+    task: str, spec: Mapping[str, Any], known: Collection[str], optional: Collection[str] = (), below: str = "fields."
+) -> dict[str, str]:
+    """The name that each of the `known` fields has in the files: the one in `fields`, else its own.
+
+    `optional` fields are there only where `fields` names them. RecipeError for one that is not known.
+    """
+    given = dict(spec.get("fields", {}))
+    check_spec(task, given, {}, dict.fromkeys(known, str), below=below)
+    return {name: name for name in known if name not in optional} | given
+
+
 def raw_rows(root: Path, path: str, fields: Fields) -> Iterator[tuple[str, dict[str, Any]]]:
     """(file and row, row) for each row of the file or folder `path` below `root`; DataError as `read_rows`."""
     for file in raw_files(root, path):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ruri_kedro.benchmark.candidates import read_candidates
 from ruri_kedro.benchmark.collection import read_collection
 from ruri_kedro.benchmark.runs import Qrels
 from ruri_kedro.benchmark.specs import check_spec, choose, clean, raw_rows
@@ -21,6 +22,13 @@ class RetrievalTask:
     queries: dict[str, str]  # qid -> text
     corpus: dict[str, str]  # docid -> text
     qrels: Qrels  # qid -> docid -> relevance
+
+
+@dataclass(frozen=True)
+class RerankingTask(RetrievalTask):
+    """Order the candidates of each query; every text of the corpus is a candidate of some query."""
+
+    candidates: dict[str, tuple[str, ...]]  # qid -> docids
 
 
 @dataclass(frozen=True)
@@ -53,14 +61,17 @@ class ClusteringTask:
     labels: tuple[str, ...]
 
 
-Task = RetrievalTask | StsTask | ClassificationTask | ClusteringTask
+Task = RetrievalTask | RerankingTask | StsTask | ClassificationTask | ClusteringTask
 
 
 def load_task(name: str, spec: Mapping[str, Any], raw_root: Path) -> Task:
     """The task that a parameter row describes; all paths are below `raw_root`, all texts are normalised.
 
     Keys by type (optional ones in brackets):
-      retrieval       shape (qa or queries), path, [corpus: {shape: qa, corpus or articles, path}]
+      retrieval       shape (qa; queries, passages or topics), path, [corpus: {shape: qa, corpus or articles, path,
+                      [sampled: {random, seed} or {negatives: {path, count}}]}]
+      reranking       shape (pairs, lists, grades or mined), path, [fields]; but for pairs corpus: {path,
+                      [fields: {docid, title, text}]}; mined: queries (a shape), negatives: {path, count}
       sts             path, [fields: {text1, text2, score}]
       classification  train, path, [fields: {text, label}]
       clustering      path, [fields: {text, label}], [sample], [seed]
@@ -84,7 +95,7 @@ def test_texts(task: Task) -> Iterator[dict]:
         return
     for qid, query in task.queries.items():
         yield _row(task, "query", qid, query)
-        for docid in task.qrels.get(qid, {}):
+        for docid in (docid for docid, grade in task.qrels.get(qid, {}).items() if grade > 0):
             yield _row(task, "positive", qid, task.corpus[docid])
     for docid, text in task.corpus.items():
         yield _row(task, "passage", docid, text)
@@ -102,6 +113,10 @@ def _row(task: Task, role: str, item_id: str, text: str) -> dict:
 
 def _load_retrieval(name: str, spec: Mapping[str, Any], root: Path) -> RetrievalTask:
     return RetrievalTask(name, *read_collection(name, spec, root))
+
+
+def _load_reranking(name: str, spec: Mapping[str, Any], root: Path) -> RerankingTask:
+    return RerankingTask(name, *read_candidates(name, spec, root))
 
 
 def _load_sts(name: str, spec: Mapping[str, Any], root: Path) -> StsTask:
@@ -159,6 +174,7 @@ def _labelled(name: str, spec: Mapping[str, Any], root: Path, part: str) -> tupl
 
 _LOADERS: dict[str, Callable[[str, Mapping[str, Any], Path], Task]] = {
     "retrieval": _load_retrieval,
+    "reranking": _load_reranking,
     "sts": _load_sts,
     "classification": _load_classification,
     "clustering": _load_clustering,

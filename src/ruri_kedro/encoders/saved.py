@@ -13,7 +13,7 @@ from ruri_kedro.errors import RecipeError
 
 if TYPE_CHECKING:
     import numpy as np
-    from sentence_transformers import SentenceTransformer
+    from sentence_transformers import CrossEncoder, SentenceTransformer
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,30 @@ class SavedModel:
     @cached_property
     def model(self) -> "SentenceTransformer":
         """The model, loaded and on its device."""
-        import torch
-
         from ruri_kedro.encoders.base import load_saved
 
-        is_folder = Path(self.source).is_dir()
-        device = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
-        return load_saved(self.source, None if is_folder else self.revision).to(device)
+        return load_saved(self.source, self._hub_revision).to(self._torch_device)
+
+    @cached_property
+    def is_cross_encoder(self) -> bool:
+        """Whether it gives a score to a pair of texts: its architecture is one of classification."""
+        from transformers import AutoConfig
+
+        folder = Path(self.source)
+        if (folder / "modules.json").is_file() and not (folder / "config.json").is_file():
+            return False  # modules that are no transformer in the folder itself
+        try:
+            architectures = AutoConfig.from_pretrained(self.source, revision=self._hub_revision).architectures or []
+        except (OSError, ValueError) as error:
+            raise RecipeError(f"model '{self.source}' cannot be loaded: {error}") from error
+        return any(name.endswith("ForSequenceClassification") for name in architectures)
+
+    @cached_property
+    def cross_encoder(self) -> "CrossEncoder":
+        """The cross-encoder, loaded and on its device."""
+        from ruri_kedro.encoders.base import load_cross_encoder
+
+        return load_cross_encoder(self.source, revision=self._hub_revision).to(self._torch_device)
 
     def encode(self, texts: list[str], prompt: str, max_length: int, chunk_tokens: int) -> "np.ndarray":
         """L2-normalised embeddings, float32 (texts, dimension); `max_length` is cut to what the model can read."""
@@ -59,3 +76,13 @@ class SavedModel:
 
         limit = min(max_length, self.model.max_seq_length or max_length)
         return encode(self.model, texts, prompt, limit, chunk_tokens, progress="texts")
+
+    @property
+    def _hub_revision(self) -> str | None:
+        return None if Path(self.source).is_dir() else self.revision
+
+    @property
+    def _torch_device(self) -> str:
+        import torch
+
+        return ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device

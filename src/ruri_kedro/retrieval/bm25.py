@@ -1,10 +1,12 @@
 """BM25 (Robertson and Zaragoza, 2009) in Lucene, through Pyserini's Anserini, or by bm25s without Java."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -88,6 +90,17 @@ def build_index(documents: Iterable[tuple[str, str]], folder: Path, settings: BM
         if facts["documents"] == 0:
             raise DataError(f"{folder}: there is no document with a term to index. Look at the source.")
         write_json(aside / MANIFEST, {"key": key, **settings.built_with, **facts})
+
+
+def searcher_of(settings: Mapping[str, Any]) -> Callable[[Mapping[str, str], Sequence[str], int], list]:
+    """A search of documents that were not indexed before: (texts by docid, queries, k) -> hits of each query."""
+
+    def found(documents: Mapping[str, str], queries: Sequence[str], k: int) -> list[list[tuple[str, float]]]:
+        with tempfile.TemporaryDirectory() as folder:
+            build_index(documents.items(), Path(folder) / "index", BM25Settings(**settings), "")
+            return list(search(Path(folder) / "index", queries, k, BM25Settings(**settings)))
+
+    return found
 
 
 def search(folder: Path, queries: Sequence[str], k: int, settings: BM25Settings) -> Iterator[list[tuple[str, float]]]:

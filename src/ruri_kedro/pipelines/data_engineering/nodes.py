@@ -1,18 +1,20 @@
 """From raw corpora to passages and pairs, and what the benchmark knows of them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from ruri_kedro.benchmark.contamination import find_leaks
 from ruri_kedro.benchmark.leak_report import choose_examples, leak_counts, leak_report
 from ruri_kedro.benchmark.matches import BenchmarkTexts, LeakRules, match_shards
-from ruri_kedro.benchmark.tasks import load_task
+from ruri_kedro.benchmark.stored_tasks import hub_rows, store_task, stored_digest, stored_task, task_is_stored
 from ruri_kedro.benchmark.tasks import test_texts as texts_of_task
 from ruri_kedro.corpora.build import duplicate_parts, pair_parts, passage_parts
 from ruri_kedro.corpora.engines import engine_of
 from ruri_kedro.corpora.profile import plot_profile, profile_tables
 from ruri_kedro.corpora.rows import check_sources
 from ruri_kedro.corpora.source import parse_sources, select_sources
+from ruri_kedro.pipelines.data_engineering.hub_tasks import check_tasks, fetch_rows
 from ruri_kedro.pipelines.shared import Figure, Frame, Params
 from ruri_kedro.tables import Part, ShardedPart, Table
 from ruri_kedro.tables.code import code_digest
@@ -49,13 +51,23 @@ def build_pairs(
     return dict.fromkeys(with_pairs) | pair_parts(select_sources(known, only), raw, duplicates, engine_of(engine))
 
 
-def collect_test_texts(raw: Path, tasks: Params) -> dict[str, Part]:
+def read_tasks(raw: Path, tasks: Params) -> dict[str, Callable]:
+    """Every task of the benchmark, read from its files or from the hub once."""
+
+    def build(name: str, folder: Path) -> None:
+        if hub_rows(tasks[name]) and not task_is_stored(name, tasks[name], raw, folder):
+            check_tasks(tasks, raw, folder.parent)
+        store_task(name, tasks[name], raw, folder, fetch_rows)
+
+    return {name: partial(build, name) for name in tasks}
+
+
+def collect_test_texts(test_sets: Path, tasks: Params) -> dict[str, Part]:
     """What training must not have seen, a part per task."""
 
     def part(name: str) -> Part:
-        task = load_task(name, tasks[name], raw)
-        rows = list(texts_of_task(task))
-        return Part(key_of(rows=rows, code=code_digest("benchmark")), lambda: blocks(rows))
+        key = key_of(task=stored_digest(test_sets, name), code=code_digest("benchmark"))
+        return Part(key, lambda: blocks(texts_of_task(stored_task(test_sets, name))))
 
     return {name: part(name) for name in tasks}
 

@@ -27,9 +27,10 @@ def create_pipeline(**kwargs) -> Pipeline:
                 outputs="pairs",
                 name="pairs",
             ),
+            Node(func=nodes.read_tasks, inputs=["raw", "params:tasks"], outputs="test_sets", name="read_tasks"),
             Node(
                 func=nodes.collect_test_texts,
-                inputs=["raw", "params:tasks"],
+                inputs=["test_sets", "params:tasks"],
                 outputs="test_texts",
                 name="test_texts",
             ),

@@ -1,13 +1,23 @@
 """Scores of every model on every task, and the report."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ruri_kedro.benchmark.tasks import RetrievalTask, load_task
+from ruri_kedro.benchmark.stored_tasks import stored_digest, stored_task
+from ruri_kedro.benchmark.tasks import RerankingTask, RetrievalTask
 from ruri_kedro.corpora.source import parse_sources
 from ruri_kedro.encoders.reference import EncoderReference
-from ruri_kedro.pipelines.evaluation.searching import RERANKED, encode_by_role, manifest, read_task_run, rerank_share
+from ruri_kedro.pipelines.evaluation.searching import (
+    RERANKED,
+    encode_by_role,
+    first_queries,
+    manifest,
+    read_task_run,
+    rerank_share,
+    searched,
+)
 from ruri_kedro.pipelines.shared import Figure, Frame, Params
 from ruri_kedro.tables import Part, Table
 from ruri_kedro.tables.code import code_digest
@@ -17,22 +27,23 @@ from ruri_kedro.tables.store import blocks, key_of
 MODELS = ("bm25", "random", "pretrained", "finetuned", "reranker")
 
 
-def score_bm25(raw: Path, tasks: Params, bm25_runs: Path, evaluation: Params) -> dict[str, Part]:
+def score_bm25(test_sets: Path, tasks: Params, bm25_runs: Path, evaluation: Params) -> dict[str, Part]:
     """BM25 on every retrieval task, and its own order of the candidates."""
-    from ruri_kedro.benchmark.evaluate import evaluate_reranking, evaluate_run
+    from ruri_kedro.benchmark.evaluate import evaluate_candidates, evaluate_reranking, evaluate_run
 
     def rows(task: RetrievalTask) -> list[dict]:
-        run = read_task_run(bm25_runs, task)
+        if isinstance(task, RerankingTask):
+            return evaluate_candidates("bm25", task, read_task_run(bm25_runs, task, RERANKED))
         return [
-            *evaluate_run("bm25", task, run),
-            *evaluate_reranking("bm25", *rerank_share(task, run, evaluation)),
+            *evaluate_run("bm25", task, read_task_run(bm25_runs, task)),
+            *evaluate_reranking("bm25", *rerank_share(task, bm25_runs, evaluation)),
         ]
 
-    return _score_parts(raw, tasks, bm25_runs, evaluation, "bm25", rows)
+    return _score_parts(test_sets, tasks, searched(tasks), bm25_runs, evaluation, "bm25", rows)
 
 
 def score_embedder(
-    raw: Path,
+    test_sets: Path,
     tasks: Params,
     runs: Path,
     model: Path,
@@ -42,8 +53,8 @@ def score_embedder(
     seed: int,
     name: str,
 ) -> dict[str, Part]:
-    """An embedding model on every task, and on BM25's candidates."""
-    from ruri_kedro.benchmark.evaluate import evaluate_embedder, evaluate_reranking, evaluate_run
+    """An embedding model on every task, and on the candidates."""
+    from ruri_kedro.benchmark.evaluate import evaluate_embedder, evaluate_run
 
     reference = EncoderReference.of({}, model)
     encode = encode_by_role(reference, {**prompts, **task_prompts}, evaluation)
@@ -51,25 +62,17 @@ def score_embedder(
     def rows(task: Any) -> list[dict]:
         if not isinstance(task, RetrievalTask):
             return evaluate_embedder(name, task, encode, seed=seed)
-        part, _ = rerank_share(task, {}, evaluation)
-        return [
-            *evaluate_run(name, task, read_task_run(runs, task)),
-            *evaluate_reranking(name, part, read_task_run(runs, task, RERANKED)),
-        ]
+        found = [] if isinstance(task, RerankingTask) else evaluate_run(name, task, read_task_run(runs, task))
+        return [*found, *_candidate_rows(name, task, runs, evaluation)]
 
     settings = {"model": reference.digest(), "prompts": prompts, "task_prompts": task_prompts, "seed": seed}
-    return _score_parts(raw, tasks, runs, evaluation, name, rows, settings, retrieval_only=False)
+    return _score_parts(test_sets, tasks, list(tasks), runs, evaluation, name, rows, settings)
 
 
-def score_reranker(raw: Path, tasks: Params, runs: Path, evaluation: Params) -> dict[str, Part]:
-    """The reranker on BM25's candidates."""
-    from ruri_kedro.benchmark.evaluate import evaluate_reranking
-
-    def rows(task: RetrievalTask) -> list[dict]:
-        part, _ = rerank_share(task, {}, evaluation)
-        return evaluate_reranking("reranker", part, read_task_run(runs, task, RERANKED))
-
-    return _score_parts(raw, tasks, runs, evaluation, "reranker", rows)
+def score_reranker(test_sets: Path, tasks: Params, runs: Path, evaluation: Params) -> dict[str, Part]:
+    """The reranker on the candidates."""
+    rows = partial(_candidate_rows, "reranker", runs=runs, evaluation=evaluation)
+    return _score_parts(test_sets, tasks, searched(tasks), runs, evaluation, "reranker", rows)
 
 
 def report(recipe: str, **scores: Table) -> tuple[dict, Frame, Figure, str]:
@@ -112,26 +115,34 @@ def _validation_task(name: str, held_out: list[dict], texts: dict[str, str]) -> 
     return RetrievalTask(name, {row["query_id"]: texts[row["anchor"]] for row in held_out}, corpus, qrels)
 
 
+def _candidate_rows(model: str, task: RetrievalTask, runs: Path, evaluation: Params) -> list[dict]:
+    """Scores of a model's order of the candidates."""
+    from ruri_kedro.benchmark.evaluate import evaluate_candidates, evaluate_reranking
+
+    run = read_task_run(runs, task, RERANKED)
+    if isinstance(task, RerankingTask):
+        return evaluate_candidates(model, task, run)
+    return evaluate_reranking(model, first_queries(task, evaluation), run)
+
+
 def _score_parts(
-    raw: Path,
+    test_sets: Path,
     tasks: Params,
+    wanted: list[str],
     runs: Path,
     evaluation: Params,
     model: str,
     rows: Callable[[Any], list[dict]],
     settings: Params | None = None,
-    retrieval_only: bool = True,
 ) -> dict[str, Part]:
     """A part per task; one that is there for the same model, data and parameters is not computed again."""
 
     def part(name: str) -> Part:
-        task = load_task(name, tasks[name], raw)
-        run = manifest(runs, name) if tasks[name]["type"] == "retrieval" else ""
+        run = manifest(runs, name) if name in searched(tasks) else ""
         key = key_of(
-            model=model, task=repr(task), run=run, evaluation=evaluation, settings=settings,
+            model=model, task=stored_digest(test_sets, name), run=run, evaluation=evaluation, settings=settings,
             code=code_digest("text", "encoders", "benchmark"),
         )  # fmt: skip
-        return Part(key, lambda: blocks(rows(task)))
+        return Part(key, lambda: blocks(rows(stored_task(test_sets, name))))
 
-    wanted = [name for name, spec in tasks.items() if spec["type"] == "retrieval" or not retrieval_only]
     return {name: part(name) for name in wanted}

@@ -20,39 +20,39 @@ EMBEDDERS = {"random": "base_model", "pretrained": "pretrained_model", "finetune
 
 
 def create_pipeline(**kwargs) -> Pipeline:
-    """models, raw -> runs, scores per query, metrics, report, registered challengers."""
+    """models, test_sets -> runs, scores per query, metrics, report, registered challengers."""
     scores = [f"scores_{model}" for model in nodes.MODELS]
     return Pipeline(
         [
             Node(
                 func=searching.search_tasks,
-                inputs=["raw", "params:tasks", "params:bm25", "params:evaluation"],
+                inputs=["test_sets", "params:tasks", "params:bm25", "params:evaluation"],
                 outputs="bm25_runs",
                 name="search_tasks",
             ),
             Node(
                 func=nodes.score_bm25,
-                inputs=["raw", "params:tasks", "bm25_runs", "params:evaluation"],
+                inputs=["test_sets", "params:tasks", "bm25_runs", "params:evaluation"],
                 outputs="scores_bm25",
                 name="score_bm25",
             ),
             *[node for name, dataset in EMBEDDERS.items() for node in _embedder(name, dataset)],
             Node(
                 func=searching.search_reranker,
-                inputs=["raw", "params:tasks", "bm25_runs", "reranker", "params:evaluation"],
+                inputs=["test_sets", "params:tasks", "bm25_runs", "reranker", "params:evaluation"],
                 outputs="runs_reranker",
                 name="search_reranker",
             ),
             Node(
                 func=nodes.score_reranker,
-                inputs=["raw", "params:tasks", "runs_reranker", "params:evaluation"],
+                inputs=["test_sets", "params:tasks", "runs_reranker", "params:evaluation"],
                 outputs="scores_reranker",
                 name="score_reranker",
             ),
             Node(
                 func=searching.export_runs,
                 inputs={
-                    "raw": "raw",
+                    "test_sets": "test_sets",
                     "tasks": "params:tasks",
                     "evaluation": "params:evaluation",
                     "bm25": "bm25_runs",
@@ -105,7 +105,7 @@ def _registration() -> list[Node]:
 
 
 def _embedder(name: str, dataset: str) -> list[Node]:
-    evaluated = {"raw": "raw", "tasks": "params:tasks", "evaluation": "params:evaluation"}
+    evaluated = {"test_sets": "test_sets", "tasks": "params:tasks", "evaluation": "params:evaluation"}
     encoded = {"model": dataset, "prompts": "params:prompts"}
     return [
         Node(

@@ -1,4 +1,7 @@
-"""What every model finds: runs for the retrieval tasks, and orders of BM25's candidates, as TREC files."""
+"""What every model finds, as TREC files: runs for the retrieval tasks, and orders of candidates.
+
+The candidates of a retrieval task are BM25's, those of a reranking task its own.
+"""
 
 import shutil
 from collections.abc import Callable
@@ -6,7 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ruri_kedro.benchmark.tasks import RetrievalTask, load_task
+from ruri_kedro.benchmark.stored_tasks import stored_digest, stored_task
+from ruri_kedro.benchmark.tasks import RerankingTask, RetrievalTask
 from ruri_kedro.encoders.reference import EncoderReference
 from ruri_kedro.pipelines.shared import Params
 from ruri_kedro.tables.code import code_digest
@@ -14,55 +18,58 @@ from ruri_kedro.tables.files import replace_dir, write_json
 from ruri_kedro.tables.store import MANIFEST, is_current, key_of
 
 RUN = "run.trec.gz"
-RERANKED = "reranked.trec.gz"  # for the first queries of a task only
+RERANKED = "reranked.trec.gz"  # of a retrieval task for its first queries only
+_FOUND = 1000  # rank to which BM25 looks for a reranking task's candidates; those it does not find score 0
 
 
-def search_tasks(raw: Path, tasks: Params, bm25: Params, evaluation: Params) -> dict[str, Callable]:
-    """BM25's run for every retrieval task, as a TREC file; its top documents are what rerankers order."""
+def search_tasks(test_sets: Path, tasks: Params, bm25: Params, evaluation: Params) -> dict[str, Callable]:
+    """BM25's run for every retrieval task, whose top documents rerankers order, and its order of given candidates."""
 
     def build(name: str, folder: Path) -> None:
         from ruri_kedro.benchmark.runs import write_run
         from ruri_kedro.retrieval.bm25 import BM25Settings, build_index, search
 
-        task = load_task(name, tasks[name], raw)
-        depth = evaluation["depth"]
-        key = key_of(queries=task.queries, corpus=task.corpus, bm25=bm25, depth=depth, code=code_digest("retrieval"))
+        depth = evaluation["depth"] if tasks[name]["type"] == "retrieval" else max(evaluation["depth"], _FOUND)
+        key = key_of(task=stored_digest(test_sets, name), bm25=bm25, depth=depth, code=code_digest("retrieval"))
         if is_current(folder, key):
             return
+        task = stored_task(test_sets, name)
         with replace_dir(folder) as aside:
             build_index(task.corpus.items(), aside / "index", BM25Settings(**bm25), key)
             found = search(aside / "index", list(task.queries.values()), depth, BM25Settings(**bm25))
             run = {qid: dict(hits) for qid, hits in zip(task.queries, found, strict=True)}
-            write_run(aside / RUN, run, "bm25")
+            if isinstance(task, RerankingTask):
+                run = {qid: {docid: run[qid].get(docid, 0.0) for docid in task.candidates[qid]} for qid in run}
+            write_run(aside / (RERANKED if isinstance(task, RerankingTask) else RUN), run, "bm25")
             write_json(aside / MANIFEST, {"key": key, "queries": len(run)})
 
-    return {name: partial(build, name) for name, spec in tasks.items() if spec["type"] == "retrieval"}
+    return {name: partial(build, name) for name in searched(tasks)}
 
 
 def search_embedder(
-    raw: Path, tasks: Params, bm25_runs: Path, model: Path, prompts: Params, evaluation: Params, name: str
+    test_sets: Path, tasks: Params, bm25_runs: Path, model: Path, prompts: Params, evaluation: Params, name: str
 ) -> dict[str, Callable]:
-    """An embedding model's run for every retrieval task, and its order of BM25's candidates."""
-    from ruri_kedro.benchmark.evaluate import embedder_run, rerank_run_by_vectors
+    """An embedding model's run for every retrieval task, and its order of the candidates."""
+    from ruri_kedro.benchmark.evaluate import embedder_runs, rerank_run_by_vectors
 
     reference = EncoderReference.of({}, model)
     encode = encode_by_role(reference, prompts, evaluation)
 
     def runs(task: RetrievalTask) -> dict[str, dict]:
-        part, candidates = rerank_share(task, read_task_run(bm25_runs, task), evaluation)
-        return {
-            RUN: embedder_run(name, task, encode, evaluation["depth"]),
-            RERANKED: rerank_run_by_vectors(name, candidates, part, encode),
-        }
+        part, candidates = rerank_share(task, bm25_runs, evaluation)
+        if isinstance(task, RerankingTask):
+            return {RERANKED: rerank_run_by_vectors(name, candidates, part, encode)}
+        found, reranked = embedder_runs(name, task, encode, evaluation["depth"], candidates)
+        return {RUN: found, RERANKED: reranked}
 
     settings = {"model": reference.digest(), "prompts": prompts}
-    return _run_folders(raw, tasks, bm25_runs, evaluation, name, runs, settings)
+    return _run_folders(test_sets, tasks, bm25_runs, evaluation, name, runs, settings)
 
 
 def search_reranker(
-    raw: Path, tasks: Params, bm25_runs: Path, reranker: Path, evaluation: Params
+    test_sets: Path, tasks: Params, bm25_runs: Path, reranker: Path, evaluation: Params
 ) -> dict[str, Callable]:
-    """The reranker's order of BM25's candidates."""
+    """The reranker's order of the candidates."""
     from ruri_kedro.benchmark.evaluate import rerank_run
 
     def runs(task: RetrievalTask) -> dict[str, dict]:
@@ -73,39 +80,50 @@ def search_reranker(
         score = partial(
             score_pairs, model, max_length=evaluation["max_length"], chunk_tokens=evaluation["chunk_tokens"]
         )
-        part, candidates = rerank_share(task, read_task_run(bm25_runs, task), evaluation)
+        part, candidates = rerank_share(task, bm25_runs, evaluation)
         return {RERANKED: rerank_run(candidates, part, score)}
 
     settings = {"model": EncoderReference.of({}, reranker).digest()}
-    return _run_folders(raw, tasks, bm25_runs, evaluation, "reranker", runs, settings)
+    return _run_folders(test_sets, tasks, bm25_runs, evaluation, "reranker", runs, settings)
 
 
-def export_runs(raw: Path, tasks: Params, evaluation: Params, bm25: Path, **models: Path) -> dict[str, Callable]:
+def export_runs(test_sets: Path, tasks: Params, evaluation: Params, bm25: Path, **models: Path) -> dict[str, Callable]:
     """Every model's run with the judgments, a folder per task: what `kedro ruri score-runs` reads."""
     from ruri_kedro.benchmark.evaluate import RERANKING_SUFFIX
 
     def build(name: str, suffix: str, folder: Path) -> None:
         from ruri_kedro.benchmark.runs import write_qrels, write_run
 
-        task = load_task(name, tasks[name], raw)
-        file = RERANKED if suffix else RUN
-        key = key_of(task=repr(task), evaluation=evaluation, bm25=manifest(bm25, name),
+        key = key_of(task=stored_digest(test_sets, name), evaluation=evaluation, bm25=manifest(bm25, name),
                      models={model: manifest(runs, name) for model, runs in models.items()},
                      code=code_digest("benchmark"))  # fmt: skip
         if is_current(folder, key):
             return
-        run = read_task_run(bm25, task)
-        part, candidates = rerank_share(task, run, evaluation) if suffix else (task, run)
+        task = stored_task(test_sets, name)
+        reordered = bool(suffix) or isinstance(task, RerankingTask)
+        file = RERANKED if reordered else RUN
+        part, first = rerank_share(task, bm25, evaluation) if reordered else (task, read_task_run(bm25, task))
+        if isinstance(task, RerankingTask):
+            first = read_task_run(bm25, task, RERANKED)
         with replace_dir(folder) as aside:
             write_qrels(aside / "qrels.trec.gz", part.qrels)
-            write_run(aside / "bm25.trec.gz", candidates, "bm25")
+            write_run(aside / "bm25.trec.gz", first, "bm25")
             for model, runs in models.items():
                 if (runs / name / file).exists():
                     shutil.copyfile(runs / name / file, aside / f"{model}.trec.gz")
             write_json(aside / MANIFEST, {"key": key, "queries": len(part.queries)})
 
-    names = [name for name, spec in tasks.items() if spec["type"] == "retrieval"]
-    return {name + suffix: partial(build, name, suffix) for name in names for suffix in ("", RERANKING_SUFFIX)}
+    suffixes = {"retrieval": ("", RERANKING_SUFFIX), "reranking": ("",)}
+    return {
+        name + suffix: partial(build, name, suffix)
+        for name in searched(tasks)
+        for suffix in suffixes[tasks[name]["type"]]
+    }
+
+
+def searched(tasks: Params) -> list[str]:
+    """The tasks with queries and documents."""
+    return [name for name, spec in tasks.items() if spec["type"] in ("retrieval", "reranking")]
 
 
 def encode_by_role(reference: EncoderReference, prompts: Params, evaluation: Params) -> Callable:
@@ -129,20 +147,23 @@ def manifest(runs: Path, name: str) -> str:
     return (runs / name / MANIFEST).read_text("utf-8")
 
 
-def rerank_share(task: RetrievalTask, run: dict, evaluation: Params) -> tuple[RetrievalTask, dict]:
-    """The first queries of a task with their candidates: scoring all would take longer than training."""
+def first_queries(task: RetrievalTask, evaluation: Params) -> RetrievalTask:
+    """The queries of a retrieval task whose candidates are scored: all would take longer than training."""
     qids = list(task.queries)[: evaluation["rerank_queries"]]
-    part = RetrievalTask(
-        task.name,
-        {qid: task.queries[qid] for qid in qids},
-        task.corpus,
-        {qid: task.qrels[qid] for qid in qids if qid in task.qrels},
-    )
-    return part, {qid: run[qid] for qid in qids if qid in run}
+    queries = {qid: task.queries[qid] for qid in qids}
+    return RetrievalTask(task.name, queries, task.corpus, {qid: task.qrels[qid] for qid in qids if qid in task.qrels})
+
+
+def rerank_share(task: RetrievalTask, bm25_runs: Path, evaluation: Params) -> tuple[RetrievalTask, dict]:
+    """What rerankers order: of a retrieval task BM25's candidates of the first queries, of a reranking task all."""
+    if isinstance(task, RerankingTask):
+        return task, {qid: dict.fromkeys(docids, 0.0) for qid, docids in task.candidates.items()}
+    run, part = read_task_run(bm25_runs, task), first_queries(task, evaluation)
+    return part, {qid: run[qid] for qid in part.queries if qid in run}
 
 
 def _run_folders(
-    raw: Path,
+    test_sets: Path,
     tasks: Params,
     bm25_runs: Path,
     evaluation: Params,
@@ -150,21 +171,20 @@ def _run_folders(
     runs: Callable[[RetrievalTask], dict[str, dict]],
     settings: Params,
 ) -> dict[str, Callable]:
-    """A folder of TREC files per retrieval task, by the names that `runs` gives them."""
+    """A folder of TREC files per task, by the names that `runs` gives them."""
 
     def build(name: str, folder: Path) -> None:
         from ruri_kedro.benchmark.runs import write_run
 
-        task = load_task(name, tasks[name], raw)
         key = key_of(
-            model=model, task=repr(task), run=manifest(bm25_runs, name), evaluation=evaluation, settings=settings,
-            code=code_digest("text", "encoders", "benchmark"),
+            model=model, task=stored_digest(test_sets, name), run=manifest(bm25_runs, name), evaluation=evaluation,
+            settings=settings, code=code_digest("text", "encoders", "benchmark"),
         )  # fmt: skip
         if is_current(folder, key):
             return
         with replace_dir(folder) as aside:
-            for file, run in runs(task).items():
+            for file, run in runs(stored_task(test_sets, name)).items():
                 write_run(aside / file, run, model)
             write_json(aside / MANIFEST, {"key": key})
 
-    return {name: partial(build, name) for name, spec in tasks.items() if spec["type"] == "retrieval"}
+    return {name: partial(build, name) for name in searched(tasks)}

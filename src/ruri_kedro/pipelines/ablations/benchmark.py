@@ -1,0 +1,65 @@
+"""A cell's embedder on one of mteb's benchmarks, as the paper's Tables 12 and 13 have it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from kedro.pipeline import Node, Pipeline
+
+from ruri_kedro.pipelines.shared import Params
+from ruri_kedro.tables import Part
+from ruri_kedro.tables.store import blocks, key_of
+
+AVERAGE = "Avg."
+
+
+def create_pipeline() -> Pipeline:
+    """embedder -> scores_benchmark."""
+    return Pipeline(
+        [
+            Node(
+                func=score_benchmark,
+                inputs=["embedder", "params:mteb", "params:ablations.benchmark", "params:ablations.folder"],
+                outputs="scores_benchmark",
+                name="score_benchmark",
+            )
+        ]
+    )
+
+
+def check_benchmark(mteb: Params, benchmark: Params) -> None:
+    """Raise an error, before any cell is run, for prompts or tasks that are not there and data that cannot be had."""
+    from ruri_kedro.benchmark.mteb_model import EncodingSettings
+    from ruri_kedro.benchmark.mteb_tasks import benchmark_tasks, check_data, hub_reachable
+
+    EncodingSettings.of(mteb, benchmark["prompts"])
+    check_data(benchmark_tasks(benchmark["name"]), online=hub_reachable())
+
+
+def score_benchmark(embedder: Path, mteb: Params, benchmark: Params, folder: str) -> dict[str, Part]:
+    """Means by category and their average, by mteb's main scores (`mteb`) and by those of the benchmark's authors.
+
+    Tasks that are done for a model are kept in `folder`, so a benchmark that was cut off goes on.
+    """
+    from ruri_kedro.encoders.saved import SavedModel
+
+    model = SavedModel.of(str(embedder), mteb["device"])
+    out = Path(folder) / "benchmark" / model.revision
+    key = key_of(model=model.revision, benchmark=benchmark)
+    return {"benchmark": Part(key, lambda: blocks(_rows(model, mteb, benchmark, out)))}
+
+
+def _rows(model, mteb: Params, benchmark: Params, out: Path) -> Iterator[dict]:
+    from ruri_kedro.benchmark.mteb_model import EncodingSettings, benchmark_encoder
+    from ruri_kedro.benchmark.mteb_report import CATEGORIES, read_scores
+    from ruri_kedro.benchmark.mteb_run import evaluate_tasks, missing_tasks
+    from ruri_kedro.benchmark.mteb_tasks import benchmark_tasks
+
+    tasks = benchmark_tasks(benchmark["name"])
+    settings = EncodingSettings.of(mteb, benchmark["prompts"])
+    encoder = benchmark_encoder(model.name, model.revision, model.encode, settings, out)
+    evaluate_tasks(missing_tasks(tasks, encoder, out), encoder, out)
+    [scores] = read_scores(out, tasks, mteb["official"].get(benchmark["name"], {}))
+    for metric, official in (("mteb", False), ("official", True)):
+        means = {CATEGORIES[kind]: mean for kind, mean in scores.categories(official).items()}
+        for category, mean in (means | {AVERAGE: scores.average(official)}).items():
+            yield {"model": model.name, "task": category, "metric": metric, "query_id": "", "score": mean}

@@ -1,0 +1,199 @@
+"""The cells of the ablations, from their parameters: what each one changes of the recipe."""
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kedro.pipeline import Pipeline
+
+from ruri_kedro.errors import RecipeError
+from ruri_kedro.pipelines.shared import Params
+from ruri_kedro.tables.objectives import OBJECTIVES
+
+# The data set a cell's model is, the scores that are wanted of it, and the nodes that read it under the recipe's name.
+_EMBEDDER = ("scores_finetuned", "embedder", ("search_finetuned", "score_finetuned"))
+_BENCHMARKED = ("scores_benchmark", "embedder", ("score_benchmark",))
+_RERANKER = ("scores_reranker", "reranker", ("search_reranker",))
+JUDGED = {
+    "base_model": _EMBEDDER,
+    "pretrained_model": _EMBEDDER,
+    "embedder": _EMBEDDER,
+    "reranker_stage1": _RERANKER,
+    "reranker": _RERANKER,
+}
+# What the tables that all cells share are made with; of `sources` all but `stages`.
+DATA = ("sources", "tasks", "deduplication", "leaks", "only", "engine")
+
+
+CHANGES = ("params", "copies", "data", "without", "objectives")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One line of a table: the recipe but for what is named here."""
+
+    table: str
+    name: str
+    label: str
+    model: str  # the data set that is evaluated
+    params: Mapping[str, Any] = field(default_factory=dict)  # in place of the recipe's
+    copies: Mapping[str, str] = field(default_factory=dict)  # parameter: the recipe's parameter that it takes after
+    data: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # node: data set: the one it reads instead
+    without: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # stage: sources that take no part in it
+    objectives: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # stage: objective: the one in its place
+    against: str | None = None  # the cell it is compared with
+    paper: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # size: the paper's figures
+    benchmark: bool = False  # an embedder is scored by mteb, and not on the recipe's own tests
+
+    @property
+    def title(self) -> str:
+        """Table and name, as messages and runs call the cell."""
+        return f"{self.table}/{self.name}"
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """What differs from the recipe, without what does not."""
+        named = {name: getattr(self, name) for name in CHANGES}
+        return {"model": self.model, **{name: value for name, value in named.items() if value}}
+
+    @property
+    def wanted(self) -> str:
+        """The table of scores that says what the model is worth."""
+        return self._judged[0]
+
+    def reads(self, node: str, dataset: str) -> str:
+        """The data set that a node of this cell reads where the recipe's reads `dataset`."""
+        _, usual, judges = self._judged
+        if node in judges and dataset == usual:
+            return self.model
+        return self.data.get(node, {}).get(dataset, dataset)
+
+    @property
+    def _judged(self) -> tuple[str, str, tuple[str, ...]]:
+        return _BENCHMARKED if self.benchmark else JUDGED[self.model]
+
+    def parameters(self, recipe: Params, seed: int) -> Params:
+        """The recipe's parameters with the changes of the cell and the seed."""
+        changed = copy.deepcopy(recipe)
+        for target, source in self.copies.items():
+            _put(changed, target, copy.deepcopy(parameter(recipe, source)))
+        changed = _merged(changed, self.params, f"{self.title}: params.")
+        changed["seed"] = changed["run"]["seed"] = seed
+        for stage, sources in self.without.items():
+            for source in sources:
+                changed["sources"][source]["stages"].pop(stage)
+        for stage, objectives in self.objectives.items():
+            for source in changed["sources"].values():
+                _replace_objectives(source.get("stages", {}), stage, objectives)
+        return changed
+
+
+def parse_cells(settings: Params, recipe: Params, nodes: Pipeline) -> list[Cell]:
+    """The cells of the tables that `settings.only` names (all, if it names none), in order.
+
+    Raises RecipeError for a name that is not known: a table, model, parameter, node, data set, source or cell.
+    """
+    tables = settings["tables"]
+    only = (settings["only"] or "").replace(",", " ").split()
+    _known("ablations.only", only, tables)
+    cells = [
+        _cell(table, name, row, bool(rows.get("benchmark")))
+        for table, rows in tables.items()
+        if not only or table in only
+        for name, row in rows["cells"].items()
+    ]
+    for cell in cells:
+        _check(cell, tables[cell.table]["cells"], recipe, nodes)
+    return cells
+
+
+def parse_seeds(settings: Params) -> list[int]:
+    """`settings.seeds`, a number, a list of numbers or a text of them, as --params can give it."""
+    seeds = settings["seeds"]
+    given = seeds.replace(",", " ").split() if isinstance(seeds, str) else seeds if isinstance(seeds, list) else [seeds]
+    try:
+        return list(dict.fromkeys(map(int, given)))
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f"ablations.seeds: '{seeds}' is no list of whole numbers.") from error
+
+
+def _cell(table: str, name: str, row: Mapping[str, Any], benchmark: bool) -> Cell:
+    place = f"ablations.tables.{table}.cells.{name}"
+    _known(place, row, ("label", "model", "against", "paper", *CHANGES))
+    for key in ("label", "model"):
+        if key not in row:
+            raise RecipeError(f"{place}.{key}: missing.")
+    embedders = [model for model, judged in JUDGED.items() if judged is _EMBEDDER]
+    _known(f"{place}.model", [row["model"]], embedders if benchmark else JUDGED)
+    return Cell(table, name, **row, benchmark=benchmark)
+
+
+def _check(cell: Cell, others: Mapping[str, Any], recipe: Params, nodes: Pipeline) -> None:
+    place = f"ablations.tables.{cell.table}.cells.{cell.name}"
+    if cell.against is not None:
+        _known(f"{place}.against", [cell.against], others)
+    inputs = {node.name: set(node.inputs) for node in nodes.nodes}
+    _known(f"{place}.data", cell.data, inputs)
+    for node, replaced in cell.data.items():
+        _known(f"{place}.data.{node}", replaced, inputs[node])
+        _known(f"{place}.data.{node}", replaced.values(), nodes.datasets())
+    for stage, sources in cell.without.items():
+        takes_part = [name for name, row in recipe["sources"].items() if stage in row.get("stages", {})]
+        _known(f"{place}.without.{stage}", sources, takes_part)
+    _known(f"{place}.objectives", cell.objectives, OBJECTIVES)
+    for stage, objectives in cell.objectives.items():
+        _known(f"{place}.objectives.{stage}", [*objectives, *objectives.values()], OBJECTIVES[stage])
+    changed = cell.parameters(recipe, recipe["seed"])
+    for name in DATA:
+        if _built_from(changed, name) != _built_from(recipe, name):
+            raise RecipeError(
+                f"{place}.params.{name}: passages and pairs are made with it, and these are the same for all cells. "
+                "Give what changes them a recipe of its own."
+            )
+
+
+def _built_from(params: Params, name: str) -> Any:
+    if name != "sources":
+        return params[name]
+    return {source: {key: row[key] for key in row if key != "stages"} for source, row in params[name].items()}
+
+
+def parameter(params: Params, path: str) -> Any:
+    """The value at `a.b` in nested parameters; RecipeError where there is none."""
+    value: Any = params
+    for key in path.split("."):
+        if not isinstance(value, Mapping) or key not in value:
+            raise RecipeError(f"ablations: the recipe has no parameter '{path}'.")
+        value = value[key]
+    return value
+
+
+def _put(params: Params, path: str, value: Any) -> None:
+    parameter(params, path)
+    above, _, key = path.rpartition(".")
+    (parameter(params, above) if above else params)[key] = value
+
+
+def _merged(params: Params, changes: Mapping[str, Any], place: str) -> Params:
+    """`params` with single values changed; only such that are there."""
+    for key, value in changes.items():
+        if key not in params:
+            raise RecipeError(f"ablations.tables.{place}{key}: the recipe has no such parameter.")
+        both = isinstance(value, Mapping) and isinstance(params[key], Mapping)
+        params[key] = _merged(params[key], value, f"{place}{key}.") if both else value
+    return params
+
+
+def _replace_objectives(stages: Params, stage: str, objectives: Mapping[str, str]) -> None:
+    rows = stages.get(stage, [])
+    for row in [rows] if isinstance(rows, Mapping) else rows:
+        current = row.get("objective", OBJECTIVES[stage][0])
+        row["objective"] = objectives.get(current, current)
+
+
+def _known(place: str, given: Iterable[str], known: Iterable[str]) -> None:
+    known = list(known)
+    for name in given:
+        if name not in known:
+            raise RecipeError(f"{place}: '{name}' is unknown. Known: {', '.join(sorted(known)) or 'none'}.")

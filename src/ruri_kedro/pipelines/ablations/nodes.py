@@ -1,0 +1,88 @@
+"""The ablations of the paper: every cell trained and scored with every seed, and the tables."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kedro.pipeline import Pipeline
+
+from ruri_kedro.benchmark.stored_tasks import stored_digest
+from ruri_kedro.errors import RuriError
+from ruri_kedro.pipelines import evaluation, finetuning, negative_mining, pretraining, reranking
+from ruri_kedro.pipelines.ablations import benchmark
+from ruri_kedro.pipelines.ablations.cells import Cell, parse_cells, parse_seeds
+from ruri_kedro.pipelines.ablations.steps import Step, StepStore, plan
+from ruri_kedro.pipelines.shared import Figure, Frame, Params
+from ruri_kedro.tables import Table
+from ruri_kedro.tables.store import key_of
+
+logger = logging.getLogger(__name__)
+
+RECIPE_DATA = ("test_sets", "passages", "pairs", "leaks", "matches")
+
+
+def run_cells(recipe: Params, entries: Any, test_sets: Path, **tables: Table) -> Params:
+    """Scores by table, cell, seed and task: {table: {cell: {seed: {task/metric: mean}}}}.
+
+    All cells are looked at before any is run; a step that is done is not done again.
+    """
+    settings, nodes = recipe["ablations"], recipe_nodes()
+    cells = parse_cells(settings, recipe, nodes)
+    given = {name: table.digest() for name, table in tables.items()}
+    given["test_sets"] = key_of(**{name: stored_digest(test_sets, name) for name in recipe["tasks"]})
+    store = StepStore(Path(settings["folder"]), {"test_sets": test_sets, **tables}, entries)
+    runs = [(cell, seed, plan(cell, seed, recipe, nodes, given)) for seed in parse_seeds(settings) for cell in cells]
+    if any(cell.benchmark and not store.is_done(steps[-1]) for cell, _, steps in runs):
+        benchmark.check_benchmark(recipe["mteb"], settings["benchmark"])
+    scores: Params = {cell.table: {} for cell in cells}
+    for number, (cell, seed, steps) in enumerate(runs, start=1):
+        missing = sum(not store.is_done(step) for step in steps)
+        logger.info("Cell %d of %d: %s, seed %d, %d steps to do.", number, len(runs), cell.title, seed, missing)
+        scores[cell.table].setdefault(cell.name, {})[str(seed)] = _run_cell(cell, seed, steps, store)
+    return scores
+
+
+def report_cells(scores: Params, recipe: Params) -> tuple[Frame, Figure, str]:
+    """The tables in the paper's layout: as a frame, as a plot and as Markdown."""
+    from ruri_kedro.benchmark.ablations import ablation_tables, frame, markdown, plot
+
+    tables = ablation_tables(scores, recipe["ablations"]["tables"])
+    return frame(tables), plot(tables), markdown(recipe["recipe"], tables)
+
+
+def recipe_nodes() -> Pipeline:
+    """The nodes of the recipe behind data engineering, and mteb's benchmarks."""
+    rooms = (negative_mining, pretraining, reranking, finetuning, evaluation, benchmark)
+    return sum((room.create_pipeline() for room in rooms), start=Pipeline([]))
+
+
+def _run_cell(cell: Cell, seed: int, steps: list[Step], store: StepStore) -> dict[str, float]:
+    """Do what is missing of a cell below a run of its own; gives its means by task and metric."""
+    from ruri_kedro.benchmark.evaluate import summarize
+    from ruri_kedro.registry.child_runs import child_run, log_scores
+    from ruri_kedro.registry.tracking import flush_step_loggers
+
+    with child_run(f"{cell.title}, seed {seed}", {"seed": seed, **cell.changes}) as run_id:
+        for step in steps:
+            if not store.is_done(step):
+                try:
+                    store.run(step, run_id)
+                except RuriError:
+                    logger.error(
+                        "%s, seed %d: '%s' failed; what was done before is kept.", cell.title, seed, step.node.name
+                    )
+                    raise
+                finally:
+                    flush_step_loggers()
+        last = steps[-1]
+        [means] = summarize(store.load(last, cell.wanted).iter_rows()).to_dicts()
+        means = {column: value for column, value in means.items() if column != "model"}
+        log_scores(run_id, means, _origins(steps, store, cell, last))
+    return means
+
+
+def _origins(steps: list[Step], store: StepStore, cell: Cell, last: Step) -> Mapping[str, str]:
+    """Tags: where the scores by query lie, and the run in which each step was done."""
+    made = {f"made_by.{step.node.name}": store.made_by(step) or "none" for step in steps}
+    return {"scores": str(store.path(last, cell.wanted)), **made}

@@ -1,0 +1,150 @@
+"""The work of a cell: steps, each a node of the recipe, known by all that its result depends on.
+
+Two cells whose node has the same parameters and reads the same data have the same step, so it is done once. A step that
+is done has a manifest in its folder; one that was killed goes on from its checkpoint.
+"""
+
+import copy
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kedro.io.core import AbstractDataset
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+
+from ruri_kedro.errors import RecipeError
+from ruri_kedro.pipelines.ablations.cells import Cell, parameter
+from ruri_kedro.pipelines.shared import Params
+from ruri_kedro.tables.files import read_json, replace_dir, write_json
+from ruri_kedro.tables.store import MANIFEST, key_of
+
+_RUN = "params:run"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A node with its parameters and the steps that it reads from; None stands for the recipe's own data."""
+
+    node: Node
+    key: str
+    params: Mapping[str, Any]
+    inputs: Mapping[str, tuple["Step | None", str]]  # as the node calls it: step, and name of the data set
+
+    @property
+    def folder(self) -> str:
+        """Name of its folder."""
+        return f"{self.node.name}-{self.key}"
+
+
+def plan(cell: Cell, seed: int, recipe: Params, nodes: Pipeline, given: Mapping[str, str]) -> list[Step]:
+    """The steps to the scores of a cell, each behind those that it reads from.
+
+    `given` are digests of the recipe's own data sets, which no cell makes anew.
+    """
+    params = cell.parameters(recipe, seed)
+    makers = {output: node for node in nodes.nodes for output in node.outputs}
+    steps: dict[str, Step] = {}
+
+    def source(dataset: str) -> tuple[Step | None, str]:
+        return (None if dataset in given else step(makers[dataset])), dataset
+
+    def step(node: Node) -> Step:
+        if node.name not in steps:
+            read = [name for name in node.inputs if not name.startswith("params:")]
+            inputs = {name: source(cell.reads(node.name, name)) for name in read}
+            values = {name: parameter(params, name.removeprefix("params:")) for name in node.inputs if name not in read}
+            # Not a matter of the result, and the store has a place of its own for them.
+            values = {name: {k: v for k, v in value.items() if k != "checkpoints"} if name == _RUN else value
+                      for name, value in values.items()}  # fmt: skip
+            read_keys = {name: [made, maker.key if maker else given[made]] for name, (maker, made) in inputs.items()}
+            steps[node.name] = Step(node, key_of(node=node.name, params=values, inputs=read_keys), values, inputs)
+        return steps[node.name]
+
+    step(makers[cell.wanted])
+    return list(steps.values())
+
+
+class StepStore:
+    """Folders of steps, a data set per output in each, of the kinds that the catalog gives them."""
+
+    def __init__(self, folder: Path, recipe_data: Mapping[str, Any], entries: Any) -> None:
+        """`recipe_data` are the recipe's own data sets, loaded; `entries` resolves a name to the catalog's entry."""
+        self._folder = Path(folder)
+        self._recipe_data = recipe_data
+        self._entries = entries
+
+    def is_done(self, step: Step) -> bool:
+        """Whether the step's outputs are there."""
+        return (self._folder / step.folder / MANIFEST).is_file()
+
+    def made_by(self, step: Step) -> str | None:
+        """Id of the MLflow run in which the step was done."""
+        return read_json(self._folder / step.folder / MANIFEST)["run_id"]
+
+    def run(self, step: Step, run_id: str | None) -> None:
+        """Do the step: run its node on what earlier steps have left, save what comes out, then say that it is done."""
+        folder, start = self._folder / step.folder, time.monotonic()
+        self._take_over(step)
+        values = copy.deepcopy(dict(step.params))
+        if _RUN in values:
+            values[_RUN]["checkpoints"] = str(folder / ".checkpoints")
+        inputs = {name: self.load(maker, made) for name, (maker, made) in step.inputs.items()}
+        for name, value in step.node.run(inputs | values).items():
+            self._dataset(step, name).save(value)
+        shutil.rmtree(folder / ".checkpoints", ignore_errors=True)
+        made = {
+            "node": step.node.name,
+            "params": step.params,
+            "inputs": {name: maker.folder if maker else None for name, (maker, _) in step.inputs.items()},
+            "run_id": run_id,
+            "seconds": round(time.monotonic() - start, 1),
+        }
+        write_json(folder / MANIFEST, made)
+
+    def load(self, step: Step | None, name: str) -> Any:
+        """An output of a step that is done, or a data set of the recipe."""
+        return self._recipe_data[name] if step is None else self._dataset(step, name).load()
+
+    def path(self, step: Step, name: str) -> Path:
+        """Where an output lies."""
+        entry = self._entry(name)
+        return self._folder / step.folder / f"{name}{Path(entry['filepath']).suffix}"
+
+    def _dataset(self, step: Step, name: str) -> AbstractDataset:
+        entry = self._entry(name) | {"filepath": str(self.path(step, name))}
+        return AbstractDataset.from_config(name, {k: v for k, v in entry.items() if k not in ("versioned", "metadata")})
+
+    def _entry(self, name: str) -> dict[str, Any]:
+        entry = copy.deepcopy(self._entries.resolve_pattern(name))
+        if "filepath" not in entry:
+            raise RecipeError(f"ablations: '{name}' is not in the catalog, so no cell could be continued after it.")
+        return entry
+
+    def _take_over(self, step: Step) -> None:
+        """Put the parts that the same node made for another cell in place: those with the same key are kept.
+
+        They are linked, not copied: a part is only ever replaced as a whole. Without the outer manifest, that says
+        that all parts are there, they are no table yet.
+        """
+        target = self._folder / step.folder
+        done = [path.parent for path in self._folder.glob(f"{step.node.name}-*/{MANIFEST}")]
+        if target.exists() or not done:
+            return
+        newest = max(done, key=lambda folder: (folder / MANIFEST).stat().st_mtime)
+        with replace_dir(target) as aside:
+            for name in step.node.outputs:
+                for manifest in newest.glob(f"{name}/[!.]*/{MANIFEST}"):
+                    part = manifest.parent
+                    shutil.copytree(part, aside / name / part.name, copy_function=_link)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without links
+        shutil.copy2(source, target)

@@ -1,0 +1,60 @@
+"""Tasks whose data are on the Hugging Face hub."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from ruri_kedro.benchmark.stored_tasks import hub_rows, task_is_stored
+from ruri_kedro.corpora.hub import Hub, check_hubs, hub_files, hub_records
+from ruri_kedro.errors import DataError, RecipeError
+from ruri_kedro.pipelines.shared import Params
+from ruri_kedro.tables.formats import read_records
+from ruri_kedro.tables.raw import write_rows
+
+
+def check_tasks(tasks: Params, raw: Path, test_sets: Path) -> None:
+    """Raise DataError naming every task whose data are neither stored nor on a hub in reach, and those that can run."""
+    wanted: dict[str, list[Hub]] = {}
+    missing: dict[str, Exception] = {}
+    for name, spec in tasks.items():
+        try:
+            if not task_is_stored(name, spec, raw, test_sets / name):
+                wanted[name] = [_hub(row) for row in hub_rows(spec)]
+        except DataError as error:  # of a file that is not there
+            missing[name] = error
+    problems = check_hubs({hub for hubs in wanted.values() for hub in hubs})
+    missing |= {name: problems[hub] for name, hubs in wanted.items() for hub in hubs if hub in problems}
+    if missing:
+        lines = "\n".join(f"  {name}: {missing[name]}" for name in tasks if name in missing)
+        ready = ", ".join(name for name in tasks if name not in missing) or "none"
+        raise DataError(
+            f"the data of {len(missing)} of {len(tasks)} tasks cannot be had:\n{lines}\nCan run: {ready}. Leave the "
+            "others out of the parameters `tasks`, or give them paths."
+        )
+
+
+def fetch_rows(row: Mapping[str, Any], path: Path) -> None:
+    """Write the rows of a data set on the hub, or of its files that `row.path` fits, as a file of JSON Lines."""
+    hub, pattern = _hub(row), row.get("path")
+    if pattern:
+        records = (record for file in hub_files(hub, pattern) for record in read_records(file))
+    else:
+        records = hub_records(hub, hub.split, _Everything())
+    write_rows(path, (record for _, record in records))
+
+
+def _hub(row: Mapping[str, Any]) -> Hub:
+    """The data set of a row {id, revision, [name, split] or [path]}; RecipeError for any other key."""
+    known = {field.name for field in fields(Hub)}
+    for key in row:
+        if key not in known | {"path"}:
+            raise RecipeError(f"tasks, key 'hub.{key}': unknown. Allowed: {', '.join(sorted(known))}, path.")
+    return Hub(**{key: value for key, value in row.items() if key in known})
+
+
+class _Everything:
+    """A collection of names that holds any."""
+
+    def __contains__(self, name: object) -> bool:
+        return True

@@ -1,0 +1,120 @@
+"""The evaluation's nodes with an encoder that counts: each text once, each task once, also after a kill."""
+
+import json
+import zlib
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from ruri_kedro.benchmark.runs import read_run, write_run
+from ruri_kedro.benchmark.stored_tasks import store_task
+from ruri_kedro.datasets import FolderDataset, TableDataset
+from ruri_kedro.encoders.reference import EncoderReference
+from ruri_kedro.pipelines.evaluation import nodes, searching
+from ruri_kedro.tables.files import write_json
+
+TASKS = {
+    "first": {"type": "retrieval", "shape": "qa", "path": "first.jsonl"},
+    "second": {"type": "retrieval", "shape": "qa", "path": "second.jsonl"},
+    "given": {"type": "reranking", "shape": "pairs", "path": "given.jsonl"},
+}
+EVALUATION = {"depth": 10, "rerank_queries": 5, "max_length": 8, "chunk_tokens": 64}
+PROMPTS = {"query": "q", "document": "d"}
+
+
+class Encoder:
+    """In place of a model: vectors by the text; it counts what it is given and fails where it is told to."""
+
+    def __init__(self):
+        self.seen, self.fails_at = Counter(), None
+
+    def __call__(self, reference, texts, prompt, max_length, chunk_tokens, label):
+        if self.fails_at and any(self.fails_at in text for text in texts):
+            raise KeyboardInterrupt
+        self.seen.update((prompt, text) for text in texts)
+        rows = np.stack([np.random.default_rng(zlib.crc32(text.encode())).normal(size=8) for text in texts])
+        return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.fixture
+def encoder(monkeypatch):
+    encoder = Encoder()
+    monkeypatch.setattr(EncoderReference, "encode", lambda self, *args: encoder(self, *args))
+    return encoder
+
+
+@pytest.fixture
+def places(tmp_path):
+    """Folders of tasks, of BM25's runs and of a model."""
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for name in ("first", "second"):
+        rows = [{"qid": f"{name}{i}", "question": f"{name}の問い{i}", "context_id": f"{name}c{i}",
+                 "context": f"{name}の文{i}。", "title": ""} for i in range(12)]  # fmt: skip
+        (raw / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    pairs = [{"qid": f"g{i}", "query": f"与えられた問い{i}", "docid": f"d{j}", "title": "", "text": f"候補{j}。",
+              "label": int(i == j)} for i in range(3) for j in range(4)]  # fmt: skip
+    (raw / "given.jsonl").write_text("".join(json.dumps(row) + "\n" for row in pairs), "utf-8")
+    for name, spec in TASKS.items():
+        store_task(name, spec, raw, tmp_path / "sets" / name, None)
+        run = {f"{name}{i}": {f"{name}c{j}": float(-j) for j in range(6)} for i in range(12)}
+        if name == "given":
+            write_run(tmp_path / "bm25" / name / searching.RERANKED, {f"g{i}": {"d0": 1.0} for i in range(3)}, "bm25")
+        else:
+            write_run(tmp_path / "bm25" / name / searching.RUN, run, "bm25")
+        write_json(tmp_path / "bm25" / name / "manifest.json", {"key": name})
+    write_json(tmp_path / "model/manifest.json", {"files": {}})
+    return tmp_path
+
+
+def search(places):
+    builds = searching.search_embedder(
+        places / "sets", TASKS, places / "bm25", places / "model", PROMPTS, EVALUATION, name="m"
+    )
+    dataset = FolderDataset(filepath=str(places / "runs"))
+    dataset.save(builds)
+    return dataset.load()
+
+
+def score(places, runs):
+    parts = nodes.score_embedder(places / "sets", TASKS, runs, places / "model", PROMPTS, {}, EVALUATION, 1, name="m")
+    dataset = TableDataset(filepath=str(places / "scores"), schema="scores")
+    dataset.save(parts)
+    return list(dataset.load().iter_rows())
+
+
+def test_each_text_is_encoded_once(places, encoder):
+    runs = search(places)
+    assert set(encoder.seen.values()) == {1} and len(encoder.seen) == 2 * (12 + 12) + 3 + 4
+    assert read_run(runs / "first" / searching.RERANKED).keys() == {f"first{i}" for i in range(5)}
+    rows = score(places, runs)
+    assert set(encoder.seen.values()) == {1}, "scores are of the runs"
+    found = {(row["task"], row["metric"]) for row in rows}
+    assert {("first", "recall@3"), ("second_rerank", "mrr@10"), ("given", "pooled_recall@30")} <= found
+
+
+def test_a_kill_costs_the_task_at_hand_and_nothing_else(places, encoder, tmp_path_factory):
+    encoder.fails_at = "second"
+    with pytest.raises(KeyboardInterrupt):
+        search(places)
+    encoder.fails_at = None
+    rows = score(places, search(places))
+    assert set(encoder.seen.values()) == {1}, "the first task was not encoded again"
+    again = score(places, search(places))
+    assert again == rows and set(encoder.seen.values()) == {1}
+
+
+def test_a_task_that_is_done_is_not_even_read(places, encoder, monkeypatch):
+    score(places, search(places))
+    for module in (searching, nodes):
+        monkeypatch.setattr(module, "stored_task", lambda *_: pytest.fail("a task was read"))
+    score(places, search(places))
+
+
+def test_candidates_of_a_run_have_the_scores_of_the_search(places, encoder):
+    runs = search(places)
+    whole, reordered = (read_run(runs / "first" / file) for file in (searching.RUN, searching.RERANKED))
+    for qid, scores in reordered.items():
+        for docid, value in scores.items():
+            assert whole[qid].get(docid, value) == pytest.approx(value, abs=1e-6)

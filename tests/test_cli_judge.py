@@ -1,0 +1,141 @@
+"""`kedro ruri evaluate --benchmark recipe`: embedders, cross-encoders and BM25 on the tasks of a recipe."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from kedro_project import REPOSITORY, make_project
+from pytest import approx
+from tiny import TEXTS, tiny_encoder, tiny_reranker
+
+from ruri_kedro.benchmark.published import score_runs
+from ruri_kedro.benchmark.stored_tasks import store_task
+from ruri_kedro.cli import cli
+from ruri_kedro.datasets import FolderDataset
+
+TASKS = {
+    "wiki": {"type": "retrieval", "shape": "qa", "path": "qa.jsonl"},
+    "candidates": {"type": "reranking", "shape": "pairs", "path": "pairs.jsonl"},
+    "similar": {"type": "sts", "path": "sts.jsonl"},
+}
+PARAMETERS = {
+    "tasks": TASKS,
+    "seed": 1,
+    "bm25": {"engine": "bm25s", "analyzer": "sudachi_a", "k1": 0.9, "b": 0.4, "threads": 1, "heap_mb": 256},
+    "evaluation": {"depth": 100},
+}
+CATALOG = "test_sets:\n  type: ruri_kedro.datasets.FolderDataset\n  filepath: data/test_sets\n"
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("models")
+    tiny_encoder().save_pretrained(str(root / "embedder"))
+    tiny_reranker(root / "body").save_pretrained(str(root / "reranker"))
+    return root
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    from kedro.framework.startup import bootstrap_project
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    make_project(tmp_path)
+    shutil.copy(REPOSITORY / "conf/base/parameters_benchmarks.yml", tmp_path / "conf/base")
+    (tmp_path / "conf/base/parameters_tasks.yml").write_text(yaml.safe_dump(PARAMETERS, sort_keys=False), "utf-8")
+    (tmp_path / "conf/base/catalog_tasks.yml").write_text(CATALOG, "utf-8")
+    monkeypatch.chdir(tmp_path)
+    bootstrap_project(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def read(project) -> Path:
+    """The tasks as `kedro run` leaves them."""
+    raw = project / "raw"
+    raw.mkdir()
+    write(raw / "qa.jsonl", [{"qid": f"q{i}", "question": text[:8], "context_id": f"c{i}", "context": text, "title": ""}
+                             for i, text in enumerate(TEXTS)])  # fmt: skip
+    write(
+        raw / "sts.jsonl",
+        [{"text1": a, "text2": b, "score": i % 4} for i, (a, b) in enumerate(zip(TEXTS, TEXTS[3:], strict=False))],
+    )
+    write(raw / "pairs.jsonl", [
+        {"qid": f"q{i}", "query": TEXTS[i][:8], "docid": f"d{j}", "title": "", "text": TEXTS[j], "label": int(i == j)}
+        for i in range(5) for j in range(12)
+    ])  # fmt: skip
+    builds = {name: lambda folder, name=name: store_task(name, TASKS[name], raw, folder, None) for name in TASKS}
+    FolderDataset(filepath="data/test_sets").save(builds)
+    return project
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+
+
+def evaluate(model, *options):
+    return CliRunner().invoke(
+        cli, ["ruri", "evaluate", "--benchmark", "recipe", "--model", str(model), "--out", "out", *options]
+    )
+
+
+def test_all_three_kinds_meet_on_the_same_tasks(read, models):
+    for model in ("bm25", models / "embedder", models / "reranker"):
+        done = evaluate(model)
+        assert done.exit_code == 0, done.output
+    table = (read / "out/recipe.md").read_text("utf-8")
+    assert done.output.endswith(table)
+    lines = {line.split("|")[1].strip(): line for line in table.splitlines()[2:]}
+    assert "| metric | bm25 | local/embedder | local/reranker |" in table
+    assert {
+        "candidates/ndcg@10",
+        "candidates/pooled_recall@30",
+        "wiki/recall@3",
+        "wiki_rerank/mrr@10",
+        "similar/spearman",
+    } <= lines.keys()
+    assert lines["similar/spearman"].count("| - ") == 2, "only an embedder has a similarity of sentences"
+    assert "similar: not a task for local/reranker" in done.output
+
+
+def test_runs_score_as_the_table_says(read, models):
+    evaluate(models / "reranker", "--task", "candidates")
+    folder = read / "out/local__reranker/runs/candidates"
+    [run] = score_runs(folder, folder / "qrels.trec.gz", ["ndcg@10", "mrr@10"]).values()
+    table = (read / "out/recipe.md").read_text("utf-8")
+    for metric, value in run.means().items():
+        [line] = [line for line in table.splitlines() if f"candidates/{metric} " in line]
+        assert float(line.split("|")[2].strip(" *")) == approx(value, abs=1e-4)
+
+
+def test_an_interrupted_evaluation_goes_on_with_the_first_missing_task(read, models, monkeypatch):
+    whole = evaluate(models / "embedder")
+    table = (read / "out/recipe.md").read_text("utf-8")
+    shutil.rmtree(read / "out")
+    with monkeypatch.context() as patched:
+        patched.setattr("ruri_kedro.benchmark.judge.evaluate_embedder", lambda *a, **k: 1 / 0)  # the task `similar`
+        assert isinstance(evaluate(models / "embedder").exception, ZeroDivisionError)
+    again = evaluate(models / "embedder")
+    assert "similar ..." in again.output and "wiki ..." not in again.output and "candidates ..." not in again.output
+    assert (read / "out/recipe.md").read_text("utf-8") == table and "wiki ..." in whole.output
+    assert "..." not in evaluate(models / "embedder").output, "nothing is computed twice"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--task", "other"), "the recipe has no task 'other'. It has: wiki, candidates, similar."),
+        (("--prompts", "other"), "prompts 'other' are not in mteb.prompts"),
+    ],
+)
+def test_wrong_names_are_one_line(read, models, options, message):
+    done = evaluate(models / "embedder", *options)
+    assert done.exit_code == 1 and message in done.output
+
+
+def test_tasks_that_were_never_read_name_the_command(project, models):
+    done = evaluate("bm25")
+    assert done.exit_code == 1 and "kedro run --pipelines data_engineering --nodes read_tasks" in done.output
