@@ -20,13 +20,16 @@ promotion:
     reranker: {categories: {reranking: null}}
   latency_ms: {embedder: 60000, reranker: 60000}
 """
-WEAK = "pretraining.learning_rate=1.0e-7,finetuning.learning_rate=1.0e-7"
+WEAK = "pretraining.learning_rate=1.0e-5,finetuning.learning_rate=1.0e-5"
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     root = make_cut_project(tmp_path_factory.mktemp("project"))
     (root / "conf/cut/parameters_promotion.yml").write_text(RULES, "utf-8")
+    parameters = root / "conf/cut/parameters.yml"
+    # Ten queries are too few to tell two models apart.
+    parameters.write_text(parameters.read_text("utf-8").replace("rerank_queries: 10", "rerank_queries: 30"), "utf-8")
     return root
 
 

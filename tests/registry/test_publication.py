@@ -3,12 +3,11 @@
 from dataclasses import replace
 
 import pytest
-import yaml
 from hub_server import TOKEN, hub_server
 from huggingface_hub import ModelCard
-from judged import REPOSITORY, TESTS, parameters
-from registered import NAME, dossier, register, rows
-from test_card import FACTS
+from judged import TESTS, parameters
+from registered import NAME, dossier, register
+from released import FACTS, block, terms
 from tiny import tiny_encoder
 
 from ruri_kedro.errors import PublicationError, RecipeError
@@ -18,16 +17,6 @@ from ruri_kedro.tables.files import read_json
 from ruri_kedro.tables.manifest import differing_files
 
 LICENCES = parameters()["licences"]
-
-
-def block(**changed) -> dict:
-    """The shipped block `publication`."""
-    text = (REPOSITORY / "conf/base/parameters_publication.yml").read_text("utf-8")
-    return yaml.safe_load(text)["publication"] | changed
-
-
-def terms(model: str = "apache-2.0", dataset: str = "apache-2.0", **changed) -> publication.Terms:
-    return publication.parse_terms(block(licence={"model": model, "dataset": dataset}, **changed))
 
 
 def sources(**licences: str) -> dict:
@@ -44,7 +33,7 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def fetched(store, folder, tmp_path):
     """The checked files of a registered version with a whole card."""
-    given = replace(dossier(), card=model_card(replace(FACTS, scores=rows(), tests=TESTS)))
+    given = replace(dossier(), card=model_card(FACTS))
     register(folder, given)
     return versions.fetch(NAME, "challenger", tmp_path / "fetched")
 

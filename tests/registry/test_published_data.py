@@ -4,8 +4,7 @@ import json
 
 import pytest
 from huggingface_hub import DatasetCard
-from test_publication import terms
-from test_trace import example, table
+from released import example, table, terms
 
 from ruri_kedro.corpora.source import parse_sources
 from ruri_kedro.errors import DataError, PublicationError

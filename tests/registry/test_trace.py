@@ -1,35 +1,18 @@
 """From a row of the corpus to the stages that used it, and to the versions that were trained on it."""
 
-from pathlib import Path
-
 import pytest
+from released import example, pair, table
 
 from ruri_kedro.errors import DataError
 from ruri_kedro.registry import versions
 from ruri_kedro.registry.evidence import Evidence
 from ruri_kedro.registry.trace import Use, trace, trace_text, users
 from ruri_kedro.registry.training_data import stage_tables
-from ruri_kedro.tables import SCHEMAS, Part, Table, write_table
 
 PASSAGES = [
     {"docid": docid, "source": "qa", "title": "富士山", "section": "", "text": f"{docid}は山である。"}
     for docid in "abcd"
 ]
-
-
-def pair(number: int, positive: str, split: str = "train") -> dict:
-    return {"pair_id": f"p{number}", "query_id": f"q{number}", "source": "qa", "split": split, "anchor": "a",
-            "positive": positive, "given_negatives": [], "answers": [], "origin": "given"}  # fmt: skip
-
-
-def example(number: int, positive: str, negatives: str, split: str = "train") -> dict:
-    return {"example_id": f"e{number}", "pair_id": f"p{number}", "query_id": f"q{number}", "source": "qa",
-            "split": split, "objective": "contrastive", "anchor": "a", "positive": positive,
-            "negatives": list(negatives), "shuffled": False}  # fmt: skip
-
-
-def table(root: Path, schema: str, rows: list[dict]) -> Table:
-    return write_table(root, SCHEMAS[schema], {"qa": Part("key", lambda: [rows])})
 
 
 @pytest.fixture

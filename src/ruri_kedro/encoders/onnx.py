@@ -38,9 +38,7 @@ def export_onnx(model: Path, kind: str, out: Path, int8: bool = False) -> list[s
     _export(loaded, kind, out / GRAPH)
     if not int8:
         return [GRAPH]
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    quantize_dynamic(out / GRAPH, out / INT8_GRAPH, weight_type=QuantType.QInt8)
+    _quantize(out / GRAPH, out / INT8_GRAPH)
     return [GRAPH, INT8_GRAPH]
 
 
@@ -102,6 +100,16 @@ def _export(model: SentenceTransformer | CrossEncoder, kind: str, path: Path) ->
             external_data=False,
             verbose=False,
         )
+
+
+def _quantize(graph: Path, target: Path) -> None:
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    model = onnx.load(graph)
+    # The quantiser transposes weights and would then find the shapes that were inferred before.
+    del model.graph.value_info[:]
+    quantize_dynamic(model, target, weight_type=QuantType.QInt8)
 
 
 def _require_packages() -> None:

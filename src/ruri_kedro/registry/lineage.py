@@ -11,6 +11,7 @@ from ruri_kedro.registry.models import PREFIX, Registered, registered, registere
 from ruri_kedro.registry.versions import SIGNED, logged_evidence, original_of, version_of
 
 _RERANKER = f"{PREFIX}reranker-"
+_MADE_OF_IT = "output of evaluation"  # what came of the models, which they do not come from
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,8 @@ def _run_inputs(run_id: str | None) -> list[RunInput]:
         context = next((tag.value for tag in logged.tags if tag.key == "mlflow.data.context"), "")
         rows = json.loads(logged.dataset.profile or "{}").get("num_rows")
         place = json.loads(logged.dataset.source).get("uri", "")
+        if context == _MADE_OF_IT:
+            continue
         found.append(RunInput(logged.dataset.name, context, logged.dataset.digest, rows, place))
     return sorted(found, key=lambda item: (item.context.startswith("output"), item.name))
 
