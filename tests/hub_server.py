@@ -24,8 +24,9 @@ class Hub:
         if path == "/api/whoami-v2":
             return 200, {"name": "team", "type": "user", "orgs": [], "auth": {"type": "access_token"}}
         if path == "/api/repos/create":
-            self.made.append(json.loads(body))
-            return 200, {"url": f"{self.address}/{self.made[-1]['name']}"}
+            self.made.append(made := json.loads(body))
+            kind = "" if made["type"] == "model" else f"{made['type']}s/"
+            return 200, {"url": f"{self.address}/{kind}{made['organization']}/{made['name']}"}
         if path.endswith("/preupload/main"):
             files = [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False}
                      for f in json.loads(body)["files"]]  # fmt: skip

@@ -40,11 +40,11 @@ def fetch(model: str, out: Path, env: str | None) -> None:
     project_context(env)
     from ruri_kedro.registry.versions import fetch as fetch_version
     from ruri_kedro.registry.versions import resolve
+    from ruri_kedro.tables.files import new_folder, replace_dir
 
     name, number = resolve(model)
-    if out.exists() and any(out.iterdir()):
-        raise DataError(f"{out} is not empty. Name another folder.")
-    fetch_version(name, str(number), out)
+    with replace_dir(new_folder(out)) as folder:
+        fetch_version(name, str(number), folder)
     click.echo(f"{name} version {number}, every file as it was registered.")
     click.echo(f"Next: mlflow models serve --model-uri {out} --env-manager local --port 5001")
 
@@ -69,7 +69,7 @@ def export(model: str, onnx: bool, int8: bool, out: Path, env: str | None) -> No
         raise DataError("The raw data of the recipe are not there, so what the export costs cannot be measured.")
     for row in export_version(*resolve(model), out, int8, params, raw, runs):
         click.echo(str(row))
-    click.echo(f"Next: SentenceTransformer('{out}', backend='onnx'), or ruri_kedro.encoders.onnx.load_onnx")
+    click.echo(f"Next: load it by ruri_kedro.encoders.onnx.load_onnx(Path('{out}'), ...)")
 
 
 @click.group()

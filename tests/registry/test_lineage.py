@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 from registered import NAME, PROMOTION, dossier, register
-from tiny import tiny_encoder, tiny_reranker
 
 from ruri_kedro.errors import RegistryError
 from ruri_kedro.registry import models, promotion, tracking, versions
@@ -30,14 +29,6 @@ TRAINING = {
     "base_model": {"name": "tohoku-nlp/bert-base-japanese-v3", "revision": "65243d6"},
     "teacher": {"name": None, "revision": None},
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    root = tmp_path_factory.mktemp("models")
-    tiny_encoder().save_pretrained(str(root / "embedder"))
-    tiny_reranker(root / "base").save_pretrained(str(root / "reranker"))
-    return root
 
 
 def register_both(folders) -> str:

@@ -8,7 +8,6 @@ from huggingface_hub import ModelCard
 from judged import TESTS, parameters
 from registered import NAME, dossier, register
 from released import FACTS, block, terms
-from tiny import tiny_encoder
 
 from ruri_kedro.errors import PublicationError, RecipeError
 from ruri_kedro.registry import publication, versions
@@ -23,18 +22,11 @@ def sources(**licences: str) -> dict:
     return {name: {"licence": licence} for name, licence in licences.items()}
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    path = tmp_path_factory.mktemp("encoder") / "embedder"
-    tiny_encoder().save_pretrained(str(path))
-    return path
-
-
 @pytest.fixture
-def fetched(store, folder, tmp_path):
+def fetched(store, folders, tmp_path):
     """The checked files of a registered version with a whole card."""
     given = replace(dossier(), card=model_card(FACTS))
-    register(folder, given)
+    register(folders / "embedder", given)
     return versions.fetch(NAME, "challenger", tmp_path / "fetched")
 
 
@@ -118,6 +110,7 @@ def hub(monkeypatch, tmp_path):
 
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # the stand-in takes plain commits
     with hub_server() as server:
         monkeypatch.setattr(constants, "ENDPOINT", server.address)
         yield server
@@ -144,7 +137,7 @@ def test_an_upload_brings_every_file_to_a_repository_of_its_kind(hub, tmp_path, 
     assert address.endswith("team/ruri-tiny")
     (made,) = hub.made
     assert made["name"] == "ruri-tiny" and made["organization"] == "team"
-    assert made.get("type", "model") == kind and made.get("private", made.get("visibility") == "private") is not public
+    assert (made["type"], made["visibility"]) == (kind, "public" if public else "private")
     assert hub.files == {f"{kind}s/team/ruri-tiny": sent}
 
 

@@ -13,21 +13,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from registered import NAME, dossier, register, stored
-from tiny import tiny_encoder, tiny_reranker
 
 from ruri_kedro.errors import RegistryError
 from ruri_kedro.registry import models, versions
 
 RERANKER = "ruri-reranker-tiny"
 PAIRS = [["東京の駅はいつ建てたか。", "東京の駅は1901年に市が建てた。"], ["東京の駅はいつ建てたか。", "京都の図書館"]]
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    root = tmp_path_factory.mktemp("models")
-    tiny_encoder().save_pretrained(str(root / "embedder"))
-    tiny_reranker(root / "base").save_pretrained(str(root / "reranker"))
-    return root
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 from ruri_kedro.benchmark.evaluate import RERANKING_SUFFIX, evaluate_embedder, evaluate_reranking, rerank_run
 from ruri_kedro.benchmark.tasks import RetrievalTask, load_task
 from ruri_kedro.errors import DataError
-from ruri_kedro.tables.files import replace_dir, write_json
+from ruri_kedro.tables.files import new_folder, replace_dir, write_json
 
 METRIC = "ndcg@10"
 _REPORT = "onnx/report.json"
@@ -45,8 +45,7 @@ def export_version(
     """
     from ruri_kedro.registry.versions import fetch, kind_of
 
-    if out.exists() and any(out.iterdir()):
-        raise DataError(f"{out} is not empty. Name another folder.")
+    new_folder(out)
     with tempfile.TemporaryDirectory() as folder:
         root = fetch(name, str(number), Path(folder))
         kind = kind_of(root)
