@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ruri_kedro.errors import DataError, RecipeError, RuriError
+from ruri_kedro.project import project_context as _context
+from ruri_kedro.releases import export, fetch, lineage, publish
 
 if TYPE_CHECKING:
     from ruri_kedro.benchmark.comparison import Comparison, Scores
@@ -76,9 +78,11 @@ def promote(env: str | None, model: str | None, number: int | None, dry_run: boo
 @click.option("--model", help="Registered model. Default: promotion.model of the recipe.")
 def rollback(env: str | None, model: str | None) -> None:
     """Give the alias champion back to the previous champion."""
+    from ruri_kedro.registry.promotion import released_name
     from ruri_kedro.registry.promotion import rollback as roll_back
 
-    name = model or _promotion_rules(env)["model"]
+    rules = _promotion_rules(env)
+    name = released_name(rules, model or rules["model"])
     new, old = roll_back(name)
     click.echo(f"{name}: version {new} is the champion again, version {old} is not.")
 
@@ -235,6 +239,10 @@ def _evaluate_recipe(context: Any, reference: str, only: Sequence[str], prompts:
     click.echo(evaluate_recipe(model, sets, chosen, out, params["seed"], click.echo), nl=False)
 
 
+for _command in (lineage, fetch, export, publish):
+    ruri.add_command(_command)
+
+
 def _saved_model(reference: str, device: str) -> "SavedModel":
     """The model that `--model` names."""
     from ruri_kedro.encoders.saved import SavedModel
@@ -245,16 +253,6 @@ def _saved_model(reference: str, device: str) -> "SavedModel":
 
     name = re.split("[@/]", reference.removeprefix("models:/"))[0]
     return SavedModel.of(str(model_folder(reference)), device, name=f"models/{name}")
-
-
-def _context(env: str | None) -> Any:
-    """The Kedro context of the project that the command is run in."""
-    from kedro.framework.session import KedroSession
-    from kedro.utils import find_kedro_project
-
-    project = find_kedro_project(Path.cwd()) or Path.cwd()
-    with KedroSession.create(project_path=project, env=env) as session:
-        return session.load_context()
 
 
 def _promotion_rules(env: str | None) -> dict[str, Any]:

@@ -23,3 +23,7 @@ class RegistryError(RuriError, RuntimeError):
 
 class SynthesisError(RuriError, RuntimeError):
     """A language model cannot be asked, or answers too seldom."""
+
+
+class PublicationError(RuriError, RuntimeError):
+    """A model or data set may not be published, or cannot be uploaded."""

@@ -15,6 +15,17 @@ def empty_store(tmp_path_factory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory) -> Path:
+    """A folder with a tiny `embedder` and a tiny `reranker`."""
+    from tiny import tiny_encoder, tiny_reranker
+
+    root = tmp_path_factory.mktemp("models")
+    tiny_encoder().save_pretrained(str(root / "embedder"))
+    tiny_reranker(root / "base").save_pretrained(str(root / "reranker"))
+    return root
+
+
 @pytest.fixture
 def store(empty_store, tmp_path, monkeypatch) -> Path:
     """A folder with an empty MLflow store that is the tracking store of this test."""

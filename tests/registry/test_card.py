@@ -5,33 +5,9 @@ from dataclasses import replace
 import pytest
 from huggingface_hub import ModelCard
 from judged import TESTS
-from registered import rows
+from released import FACTS
 
-from ruri_kedro.registry.card import CardFacts, model_card
-
-FACTS = CardFacts(
-    kind="embedder",
-    name="ruri-tiny",
-    base_model={"name": "tohoku-nlp/bert-base-japanese-v3", "revision": "65243d6"},
-    prompts={"query": "クエリ: ", "document": "文章: "},
-    stages={"pretraining": {"learning_rate": 1e-3, "max_length": 128}, "finetuning": {"max_length": 256}},
-    sources={
-        "news": {"licence": "CC BY 2.5", "origin": "given", "pairs": 12345, "examples": {"pretraining": 12000}},
-        "autowikiqa": {"licence": "Apache-2.0", "origin": "synthetic", "pairs": 10, "examples": {"finetuning": 9}},
-        "wiki": {"licence": "CC BY-SA 4.0", "origin": "given", "pairs": 0, "examples": {}},
-    },
-    contamination={
-        "tests": list(TESTS),
-        "stages": {"pretraining": {"examples": 12000, "leaked": 0}},
-        "sources": {"news": {"removed": 345, "reported": 1}},
-    },
-    scores=rows(),
-    tests=TESTS,
-    made={"run_id": "abc", "reproduce": "kedro run --env tiny", "git_commit": "c0ffee", "git_dirty": "true",
-          "version.torch": "2.13.0", "dvc.data/01_raw/tiny": "aaa.dir"},
-    licence="cc-by-sa-4.0",
-    limits="Not for medical texts.",
-)  # fmt: skip
+from ruri_kedro.registry.card import model_card
 
 
 def test_the_hub_reads_the_card():

@@ -283,3 +283,49 @@ def test_of_many_contenders_one_holds_the_lease_at_a_time(store):
         for done in [pool.submit(contend, number) for number in range(4)]:
             done.result()
     assert most == [1] * 8 and registered_tags() == {}
+
+
+RELEASED = f"{NAME}-released"
+
+
+def test_with_a_released_model_a_copy_becomes_the_champion(store, folder):
+    import mlflow
+    from sentence_transformers import SentenceTransformer
+
+    register(folder)
+    first = promote(released="{model}-released")
+    assert first.promoted and aliases() == {"challenger": 1} and aliases(RELEASED) == {"champion": 1}
+    copied = tags(1, RELEASED)
+    assert copied["promotion.copy_of"] == "ruri-tiny/1" and copied["manifest_sha256"] == tags(1)["manifest_sha256"]
+    assert copied["promotion.decision"] == tags(1)["promotion.decision"] == "promoted"
+    assert failed(promote(released="{model}-released")).keys() == {"standing"}
+    register(folder)
+    assert failed(promote(released="{model}-released")).keys() == {"gain"}, "the copy has the scores of its original"
+    register(folder, dossier(level=0.6))
+    assert promote(released="{model}-released").to_json()["released"] == RELEASED
+    assert aliases(RELEASED) == {"champion": 2, "previous": 1} and tags(2, RELEASED)["promotion.against"] == "1"
+
+    # What is released does not hang on the version that it was copied from.
+    mlflow.MlflowClient().delete_model_version(NAME, "3")
+    assert isinstance(versions.load(f"{RELEASED}@champion"), SentenceTransformer)
+    assert versions.logged_evidence(RELEASED, 2).scores
+    assert promotion.rollback(RELEASED) == (1, 2) and aliases(RELEASED) == {"champion": 1}
+
+
+def test_a_released_copy_that_was_rolled_back_is_not_promoted_again(store, folder):
+    for level in (0.5, 0.6):
+        register(folder, dossier(level))
+        assert promote(released=RELEASED).promoted
+    promotion.rollback(RELEASED)
+    assert "it was rolled back on 20" in failed(promote(released=RELEASED))["standing"]
+
+
+def test_a_version_whose_manifest_changed_after_the_judgement_is_not_released(store, folder):
+    import mlflow
+
+    register(folder)
+    decision = promotion.judge_version(PROMOTION | {"released": RELEASED})
+    mlflow.MlflowClient().set_model_version_tag(NAME, "1", "manifest_sha256", "0" * 64)
+    with pytest.raises(RegistryError, match="another manifest than when it was judged: nothing was moved"):
+        promotion.apply_decision(decision)
+    assert aliases(RELEASED) == {} and versions.numbers(RELEASED) == []

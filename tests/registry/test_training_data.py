@@ -6,8 +6,11 @@ from ruri_kedro.corpora.source import parse_sources
 from ruri_kedro.registry.training_data import (
     contamination_report,
     described_tests,
+    lineage_tags,
     of_kind,
     sources_of_kind,
+    stage_tables,
+    training_of_kind,
     training_sources,
 )
 from ruri_kedro.tables import SCHEMAS, Part, write_table
@@ -48,6 +51,20 @@ def test_sources_are_those_trained_on_and_their_collections(tmp_path, examples):
     assert found["qa"]["digest"] == pairs.manifest("qa")["digest"]
     assert (found["wiki"]["licence"], found["wiki"]["pairs"], found["wiki"]["examples"]) == ("unknown", 0, {})
     assert sources_of_kind(found, "reranker")["qa"]["examples"] == {"pretraining": 8}
+
+
+def test_the_tables_of_the_stages_and_the_tags_that_find_them(tmp_path, examples):
+    tables = stage_tables(examples)
+    assert tables["pretraining"]["rows"] == 10 and tables["pretraining"]["digest"] == examples["pretraining"].digest()
+    assert tables["finetuning"]["parts"] == {"qa": examples["finetuning"].manifest("qa")["digest"]}
+    training = {"tables": tables, "sources": training_sources(SOURCES, table(tmp_path, "pairs", qa=[]), examples),
+                "data": {"pairs": "p", "git_commit": "c0ffee"}, "teacher": {"name": None}}  # fmt: skip
+    tags = {"git_commit": "c0ffee", "data.pairs": "p", "data.pretraining": tables["pretraining"]["digest"]}
+    assert lineage_tags(training) == tags | {"data.finetuning": tables["finetuning"]["digest"]}
+    reranker = training_of_kind(training, "reranker")
+    assert lineage_tags(reranker) == tags and "teacher" not in reranker
+    assert reranker["sources"]["qa"]["examples"] == {"pretraining": 8}
+    assert training_of_kind(training, "embedder") == training
 
 
 def test_a_leaked_pair_among_the_examples_is_counted(tmp_path, examples):

@@ -121,16 +121,16 @@ def _introduction(facts: CardFacts) -> str:
 
 
 def _results(facts: CardFacts, figures: Sequence[Figure]) -> Iterator[str]:
-    yield from _table_head("task", "category", "metric", "mean", "95% interval", "queries")
+    yield from table_head("task", "category", "metric", "mean", "95% interval", "queries")
     for task, metric, mean, interval, queries in figures:
         shown = f"{interval[0]:.4f} to {interval[1]:.4f}" if interval else "-"
-        yield _row(task, facts.tests[task]["category"], metric, f"{mean:.4f}", shown, queries or "-")
+        yield table_row(task, facts.tests[task]["category"], metric, f"{mean:.4f}", shown, queries or "-")
     yield "\nThe interval is a bootstrap over the queries; a metric of a whole task has none."
 
 
 def _prompts(facts: CardFacts) -> Iterator[str]:
     if facts.kind == "embedder":
-        lines = [*_table_head("prompt name", "text in front"), *(_row(*item) for item in _code(facts.prompts))]
+        lines = [*table_head("prompt name", "text in front"), *(table_row(*item) for item in _code(facts.prompts))]
         yield "Texts need the prompts that the model was trained with:\n\n" + "\n".join(lines)
 
 
@@ -139,10 +139,10 @@ def _code(prompts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _data(facts: CardFacts) -> Iterator[str]:
-    yield from _table_head("source", "licence", "origin", "pairs", "examples by stage")
+    yield from table_head("source", "licence", "origin", "pairs", "examples by stage")
     for name, row in facts.sources.items():
         stages = ", ".join(f"{stage} {count:,}" for stage, count in row["examples"].items())
-        yield _row(name, row["licence"], row["origin"], f"{row['pairs']:,}", stages or "negatives only")
+        yield table_row(name, row["licence"], row["origin"], f"{row['pairs']:,}", stages or "negatives only")
     leaked = sum(row["leaked"] for row in facts.contamination["stages"].values())
     removed = sum(row["removed"] for row in facts.contamination["sources"].values())
     yield (
@@ -153,9 +153,9 @@ def _data(facts: CardFacts) -> Iterator[str]:
 
 def _recipe(facts: CardFacts) -> Iterator[str]:
     names = list(dict.fromkeys(key for stage in facts.stages.values() for key in stage))
-    yield from _table_head("parameter", *facts.stages)
+    yield from table_head("parameter", *facts.stages)
     for name in names:
-        yield _row(name, *(stage.get(name, "-") for stage in facts.stages.values()))
+        yield table_row(name, *(stage.get(name, "-") for stage in facts.stages.values()))
 
 
 def _made(tags: Mapping[str, str]) -> Iterator[str]:
@@ -187,10 +187,10 @@ def _limits(facts: CardFacts) -> Iterator[str]:
         yield f"- {facts.limits}"
 
 
-def _table_head(*names: str) -> Iterator[str]:
-    yield _row(*names)
-    yield _row(*("---" for _ in names))
+def table_head(*names: str) -> Iterator[str]:
+    yield table_row(*names)
+    yield table_row(*("---" for _ in names))
 
 
-def _row(*cells: Any) -> str:
+def table_row(*cells: Any) -> str:
     return "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"

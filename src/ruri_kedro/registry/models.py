@@ -13,7 +13,7 @@ from ruri_kedro.errors import RegistryError
 from ruri_kedro.registry.evidence import FOLDER, Dossier, write_dossier, write_manifest
 from ruri_kedro.registry.probe import probe_scores
 from ruri_kedro.registry.tracking import active_run_id, metric_name
-from ruri_kedro.registry.versions import CHALLENGER, DECISION, SIGNED, logged_model_id
+from ruri_kedro.registry.versions import CHALLENGER, DECISION, SIGNED, files_of, logged_model_id, resolve
 
 PREFIX = "ruri-"
 CARD = "README.md"
@@ -56,6 +56,7 @@ def register_embedder(
     `params={"prompt_name": ...}`. Raises RegistryError without an open run.
     """
     _require_run(name)
+    tags = _tags(tags, dossier)
     import mlflow.sentence_transformers
     from sentence_transformers import SentenceTransformer
 
@@ -68,7 +69,7 @@ def register_embedder(
         signature=_embedder_signature(model),
         input_example=list(example),
         pip_requirements=requirements(extra_requirements),
-        tags=dict(tags or {}),
+        tags=tags,
         step=_NO_STEP,
     )
     _attach(info, name, "embedder", model, dossier)
@@ -92,6 +93,7 @@ def register_reranker(
     MLflow's own flavour would load it back as a bi-encoder. Otherwise as `register_embedder`.
     """
     _require_run(name)
+    tags = _tags(tags, dossier)
     import mlflow.pyfunc
     import pandas as pd
     from sentence_transformers import CrossEncoder
@@ -105,7 +107,7 @@ def register_reranker(
             signature=_reranker_signature(),
             input_example=pd.DataFrame([example], columns=["query", "passage"]),
             pip_requirements=requirements(extra_requirements),
-            tags=dict(tags or {}),
+            tags=tags,
             step=_NO_STEP,
         )
     model = CrossEncoder(str(path), device="cpu") if dossier else None
@@ -116,17 +118,12 @@ def register_reranker(
 def embedder_folder(uri: str) -> Path:
     """The SentenceTransformer folder of a registered model, `models:/<name>@<alias>` or `models:/<name>/<version>`.
 
-    It is downloaded where the store is not on this machine. Raises RegistryError where there is no such model, or it
-    is no embedding model.
+    It is downloaded where the store is not on this machine. Raises RegistryError where there is no such model, a file
+    is not as it was registered, or it is no embedding model.
     """
-    import mlflow.artifacts
-    from mlflow.exceptions import MlflowException
     from mlflow.sentence_transformers import SENTENCE_TRANSFORMERS_DATA_PATH
 
-    try:
-        folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri)) / SENTENCE_TRANSFORMERS_DATA_PATH
-    except MlflowException as error:
-        raise RegistryError(f"model '{uri}': {error.message} `kedro ruri status` lists what is registered.") from error
+    folder = files_of(*resolve(uri)) / SENTENCE_TRANSFORMERS_DATA_PATH
     if not folder.is_dir():
         raise RegistryError(f"model '{uri}' is no embedding model: it was not logged as a SentenceTransformer.")
     return folder
@@ -156,11 +153,29 @@ def list_registered(prefix: str = PREFIX) -> list[Registered]:
 
     client = MlflowClient()
     listed = []
-    for model in client.search_registered_models(f"name LIKE '{prefix}%'", max_results=1000):
+    for model in _models(client, prefix):
         newest = client.search_model_versions(f"name='{model.name}'", max_results=1, order_by=["version_number DESC"])
         numbers = {int(v.version) for v in newest} | {int(number) for number in model.aliases.values()}
         listed += [_describe(client, model.name, number) for number in sorted(numbers)]
     return listed
+
+
+def registered_names(prefix: str = PREFIX) -> list[str]:
+    """The registered models whose name starts so."""
+    from mlflow.tracking import MlflowClient
+
+    return [model.name for model in _models(MlflowClient(), prefix)]
+
+
+def _models(client: Any, prefix: str) -> list[Any]:
+    return client.search_registered_models(f"name LIKE '{prefix}%'", max_results=1000)
+
+
+def registered(name: str, number: int) -> Registered:
+    """A version by name and number."""
+    from mlflow.tracking import MlflowClient
+
+    return _describe(MlflowClient(), name, number)
 
 
 def _describe(client: Any, name: str, number: int | str) -> Registered:
@@ -212,7 +227,14 @@ def _attach(info: Any, name: str, kind: str, model: Any, dossier: Dossier | None
     client.update_model_version(name, number, dossier.card)
 
 
-def _finish(info: Any, name: str, metrics: Mapping[str, float], alias: str, tags: Mapping[str, str] | None) -> int:
+def _tags(tags: Mapping[str, str] | None, dossier: Dossier | None) -> dict[str, str]:
+    """The given tags, and those by which the versions made of the same data are found."""
+    from ruri_kedro.registry.training_data import lineage_tags
+
+    return {**(lineage_tags(dossier.training) if dossier else {}), **(tags or {})}
+
+
+def _finish(info: Any, name: str, metrics: Mapping[str, float], alias: str, tags: Mapping[str, str]) -> int:
     """Attach metrics and tags, then move the alias: whoever follows it finds a version that is complete."""
     import mlflow
     from mlflow.tracking import MlflowClient
@@ -221,7 +243,7 @@ def _finish(info: Any, name: str, metrics: Mapping[str, float], alias: str, tags
     number = str(info.registered_model_version)
     measured = {metric_name(key): float(value) for key, value in metrics.items()}
     mlflow.log_metrics(measured, model_id=info.model_id)
-    for key, value in (tags or {}).items():
+    for key, value in tags.items():
         client.set_model_version_tag(name, number, key, value)
     client.set_registered_model_alias(name, alias, number)
     return int(number)

@@ -28,7 +28,7 @@ def try_model(root: Path, kind: str, probe: Sequence[Mapping[str, Any]]) -> Tria
     """Load a downloaded model by MLflow and score its logged probe again; whatever fails is its trial's error."""
     pairs = [(row["query"], row["passage"]) for row in probe]
     try:
-        model = _load(root, kind)
+        model = load_folder(root, kind)
         scores = probe_scores(kind, model, pairs)
         latency = _latency_ms(kind, model, pairs[0])
     except Exception as error:
@@ -38,7 +38,7 @@ def try_model(root: Path, kind: str, probe: Sequence[Mapping[str, Any]]) -> Tria
     return Trial(deviation=deviation if np.isfinite(deviation) else float("inf"), latency_ms=latency)
 
 
-def _load(root: Path, kind: str) -> Any:
+def load_folder(root: Path, kind: str) -> Any:
     """The SentenceTransformer or CrossEncoder of a model folder of MLflow."""
     if kind == "embedder":
         import mlflow.sentence_transformers

@@ -1,11 +1,14 @@
 """Promotion of a challenger, and the way back.
 
 A challenger is judged without holding anything, which may take minutes. Then the registered model is held for a moment,
-and the aliases move if the champion is still the one that the challenger was judged against.
+and the aliases move if the champion is still the one that the challenger was judged against. With `promotion.released`
+the champion is a version of another registered model, into which the challenger is copied: MLflow's permissions are per
+registered model, and whoever may register a challenger may also move the aliases of its model.
 """
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,11 +24,16 @@ from ruri_kedro.registry.versions import (
     DECISION,
     PREVIOUS,
     ROLLED_BACK,
+    SIGNED,
     challenger_evidence,
-    champion_evidence,
+    copy_version,
+    ensure_model,
     find_version,
+    logged_evidence,
     logged_model_id,
     number_of,
+    original_of,
+    remove_version,
     version_of,
 )
 from ruri_kedro.tables.files import write_json
@@ -40,7 +48,9 @@ class Decision:
 
     name: str
     version: int
+    released: str  # the registered model that has the champion
     champion: int | None  # that it was judged against
+    manifest: str | None  # SHA-256 of the manifest that was checked
     verdicts: tuple[Verdict, ...]
     inputs: Mapping[str, Any]  # evaluation runs, data versions and rules
     time: str  # UTC, to the second
@@ -62,7 +72,8 @@ class Decision:
 
     def to_markdown(self) -> str:
         """The decision for people: a line per gate."""
-        against = f"version {self.champion}" if self.champion else "no champion yet"
+        other = "version" if self.released == self.name else f"{self.released} version"
+        against = f"{other} {self.champion}" if self.champion else "no champion yet"
         lines = [
             f"# {self.name} version {self.version}: {'promoted' if self.promoted else 'refused'}",
             "",
@@ -85,16 +96,23 @@ def judge_version(promotion: Mapping[str, Any], name: str | None = None, number:
     rules = parse_rules(promotion)
     name = name or promotion["model"]
     number = find_version(name, number if number is not None else promotion.get("version"))
-    champion = number_of(name, CHAMPION)
-    challenger = challenger_evidence(name, number)
-    other = champion_evidence(name, champion) if champion is not None else None
+    released = released_name(promotion, name)
+    champion = number_of(released, CHAMPION)
+    challenger = challenger_evidence(name, number, released)
+    other = logged_evidence(released, champion) if champion is not None else None
     verdicts = judge(Case(challenger, other, rules))
     inputs = {
         "challenger": _inputs(name, number, challenger),
-        "champion": _inputs(name, champion, other) if other else None,
+        "champion": _inputs(released, champion, other) if other else None,
         "rules": {key: value for key, value in promotion.items() if key not in ("model", "version", "card", "probe")},
     }
-    return Decision(name, number, champion, tuple(verdicts), inputs, _now())
+    manifest = version_of(name, number).tags.get(SIGNED)
+    return Decision(name, number, released, champion, manifest, tuple(verdicts), inputs, _now())
+
+
+def released_name(promotion: Mapping[str, Any], name: str) -> str:
+    """The registered model that has the champion of the registered model `name`."""
+    return (promotion.get("released") or "{model}").replace("{model}", name)
 
 
 def apply_decision(decision: Decision, wait: float = WAIT) -> None:
@@ -103,10 +121,14 @@ def apply_decision(decision: Decision, wait: float = WAIT) -> None:
     Raises RegistryError, and moves nothing, where the champion has changed since the challenger was judged, or
     another promotion is under way for longer than `wait` seconds.
     """
-    if decision.promoted:
-        with lease(decision.name, wait) as held:
-            _move(decision, held)
-    _record(decision)
+    versions = [(decision.name, decision.version)]
+    with _permitted(decision.released):
+        if decision.promoted:
+            ensure_model(decision.released)
+            with lease(decision.released, wait) as held:
+                champion = decision.released, _move(decision, held)
+            versions = list(dict.fromkeys([*versions, champion]))
+        _record(decision, versions)
 
 
 def rollback(name: str, wait: float = WAIT) -> tuple[int, int]:
@@ -119,7 +141,7 @@ def rollback(name: str, wait: float = WAIT) -> tuple[int, int]:
 
     client = MlflowClient()
     _way_back(name)  # a model that is not there cannot be held
-    with lease(name, wait) as held:
+    with _permitted(name), lease(name, wait) as held:
         new, old = _way_back(name)
         before = version_of(name, new).tags.get(REPLACED)
         held.check()
@@ -133,6 +155,21 @@ def rollback(name: str, wait: float = WAIT) -> tuple[int, int]:
     return new, old
 
 
+@contextmanager
+def _permitted(name: str) -> Iterator[None]:
+    """Say it plainly where the login of this process may not write to the registry."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code != "PERMISSION_DENIED" and error.get_http_status_code() != 403:
+            raise
+        raise RegistryError(
+            f"'{name}': this login (MLFLOW_TRACKING_USERNAME) may not release. Ask somebody who may. ({error.message})"
+        ) from error
+
+
 def _way_back(name: str) -> tuple[int, int]:
     """Numbers of the previous champion and of the champion."""
     old, new = number_of(name, CHAMPION), number_of(name, PREVIOUS)
@@ -141,39 +178,61 @@ def _way_back(name: str) -> tuple[int, int]:
     return new, old
 
 
-def _move(decision: Decision, held: Lease) -> None:
-    """`previous` first: whoever is killed in between leaves the old champion, and nothing that is lost."""
+def _move(decision: Decision, held: Lease) -> int:
+    """Make it the champion; gives the champion's number.
+
+    `previous` first: whoever is killed in between leaves the old champion, and nothing that is lost.
+    """
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient()
-    champion = number_of(decision.name, CHAMPION)
+    name = decision.released
+    champion = number_of(name, CHAMPION)
     if champion != decision.champion:
         was, now = (f"version {number}" if number else "none" for number in (decision.champion, champion))
         raise RegistryError(
             f"'{decision.name}' version {decision.version} was judged against another champion ({was}) than there is "
             f"now ({now}): another promotion or rollback came first, and nothing was moved. Judge it again."
         )
+    number = decision.version if name == decision.name else _copy(decision)
     held.check()
-    number = str(decision.version)
     if champion is not None:
-        client.set_registered_model_alias(decision.name, PREVIOUS, str(champion))
-        client.set_model_version_tag(decision.name, number, REPLACED, str(champion))
-    client.set_registered_model_alias(decision.name, CHAMPION, number)
+        client.set_registered_model_alias(name, PREVIOUS, str(champion))
+        client.set_model_version_tag(name, str(number), REPLACED, str(champion))
+    client.set_registered_model_alias(name, CHAMPION, str(number))
+    return number
 
 
-def _record(decision: Decision) -> None:
+def _copy(decision: Decision) -> int:
+    """Copy the version into the released model; gives the copy's number.
+
+    Who registered the version may still write to it: the copy has the manifest's SHA-256 that was judged, or it is
+    removed again.
+    """
+    made = copy_version(decision.name, decision.version, decision.released)
+    if made.tags.get(SIGNED) != decision.manifest:
+        remove_version(made)
+        raise RegistryError(
+            f"'{decision.name}' version {decision.version} has another manifest than when it was judged: nothing was "
+            "moved. Judge it again."
+        )
+    return int(made.version)
+
+
+def _record(decision: Decision, versions: Sequence[tuple[str, int]]) -> None:
+    """Files with the logged model, tags on the version and on the copy that was released of it."""
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient()
-    number = str(decision.version)
-    version = client.get_model_version(decision.name, number)
-    if not decision.promoted and number_of(decision.name, CHAMPION) == decision.version:
+    own = (decision.name, decision.version)
+    champion = original_of(decision.released, decision.champion) if decision.champion is not None else None
+    if not decision.promoted and champion == own:
         return  # its tags say how it became the champion
     with tempfile.TemporaryDirectory() as folder:
         write_json(Path(folder) / "decision.json", decision.to_json())
         (Path(folder) / "report.md").write_text(decision.to_markdown(), encoding="utf-8")
         place = f"{DECISIONS}/{decision.time.replace(':', '')}"
-        if model_id := logged_model_id(version):
+        if model_id := logged_model_id(version_of(*own)):
             client.log_model_artifacts(model_id, folder, place)
     tags = {
         DECISION: decision.summary,
@@ -182,8 +241,9 @@ def _record(decision: Decision) -> None:
         "promotion.report": place,
         **{f"promotion.gate.{v.gate}": f"{'pass' if v.passed else 'fail'}: {v.reason}" for v in decision.verdicts},
     }
-    for key, value in tags.items():
-        client.set_model_version_tag(decision.name, number, key, value[:_TAG])
+    for name, number in versions:
+        for key, value in tags.items():
+            client.set_model_version_tag(name, str(number), key, value[:_TAG])
 
 
 def _inputs(name: str, number: int, given: Evidence) -> dict[str, Any]:

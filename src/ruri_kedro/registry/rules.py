@@ -34,15 +34,23 @@ class Rules:
         return [(query, passage) for query in self.probe["queries"] for passage in self.probe["passages"]]
 
     def allows(self, licence: str) -> bool:
-        """Whether data of this licence may be trained on for the stated use; case, spaces and hyphens do not matter."""
-        wide_enough = USES[: USES.index(self.use) + 1]
-        return _plain(licence) in {_plain(known) for use in wide_enough for known in self.licences.get(use, ())}
+        """Whether data of this licence may be trained on for the stated use."""
+        return allows(self.licences, self.use, licence)
+
+
+def allows(licences: Mapping[str, Sequence[str]], use: str, licence: str) -> bool:
+    """Whether `licences`, lists by the widest use that they allow, have this licence for a use.
+
+    Case, spaces and hyphens do not matter.
+    """
+    wide_enough = USES[: USES.index(use) + 1]
+    return plain(licence) in {plain(known) for name in wide_enough for known in licences.get(name, ())}
 
 
 def parse_rules(promotion: Mapping[str, Any]) -> Rules:
     """The rules in the block `promotion`. Raises RecipeError that names the key and what is allowed."""
     names = Rules.__dataclass_fields__
-    _only(promotion, {*names, "model", "version", "card"}, "promotion")
+    _only(promotion, {*names, "model", "version", "released", "card"}, "promotion")
     for name in names:
         if name not in promotion:
             raise RecipeError(f"promotion.{name}: missing. conf/base/parameters_promotion.yml has an example.")
@@ -72,7 +80,8 @@ def parse_rules(promotion: Mapping[str, Any]) -> Rules:
     return Rules(**{name: promotion[name] for name in names})
 
 
-def _plain(licence: str) -> str:
+def plain(licence: str) -> str:
+    """The name of a licence without what people write differently."""
     return "-".join(licence.casefold().replace("-", " ").split())
 
 

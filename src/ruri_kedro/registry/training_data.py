@@ -18,7 +18,7 @@ STAGES = {
 
 
 def training_sources(sources: Mapping[str, Source], pairs: Table, examples: Mapping[str, Table]) -> dict[str, dict]:
-    """Each source that a stage trained on, with its licence, origin, pairs, digest and examples by stage.
+    """Each source that a stage trained on: where from, licence, origin, pairs, digest and examples by stage.
 
     `examples` by stage. A collection that negatives were drawn from is a source without examples.
     """
@@ -28,6 +28,7 @@ def training_sources(sources: Mapping[str, Source], pairs: Table, examples: Mapp
     known = set(pairs.parts())
     return {
         name: {
+            "from": sorted(sources[name].data_sets),
             "licence": sources[name].licence,
             "origin": sources[name].origin,
             "pairs": pairs.rows(name) if name in known else 0,
@@ -36,6 +37,26 @@ def training_sources(sources: Mapping[str, Source], pairs: Table, examples: Mapp
         }
         for name in wanted
     }
+
+
+def stage_tables(examples: Mapping[str, Table]) -> dict[str, dict]:
+    """By stage the rows and digest of its table of examples, and the digest of each source's part of it."""
+    return {
+        stage: {
+            "rows": table.rows(),
+            "digest": table.digest(),
+            "parts": {source: table.manifest(source)["digest"] for source in table.parts()},
+        }
+        for stage, table in examples.items()
+    }
+
+
+def lineage_tags(training: Mapping[str, Any]) -> dict[str, str]:
+    """The tags by which MLflow finds the versions made of a commit or of data: git_commit, dvc.<path>, data.<table>."""
+    data = training.get("data", {})
+    made = {key: str(value) for key, value in data.items() if key == "git_commit" or key.startswith("dvc.")}
+    tables = {f"data.{key}": data[key] for key in ("pairs", "test_texts") if key in data}
+    return made | tables | {f"data.{stage}": row["digest"] for stage, row in training.get("tables", {}).items()}
 
 
 def contamination_report(leaks: Table, tests: Sequence[str], examples: Mapping[str, Table]) -> dict[str, Any]:
@@ -70,9 +91,15 @@ def described_tests(tasks: Mapping[str, Mapping], test_texts: Table, scored: Seq
     return described
 
 
-def of_kind(report: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    """The contamination report with the stages of a kind of model only."""
-    return {**report, "stages": {stage: row for stage, row in report["stages"].items() if stage in STAGES[kind]}}
+def of_kind(report: Mapping[str, Any], kind: str, key: str = "stages") -> dict[str, Any]:
+    """A report whose block `key` has the stages of a kind of model only."""
+    return {**report, key: {stage: row for stage, row in report[key].items() if stage in STAGES[kind]}}
+
+
+def training_of_kind(training: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """What a kind of model was trained on: its stages' tables, its sources, and the embedder's teacher."""
+    own = of_kind({**training, "sources": sources_of_kind(training["sources"], kind)}, kind, "tables")
+    return own if kind == "embedder" else {key: value for key, value in own.items() if key != "teacher"}
 
 
 def sources_of_kind(sources: Mapping[str, Mapping], kind: str) -> dict[str, dict]:

@@ -7,18 +7,27 @@ from typing import Any
 
 from ruri_kedro.errors import RegistryError
 from ruri_kedro.registry.evidence import FOLDER, Evidence, check_manifest, read_evidence
-from ruri_kedro.registry.probe import try_model
+from ruri_kedro.registry.probe import load_folder, try_model
 
 CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
 SIGNED = "manifest_sha256"  # tag of a version
 DECISION = "promotion.decision"  # tag of a version: promoted, refused with the gates, or rolled back
 ROLLED_BACK = "promotion.rolled_back"  # tag of a version: when
+COPY_OF = "promotion.copy_of"  # tag of a released version: <name>/<number> of the challenger
+_MODEL_ID = "promotion.model_id"  # tag of a released version: its logged model
 
 
 def number_of(name: str, alias: str) -> int | None:
     """Number of the version that an alias points to; None without such a model or alias."""
     aliases = _aliases(name)
     return int(aliases[alias]) if alias in aliases else None
+
+
+def numbers(name: str) -> list[int]:
+    """Numbers of all versions of a registered model, the oldest first."""
+    from mlflow.tracking import MlflowClient
+
+    return sorted(int(version.version) for version in MlflowClient().search_model_versions(f"name='{name}'"))
 
 
 def find_version(name: str, number: int | None) -> int:
@@ -40,46 +49,98 @@ def find_version(name: str, number: int | None) -> int:
     return number
 
 
+def resolve(reference: str) -> tuple[str, int]:
+    """Name and number of a version: `<name>@<alias>`, `<name>/<number>`, each also behind `models:/`, or `<name>`.
+
+    A name alone is its champion, else its challenger. Raises RegistryError where there is no such version.
+    """
+    text = reference.removeprefix("models:/")
+    if "@" in text:
+        name, alias = text.rsplit("@", 1)
+        number = number_of(name, alias)
+    elif "/" in text:
+        name, digits = text.rsplit("/", 1)
+        alias, number = digits, int(digits) if digits.isdigit() else None
+    else:
+        name, alias = text, f"{CHAMPION}' or '{CHALLENGER}"
+        number = number_of(name, CHAMPION) or number_of(name, CHALLENGER)
+    if number is None:
+        raise RegistryError(f"'{name}' has no '{alias}'. `kedro ruri status` lists what is registered.")
+    return name, find_version(name, number)
+
+
 def fetch(name: str, alias_or_number: str, into: Path) -> Path:
     """Download a version into the folder `into` and check every file; gives the folder, for MLflow's loaders.
 
     Raises RegistryError for a version without manifest or with a file that is not as it was registered.
     """
-    import mlflow.artifacts
-
     number = int(alias_or_number) if alias_or_number.isdigit() else number_of(name, alias_or_number)
     if number is None:
         raise RegistryError(f"'{name}' has no alias '{alias_or_number}'.")
-    version = version_of(name, find_version(name, number))
+    number = find_version(name, number)
+    if SIGNED not in version_of(name, number).tags:
+        raise RegistryError(f"{name} version {number} is not to be trusted: it was registered without a manifest.")
     into.mkdir(parents=True, exist_ok=True)
-    mlflow.artifacts.download_artifacts(version.source, dst_path=str(into))
+    return files_of(name, number, into)
+
+
+def files_of(name: str, number: int, into: Path | None = None) -> Path:
+    """The folder of a version's files, downloaded where the store is not on this machine or `into` is given.
+
+    Raises RegistryError where a file is not as the version's manifest says, if it has one.
+    """
+    import mlflow.artifacts
+
+    version = version_of(name, number)
+    downloaded = mlflow.artifacts.download_artifacts(f"models:/{name}/{number}", dst_path=into and str(into))
     expected = version.tags.get(SIGNED)
-    faults = list(check_manifest(into, expected)) if expected else ["it was registered without a manifest"]
+    faults = list(check_manifest(Path(downloaded), expected)) if expected else []
     if faults:
         raise RegistryError(f"{name} version {number} is not to be trusted: {'; '.join(faults[:5])}.")
-    return into
+    return Path(downloaded)
 
 
-def challenger_evidence(name: str, number: int) -> Evidence:
-    """Everything about a version, its files checked, the model loaded and tried."""
+def load(reference: str) -> Any:
+    """The SentenceTransformer or CrossEncoder that `reference` names (as `resolve` reads it), its files checked.
+
+    Raises RegistryError as `fetch`.
+    """
+    name, number = resolve(reference)
+    with tempfile.TemporaryDirectory() as folder:
+        root = fetch(name, str(number), Path(folder))
+        return load_folder(root, kind_of(root))
+
+
+def kind_of(root: Path) -> str:
+    """Whether the files of a version are an embedder or a reranker."""
+    from mlflow.models import Model
+
+    return "embedder" if "sentence_transformers" in Model.load(str(root)).flavors else "reranker"
+
+
+def challenger_evidence(name: str, number: int, released: str | None = None) -> Evidence:
+    """Everything about a version, its files checked, the model loaded and tried.
+
+    `released` is the registered model that has the champion, by default its own.
+    """
     import mlflow.artifacts
 
     version = version_of(name, number)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         try:
-            mlflow.artifacts.download_artifacts(version.source, dst_path=folder)
+            mlflow.artifacts.download_artifacts(f"models:/{name}/{number}", dst_path=folder)
         except Exception as error:
             raise RegistryError(f"{name} version {number}: its files cannot be read ({error}).") from error
         fields = read_evidence(root, version.tags.get(SIGNED))
         if fields.get("kind") and fields.get("probe"):
             fields["trial"] = try_model(root, fields["kind"], fields["probe"])
         fields["signature"] = _has_signature(root)
-    return Evidence(**fields, standing=_standing(name, number, version.tags))
+    return Evidence(**fields, standing=_standing(name, number, released or name))
 
 
-def champion_evidence(name: str, number: int) -> Evidence:
-    """What a challenger is compared with: the champion's scores and tests; its weights are not read."""
+def logged_evidence(name: str, number: int) -> Evidence:
+    """What was logged about a version, such as a champion's scores and tests; its weights are not read."""
     import mlflow.artifacts
     from mlflow.tracking import MlflowClient
 
@@ -96,9 +157,47 @@ def champion_evidence(name: str, number: int) -> Evidence:
 
 def logged_model_id(version: Any) -> str | None:
     """Id of the logged model that a version is of; None where it is older than these."""
-    # The SQL store leaves `model_id` empty; the source says it.
-    model_id = version.model_id or version.source.removeprefix("models:/")
+    # The SQL store leaves `model_id` empty; the source says it, of a copy the tag.
+    model_id = version.model_id or version.tags.get(_MODEL_ID) or version.source.removeprefix("models:/")
     return model_id if model_id.startswith("m-") else None
+
+
+def original_of(name: str, number: int) -> tuple[str, int]:
+    """Name and number of the version that a version was copied from, or its own where it is no copy."""
+    origin, _, digits = version_of(name, number).tags.get(COPY_OF, "").rpartition("/")
+    return (origin, int(digits)) if origin else (name, number)
+
+
+def ensure_model(name: str) -> None:
+    """Make sure that there is a registered model of this name; who makes it manages it."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+
+    try:
+        MlflowClient().create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def copy_version(name: str, number: int, target: str) -> Any:
+    """A copy of a version, with its tags, in another registered model; its files are the same, not copied."""
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient()
+    model_id = logged_model_id(version_of(name, number))
+    made = client.copy_model_version(f"models:/{name}/{number}", target)
+    for key, value in {COPY_OF: f"{name}/{number}", _MODEL_ID: model_id}.items():
+        if value:
+            client.set_model_version_tag(target, made.version, key, value)
+    return version_of(target, int(made.version))
+
+
+def remove_version(version: Any) -> None:
+    """Remove a version from the registry; the files stay."""
+    from mlflow.tracking import MlflowClient
+
+    MlflowClient().delete_model_version(version.name, version.version)
 
 
 def version_of(name: str, number: int) -> Any:
@@ -129,9 +228,13 @@ def _has_signature(root: Path) -> bool:
         return False
 
 
-def _standing(name: str, number: int, tags: Mapping[str, str]) -> str | None:
-    if number_of(name, CHAMPION) == number:
+def _standing(name: str, number: int, released: str) -> str | None:
+    """Why a version may not be promoted: it, or the copy that was released of it, has been already."""
+    champion = number_of(released, CHAMPION)
+    if champion is not None and original_of(released, champion) == (name, number):
         return "it is the champion"
-    if when := tags.get(ROLLED_BACK):
-        return f"it was rolled back on {when}. Register a better one, or remove its tag {ROLLED_BACK}"
+    for other in numbers(released) if released != name else [number]:
+        when = version_of(released, other).tags.get(ROLLED_BACK)
+        if when and original_of(released, other) == (name, number):
+            return f"it was rolled back on {when}. Register a better one, or remove its tag {ROLLED_BACK}"
     return None

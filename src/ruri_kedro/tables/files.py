@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ruri_kedro.errors import DataError
+
 _ASIDE = ".writing-"
 
 
@@ -30,6 +32,13 @@ def replace_dir(target: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
+
+
+def new_folder(target: Path) -> Path:
+    """`target`, for `replace_dir`, whose name is of the user's choice; DataError where something is there already."""
+    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        raise DataError(f"{target} is there already and is not empty. Name another folder.")
+    return target
 
 
 @contextmanager

@@ -5,14 +5,8 @@ from functools import partial, update_wrapper
 from kedro.pipeline import Node, Pipeline
 
 from ruri_kedro.pipelines.evaluation import nodes, registering, searching
+from ruri_kedro.project import EXAMPLES
 
-# What each stage was trained on.
-EXAMPLES = {
-    "pretraining": "pretraining_examples",
-    "reranking_stage1": "reranking_stage1_examples",
-    "reranking_stage2": "reranking_stage2_examples",
-    "finetuning": "distilled_examples",
-}
 PARAMETERS_OF_CARDS = (
     "recipe", "promotion", "tasks", "prompts", "base_model", "pretraining", "reranking", "finetuning",
 )  # fmt: skip

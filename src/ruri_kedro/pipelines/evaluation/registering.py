@@ -15,12 +15,13 @@ def describe_training(
 ) -> tuple[Params, Params]:
     """What the models were trained on, by source and stage, and what the tests know of it; `examples` by stage."""
     from ruri_kedro.registry.tracking import active_run_tags
-    from ruri_kedro.registry.training_data import contamination_report, training_sources
+    from ruri_kedro.registry.training_data import contamination_report, stage_tables, training_sources
 
     made = active_run_tags()
     versions = {key: value for key, value in made.items() if key.startswith("dvc.") or key == "git_commit"}
     training = {
         "sources": training_sources(parse_sources(sources), pairs, examples),
+        "tables": stage_tables(examples),
         "data": {"pairs": pairs.digest(), "test_texts": test_texts.digest(), **versions},
         "made": made,
     }
@@ -46,8 +47,9 @@ def compile_dossiers(
     from ruri_kedro.registry.card import CardFacts, model_card
     from ruri_kedro.registry.evidence import Dossier
     from ruri_kedro.registry.rules import parse_rules
-    from ruri_kedro.registry.training_data import STAGES, described_tests, of_kind, sources_of_kind
+    from ruri_kedro.registry.training_data import STAGES, described_tests, of_kind, training_of_kind
 
+    training = {**training, "base_model": base_model, "teacher": finetuning["teacher"]}
     probe = parse_rules(promotion).probe_pairs
     stages = {"pretraining": pretraining, "reranking_stage1": reranking["stage1"],
               "reranking_stage2": reranking["stage2"], "finetuning": finetuning}  # fmt: skip
@@ -55,15 +57,15 @@ def compile_dossiers(
     for kind, table in (("embedder", scores_finetuned), ("reranker", scores_reranker)):
         rows = list(table.iter_rows())
         tests = described_tests(tasks, test_texts, list(dict.fromkeys(row["task"] for row in rows)))
-        sources = sources_of_kind(training["sources"], kind)
+        trained = training_of_kind(training, kind)
         report = of_kind(contamination, kind)
         own = {stage: {key: settings[key] for key in _SETTINGS if settings.get(key) is not None}
                for stage, settings in stages.items() if stage in STAGES[kind]}  # fmt: skip
         card = model_card(
-            CardFacts(kind, names(recipe)[kind], base_model, prompts, own, sources, report, rows, tests,
-                      training["made"], promotion["card"]["licence"], promotion["card"]["limits"])
+            CardFacts(kind, names(recipe)[kind], base_model, prompts, own, trained["sources"], report, rows,
+                      tests, training["made"], promotion["card"]["licence"], promotion["card"]["limits"])
         )  # fmt: skip
-        dossiers[kind] = Dossier(rows, tests, {**training, "sources": sources}, report, probe, card)
+        dossiers[kind] = Dossier(rows, tests, trained, report, probe, card)
     return dossiers, dossiers["embedder"].card, dossiers["reranker"].card
 
 

@@ -1,0 +1,136 @@
+"""A registered model in another format, and what that costs: nDCG before and after on the recipe's retrieval tasks."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ruri_kedro.benchmark.evaluate import RERANKING_SUFFIX, evaluate_embedder, evaluate_reranking, rerank_run
+from ruri_kedro.benchmark.tasks import RetrievalTask, load_task
+from ruri_kedro.errors import DataError
+from ruri_kedro.tables.files import new_folder, replace_dir, write_json
+
+METRIC = "ndcg@10"
+_REPORT = "onnx/report.json"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A graph against the model that it was made of, on one task."""
+
+    graph: str
+    task: str
+    before: float  # mean nDCG@10
+    after: float
+    megabytes: float
+
+    @property
+    def loss(self) -> float:
+        """What is lost of nDCG@10."""
+        return self.before - self.after
+
+    def __str__(self) -> str:
+        figures = f"{METRIC} {self.before:.4f} -> {self.after:.4f} (loss {self.loss:+.4f})"
+        return f"{self.graph}, {self.megabytes:.1f} MB: {self.task} {figures}"
+
+
+def export_version(
+    name: str, number: int, out: Path, int8: bool, params: Mapping[str, Any], raw: Path, runs: Path | None
+) -> list[Cost]:
+    """Export a registered version as ONNX into the folder `out`, and log what each graph costs with the version.
+
+    An embedder searches the recipe's retrieval tasks; a reranker orders BM25's candidates in `runs`, the exported runs
+    of the recipe. Raises DataError where `out` is not empty or there is nothing to measure on, before any work.
+    """
+    from ruri_kedro.registry.versions import fetch, kind_of
+
+    new_folder(out)
+    with tempfile.TemporaryDirectory() as folder:
+        root = fetch(name, str(number), Path(folder))
+        kind = kind_of(root)
+        tasks = list(_tasks(kind, params, raw, runs))
+        if not tasks:
+            raise DataError(
+                "The recipe has no retrieval task to measure the export on, or no runs of it. Run: kedro run"
+            )
+        (model,) = (path.parent for path in root.rglob("README.md"))
+        costs = _export(model, kind, out, int8, tasks, params)
+    _log(name, number, costs)
+    return costs
+
+
+# A task with the candidates that a reranker orders; None for an embedder, which searches.
+_Measured = tuple[RetrievalTask, dict | None]
+
+
+def _export(
+    model: Path, kind: str, out: Path, int8: bool, tasks: list[_Measured], params: Mapping[str, Any]
+) -> list[Cost]:
+    from sentence_transformers import CrossEncoder, SentenceTransformer
+
+    from ruri_kedro.encoders.onnx import export_onnx, load_onnx
+
+    original = {"embedder": SentenceTransformer, "reranker": CrossEncoder}[kind](str(model), device="cpu")
+    with replace_dir(out) as folder:
+        graphs = export_onnx(model, kind, folder, int8)
+        before = [_mean(original, kind, task, params) for task in tasks]
+        costs = []
+        for graph in graphs:
+            loaded = load_onnx(folder, kind, graph)
+            size = (folder / graph).stat().st_size / 1e6
+            for task, value in zip(tasks, before, strict=True):
+                named = task[0].name + (RERANKING_SUFFIX if kind == "reranker" else "")
+                costs.append(Cost(graph, named, value, _mean(loaded, kind, task, params), size))
+        write_json(folder / _REPORT, [asdict(cost) | {"loss": cost.loss} for cost in costs])
+    return costs
+
+
+def _tasks(kind: str, params: Mapping[str, Any], raw: Path, runs: Path | None) -> Iterator[_Measured]:
+    from ruri_kedro.benchmark.runs import read_run
+
+    for name, spec in params["tasks"].items():
+        if spec["type"] != "retrieval":
+            continue
+        candidates = runs / (name + RERANKING_SUFFIX) / "bm25.trec.gz" if runs else None
+        if kind == "embedder":
+            yield load_task(name, spec, raw), None
+        elif candidates and candidates.exists():
+            yield load_task(name, spec, raw), read_run(candidates)
+
+
+def _mean(model: Any, kind: str, measured: _Measured, params: Mapping[str, Any]) -> float:
+    """Mean nDCG@10 of a model on a task, with the settings of the recipe's own evaluation."""
+    from ruri_kedro.encoders.encode import encode, score_pairs
+
+    task, candidates = measured
+    limits = params["evaluation"]["max_length"], params["evaluation"]["chunk_tokens"]
+    if kind == "embedder":
+        encoder: Callable = lambda texts, role: encode(model, texts, params["prompts"][role], *limits)  # noqa: E731
+        rows = evaluate_embedder(kind, task, encoder, metrics=(METRIC,))
+    else:
+        part = RetrievalTask(
+            task.name, task.queries, task.corpus, {qid: task.qrels[qid] for qid in candidates if qid in task.qrels}
+        )
+        reordered = rerank_run(candidates, part, lambda pairs: score_pairs(model, pairs, *limits))
+        rows = evaluate_reranking(kind, part, reordered, metrics=(METRIC,))
+    return sum(row["score"] for row in rows) / len(rows)
+
+
+def _log(name: str, number: int, costs: list[Cost]) -> None:
+    """As metrics of the logged model, in its run, and as tags of the version."""
+    from mlflow.tracking import MlflowClient
+
+    from ruri_kedro.registry.tracking import metric_name
+    from ruri_kedro.registry.versions import logged_model_id, version_of
+
+    client = MlflowClient()
+    version = version_of(name, number)
+    for cost in costs:
+        graph = Path(cost.graph).stem.replace("model", "onnx", 1)
+        key = metric_name(f"{graph}/{cost.task}/{METRIC}_loss")
+        if version.run_id:
+            client.log_metric(version.run_id, key, cost.loss, model_id=logged_model_id(version))
+        client.set_model_version_tag(
+            name, str(number), f"{graph}.{cost.task}", f"{cost.before:.4f} -> {cost.after:.4f}"
+        )

@@ -1,0 +1,155 @@
+"""Where a registered version comes from: run, commit, stages, sources, data, teacher and base model."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from ruri_kedro.errors import RegistryError
+from ruri_kedro.registry.models import PREFIX, Registered, registered, registered_by
+from ruri_kedro.registry.versions import SIGNED, logged_evidence, original_of, version_of
+
+_RERANKER = f"{PREFIX}reranker-"
+_MADE_OF_IT = "output of evaluation"  # what came of the models, which they do not come from
+
+
+@dataclass(frozen=True)
+class RunInput:
+    """A table, folder or model that the run read or made, as MLflow knows it."""
+
+    name: str
+    context: str  # the stage that read it, or `output of <stage>`
+    digest: str
+    rows: int | None
+    place: str
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """All that is known of how a version came about."""
+
+    version: Registered
+    copied_from: str | None  # the version that promotion copied
+    run_id: str | None
+    time: str  # of registration, UTC
+    manifest: str | None  # SHA-256
+    training: Mapping[str, Any]  # of the evidence
+    teacher: str | None  # what its soft labels are of
+    inputs: Sequence[RunInput]
+
+
+def lineage(name: str, number: int) -> Lineage:
+    """The lineage of a version. Raises RegistryError where it was registered without evidence of its training."""
+    version = version_of(name, number)
+    origin = original_of(name, number)
+    training = logged_evidence(name, number).training
+    if not training or "tables" not in training:
+        raise RegistryError(
+            f"{name} version {number} does not say what it was trained on. Register it again: "
+            "kedro run --pipelines evaluation"
+        )
+    return Lineage(
+        version=registered(name, number),
+        copied_from=None if origin == (name, number) else "{} version {}".format(*origin),
+        run_id=version.run_id,
+        time=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC).strftime("%Y-%m-%d %H:%M"),
+        manifest=version.tags.get(SIGNED),
+        training=training,
+        teacher=_teacher(training, version.run_id),
+        inputs=_run_inputs(version.run_id),
+    )
+
+
+def lineage_text(found: Lineage) -> str:
+    """The lineage for a terminal."""
+    sections = ["\n".join(_facts(found)), _stages(found.training), _sources(found.training)]
+    if found.inputs:
+        sections.append(_data(found.inputs))
+    return "\n\n".join(section.rstrip("\n") for section in sections) + "\n"
+
+
+def _teacher(training: Mapping[str, Any], run_id: str | None) -> str | None:
+    """The teacher that the recipe names; without a name the reranker that the same run registered."""
+    teacher = training.get("teacher")
+    if teacher is None or "finetuning" not in training["tables"]:
+        return None
+    if teacher.get("name"):
+        return _pinned(teacher)
+    own = [found for found in registered_by(run_id) if found.name.startswith(_RERANKER)] if run_id else []
+    return str(own[-1]) if own else "the reranker of this recipe"
+
+
+def _run_inputs(run_id: str | None) -> list[RunInput]:
+    if not run_id:
+        return []
+    from mlflow.tracking import MlflowClient
+
+    found = []
+    for logged in MlflowClient().get_run(run_id).inputs.dataset_inputs:
+        context = next((tag.value for tag in logged.tags if tag.key == "mlflow.data.context"), "")
+        rows = json.loads(logged.dataset.profile or "{}").get("num_rows")
+        place = json.loads(logged.dataset.source).get("uri", "")
+        if context == _MADE_OF_IT:
+            continue
+        found.append(RunInput(logged.dataset.name, context, logged.dataset.digest, rows, place))
+    return sorted(found, key=lambda item: (item.context.startswith("output"), item.name))
+
+
+def _pinned(model: Mapping[str, Any]) -> str:
+    return f"{model['name']}@{model['revision']}" if model.get("revision") else str(model["name"])
+
+
+def _base(training: Mapping[str, Any]) -> str:
+    base = training.get("base_model") or {}
+    if base.get("name"):
+        return _pinned(base)
+    tiny = base.get("tiny", {})
+    return f"built here, ModernBERT with {tiny.get('layers')} layers of width {tiny.get('hidden_size')}"
+
+
+def _facts(found: Lineage) -> Iterator[str]:
+    made = found.training.get("made", {})
+    commit = made.get("git_commit", "unknown: no git repository")
+    changed = ", with changes that were not committed" if made.get("git_dirty") == "true" else ""
+    yield f"{found.version}  {found.version.decision}".rstrip()
+    facts = {
+        "copy of": found.copied_from,
+        "registered": f"{found.time} UTC, run {found.run_id}",
+        "made by": made.get("reproduce"),
+        "commit": f"{commit}{changed}",
+        "base model": _base(found.training),
+        "teacher": found.teacher,
+        "manifest": f"SHA-256 {found.manifest}" if found.manifest else "none",
+        **{f"DVC {key.removeprefix('dvc.')}": value for key, value in sorted(made.items()) if key.startswith("dvc.")},
+    }
+    width = max(len(key) for key, value in facts.items() if value)
+    yield from (f"  {key:<{width}}  {value}" for key, value in facts.items() if value)
+
+
+def _stages(training: Mapping[str, Any]) -> str:
+    from ruri_kedro.benchmark.comparison_text import aligned
+
+    rows = [("stage", "sources", "digest of its table", "rows", "trained on")]
+    for stage, table in training["tables"].items():
+        counts = {name: row["examples"][stage] for name, row in training["sources"].items() if stage in row["examples"]}
+        rows.append((stage, ", ".join(counts), table["digest"], f"{table['rows']:,}", f"{sum(counts.values()):,}"))
+    return aligned(rows, left=3)
+
+
+def _sources(training: Mapping[str, Any]) -> str:
+    from ruri_kedro.benchmark.comparison_text import aligned
+
+    rows = [("source", "licence", "origin", "from", "digest of its pairs", "pairs")]
+    for name, row in training["sources"].items():
+        places = ", ".join(row.get("from", ()))
+        rows.append((name, row["licence"], row["origin"], places, row["digest"] or "-", f"{row['pairs']:,}"))
+    return aligned(rows, left=5)
+
+
+def _data(inputs: Sequence[RunInput]) -> str:
+    from ruri_kedro.benchmark.comparison_text import aligned
+
+    rows = [("data of the run", "of", "digest", "rows")]
+    rows += [(item.name, item.context, item.digest, "-" if item.rows is None else f"{item.rows:,}") for item in inputs]
+    return aligned(rows, left=3)

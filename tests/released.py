@@ -1,0 +1,60 @@
+"""What a release is made of: the facts of a card, the terms of the licences, rows of the tables."""
+
+from pathlib import Path
+
+import yaml
+from judged import REPOSITORY, TESTS
+from registered import rows
+
+from ruri_kedro.registry import publication
+from ruri_kedro.registry.card import CardFacts
+from ruri_kedro.tables import SCHEMAS, Part, Table, write_table
+
+FACTS = CardFacts(
+    kind="embedder",
+    name="ruri-tiny",
+    base_model={"name": "tohoku-nlp/bert-base-japanese-v3", "revision": "65243d6"},
+    prompts={"query": "クエリ: ", "document": "文章: "},
+    stages={"pretraining": {"learning_rate": 1e-3, "max_length": 128}, "finetuning": {"max_length": 256}},
+    sources={
+        "news": {"licence": "CC BY 2.5", "origin": "given", "pairs": 12345, "examples": {"pretraining": 12000}},
+        "autowikiqa": {"licence": "Apache-2.0", "origin": "synthetic", "pairs": 10, "examples": {"finetuning": 9}},
+        "wiki": {"licence": "CC BY-SA 4.0", "origin": "given", "pairs": 0, "examples": {}},
+    },
+    contamination={
+        "tests": list(TESTS),
+        "stages": {"pretraining": {"examples": 12000, "leaked": 0}},
+        "sources": {"news": {"removed": 345, "reported": 1}},
+    },
+    scores=rows(),
+    tests=TESTS,
+    made={"run_id": "abc", "reproduce": "kedro run --env tiny", "git_commit": "c0ffee", "git_dirty": "true",
+          "version.torch": "2.13.0", "dvc.data/01_raw/tiny": "aaa.dir"},
+    licence="cc-by-sa-4.0",
+    limits="Not for medical texts.",
+)  # fmt: skip
+
+
+def block(**changed) -> dict:
+    """The shipped block `publication`."""
+    text = (REPOSITORY / "conf/base/parameters_publication.yml").read_text("utf-8")
+    return yaml.safe_load(text)["publication"] | changed
+
+
+def terms(model: str = "apache-2.0", dataset: str = "apache-2.0", **changed) -> publication.Terms:
+    return publication.parse_terms(block(licence={"model": model, "dataset": dataset}, **changed))
+
+
+def pair(number: int, positive: str, split: str = "train") -> dict:
+    return {"pair_id": f"p{number}", "query_id": f"q{number}", "source": "qa", "split": split, "anchor": "a",
+            "positive": positive, "given_negatives": [], "answers": [], "origin": "given"}  # fmt: skip
+
+
+def example(number: int, positive: str, negatives: str, split: str = "train") -> dict:
+    return {"example_id": f"e{number}", "pair_id": f"p{number}", "query_id": f"q{number}", "source": "qa",
+            "split": split, "objective": "contrastive", "anchor": "a", "positive": positive,
+            "negatives": list(negatives), "shuffled": False}  # fmt: skip
+
+
+def table(root: Path, schema: str, rows: list[dict]) -> Table:
+    return write_table(root, SCHEMAS[schema], {"qa": Part("key", lambda: [rows])})

@@ -1,0 +1,194 @@
+"""The tracking server of docs/server.md: a trainer registers challengers, only a promoter releases."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from registered import NAME, PROMOTION, dossier, register
+from tiny import tiny_encoder
+
+from ruri_kedro.errors import RegistryError
+from ruri_kedro.registry import promotion, versions
+
+pytestmark = pytest.mark.slow
+
+DOCUMENT = Path(__file__).resolve().parents[1] / "docs/server.md"
+RELEASED = f"{NAME}-released"
+PASSWORDS = {"admin": "admin-of-the-tests", "trainer": "trainer-of-the-tests", "promoter": "promoter-of-the-tests"}
+RULES = PROMOTION | {"released": "{model}-released"}
+
+
+def block(language: str) -> str:
+    """The one block of a language in the document."""
+    (found,) = re.findall(rf"```{language}\n(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL)
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@contextmanager
+def postgresql():
+    """A server on loopback with the databases of the document; gives their common address."""
+    if shutil.which("initdb") is None or shutil.which("pg_ctl") is None:
+        pytest.skip("no PostgreSQL here: initdb and pg_ctl are not on the path")
+    # PostgreSQL refuses to run as root.
+    own = {"user": "postgres", "group": "postgres"} if os.getuid() == 0 else {}
+    folder, port = Path(tempfile.mkdtemp(prefix="pg-")), free_port()
+    if own:
+        shutil.chown(folder, "postgres")
+
+    def run(*command: str) -> None:
+        done = subprocess.run(command, **own, cwd=folder, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    run("initdb", "-D", str(folder / "data"), "-U", "mlflow", "-A", "trust", "--no-sync")
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder}"
+    run("pg_ctl", "-D", str(folder / "data"), "-l", str(folder / "log"), "-w", "-t", "200", "-o", options, "start")
+    try:
+        for name in ("mlflow", "mlflow_auth"):
+            run("createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "mlflow", name)
+        yield f"postgresql://mlflow@127.0.0.1:{port}"
+    finally:
+        run("pg_ctl", "-D", str(folder / "data"), "-m", "immediate", "stop")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def tracking_server(root: Path, databases: str):
+    """The server of the document; `databases` is the address before the name of each."""
+    (root / "auth.ini").write_text(
+        re.sub(r"database_uri = .*", f"database_uri = {databases}/mlflow_auth", block("ini")), "utf-8"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")} | {
+        "MLFLOW_AUTH_CONFIG_PATH": str(root / "auth.ini"),
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": "of the tests",
+        "MLFLOW_AUTH_ADMIN_PASSWORD": PASSWORDS["admin"],
+    }
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth", "--host", "127.0.0.1",
+               "--port", str(port), "--workers", "1", "--backend-store-uri", f"{databases}/mlflow",
+               "--artifacts-destination", str(root / "artifacts")]  # fmt: skip
+    log = root / "server.log"
+    with log.open("wb") as handle:
+        server = subprocess.Popen(command, cwd=root, env=environment, stdout=handle, stderr=subprocess.STDOUT)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 400
+        while not answers(f"{address}/health"):
+            assert server.poll() is None and time.monotonic() < deadline, log.read_text("utf-8")
+            time.sleep(0.5)
+        yield address
+    finally:
+        server.terminate()
+        server.wait(timeout=60)
+
+
+def answers(address: str) -> bool:
+    try:
+        urllib.request.urlopen(address, timeout=5).close()
+    except urllib.error.HTTPError as error:
+        return error.code < 500
+    except OSError:
+        return False
+    return True
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def server(request, tmp_path, monkeypatch):
+    """The server with the users and permissions of the document, which MLflow is to talk to."""
+    import mlflow
+
+    if request.param == "sqlite":
+        databases = None
+        opened = tracking_server(tmp_path, f"sqlite:///{tmp_path}")
+    else:
+        databases = postgresql()
+        opened = tracking_server(tmp_path, databases.__enter__())
+    try:
+        with opened as address:
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+            for user in ("trainer", "promoter"):
+                monkeypatch.setenv(f"{user.upper()}_PASSWORD", PASSWORDS[user])
+            mlflow.set_tracking_uri(address)
+            mlflow.set_registry_uri(None)
+            log_in(monkeypatch, "admin")
+            exec(block("python").replace("-mini", "-tiny"), {})
+            mlflow.set_experiment("ruri")
+            yield address
+            while mlflow.active_run():
+                mlflow.end_run()
+    finally:
+        if databases is not None:
+            databases.__exit__(None, None, None)
+
+
+def log_in(monkeypatch, user: str) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", user)
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORDS[user])
+
+
+def aliases(name: str) -> dict[str, int]:
+    import mlflow
+
+    return {alias: int(n) for alias, n in mlflow.MlflowClient().get_registered_model(name).aliases.items()}
+
+
+def test_a_trainer_registers_and_only_a_promoter_releases(server, monkeypatch, tmp_path):
+    import mlflow
+    from mlflow.exceptions import MlflowException
+    from sentence_transformers import SentenceTransformer
+
+    folder = tmp_path / "embedder"
+    tiny_encoder().save_pretrained(str(folder))
+
+    log_in(monkeypatch, "trainer")
+    register(folder)
+    decision = promotion.judge_version(RULES)
+    assert decision.promoted, decision.to_markdown()
+    with pytest.raises(RegistryError, match=rf"'{RELEASED}': this login \(MLFLOW_TRACKING_USERNAME\) may not release"):
+        promotion.apply_decision(decision)
+    client = mlflow.MlflowClient()
+    for forbidden in (
+        lambda: client.copy_model_version(f"models:/{NAME}/1", RELEASED),
+        lambda: client.set_registered_model_tag(RELEASED, "key", "value"),
+    ):
+        with pytest.raises(MlflowException, match=r"(?i)permission denied"):
+            forbidden()
+    assert aliases(RELEASED) == {} and aliases(NAME) == {"challenger": 1}
+
+    log_in(monkeypatch, "promoter")
+    promotion.apply_decision(promotion.judge_version(RULES))
+    assert aliases(RELEASED) == {"champion": 1}
+    log_in(monkeypatch, "trainer")
+    register(folder, dossier(level=0.6))
+    log_in(monkeypatch, "promoter")
+    promotion.apply_decision(promotion.judge_version(RULES))
+    assert aliases(RELEASED) == {"champion": 2, "previous": 1}
+
+    log_in(monkeypatch, "trainer")
+    with pytest.raises(MlflowException, match=r"(?i)permission denied"):
+        client.set_registered_model_alias(RELEASED, "champion", "1")
+    with pytest.raises(RegistryError, match="may not release"):
+        promotion.rollback(RELEASED)
+    assert isinstance(versions.load(f"{RELEASED}@champion"), SentenceTransformer), "everybody may read it"
+    log_in(monkeypatch, "promoter")
+    assert promotion.rollback(RELEASED) == (1, 2)
+    assert versions.logged_evidence(RELEASED, 1).scores
+
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "wrong")
+    with pytest.raises(MlflowException):
+        mlflow.MlflowClient().get_registered_model(NAME)
