@@ -47,11 +47,11 @@ class SavedModel:
         """The model, loaded and on its device."""
         import torch
 
-        from ruri_kedro.encoders.base import load_saved
+        from ruri_kedro.encoders.base import load_encoder
 
         is_folder = Path(self.source).is_dir()
         device = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
-        return load_saved(self.source, None if is_folder else self.revision).to(device)
+        return load_encoder(self.source, revision=None if is_folder else self.revision).to(device)
 
     def encode(self, texts: list[str], prompt: str, max_length: int, chunk_tokens: int) -> "np.ndarray":
         """L2-normalised embeddings, float32 (texts, dimension); `max_length` is cut to what the model can read."""

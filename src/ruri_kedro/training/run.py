@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
-from ruri_kedro.encoders.base import freeze_position_embeddings
+from ruri_kedro.encoders.base import check_length, freeze_position_embeddings
 from ruri_kedro.encoders.tokens import tokenize
 from ruri_kedro.errors import RecipeError, TrainingError
 from ruri_kedro.tables import Table
@@ -72,6 +72,7 @@ def train_embedder(
     losses = stage.select(LossSettings)
     losses.check(model.get_embedding_dimension(), stage.name)
     length = stage.settings["max_length"]
+    check_length(model, length, stage.name)
     model.to(_device(stage.device))
     if stage.settings.get("freeze_position_embeddings"):
         freeze_position_embeddings(model)
@@ -98,6 +99,7 @@ def train_reranker(
     model: CrossEncoder, examples: Table, passages: Table, stage: Stage, on_step: OnStep
 ) -> CrossEncoder:
     """Train a cross-encoder in place on the training rows of `examples` and return it; batches mix sources."""
+    check_length(model, stage.settings["max_length"], stage.name)
     model.to(_device(stage.device))
     rows = _training_rows(examples, RERANKING, stage.name)
     to_tokens = partial(tokenize, model.tokenizer, max_length=None, special=False)
