@@ -112,6 +112,7 @@ def modernbert_ja(folder: Path) -> Path:
     sizes = ModernBertConfig(
         vocab_size=120, hidden_size=32, num_hidden_layers=3, num_attention_heads=2, intermediate_size=48,
         max_position_embeddings=8192, pad_token_id=3, bos_token_id=1, eos_token_id=2, cls_token_id=6, sep_token_id=4,
+        local_attention=16,
     )  # fmt: skip
     return save(ModernBertModel, sizes, folder)
 

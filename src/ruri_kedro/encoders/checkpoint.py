@@ -27,6 +27,8 @@ def checkpoint_folder(reference: str | Path, revision: str | None = None) -> Ite
     checkpoint cannot be had, has no weights as safetensors, or needs a package that is not installed.
     """
     folder = Path(reference) if Path(reference).is_dir() else _download(str(reference), revision)
+    if not any((folder / name).exists() for name in ("config.json", "modules.json")):
+        raise RecipeError(f"model '{reference}' cannot be loaded: it has no config.json and no modules.json.")
     if not any(folder.rglob("*.safetensors")):
         raise RecipeError(
             f"model '{reference}' has no weights as safetensors here, and others are not read. On the hub the commit "
