@@ -80,7 +80,7 @@ def test_a_folder_is_evaluated_once(project, jsts):
 
 
 def test_missing_data_end_the_command_before_the_model_is_loaded(project, jsts, monkeypatch):
-    monkeypatch.setattr("ruri_kedro.encoders.base.load_saved", lambda *_: pytest.fail("the model was loaded"))
+    monkeypatch.setattr("ruri_kedro.encoders.base.load_encoder", lambda *_, **__: pytest.fail("the model was loaded"))
     done = evaluate()
     assert done.exit_code == 1
     assert "the data of 15 of 16 tasks are not in" in done.output

@@ -1,6 +1,7 @@
 """The real pipelines on a cut of the shipped corpus, through the command line, as a user runs them."""
 
 import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -212,6 +213,31 @@ def test_a_training_that_was_killed_continues_from_its_checkpoint(project, outpu
     assert "pretraining continues after step" in run_kedro(killed, "run", "--env", "cut", "--pipelines", "pretraining")
     first, second = weights(project, "pretrained_model"), weights(killed, "pretrained_model")
     assert all(np.array_equal(first[key], second[key]) for key in first)
+
+
+def test_a_dry_run_says_what_all_trainings_cost_and_changes_nothing(project, output):
+    def state():
+        with sqlite3.connect(project / "mlflow.db") as store:
+            [runs] = store.execute("select count(*) from runs").fetchone()
+        return runs, {path: path.stat().st_mtime_ns for path in (project / "data").rglob("*") if path.is_file()}
+
+    before = state()
+    said = run_kedro(project, "run", "--env", "cut", "--params", "dry_run=true")
+    assert state() == before
+    assert "nothing was trained or stored" in said and "Time together" in said
+    for stage in ("pretraining", "reranking_stage1", "reranking_stage2", "finetuning"):
+        [row] = [line.split() for line in said.splitlines() if line.split()[:1] == [stage]]
+        done = re.search(rf"{stage}: (\d+) examples, (\d+) steps of", re.sub(r"\s+", " ", output))
+        assert row[1] == done[1] and int(done[2]) <= int(row[2]) <= 1.3 * int(done[2]) + 1
+
+
+def test_a_dry_run_without_data_names_what_makes_them(tmp_path):
+    fresh = make_cut_project(tmp_path)
+    said = run_kedro(fresh, "run", "--env", "cut", "--params", "dry_run=true")
+    for text in ("pretraining_examples: made by the pipeline 'mining_pretraining'", "nothing was trained or stored"):
+        assert text in re.sub(r"\s+", " ", said)
+    assert "kedro run --env cut --pipelines data_engineering" in re.sub(r"\s+", " ", said)
+    assert not (fresh / "data/03_primary").exists()
 
 
 def test_a_missing_input_names_the_data_set_its_pipeline_and_the_command(tmp_path):

@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -48,11 +48,9 @@ class MissingInputHooks:
         """Raise one DataError that names every missing input, what makes it and the command."""
         if run_params.get("only_missing_outputs"):
             return
-        missing = [(name, _maker(name)) for name in data_inputs(pipeline) if not catalog.exists(name)]
+        missing = [name for name in data_inputs(pipeline) if not catalog.exists(name)]
         if missing:
-            # In the order in which the pipelines have to run.
-            missing.sort(key=lambda pair: ORDER.index(pair[1]) if pair[1] in ORDER else -1)
-            lines = [f"  {name}: {_remedy(name, maker, catalog, run_params)}" for name, maker in missing]
+            lines = remedies(missing, catalog, run_params)
             fail(DataError("\n".join(["The run cannot start, data are missing.", *lines])))
 
 
@@ -226,6 +224,13 @@ def file_of(dataset: AbstractDataset | None) -> Path | None:
     versioned = getattr(dataset, "_version", None)
     path = dataset._get_load_path() if versioned else getattr(dataset, "_filepath", None)
     return Path(path) if path else None
+
+
+def remedies(missing: Iterable[str], catalog: CatalogProtocol, run_params: Mapping[str, Any]) -> list[str]:
+    """What to do about missing data sets, a line for each, in the order in which the pipelines have to run."""
+    makers = {name: _maker(name) for name in missing}
+    ordered = sorted(makers.items(), key=lambda pair: ORDER.index(pair[1]) if pair[1] in ORDER else -1)
+    return [f"  {name}: {_remedy(name, maker, catalog, run_params)}" for name, maker in ordered]
 
 
 def _maker(name: str) -> str | None:

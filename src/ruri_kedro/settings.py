@@ -3,6 +3,7 @@
 import logging
 import os
 
+from ruri_kedro.dry_run import DryRunHooks
 from ruri_kedro.hooks import CheckpointHooks, LastWordsHooks, MissingInputHooks, RecipeHooks, TrackingHooks
 
 _ENVIRONMENT = {
@@ -23,7 +24,10 @@ for _name, _value in _ENVIRONMENT.items():
 # Said by MLflow about a class of kedro-mlflow at each start; MLflow overrides the filters of `warnings` for it.
 logging.getLogger("py.warnings").addFilter(lambda record: "Add type hints to the" not in record.getMessage())
 
-HOOKS = (MissingInputHooks(), RecipeHooks(), TrackingHooks(), CheckpointHooks(), LastWordsHooks())
+# Of the first two, which both can end a run, Kedro calls the last one first.
+HOOKS = (
+    DryRunHooks(), MissingInputHooks(), RecipeHooks(), TrackingHooks(), CheckpointHooks(), LastWordsHooks()
+)  # fmt: skip
 
 CONFIG_LOADER_ARGS = {
     "base_env": "base",

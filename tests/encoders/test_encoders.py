@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from bases import tohoku_bert
 from hypothesis import given
 from hypothesis import strategies as st
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from tiny import PROMPTS, TEXTS, tiny_encoder, tiny_reranker
-from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, DistilBertConfig, DistilBertModel
+from transformers import AutoTokenizer
 
 from ruri_kedro.encoders.base import freeze_position_embeddings, load_cross_encoder, load_encoder
 from ruri_kedro.encoders.encode import encode, score_pairs
@@ -23,43 +24,6 @@ LONG = "".join(TEXTS)
 def encoder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("encoder")
     tiny_encoder().save_pretrained(str(folder))
-    return folder
-
-
-def bert(folder, kind):
-    """A BERT or DistilBERT checkpoint with the MeCab tokenizer of the Japanese originals."""
-    words = [
-        "[PAD]",
-        "[UNK]",
-        "[CLS]",
-        "[SEP]",
-        "[MASK]",
-        "東京",
-        "の",
-        "図書館",
-        "は",
-        "年",
-        "に",
-        "市",
-        "が",
-        "。",
-        "##館",
-    ]
-    (folder / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
-    from transformers import BertJapaneseTokenizer
-
-    tokenizer = BertJapaneseTokenizer(
-        str(folder / "vocab.txt"), word_tokenizer_type="mecab", mecab_kwargs={"mecab_dic": "unidic_lite"}
-    )
-    sizes = {"vocab_size": len(words), "max_position_embeddings": 64}
-    torch.manual_seed(0)
-    if kind == "bert":
-        config = BertConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48, **sizes)
-        BertModel(config).save_pretrained(folder)
-    else:
-        config = DistilBertConfig(dim=32, n_layers=2, n_heads=2, hidden_dim=48, **sizes)
-        DistilBertModel(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
     return folder
 
 
@@ -82,23 +46,8 @@ def test_scores_are_those_of_the_cross_encoder(tmp_path):
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["bert", "distilbert"])
-def test_checkpoints_of_the_papers_classes_load_with_mean_pooling(tmp_path, kind):
-    folder = bert(tmp_path, kind)
-    model = load_encoder(folder, PROMPTS)
-    assert model.prompts["query"] == PROMPTS["query"]
-    texts = ["東京の図書館は。", "市が年に。"]
-    ours = encode(model, texts, "", None, 1000)
-    tokens = AutoTokenizer.from_pretrained(folder)(texts, padding=True, return_tensors="pt")
-    with torch.inference_mode():
-        hidden = AutoModel.from_pretrained(folder)(**tokens).last_hidden_state
-    mask = tokens["attention_mask"].unsqueeze(-1)
-    mean = (hidden * mask).sum(1) / mask.sum(1)
-    np.testing.assert_allclose(ours, torch.nn.functional.normalize(mean).numpy(), atol=1e-5)
-
-
 def test_learned_positions_are_frozen_and_rotary_ones_are_none(tmp_path):
-    model = load_encoder(bert(tmp_path, "bert"))
+    model = load_encoder(tohoku_bert(tmp_path / "base"))
     assert freeze_position_embeddings(model) == 1
     frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
     assert len(frozen) == 1 and "position_embeddings" in frozen[0]
@@ -132,7 +81,7 @@ def test_chunks_are_a_partition_within_the_budget(lengths, budget):
 
 @pytest.mark.parametrize("max_length", [8, 13, 64])
 def test_joined_pairs_are_the_tokenizers_own(tmp_path, max_length):
-    for tokenizer in (tiny_encoder().tokenizer, AutoTokenizer.from_pretrained(bert(tmp_path, "bert"))):
+    for tokenizer in (tiny_encoder().tokenizer, load_encoder(tohoku_bert(tmp_path / "base")).tokenizer):
         layout = PairLayout.of(tokenizer)
         texts = [TEXTS[0], "東京の図書館", LONG]
         rows = tokenize(tokenizer, texts, None, special=False)

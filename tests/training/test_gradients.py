@@ -5,7 +5,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from sentence_transformers.sentence_transformer import losses as peer
-from tiny import PROMPTS, TEXTS, tiny_encoder, tiny_reranker
+from tiny import PROMPTS, tiny_encoder, tiny_reranker
+from tiny_examples import examples, training_set
 
 from ruri_kedro.encoders.encode import embed
 from ruri_kedro.encoders.tokens import chunk_by_tokens, tokenize
@@ -34,32 +35,6 @@ def assert_same(first, second, rtol=1e-4, atol=1e-6):
     assert first.keys() == second.keys() and first
     for name in first:
         torch.testing.assert_close(first[name], second[name], rtol=rtol, atol=atol)
-
-
-def examples(objective="contrastive", negatives=None):
-    """8 rows with 0 to 2 negatives, or all with as many as asked for."""
-    ids = {text: str(i) for i, text in enumerate(TEXTS)}
-    rows = [
-        {
-            "example_id": f"e{i}",
-            "query_id": f"q{i}",
-            "source": "s",
-            "objective": objective,
-            "anchor": ids[TEXTS[i]],
-            "positive": ids[TEXTS[i + 10]],
-            "negatives": [ids[TEXTS[(i * 3 + k) % 10 + 24]] for k in range(i % 3 if negatives is None else negatives)],
-            "shuffled": False,
-        }
-        for i in range(8)
-    ]
-    return rows, {value: key for key, value in ids.items()}
-
-
-def training_set(model, prompts=("クエリ: ", "文章: "), special=True, **kwargs):
-    rows, texts = examples(**kwargs)
-    teacher = {(r["query_id"], d): float(int(d) % 7) for r in rows for d in (r["positive"], *r["negatives"])}
-    length = 32 if special else None
-    return assemble(rows, texts, prompts, lambda found: tokenize(model.tokenizer, found, length, special), teacher)
 
 
 @pytest.mark.parametrize("keep", [0, 40, 10_000])

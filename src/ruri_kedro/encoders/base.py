@@ -12,6 +12,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 from transformers import AutoModelForSequenceClassification, ModernBertConfig, ModernBertModel, set_seed
 from transformers.utils import logging as transformers_logging
 
+from ruri_kedro.encoders.checkpoint import checkpoint_folder
 from ruri_kedro.encoders.tokenizer import train_tokenizer
 from ruri_kedro.errors import RecipeError
 
@@ -74,60 +75,55 @@ def load_encoder(
     revision: str | None = None,
     max_length: int | None = None,
 ) -> SentenceTransformer:
-    """A sentence-transformers folder, or any `AutoModel` checkpoint with mean pooling put on top.
+    """A sentence-transformers model with its own modules, or any `AutoModel` checkpoint with mean pooling put on top.
 
-    A name on the hub needs a pinned `revision`, so that a recipe means the same model tomorrow. Weights are read
-    from safetensors only and no code of the checkpoint is run.
+    reference: a folder, or a name on the hub with a pinned `revision`. Weights are read from safetensors only and no
+    code of the checkpoint is run. Raises RecipeError where it cannot be had.
     """
-    reference = str(reference)
-    is_local = Path(reference).is_dir()
-    if not is_local and not revision:
-        raise RecipeError(
-            f"base model '{reference}' is no local folder and has no revision. Give the commit of the hub "
-            "repository as base_model.revision, or the path of a folder as base_model.name."
-        )
-    if is_local and (Path(reference) / "modules.json").exists():
-        model = SentenceTransformer(
-            reference, prompts=prompts and dict(prompts), similarity_fn_name="cosine", device="cpu"
-        )
-        if max_length:
-            model.max_seq_length = min(max_length, model.max_seq_length or max_length)
+    with checkpoint_folder(reference, revision) as folder:
+        if (folder / "modules.json").exists():
+            model = SentenceTransformer(
+                str(folder),
+                prompts=prompts and dict(prompts),
+                similarity_fn_name="cosine",
+                device="cpu",
+                model_kwargs={"use_safetensors": True, "dtype": torch.float32},
+            )
+        else:
+            model = _with_mean_pooling(folder, prompts or {})
+        limits = (max_length, model.max_seq_length, learned_positions(model))
+        model.max_seq_length = min((limit for limit in limits if limit), default=None)
         return model
-    return _with_mean_pooling(reference, prompts or {}, max_length, revision)
-
-
-def load_saved(reference: str | Path, revision: str | None = None) -> SentenceTransformer:
-    """A model with the modules that it was saved with: its own pooling, its own projection.
-
-    Unlike `load_encoder`, which puts mean pooling on what the hub has as a base model. Weights are read from
-    safetensors only and no code of the checkpoint is run. Raises RecipeError where it cannot be had.
-    """
-    try:
-        return SentenceTransformer(
-            str(reference),
-            revision=revision,
-            similarity_fn_name="cosine",
-            device="cpu",
-            model_kwargs={"use_safetensors": True, "dtype": torch.float32},
-        )
-    except (OSError, ValueError) as error:
-        raise RecipeError(f"model '{reference}' cannot be loaded: {error}") from error
 
 
 def _with_mean_pooling(
-    reference: str, prompts: Mapping[str, str], max_length: int | None, revision: str | None = None
+    folder: str | Path, prompts: Mapping[str, str], max_length: int | None = None
 ) -> SentenceTransformer:
     transformer = Transformer(
-        reference,
-        max_seq_length=max_length,
-        model_kwargs={"use_safetensors": True, "revision": revision, "dtype": torch.float32},
-        processor_kwargs={"revision": revision},
-        config_kwargs={"revision": revision},
+        str(folder), max_seq_length=max_length, model_kwargs={"use_safetensors": True, "dtype": torch.float32}
     )
     pooling = Pooling(transformer.get_embedding_dimension(), pooling_mode="mean")
     return SentenceTransformer(
         modules=[transformer, pooling], prompts=dict(prompts), similarity_fn_name="cosine", device="cpu"
     )
+
+
+def learned_positions(model: torch.nn.Module) -> int | None:
+    """How many tokens a model with learned positions can read; None if it has none, as with rotary ones.
+
+    RoBERTa and its kin count positions from behind the padding's.
+    """
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
+            return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+    return None
+
+
+def check_length(model: SentenceTransformer | CrossEncoder, max_length: int, stage: str) -> None:
+    """Raises RecipeError if texts of `max_length` tokens are longer than the model can read."""
+    positions = learned_positions(model)
+    if positions is not None and max_length > positions:
+        raise RecipeError(f"{stage}.max_length: {max_length}, but the model reads {positions} tokens at most.")
 
 
 def build_cross_encoder(encoder: Path, max_length: int, seed: int) -> CrossEncoder:
@@ -149,14 +145,14 @@ def load_cross_encoder(
     reference: str | Path, max_length: int | None = None, revision: str | None = None
 ) -> CrossEncoder:
     """A cross-encoder from a folder, or from the hub at a pinned revision."""
-    if not Path(reference).is_dir() and not revision:
-        raise RecipeError(
-            f"reranker '{reference}' is no local folder and has no revision. Give a folder or a revision."
+    with checkpoint_folder(reference, revision) as folder:
+        return CrossEncoder(
+            str(folder),
+            num_labels=1,
+            max_length=max_length,
+            device="cpu",
+            model_kwargs={"use_safetensors": True, "dtype": torch.float32},
         )
-    return CrossEncoder(
-        str(reference), num_labels=1, max_length=max_length, revision=revision, device="cpu",
-        model_kwargs={"use_safetensors": True},
-    )  # fmt: skip
 
 
 def freeze_position_embeddings(model: torch.nn.Module) -> int:

@@ -8,12 +8,15 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 from tqdm import tqdm
 
 from ruri_kedro.encoders.pairs import PairLayout
+from ruri_kedro.encoders.speed import flat_features, reads_flat
 from ruri_kedro.encoders.tokens import TokenRows, chunk_by_tokens, pad, tokenize
 from ruri_kedro.text.prompts import with_prompt
 
 
 def embed(model: SentenceTransformer, rows: Sequence[np.ndarray]) -> torch.Tensor:
     """Embeddings (rows, dimension) of token rows, as the model's own modules pool them; not normalised."""
+    if reads_flat(model):
+        return model(flat_features(rows, model[0]._flatten_position_offset, model.device))["sentence_embedding"]
     features = pad(rows, model.tokenizer.pad_token_id, model.device)
     if "token_type_ids" in model.tokenizer.model_input_names:
         features["token_type_ids"] = torch.zeros_like(features["input_ids"])

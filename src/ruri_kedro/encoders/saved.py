@@ -45,9 +45,9 @@ class SavedModel:
     @cached_property
     def model(self) -> "SentenceTransformer":
         """The model, loaded and on its device."""
-        from ruri_kedro.encoders.base import load_saved
+        from ruri_kedro.encoders.base import load_encoder
 
-        return load_saved(self.source, self._hub_revision).to(self._torch_device)
+        return load_encoder(self.source, revision=self._hub_revision).to(self._torch_device)
 
     @cached_property
     def is_cross_encoder(self) -> bool:

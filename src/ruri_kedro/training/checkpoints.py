@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from ruri_kedro.errors import TrainingError
 from ruri_kedro.tables.files import read_json, replace_dir, write_json
+from ruri_kedro.training.processes import from_first
 from ruri_kedro.training.watch import Watch
 
 _STATE = "state.json"
@@ -44,16 +45,17 @@ class Checkpoints:
     def restore(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, watch: Watch) -> int:
         """Load the newest checkpoint into model, optimizer and watch; the step it was taken after, 0 without one.
 
-        Raises TrainingError if it belongs to another recipe, naming what differs.
+        Of several processes the first one reads. Raises TrainingError if it belongs to another recipe, naming what
+        differs.
         """
-        path = self.latest()
+        path = from_first(self.latest)
         if path is None:
             return 0
-        state = read_json(path / _STATE)
+        state = from_first(lambda: read_json(path / _STATE))
         self._check(path, state["identity"])
-        model.load_state_dict(load_file(path / "model.safetensors"), strict=False)
-        _unflatten(optimizer, model, load_file(path / "optimizer.safetensors"))
-        _set_random_state(load_file(path / "random.safetensors"))
+        model.load_state_dict(from_first(lambda: load_file(path / "model.safetensors")), strict=False)
+        _unflatten(optimizer, model, from_first(lambda: load_file(path / "optimizer.safetensors")))
+        _set_random_state(from_first(lambda: load_file(path / "random.safetensors")))
         watch.load_state_dict(state.get("watch", {}))
         return int(state["step"])
 

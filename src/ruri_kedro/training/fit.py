@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from ruri_kedro.errors import TrainingError
 from ruri_kedro.tables.files import write_json
+from ruri_kedro.training import processes
 from ruri_kedro.training.checkpoints import Checkpoints
 from ruri_kedro.training.measures import Measures
 from ruri_kedro.training.plan import Batch
@@ -49,7 +50,8 @@ def fit(
 
     `backward` puts the gradient of one batch into the parameters and returns what it saw. If there is a checkpoint of
     the same identity, training continues behind it and ends with the same weights as without interruption.
-    `on_step(step, metrics)` is called after each step, 1-based. Raises TrainingError when `watch` gives an
+    `on_step(step, metrics)` is called after each step, 1-based. Of several processes each is given the same batches,
+    and the first one alone writes checkpoints and shows progress. Raises TrainingError when `watch` gives an
     alarm; the last good checkpoint stays, and none is written while anything is suspect.
     """
     torch.manual_seed(settings.seed)
@@ -60,26 +62,31 @@ def fit(
     model.train()
     parameters = [p for p in model.parameters() if p.requires_grad]
     due = False
-    with tqdm(total=len(batches), initial=done, desc=label, unit="step", mininterval=1.0) as bar:
+    first = processes.rank() == 0
+    with tqdm(total=len(batches), initial=done, desc=label, unit="step", mininterval=1.0, disable=not first) as bar:
         for step in range(done + 1, len(batches) + 1):
             began = time.perf_counter()
             batch = batches[step - 1]
             rate = settings.learning_rate * schedule(step, len(batches), settings.warmup_ratio)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            seen = backward(batch)
+            with processes.own_draws():
+                seen = backward(batch)
+            processes.sum_gradients(parameters)
             norm = float(torch.nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm))
             if alarm := watch.see(step, batch, seen, norm):
                 raise TrainingError(_stop(label, alarm, checkpoints))
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             metrics = seen.metrics(len(batch.rows), time.perf_counter() - began)
-            on_step(step, {"learning_rate": rate, "grad_norm": norm, **metrics})
+            memory = processes.peak_memory() / 2**30
+            on_step(step, {"learning_rate": rate, "grad_norm": norm, "memory_gb": memory, **metrics})
             bar.set_postfix(loss=f"{seen.loss:.4f}", refresh=False)
             bar.update()
             due = due or step % settings.checkpoint_steps == 0
             if step == len(batches) or (due and not watch.suspects):
-                checkpoints.save(step, model, optimizer, watch)
+                if first:
+                    checkpoints.save(step, model, optimizer, watch)
                 due = False
     if watch.suspects:
         log.warning("%s ended on steps that look bad, too few to stop it: look at its loss and similarity.", label)

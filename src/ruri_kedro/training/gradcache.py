@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
+from ruri_kedro.training import processes
+
 Forward = Callable[[np.ndarray], torch.Tensor]
 
 
@@ -22,13 +24,16 @@ def cached_backward(
     """Accumulate the gradient of `loss_of(outputs)` in the parameters; returns the loss.
 
     forward(items) gives one output row per item; `chunks` are a partition of the items 0..m-1; `keep_tokens` is
-    how many tokens' activations may be held at a time beyond the chunk in work.
+    how many tokens' activations may be held at a time beyond the chunk in work. Of several processes each works off
+    its share of the chunks, and all get the outputs and the loss of all.
     """
+    own = processes.share(chunk_tokens)
     kept: dict[int, torch.Tensor] = {}
     states: dict[int, RandomState] = {}
     parts: list[torch.Tensor] = []
     held = 0
-    for number, chunk in enumerate(chunks):
+    for number in own:
+        chunk = chunks[number]
         if held + chunk_tokens[number] <= keep_tokens:
             held += chunk_tokens[number]
             kept[number] = forward(chunk)
@@ -37,10 +42,14 @@ def cached_backward(
             states[number] = RandomState()
             with torch.no_grad():
                 parts.append(forward(chunk))
-    outputs = _in_order(parts, chunks).requires_grad_()
+    if not own:
+        with torch.no_grad():
+            parts.append(forward(chunks[-1])[:0])  # for the shape
+    outputs = _in_order(parts, [chunks[number] for number in own], sum(map(len, chunks))).requires_grad_()
     loss = loss_of(outputs)
     loss.backward()
-    for number, chunk in enumerate(chunks):
+    for number in own:
+        chunk = chunks[number]
         gradient = outputs.grad[torch.as_tensor(chunk, device=outputs.device)]
         if number in kept:
             kept.pop(number).backward(gradient)
@@ -50,11 +59,11 @@ def cached_backward(
     return float(loss.detach())
 
 
-def _in_order(parts: list[torch.Tensor], chunks: Sequence[np.ndarray]) -> torch.Tensor:
-    """Outputs in order of the items, float32, so that the loss is computed in full precision."""
+def _in_order(parts: list[torch.Tensor], chunks: Sequence[np.ndarray], items: int) -> torch.Tensor:
+    """Outputs of all processes in order of the items, float32, so that the loss is computed in full precision."""
     joined = torch.cat(parts).float()
-    order = torch.as_tensor(np.concatenate(chunks), device=joined.device)
-    return torch.empty_like(joined).index_copy_(0, order, joined)
+    order = torch.as_tensor(np.concatenate([np.empty(0, np.int64), *chunks]), device=joined.device)
+    return processes.total(joined.new_zeros(items, *joined.shape[1:]).index_copy_(0, order, joined))
 
 
 class RandomState:

@@ -28,4 +28,9 @@ class Measures:
         }
         if self.similarity is not None:
             found["similarity"] = self.similarity
-        return found | {f"source_loss/{_NOT_IN_METRIC.sub('', name)}": x for name, x in self.source_losses.items()}
+        return found | {source_metric(name): loss for name, loss in self.source_losses.items()}
+
+
+def source_metric(name: str) -> str:
+    """The metric that has the loss of a source, by the name of the source in a training set."""
+    return f"source_loss/{_NOT_IN_METRIC.sub('', name)}"

@@ -13,6 +13,7 @@ from ruri_kedro.encoders.encode import embed, logits
 from ruri_kedro.encoders.pairs import PairLayout
 from ruri_kedro.encoders.tokens import chunk_by_tokens
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.training import processes
 from ruri_kedro.training.data import ANCHOR, NEGATIVES, POSITIVE, TrainingSet
 from ruri_kedro.training.gradcache import cached_backward
 from ruri_kedro.training.losses import (
@@ -185,7 +186,7 @@ def reranking_backward(model: CrossEncoder, data: TrainingSet, budget: Budget, m
         lengths = np.where(passages >= 0, lengths, 0)
         shares = [
             _share_backward(model, layout, data, budget, max_length, queries[part], passages[part], len(batch.rows))
-            for part in token_share(lengths.sum(axis=1), budget.keep_tokens)
+            for part in token_share(lengths.sum(axis=1), budget.keep_tokens * processes.size())
         ]
         return Measures(
             loss=sum(share.loss for share in shares),

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
-from ruri_kedro.encoders.base import freeze_position_embeddings
+from ruri_kedro.encoders.base import check_length, freeze_position_embeddings, load_cross_encoder, load_encoder
+from ruri_kedro.encoders.speed import speed_up
 from ruri_kedro.encoders.tokens import tokenize
 from ruri_kedro.errors import RecipeError, TrainingError
 from ruri_kedro.tables import Table
@@ -21,6 +22,7 @@ from ruri_kedro.tables.lookup import passage_texts
 from ruri_kedro.tables.objectives import RERANKING, TAUGHT, UNTAUGHT
 from ruri_kedro.tables.store import key_of
 from ruri_kedro.text.hashing import digest_all, stable_id
+from ruri_kedro.training import processes
 from ruri_kedro.training.checkpoints import Checkpoints
 from ruri_kedro.training.data import TrainingSet, assemble
 from ruri_kedro.training.fit import FitSettings, OnStep, fit, warmup_steps
@@ -43,6 +45,7 @@ class Stage:
     device: str
     checkpoints: Path
     watch: Mapping[str, Any]
+    devices: int | str = 1  # processes on this host, one for each device; auto: all CUDA devices
 
     def select(self, kind: type) -> Any:
         """The dataclass `kind` filled with the parameters of the same names; its defaults hold for missing ones."""
@@ -69,22 +72,29 @@ def train_embedder(
 
     Raises RecipeError for a source whose objective is unknown or needs a `teacher` that is not there.
     """
+    if count := processes.wanted(stage.device, stage.devices):
+        arguments = {"examples": examples, "passages": passages, "prompts": dict(prompts), "teacher": teacher}
+        _in_processes(count, train_embedder, load_encoder, model, stage, on_step, arguments)
+        return model
     losses = stage.select(LossSettings)
     losses.check(model.get_embedding_dimension(), stage.name)
     length = stage.settings["max_length"]
-    model.to(_device(stage.device))
+    check_length(model, length, stage.name)
+    model.to(processes.device_kind(stage.device))
+    speed_up(model, stage.settings, stage.name)
     if stage.settings.get("freeze_position_embeddings"):
         freeze_position_embeddings(model)
     rows = _training_rows(examples, UNTAUGHT if teacher is None else UNTAUGHT + TAUGHT, stage.name)
     if stage.settings.get("shuffle_positives"):
         rows = [{**row, "shuffled": True} for row in rows]
-    data = assemble(
-        rows,
-        _texts_of(rows, passages),
-        (prompts["query"], prompts["document"]),
-        partial(tokenize, model.tokenizer, max_length=length),
-        teacher,
-    )
+    with processes.first_of_host():
+        data = assemble(
+            rows,
+            _texts_of(rows, passages),
+            (prompts["query"], prompts["document"]),
+            partial(tokenize, model.tokenizer, max_length=length),
+            teacher,
+        )
     homogeneous = stage.settings["homogeneous"]
     if not homogeneous and len(set(data.objectives)) > 1:
         raise RecipeError(f"{stage.name}.homogeneous: false, but the objectives are {sorted(set(data.objectives))}.")
@@ -98,14 +108,41 @@ def train_reranker(
     model: CrossEncoder, examples: Table, passages: Table, stage: Stage, on_step: OnStep
 ) -> CrossEncoder:
     """Train a cross-encoder in place on the training rows of `examples` and return it; batches mix sources."""
-    model.to(_device(stage.device))
+    if count := processes.wanted(stage.device, stage.devices):
+        arguments = {"examples": examples, "passages": passages}
+        _in_processes(count, train_reranker, load_cross_encoder, model, stage, on_step, arguments)
+        return model
+    check_length(model, stage.settings["max_length"], stage.name)
+    model.to(processes.device_kind(stage.device))
+    speed_up(model, stage.settings, stage.name)
     rows = _training_rows(examples, RERANKING, stage.name)
     to_tokens = partial(tokenize, model.tokenizer, max_length=None, special=False)
-    data = assemble(rows, _texts_of(rows, passages), ("", ""), to_tokens)
+    with processes.first_of_host():
+        data = assemble(rows, _texts_of(rows, passages), ("", ""), to_tokens)
     backward = reranking_backward(model, data, stage.select(Budget), stage.settings["max_length"])
     plan = _plan(data, stage, examples.digest(), homogeneous=False)
     _fit(model, plan, backward, stage, data.example_ids, examples.digest(), on_step)
     return model
+
+
+def _in_processes(
+    count: int,
+    train: Callable,
+    load: Callable,
+    model: SentenceTransformer | CrossEncoder,
+    stage: Stage,
+    on_step: OnStep,
+    arguments: Mapping[str, Any],
+) -> None:
+    part = partial(_on_device, train=train, stage=stage)
+    processes.train_in_processes(model, load, part, arguments, count, stage.device, on_step, stage.name)
+
+
+def _on_device(
+    model: SentenceTransformer | CrossEncoder, *, train: Callable, stage: Stage, device: str, **arguments: Any
+) -> None:
+    """What one of several processes does: the training `train` on its own device."""
+    train(model, stage=replace(stage, device=device), **arguments)
 
 
 def _training_rows(examples: Table, objectives: tuple[str, ...], stage: str) -> list[dict]:
@@ -131,11 +168,13 @@ def _plan(data: TrainingSet, stage: Stage, examples: str, homogeneous: bool) -> 
     texts = data.identities if homogeneous else data.identities[:, :0]
     key = key_of(examples=examples, batch_size=size, epochs=epochs, homogeneous=homogeneous, seed=stage.seed)
     folder = stage.checkpoints / stage.name
-    plan = stored_plan(
-        folder / "plan", key, lambda: plan_batches(data.groups, texts, size, epochs, homogeneous, stage.seed)
-    )
+    with processes.first_of_host():
+        plan = stored_plan(
+            folder / "plan", key, lambda: plan_batches(data.groups, texts, size, epochs, homogeneous, stage.seed)
+        )
     names = [*data.group_names, "all sources"]  # group -1, where sources are mixed, is the last
-    write_json(folder / "dropped.json", _dropped(plan, names, data.example_ids))
+    if processes.rank() == 0:
+        write_json(folder / "dropped.json", _dropped(plan, names, data.example_ids))
     counts = ", ".join(f"{names[group]} {count}" for group, count in plan.dropped_by_group().items())
     log.info(
         "%s: %d examples, %d steps of %d over %d epochs; in no batch: %s",
@@ -186,7 +225,3 @@ def weights_digest(model: torch.nn.Module) -> str:
         for name, tensor in state
         if tensor.ndim
     )
-
-
-def _device(name: str) -> str:
-    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name

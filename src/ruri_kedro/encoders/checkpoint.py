@@ -1,0 +1,101 @@
+"""A checkpoint as a folder that plain classes load: from the hub or local, and no code of it is run."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from ruri_kedro.errors import RecipeError
+from ruri_kedro.tables.files import read_json, write_json
+
+_FILES = ["*.json", "*.jinja", "*.txt", "*.model", "*.safetensors"]
+_OTHER_FORMATS = ["onnx/*", "openvino/*"]  # of the same weights
+
+# LINE's class is that of transformers 4.26 under another name; the repository's own configuration says so.
+_PLAIN_CLASSES = {"DistilBertJapaneseTokenizer": "BertJapaneseTokenizer"}
+
+
+@contextmanager
+def checkpoint_folder(reference: str | Path, revision: str | None = None) -> Iterator[Path]:
+    """The folder of a checkpoint as long as the block lasts; `reference` is a folder or a name on the hub.
+
+    A name needs a pinned `revision`, so that a recipe means the same model tomorrow. Raises RecipeError where the
+    checkpoint cannot be had, has no weights as safetensors, or needs a package that is not installed.
+    """
+    folder = Path(reference) if Path(reference).is_dir() else _download(str(reference), revision)
+    if not any((folder / name).exists() for name in ("config.json", "modules.json")):
+        raise RecipeError(f"model '{reference}' cannot be loaded: it has no config.json and no modules.json.")
+    if not any(folder.rglob("*.safetensors")):
+        raise RecipeError(
+            f"model '{reference}' has no weights as safetensors here, and others are not read. On the hub the commit "
+            "of the pull request 'Adding safetensors variant of this model' often has them: give that as revision."
+        )
+    configs = {path: read_json(path) for path in sorted(folder.rglob("tokenizer_config.json"))}
+    for config in configs.values():
+        _check_packages(str(reference), config)
+    plain = {path: plain_tokenizer(config, _model_type(path.parent)) for path, config in configs.items()}
+    try:
+        if plain == configs:
+            yield folder
+            return
+        with tempfile.TemporaryDirectory() as aside:
+            shutil.copytree(folder.resolve(), aside, copy_function=os.symlink, dirs_exist_ok=True)
+            for path, config in plain.items():
+                (Path(aside) / path.relative_to(folder)).unlink()
+                write_json(Path(aside) / path.relative_to(folder), config)
+            yield Path(aside)
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"model '{reference}' cannot be loaded: {error}") from error
+
+
+def plain_tokenizer(config: Mapping[str, Any], model_type: str | None) -> dict[str, Any]:
+    """The configuration of a tokenizer without reference to code of its own, for the class of transformers it names.
+
+    BERT is told which of two texts a token is of, as it was in pre-training; transformers 5 has dropped that from
+    its Japanese tokenizer.
+    """
+    plain = {key: value for key, value in config.items() if key != "auto_map"}
+    name = config.get("tokenizer_class")
+    plain |= {"tokenizer_class": _PLAIN_CLASSES.get(name, name)} if name else {}
+    if plain.get("tokenizer_class") == "BertJapaneseTokenizer" and model_type == "bert":
+        plain.setdefault("model_input_names", ["input_ids", "token_type_ids", "attention_mask"])
+    return plain
+
+
+def _check_packages(reference: str, config: Mapping[str, Any]) -> None:
+    """Raises RecipeError if a package is not installed that the tokenizer splits words with."""
+    if config.get("word_tokenizer_type") != "mecab":
+        return
+    dictionary = (config.get("mecab_kwargs") or {}).get("mecab_dic", "unidic_lite")
+    missing = [name for name in ("fugashi", dictionary) if name and find_spec(name) is None]
+    if missing:
+        raise RecipeError(
+            f"the tokenizer of model '{reference}' needs {' and '.join(missing)}: pip install 'ruri-kedro[japanese]'"
+        )
+
+
+def _model_type(folder: Path) -> str | None:
+    config = folder / "config.json"
+    return read_json(config).get("model_type") if config.exists() else None
+
+
+def _download(name: str, revision: str | None) -> Path:
+    if not revision:
+        raise RecipeError(
+            f"model '{name}' is no local folder and has no revision. Give the commit of the hub repository as "
+            "revision, or the path of a folder as name."
+        )
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=_FILES, ignore_patterns=_OTHER_FORMATS))
+    except (OSError, ValueError) as error:  # of huggingface_hub: no such repository or revision, gated, out of reach
+        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise RecipeError(
+            f"model '{name}' at revision {revision} cannot be had from the hub: {first} Check name and revision at "
+            f"https://huggingface.co/{name}/commits/main and the network, or give a folder with a copy as name."
+        ) from error
