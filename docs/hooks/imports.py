@@ -1,7 +1,7 @@
 """The import diagram: the rooms of the package in the layers of the import rules, and who really imports whom."""
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -38,7 +38,9 @@ def layers_of(pyproject: Path) -> list[list[str]]:
     """Rooms by layer, the highest first, as the contract of the import linter has them."""
     contracts = tomllib.loads(pyproject.read_text("utf-8"))["tool"]["importlinter"]["contracts"]
     layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
-    rooms = [[room.strip().removeprefix(f"{PACKAGE}.") for room in layer.replace(":", "|").split("|")] for layer in layers]
+    rooms = [
+        [room.strip().removeprefix(f"{PACKAGE}.") for room in layer.replace(":", "|").split("|")] for layer in layers
+    ]
     known = {room for layer in rooms for room in layer}
     # A room outside the layers (the data set classes) stands beside those that wire it up, under the highest layer.
     outside = sorted({child.removeprefix(f"{PACKAGE}.") for child in _graph().find_children(PACKAGE)} - known - WIRING)

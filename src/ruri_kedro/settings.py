@@ -3,7 +3,7 @@
 import logging
 import os
 
-from ruri_kedro.hooks import CheckpointHooks, LastWordsHooks, MissingInputHooks, TrackingHooks
+from ruri_kedro.hooks import CheckpointHooks, LastWordsHooks, MissingInputHooks, StatsHooks, TrackingHooks
 
 _ENVIRONMENT = {
     # kedro-viz brings kedro-telemetry, which would otherwise send usage data.
@@ -23,7 +23,7 @@ for _name, _value in _ENVIRONMENT.items():
 # Said by MLflow about a class of kedro-mlflow at each start; MLflow overrides the filters of `warnings` for it.
 logging.getLogger("py.warnings").addFilter(lambda record: "Add type hints to the" not in record.getMessage())
 
-HOOKS = (MissingInputHooks(), TrackingHooks(), CheckpointHooks(), LastWordsHooks())
+HOOKS = (MissingInputHooks(), TrackingHooks(), CheckpointHooks(), StatsHooks(), LastWordsHooks())
 
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
