@@ -5,11 +5,12 @@ import re
 from kedro_datasets._typing import HTMLPreview
 from kedro_datasets.text import TextDataset
 
+from ruri_kedro.text.pages import without_front_matter
+
 # Kedro-Viz takes every page for Markdown as well: what is a mark there stands for itself here.
 _MARKS = str.maketrans({"_": " ", "*": "∗", "`": "'", "[": "［", "]": "］"})
 _UNSEEN = re.compile(r"<!DOCTYPE.*?>|<head>.*?</head>", re.DOTALL)
 _CODE = re.compile(r"<pre>.*?</pre>", re.DOTALL)
-_FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
 
 
 class PageDataset(TextDataset):
@@ -33,7 +34,7 @@ class MarkdownDataset(TextDataset):
         """The text as HTML."""
         from markdown_it import MarkdownIt
 
-        text = _FRONT_MATTER.sub("", self.load())
+        text = without_front_matter(self.load())
         return _preview(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))
 
 
