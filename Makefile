@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test install install-dev lint viz ui bench clean
+.PHONY: run test install install-dev lint viz ui docs docs-serve clean
 
 run: install
 	$(BIN)/kedro run
@@ -40,6 +40,13 @@ viz: install
 
 ui: install
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db
+
+# The documentation, into site/; docs-serve shows it at http://127.0.0.1:8001 and follows changes.
+docs: install-dev
+	$(BIN)/mkdocs build
+
+docs-serve: install-dev
+	$(BIN)/mkdocs serve --dev-addr 127.0.0.1:8001
 
 clean:
 	rm -rf $(VENV)

@@ -73,15 +73,19 @@ def write(path: Path, rows: list[dict]) -> None:
         handle.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
-def kedro(project: Path, *arguments: str, **popen) -> subprocess.Popen:
-    """A started `kedro` command in the project, its output to be read as text."""
+def own_environment() -> dict[str, str]:
+    """Variables for a process of the project."""
     # mlflow.set_tracking_uri, which other tests call, leaves its mark in the environment.
     own = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-    environment = own | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    return own | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+
+
+def kedro(project: Path, *arguments: str, **popen) -> subprocess.Popen:
+    """A started `kedro` command in the project, its output to be read as text."""
     return subprocess.Popen(
         [KEDRO, *arguments],
         cwd=project,
-        env=environment,
+        env=own_environment(),
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

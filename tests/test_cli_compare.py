@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from kedro_project import REPOSITORY, make_project
+from kedro_project import make_project
 
 from ruri_kedro.cli import cli
 from ruri_kedro.datasets import TableDataset
@@ -116,19 +116,3 @@ def test_what_is_missing_is_one_error(project, arguments, message):
     assert done.exit_code == 1 and message in done.output
     assert isinstance(done.exception, SystemExit)
     assert not (project / "data/08_reporting/tiny/comparison.json").exists()
-
-
-def test_the_notebook_runs_to_its_end(project, capsys):
-    from kedro.framework.session import KedroSession
-
-    for model, gain in (("bm25", 0.0), ("pretrained", 0.05), ("finetuned", 0.1)):
-        scores(project / f"data/07_model_output/tiny/scores/{model}", gain)
-    notebook = json.loads((REPOSITORY / "notebooks/compare.ipynb").read_text("utf-8"))
-    cells = [cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    assert cells[0] == "%load_ext kedro.ipython"
-    with KedroSession.create(project_path=project) as session:
-        names = {"catalog": session.load_context().catalog}
-        for cell in cells[1:]:
-            exec(cell, names)
-    assert "finetuned against bm25: questions, ndcg@10" in capsys.readouterr().out
-    assert names["tests"].height == 2

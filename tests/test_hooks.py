@@ -71,6 +71,18 @@ def test_a_whole_run_leaves_its_evidence(project, capsys):
     assert "mlflow ui --backend-store-uri sqlite:///mlflow.db " in printed and "kedro viz run" in printed
 
 
+def test_kedro_viz_is_told_the_size_of_tables_and_forgets_none(project):
+    run(project, "data_engineering")
+    file = project / ".viz/stats.json"
+    passages = json.loads(file.read_text("utf-8"))["passages"]
+    assert (passages["rows"], passages["columns"]) == (2, 5) and passages["file_size"] > 100
+    run(project, "pretraining", fail=False)
+    assert json.loads(file.read_text("utf-8"))["passages"] == passages
+    file.write_text('{"passages": {"ro', encoding="utf-8")
+    run(project, "pretraining", fail=False)
+    assert "passages" not in json.loads(file.read_text("utf-8"))
+
+
 def test_a_single_pipeline_names_its_successor(project, capsys):
     run(project, "data_engineering")
     assert capsys.readouterr().out.endswith("Next: kedro run --pipelines mining_pretraining\n")

@@ -12,11 +12,26 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from cut_project import kedro, make_cut_project, run_kedro, write
+from cut_project import kedro, make_cut_project, own_environment, run_kedro, write
+from kedro_project import REPOSITORY
 from safetensors.numpy import load_file
 
 from ruri_kedro.benchmark.runs import read_run
 from ruri_kedro.tables import SCHEMAS, Table
+
+NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
+
+# The cells of notebooks, one after the other as in Jupyter; the first that fails ends it.
+RUN_NOTEBOOKS = """
+import json, sys
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+for path in sys.argv[1:]:
+    shell.reset()
+    for cell in json.load(open(path, encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            shell.run_cell(cell["source"]).raise_error()
+"""
 
 MODELS = ("base_model", "pretrained_model", "reranker_stage1", "reranker", "embedder")
 
@@ -238,6 +253,26 @@ def test_a_dry_run_without_data_names_what_makes_them(tmp_path):
         assert text in re.sub(r"\s+", " ", said)
     assert "kedro run --env cut --pipelines data_engineering" in re.sub(r"\s+", " ", said)
     assert not (fresh / "data/03_primary").exists()
+
+
+def test_the_notebooks_run_on_what_a_run_has_left(project, output):
+    done = subprocess.run(
+        [sys.executable, "-c", RUN_NOTEBOOKS, *map(str, NOTEBOOKS)],
+        cwd=project,
+        env=own_environment() | {"KEDRO_ENV": "cut", "MPLBACKEND": "agg"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {path.stem for path in NOTEBOOKS} == {"compare", "corpus", "search"}
+    for text in (
+        "finetuned against bm25: questions, ndcg@10",
+        "negative ",
+        "ruri-cut, challenger, version 1",
+        "right passage",
+    ):
+        assert text in done.stdout
 
 
 def test_a_missing_input_names_the_data_set_its_pipeline_and_the_command(tmp_path):

@@ -4,7 +4,7 @@ import logging
 import os
 
 from ruri_kedro.dry_run import DryRunHooks
-from ruri_kedro.hooks import CheckpointHooks, LastWordsHooks, MissingInputHooks, RecipeHooks, TrackingHooks
+from ruri_kedro.hooks import CheckpointHooks, LastWordsHooks, MissingInputHooks, RecipeHooks, StatsHooks, TrackingHooks
 
 _ENVIRONMENT = {
     # kedro-viz brings kedro-telemetry, which would otherwise send usage data.
@@ -26,7 +26,8 @@ logging.getLogger("py.warnings").addFilter(lambda record: "Add type hints to the
 
 # Of the first two, which both can end a run, Kedro calls the last one first.
 HOOKS = (
-    DryRunHooks(), MissingInputHooks(), RecipeHooks(), TrackingHooks(), CheckpointHooks(), LastWordsHooks()
+    DryRunHooks(), MissingInputHooks(), RecipeHooks(), TrackingHooks(), CheckpointHooks(), StatsHooks(),
+    LastWordsHooks(),
 )  # fmt: skip
 
 CONFIG_LOADER_ARGS = {

@@ -11,7 +11,7 @@ import pytest
 from kedro.io import AbstractDataset, DatasetError
 from kedro.io.core import Version
 
-from ruri_kedro.datasets import FolderDataset, ModelFolder, RawFolder, TableDataset
+from ruri_kedro.datasets import FolderDataset, MarkdownDataset, ModelFolder, PageDataset, RawFolder, TableDataset
 from ruri_kedro.tables import Part
 from ruri_kedro.tables.files import write_json
 
@@ -84,6 +84,24 @@ def test_table_preview_is_one_kedro_viz_knows(table):
     assert preview["columns"] == ["docid", "source", "title", "section", "text"]
     assert preview["data"][0][4] == "山" * 200 + "…"
     assert inspect.signature(table.preview).return_annotation.__name__ == "TablePreview"
+
+
+def test_markdown_is_previewed_as_html_without_marks_that_kedro_viz_would_read_again(tmp_path):
+    report = MarkdownDataset(filepath=str(tmp_path / "report.md"))
+    table = "| model | **best** |\n| --- | --- |\n| a_b_c | [SEP] <b> |\n"
+    report.save(f"---\nlicence: other\n---\n# ruri_kedro\n\n{table}\n```\none\ntwo\n```\n")
+    shown = report.preview()
+    assert "<h1>ruri kedro</h1>" in shown and "<th><strong>best</strong></th>" in shown and "<td>a b c</td>" in shown
+    assert "one<br>two" in shown and "&lt;b&gt;" in shown and "licence" not in shown
+    assert not set("\n_*`[]") & set(shown)
+
+
+def test_a_page_is_previewed_by_its_body(tmp_path):
+    page = PageDataset(filepath=str(tmp_path / "page.html"))
+    page.save(
+        "<!DOCTYPE html>\n<html>\n<head>\n<title>x</title>\n</head>\n<body>\n<h1>stage_1</h1>\n\n</body>\n</html>\n"
+    )
+    assert page.preview() == "<html> <body> <h1>stage 1</h1> </body> </html>"
 
 
 def test_datasets_are_built_from_the_catalog(tmp_path):

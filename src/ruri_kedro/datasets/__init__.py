@@ -2,8 +2,8 @@
 
 from ruri_kedro.datasets.folders import FolderDataset
 from ruri_kedro.datasets.models import ModelFolder
-from ruri_kedro.datasets.pages import PageDataset
+from ruri_kedro.datasets.pages import MarkdownDataset, PageDataset
 from ruri_kedro.datasets.raw import RawFolder
 from ruri_kedro.datasets.tables import TableDataset
 
-__all__ = ["FolderDataset", "ModelFolder", "PageDataset", "RawFolder", "TableDataset"]
+__all__ = ["FolderDataset", "MarkdownDataset", "ModelFolder", "PageDataset", "RawFolder", "TableDataset"]

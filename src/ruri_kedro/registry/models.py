@@ -14,6 +14,7 @@ from ruri_kedro.registry.evidence import FOLDER, Dossier, write_dossier, write_m
 from ruri_kedro.registry.probe import probe_scores
 from ruri_kedro.registry.tracking import active_run_id, metric_name
 from ruri_kedro.registry.versions import CHALLENGER, DECISION, SIGNED, files_of, logged_model_id, resolve
+from ruri_kedro.text.pages import without_front_matter
 
 PREFIX = "ruri-"
 CARD = "README.md"
@@ -224,7 +225,7 @@ def _attach(info: Any, name: str, kind: str, model: Any, dossier: Dossier | None
         digest = write_manifest(root)
         client.log_model_artifacts(info.model_id, str(root / FOLDER), FOLDER)
     client.set_model_version_tag(name, number, SIGNED, digest)
-    client.update_model_version(name, number, dossier.card)
+    client.update_model_version(name, number, without_front_matter(dossier.card))
 
 
 def _tags(tags: Mapping[str, str] | None, dossier: Dossier | None) -> dict[str, str]:
