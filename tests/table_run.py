@@ -9,7 +9,7 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
 from ruri_kedro.corpora import reading
-from ruri_kedro.datasets import RawFolder, TableDataset
+from ruri_kedro.datasets import FolderDataset, RawFolder, TableDataset
 from ruri_kedro.pipelines.data_engineering import create_pipeline
 
 PARAMETERS = Path(__file__).resolve().parents[1] / "conf/base/parameters.yml"
@@ -57,7 +57,11 @@ def run_tables(root: Path) -> None:
     }
     datasets = {name: TableDataset(filepath=str(root / name), schema=name) for name in TABLES}
     datasets |= {f"params:{name}": MemoryDataset(value) for name, value in parameters.items()}
-    catalog = DataCatalog({**datasets, "raw": RawFolder(filepath=str(root / "raw"))})
+    folders = {
+        "raw": RawFolder(filepath=str(root / "raw")),
+        "test_sets": FolderDataset(filepath=str(root / "test_sets")),
+    }
+    catalog = DataCatalog({**datasets, **folders})
     SequentialRunner().run(create_pipeline().to_outputs(*TABLES), catalog)
 
 

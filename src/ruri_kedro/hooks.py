@@ -31,8 +31,8 @@ ORDER = (
     "finetuning",
     "evaluation",
 )
-REPORT = "report"
-REPORTS = ("promotion_report", "ablation_report")  # shown at the end of the pipelines that make them
+REPORTS = ("report", "ablation_report")  # shown at the end, with what comes next
+PROMOTION_REPORT = "promotion_report"
 STAGE_OF_MODEL = {
     "pretrained_model": "pretraining",
     "reranker_stage1": "reranking_stage1",
@@ -209,11 +209,12 @@ class LastWordsHooks:
     @hook_impl(trylast=True)
     def after_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Print the report and what comes next: commands, or after a single pipeline its successor."""
-        if REPORT in pipeline.all_outputs():
-            click.echo(f"\n{catalog.load(REPORT)}\n")
+        made = pipeline.all_outputs()
+        if reports := [name for name in REPORTS if name in made]:
+            click.echo(f"\n{catalog.load(reports[0])}\n")
             click.echo(summary.last_words(self._run_id, Path(run_params["project_path"]), run_params.get("env")))
-        elif made := [name for name in REPORTS if name in pipeline.all_outputs()]:
-            click.echo(f"\n{catalog.load(made[0])}")
+        elif PROMOTION_REPORT in made:
+            click.echo(f"\n{catalog.load(PROMOTION_REPORT)}")
         elif follower := _follower(run_params):
             click.echo(f"Next: {provenance.run_command(run_params, follower)}")
 
