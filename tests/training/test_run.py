@@ -6,61 +6,17 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from tiny import PROMPTS, TEXTS, tiny_encoder, tiny_reranker
+from tiny import PROMPTS, tiny_encoder, tiny_reranker
 from tiny_fit import WATCHED
+from tiny_training import SETTINGS, tables
 
 from ruri_kedro.errors import RecipeError, TrainingError
-from ruri_kedro.tables import SCHEMAS, Part, write_table
 from ruri_kedro.training import run
 from ruri_kedro.training.run import Stage, train_embedder, train_reranker
-
-SETTINGS = {
-    "max_length": 32,
-    "batch_size": 4,
-    "epochs": 1,
-    "learning_rate": 1e-3,
-    "warmup_ratio": 0.1,
-    "weight_decay": 0.01,
-    "max_grad_norm": 1.0,
-    "temperature": 0.05,
-    "homogeneous": True,
-    "chunk_tokens": 64,
-    "keep_tokens": 0,
-    "precision": "float32",
-    "checkpoint_steps": 2,
-}
 
 
 def stage(tmp_path, **settings):
     return Stage("tuned", {**SETTINGS, **settings}, 1, "cpu", tmp_path / "checkpoints", asdict(WATCHED))
-
-
-def tables(tmp_path, objective="contrastive"):
-    """Examples of two sources of 12 rows each, and the passages they name."""
-
-    def row(number, source):
-        return {
-            "example_id": f"{source}{number}",
-            "pair_id": f"{source}{number}",
-            "query_id": f"q{number}",
-            "source": source,
-            "split": "train",
-            "objective": objective,
-            "anchor": str(number),
-            "positive": str(number + 12),
-            "negatives": [str(number + 24)],
-            "shuffled": False,
-        }
-
-    passages = [
-        {"docid": str(i), "source": "faq", "title": "", "section": "", "text": TEXTS[i % 36]} for i in range(36)
-    ]
-    examples = {name: [row(i, name) for i in range(12)] for name in ("faq", "nli")}
-    parts = {name: Part("k", lambda name=name: iter([examples[name]])) for name in examples}
-    return (
-        write_table(tmp_path / "examples", SCHEMAS["examples"], parts),
-        write_table(tmp_path / "passages", SCHEMAS["passages"], {"faq": Part("k", lambda: iter([passages]))}),
-    )
 
 
 def test_a_step_reports_the_loss_of_its_source_and_its_padding(tmp_path):

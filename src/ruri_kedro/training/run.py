@@ -13,7 +13,7 @@ import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from ruri_kedro.encoders.base import freeze_position_embeddings
-from ruri_kedro.encoders.tokens import tokenize
+from ruri_kedro.encoders.token_cache import TokenCache
 from ruri_kedro.errors import RecipeError, TrainingError
 from ruri_kedro.tables import Table
 from ruri_kedro.tables.files import write_json
@@ -82,7 +82,7 @@ def train_embedder(
         rows,
         _texts_of(rows, passages),
         (prompts["query"], prompts["document"]),
-        partial(tokenize, model.tokenizer, max_length=length),
+        partial(_tokens(stage, model).rows, max_length=length),
         teacher,
     )
     homogeneous = stage.settings["homogeneous"]
@@ -100,7 +100,7 @@ def train_reranker(
     """Train a cross-encoder in place on the training rows of `examples` and return it; batches mix sources."""
     model.to(_device(stage.device))
     rows = _training_rows(examples, RERANKING, stage.name)
-    to_tokens = partial(tokenize, model.tokenizer, max_length=None, special=False)
+    to_tokens = partial(_tokens(stage, model).rows, max_length=None, special=False)
     data = assemble(rows, _texts_of(rows, passages), ("", ""), to_tokens)
     backward = reranking_backward(model, data, stage.select(Budget), stage.settings["max_length"])
     plan = _plan(data, stage, examples.digest(), homogeneous=False)
@@ -119,6 +119,11 @@ def _training_rows(examples: Table, objectives: tuple[str, ...], stage: str) -> 
                 f"{', '.join(objectives)}."
             )
     return rows
+
+
+def _tokens(stage: Stage, model: SentenceTransformer | CrossEncoder) -> TokenCache:
+    """The token ids beside the checkpoints, which all stages of a recipe share."""
+    return TokenCache(stage.checkpoints.with_name(".tokens"), model.tokenizer, torch.get_num_threads())
 
 
 def _texts_of(rows: Iterable[Mapping], passages: Table) -> dict[str, str]:
