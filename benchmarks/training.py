@@ -9,7 +9,8 @@ One JSON line per figure, then a table. Both sides have the same text, weights, 
 take turns; a figure is the median of the rounds. `peer` is the fastest of sentence-transformers' ways that fits the
 budget: its plain loss where activations may be kept, its cached loss at its best mini-batch size. It is given token
 ids, so that its tokenising in the loop is not counted, except where it tokenises in its loss (reranker), in `predict`
-and in `encode`. `limit` is one pass of the same tokens without padding, loss and optimizer: two forwards and one
+and in `encode`. `limit` is one pass of the same tokens through the same
+layers as ours without padding, loss and optimizer: two forwards and one
 backward where nothing is kept, one of each where all is, one forward for scoring and encoding. For memory and
 differences `limit` is what the figure should stay under.
 """
@@ -40,6 +41,7 @@ from transformers import BertConfig, BertModel
 from ruri_kedro.encoders.base import TinySettings, build_cross_encoder, build_encoder, load_encoder
 from ruri_kedro.encoders.encode import embed, encode, score_pairs
 from ruri_kedro.encoders.pairs import PairLayout
+from ruri_kedro.encoders.products import fast_linear
 from ruri_kedro.encoders.tokens import TokenRows, chunk_by_tokens, pad, tokenize
 from ruri_kedro.training.data import TrainingSet
 from ruri_kedro.training.objectives import Budget, LossSettings, embedding_backward, reranking_backward
@@ -49,7 +51,7 @@ SAMPLE = Path(__file__).resolve().parents[1] / "data/01_raw/sample"
 PROMPTS = {"query": "クエリ: ", "document": "文章: "}
 SIZES = {"2 layers of 128": (2, 128), "4 layers of 256": (4, 256)}
 BERT = "BERT, 12 layers of 768"
-LENGTH, CHUNK, ALL = 256, 4096, 10**9  # tokens of a text, of a chunk, of activations that are kept
+LENGTH, CHUNK, ALL = 256, 2048, 10**9  # tokens of a text, of a chunk, of activations that are kept
 TEMPERATURE, GROUP, TOLERANCE = 0.02, 64, 1e-4
 MINI_BATCHES = (16, 32, 64, 128)
 GTE = {
@@ -269,7 +271,8 @@ def reranking(options: Options, folder: Path, size: str, pairs: Pairs) -> None:
 
 
 def whole_pairs(model: CrossEncoder, texts: list[np.ndarray]) -> torch.Tensor:
-    return model.model(**pad(texts, model.tokenizer.pad_token_id)).logits
+    with fast_linear(model.device):
+        return model.model(**pad(texts, model.tokenizer.pad_token_id)).logits
 
 
 def scoring(options: Options, folder: Path, size: str, pairs: Pairs) -> None:
