@@ -19,5 +19,17 @@ def peak_memory() -> float:
 
 def say(bench: str, case: str, ours: float, limit: float | None, unit: str, peer: float | None = None) -> None:
     """Print a figure; `limit` is what it should stay under, `peer` the same figure of another implementation."""
-    line = {"bench": bench, "case": case, "ours": round(ours, 4), "peer": peer, "limit": limit, "unit": unit}
-    print(json.dumps(line), flush=True)
+    line = {"bench": bench, "case": case, "ours": float(f"{ours:.5g}"), "peer": peer, "limit": limit, "unit": unit}
+    print(json.dumps(line, ensure_ascii=False), flush=True)
+    _said.append(line)
+
+
+def table() -> None:
+    """Print all figures said so far as a Markdown table."""
+    print("\n| case | ours | peer | limit | unit |\n|---|---:|---:|---:|---|")
+    for line in _said:
+        numbers = ("-" if line[name] is None else f"{line[name]:.4g}" for name in ("ours", "peer", "limit"))
+        print(f"| {line['case']} | {' | '.join(numbers)} | {line['unit']} |")
+
+
+_said: list[dict] = []

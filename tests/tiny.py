@@ -27,7 +27,7 @@ def tiny_encoder(dropout=0.0, seed=0, hidden=32):
     return build_encoder(TEXTS, size, PROMPTS, seed)
 
 
-def tiny_reranker(folder, seed=0):
+def tiny_reranker(folder, seed=0, dropout=0.0):
     """A cross-encoder on the tiny encoder, which is saved in `folder`."""
-    tiny_encoder().save_pretrained(str(folder))
+    tiny_encoder(dropout).save_pretrained(str(folder))
     return build_cross_encoder(folder, 64, seed)

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from sentence_transformers.cross_encoder.losses import ListNetLoss
 from sentence_transformers.sentence_transformer import losses as peer
 from tiny import PROMPTS, tiny_encoder, tiny_reranker
 from tiny_examples import examples, training_set
 
 from ruri_kedro.encoders.encode import embed
-from ruri_kedro.encoders.tokens import chunk_by_tokens, tokenize
+from ruri_kedro.encoders.tokens import chunk_by_tokens, pad, tokenize
 from ruri_kedro.errors import DataError, RecipeError
 from ruri_kedro.tables.objectives import TAUGHT, UNTAUGHT
 from ruri_kedro.training.data import ANCHOR, NEGATIVES, POSITIVE, assemble
@@ -173,6 +174,52 @@ def test_every_objective_with_dropout_is_that_of_the_peer(objective, dims, chunk
     expected.backward()
     assert seen.loss == pytest.approx(expected.item(), rel=1e-4)
     assert_same(ours, gradients(model), rtol=1e-2, atol=1e-4 * max(abs(g).max() for g in ours.values()))
+
+
+@pytest.mark.parametrize("keep_tokens", [0, 100_000])
+@pytest.mark.parametrize("mini_batch", [3, 64])
+def test_a_batch_has_the_loss_and_gradients_of_the_cached_loss_of_sentence_transformers(keep_tokens, mini_batch):
+    model = tiny_encoder()
+    data = training_set(model, negatives=1)
+    seen = embedding_backward(model, data, Budget(77, keep_tokens, "float32"), LossSettings(0.05))(
+        Batch(0, np.arange(8))
+    )
+    ours = gradients(model)
+    loss = peer.CachedMultipleNegativesRankingLoss(
+        model,
+        scale=20,
+        mini_batch_size=mini_batch,
+        directions=("query_to_doc", "query_to_query", "doc_to_query", "doc_to_doc"),
+        partition_mode="joint",
+    )
+    expected = loss(
+        [pad([data.tokens.row(i) for i in column], model.tokenizer.pad_token_id) for column in data.texts.T], None
+    )
+    expected.backward()
+    assert seen.loss == pytest.approx(expected.item(), rel=1e-4)
+    assert_within_a_ten_thousandth(ours, gradients(model))
+
+
+def test_groups_have_the_loss_and_gradients_of_list_net_of_sentence_transformers(tmp_path):
+    """With one label far above the others its target is the positive alone."""
+    model = tiny_reranker(tmp_path / "encoder")
+    data = training_set(model, prompts=("", ""), special=False, negatives=2)
+    seen = reranking_backward(model, data, Budget(77, 100, "float32"), 64)(Batch(-1, np.arange(8)))
+    ours = gradients(model)
+    rows, texts = examples(negatives=2)
+    documents = [[texts[docid] for docid in (row["positive"], *row["negatives"])] for row in rows]
+    loss = ListNetLoss(model, mini_batch_size=5)
+    expected = loss([[texts[row["anchor"]] for row in rows], documents], [torch.tensor([40.0, 0.0, 0.0])] * 8)
+    expected.backward()
+    assert seen.loss == pytest.approx(expected.item(), rel=1e-4)
+    assert_within_a_ten_thousandth(ours, gradients(model))
+
+
+def assert_within_a_ten_thousandth(ours, theirs):
+    """No component is apart by more than 1e-4 of the largest of all."""
+    assert ours.keys() == theirs.keys()
+    apart = max(float((ours[name] - theirs[name]).abs().max()) for name in ours)
+    assert apart <= 1e-4 * max(float(gradient.abs().max()) for gradient in theirs.values())
 
 
 def test_the_table_of_losses_is_the_one_recipes_are_checked_with():

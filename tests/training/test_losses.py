@@ -12,6 +12,7 @@ from sentence_transformers.sentence_transformer.losses import (
     MultipleNegativesRankingLoss,
 )
 
+from ruri_kedro.training import losses
 from ruri_kedro.training.losses import (
     angle,
     cosent,
@@ -238,3 +239,15 @@ def test_matryoshka_is_the_weighted_sum_over_the_dimensions():
     torch.testing.assert_close(matryoshka(loss, [8])(vectors), loss(vectors))
     with pytest.raises(ValueError):
         matryoshka(loss, [3, 8], [1])(vectors)
+
+
+@pytest.mark.parametrize("loss", [improved_contrastive, info_nce])
+@pytest.mark.parametrize("n", [0, 2])
+def test_a_loss_in_blocks_of_rows_is_the_loss_in_one(loss, n, monkeypatch):
+    mask = torch.arange(7 * n).reshape(7, n) % 3 > 0
+    vectors = embeddings(7, n)
+    whole = loss(*vectors, mask, TEMPERATURE)
+    monkeypatch.setattr(losses, "_BLOCK", 90)  # 12, 6, 5 or 3 rows of 7 or 14: a smaller block is left over
+    blocks = loss(*vectors, mask, TEMPERATURE)
+    torch.testing.assert_close(blocks, whole)
+    assert_same_gradients(blocks, whole, vectors[: 2 + (n > 0)])

@@ -8,6 +8,7 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 from tqdm import tqdm
 
 from ruri_kedro.encoders.pairs import PairLayout
+from ruri_kedro.encoders.products import fast_linear
 from ruri_kedro.encoders.speed import flat_features, reads_flat
 from ruri_kedro.encoders.tokens import TokenRows, chunk_by_tokens, pad, tokenize
 from ruri_kedro.text.prompts import with_prompt
@@ -20,7 +21,8 @@ def embed(model: SentenceTransformer, rows: Sequence[np.ndarray]) -> torch.Tenso
     features = pad(rows, model.tokenizer.pad_token_id, model.device)
     if "token_type_ids" in model.tokenizer.model_input_names:
         features["token_type_ids"] = torch.zeros_like(features["input_ids"])
-    return model(features)["sentence_embedding"]
+    with fast_linear(model.device):
+        return model(features)["sentence_embedding"]
 
 
 @torch.inference_mode()
@@ -94,7 +96,8 @@ def logits(
     model: CrossEncoder, layout: PairLayout, rows: list[tuple[np.ndarray, np.ndarray]], max_length: int
 ) -> torch.Tensor:
     """The one logit of each pair, (pairs,), with gradient where it is on."""
-    return model.model(**layout.features(rows, max_length, model.device)).logits.squeeze(-1)
+    with fast_linear(model.device):
+        return model.model(**layout.features(rows, max_length, model.device)).logits.squeeze(-1)
 
 
 def _bar(label: str | None, total: int, unit: str) -> tqdm:

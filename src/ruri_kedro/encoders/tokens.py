@@ -1,7 +1,7 @@
 """Token ids, made once: ragged rows, padding, and chunks cut by a budget of tokens."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -10,29 +10,33 @@ from transformers import PreTrainedTokenizerBase
 _BATCH = 4096
 
 
+def _none() -> np.ndarray:
+    return np.zeros(0, np.int32)
+
+
 @dataclass(frozen=True)
 class TokenRows:
-    """Token ids of many texts: row i is `ids[offsets[i]:offsets[i + 1]]`."""
+    """Token ids of many texts. Each text's ids stand in one of several arrays, which may be mapped from disk."""
 
-    ids: np.ndarray  # int32, (sum of lengths,)
-    offsets: np.ndarray  # int64, (rows + 1,)
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """Tokens per row, int64 (rows,)."""
-        return np.diff(self.offsets)
+    arrays: Sequence[np.ndarray]  # int32, the ids of many texts one after the other, uncut and without special tokens
+    places: np.ndarray  # int32 (rows,), which of the arrays
+    starts: np.ndarray  # int64 (rows,)
+    lengths: np.ndarray  # int64 (rows,), tokens of a row as a model reads it: cut, and with special tokens
+    before: np.ndarray = field(default_factory=_none)  # special tokens of every row
+    after: np.ndarray = field(default_factory=_none)
 
     def row(self, index: int) -> np.ndarray:
         """Ids of one row."""
-        return self.ids[self.offsets[index] : self.offsets[index + 1]]
+        start, length = self.starts[index], self.lengths[index] - len(self.before) - len(self.after)
+        ids = self.arrays[self.places[index]][start : start + length]
+        return np.concatenate([self.before, ids, self.after]) if len(self.before) or len(self.after) else ids
 
     @staticmethod
     def of(rows: Sequence[np.ndarray | list[int]]) -> "TokenRows":
-        """Rows put one after the other."""
-        offsets = np.zeros(len(rows) + 1, dtype=np.int64)
-        np.cumsum([len(row) for row in rows], out=offsets[1:])
-        ids = np.concatenate([np.asarray(row, dtype=np.int32) for row in rows]) if rows else np.zeros(0, np.int32)
-        return TokenRows(ids, offsets)
+        """Rows put one after the other in memory."""
+        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+        ids = np.concatenate([np.asarray(row, dtype=np.int32) for row in rows]) if rows else _none()
+        return TokenRows([ids], np.zeros(len(rows), np.int32), np.cumsum(lengths) - lengths, lengths)
 
 
 def tokenize(

@@ -1,11 +1,13 @@
 """Losses as pure functions of embeddings and scores. b: batch, n: negatives per row, c: 1 + n, d: dimension."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
+from torch.autograd.function import once_differentiable
 
 _EPSILON = 1e-9
+_BLOCK = 2**22  # similarities in memory at a time: 16 MiB, which a cache holds
 
 
 def improved_contrastive(
@@ -22,20 +24,21 @@ def improved_contrastive(
 
     anchors, positives: (b, d); negatives: (b, n, d); mask: (b, n) bool, False where a negative is missing.
     """
-    b, n = mask.shape
     a, p = F.normalize(anchors, dim=-1), F.normalize(positives, dim=-1)
-    passages, absent = _passages(p, negatives, mask)
-    own = torch.eye(b, dtype=torch.bool, device=a.device)
-    own_passages = torch.cat([own, own.repeat_interleave(n, dim=1)], dim=1)
-    blocks = [
-        (a @ passages.T).masked_fill(absent, -torch.inf),
-        (a @ a.T).masked_fill(own, -torch.inf),
-        p @ a.T,
-        (p @ passages.T).masked_fill(own_passages | absent, -torch.inf),
-    ]
-    logits = torch.cat(blocks, dim=1) / temperature
+    rows = torch.arange(len(a), device=a.device)
+    passages = torch.cat([p, F.normalize(negatives[mask], dim=-1)])
+    owners = torch.cat([rows, mask.nonzero()[:, 0]])
+    # Rows: anchors, then positives. Columns: passages, then anchors. An anchor does not meet itself, a positive does
+    # not meet the passages of its own row.
+    hidden = torch.stack(
+        [
+            torch.cat([rows, len(a) + owners]),
+            torch.cat([len(passages) + rows, torch.arange(len(passages), device=a.device)]),
+        ]
+    )
+    both = log_partition(torch.cat([a, p]), torch.cat([passages, a]) / temperature, hidden)
     positive = (a * p).sum(dim=1) / temperature
-    return (torch.logsumexp(logits, dim=1) - positive).mean()
+    return (torch.logaddexp(*both.chunk(2)) - positive).mean()
 
 
 def info_nce(
@@ -50,17 +53,55 @@ def info_nce(
     anchors, positives: (b, d); negatives: (b, n, d); mask: (b, n) bool, False where a negative is missing.
     """
     a, p = F.normalize(anchors, dim=-1), F.normalize(positives, dim=-1)
-    passages, absent = _passages(p, negatives, mask)
-    logits = (a @ passages.T).masked_fill(absent, -torch.inf) / temperature
-    return F.cross_entropy(logits, torch.arange(len(a), device=a.device))
+    passages = torch.cat([p, F.normalize(negatives[mask], dim=-1)])
+    positive = (a * p).sum(dim=1) / temperature
+    return (log_partition(a, passages / temperature) - positive).mean()
 
 
-def _passages(p: torch.Tensor, negatives: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Normalised positives `p` and hard negatives of a batch, (b + b * n, d), and which of them are missing, (b, ~)."""
-    b, n = mask.shape
-    passages = torch.cat([p, F.normalize(negatives, dim=-1).reshape(b * n, p.shape[1])])
-    absent = torch.cat([torch.zeros(b, dtype=torch.bool, device=p.device), ~mask.reshape(-1)]).expand(b, -1)
-    return passages, absent
+def log_partition(rows: torch.Tensor, columns: torch.Tensor, hidden: torch.Tensor | None = None) -> torch.Tensor:
+    """logsumexp of each row of `rows @ columns.T`, (r,), in the memory of a few rows of that matrix.
+
+    rows: (r, d); columns: (c, d); hidden: (2, ~) row and column of the entries that are left out.
+    """
+    if hidden is None:
+        hidden = torch.empty((2, 0), dtype=torch.int64, device=rows.device)
+    return _LogPartition.apply(rows, columns, hidden)
+
+
+class _LogPartition(torch.autograd.Function):
+    """The matrix is made block by block and never kept: forward keeps its sums, backward makes each block again."""
+
+    @staticmethod
+    def forward(ctx, rows: torch.Tensor, columns: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+        sums = rows.new_empty(len(rows))
+        for part, scores in _blocks(rows, columns, hidden):
+            highest = scores.amax(dim=1, keepdim=True)
+            sums[part] = scores.sub_(highest).exp_().sum(dim=1).log_() + highest[:, 0]
+        ctx.save_for_backward(rows, columns, hidden, sums)
+        return sums
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
+        rows, columns, hidden, sums = ctx.saved_tensors
+        of_rows, of_columns = torch.empty_like(rows), torch.zeros_like(columns)
+        for part, scores in _blocks(rows, columns, hidden):
+            weights = scores.sub_(sums[part, None]).exp_().mul_(gradient[part, None])
+            torch.mm(weights, columns, out=of_rows[part])
+            of_columns.addmm_(weights.T, rows[part])
+        return of_rows, of_columns, None
+
+
+def _blocks(rows: torch.Tensor, columns: torch.Tensor, hidden: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Parts of the rows and `rows[part] @ columns.T`, hidden entries -inf; a block is overwritten by the next."""
+    size = min(max(_BLOCK // len(columns), 1), len(rows))
+    block = rows.new_empty((size, len(columns)))
+    for start in range(0, len(rows), size):
+        part = slice(start, min(start + size, len(rows)))
+        scores = torch.mm(rows[part], columns.T, out=block[: part.stop - start])
+        own_rows, own_columns = hidden[:, (hidden[0] >= start) & (hidden[0] < part.stop)]
+        scores[own_rows - start, own_columns] = -torch.inf
+        yield part, scores
 
 
 def min_max(scores: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -14,7 +14,7 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from ruri_kedro.encoders.base import check_length, freeze_position_embeddings, load_cross_encoder, load_encoder
 from ruri_kedro.encoders.speed import speed_up
-from ruri_kedro.encoders.tokens import tokenize
+from ruri_kedro.encoders.token_cache import TokenCache
 from ruri_kedro.errors import RecipeError, TrainingError
 from ruri_kedro.tables import Table
 from ruri_kedro.tables.files import write_json
@@ -92,7 +92,7 @@ def train_embedder(
             rows,
             _texts_of(rows, passages),
             (prompts["query"], prompts["document"]),
-            partial(tokenize, model.tokenizer, max_length=length),
+            partial(_tokens(stage, model).rows, max_length=length),
             teacher,
         )
     homogeneous = stage.settings["homogeneous"]
@@ -116,7 +116,7 @@ def train_reranker(
     model.to(processes.device_kind(stage.device))
     speed_up(model, stage.settings, stage.name)
     rows = _training_rows(examples, RERANKING, stage.name)
-    to_tokens = partial(tokenize, model.tokenizer, max_length=None, special=False)
+    to_tokens = partial(_tokens(stage, model).rows, max_length=None, special=False)
     with processes.first_of_host():
         data = assemble(rows, _texts_of(rows, passages), ("", ""), to_tokens)
     backward = reranking_backward(model, data, stage.select(Budget), stage.settings["max_length"])
@@ -156,6 +156,11 @@ def _training_rows(examples: Table, objectives: tuple[str, ...], stage: str) -> 
                 f"{', '.join(objectives)}."
             )
     return rows
+
+
+def _tokens(stage: Stage, model: SentenceTransformer | CrossEncoder) -> TokenCache:
+    """The token ids beside the checkpoints, which all stages of a recipe share."""
+    return TokenCache(stage.checkpoints.with_name(".tokens"), model.tokenizer, torch.get_num_threads())
 
 
 def _texts_of(rows: Iterable[Mapping], passages: Table) -> dict[str, str]:

@@ -11,6 +11,8 @@ from ruri_kedro.tables.objectives import TAUGHT
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+SHARD_PAIRS = 16_384  # scored and written at a time: what a killed run loses at most
+
 
 def pairs_to_score(examples: Iterable[Mapping]) -> dict[tuple[str, str], str]:
     """The anchor by (query_id, docid) of every positive and negative of the taught examples, each once."""

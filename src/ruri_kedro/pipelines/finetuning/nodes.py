@@ -1,44 +1,64 @@
 """Supervised fine-tuning with the reranker as teacher (Ruri, Section 4). Torch is imported inside the functions."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+from tqdm import tqdm
 
 from ruri_kedro.encoders.reference import EncoderReference
 from ruri_kedro.pipelines.shared import Embedder, Figure, Params, stage_of
 from ruri_kedro.registry.tracking import step_logger
-from ruri_kedro.tables import Part, Table
+from ruri_kedro.tables import SCHEMAS, Part, ShardedPart, Table
 from ruri_kedro.tables.lookup import passage_texts
 from ruri_kedro.tables.objectives import TAUGHT
 from ruri_kedro.tables.store import blocks, key_of
-from ruri_kedro.training.teacher import believed, check_kept, pairs_to_score, plot_scores
+from ruri_kedro.training.teacher import SHARD_PAIRS, believed, check_kept, pairs_to_score, plot_scores
 
 
-def score_with_teacher(examples: Table, passages: Table, reranker: Path, settings: Params) -> dict[str, Part]:
-    """The teacher's logit for every positive and negative of the distilled examples, a part per source."""
+def score_with_teacher(examples: Table, passages: Table, reranker: Path, settings: Params) -> dict[str, ShardedPart]:
+    """The teacher's logit for every positive and negative of the distilled examples, a part per source.
+
+    The scores are written in shards: a killed run continues with the first that is missing.
+    """
     teacher = EncoderReference.of(settings["teacher"], reranker)
 
-    def rows(source: str) -> Iterator[dict]:
+    def shards(source: str, done: Sequence[Path]) -> Iterator[pa.Table]:
         from ruri_kedro.encoders.base import load_cross_encoder
         from ruri_kedro.encoders.encode import score_pairs
 
-        wanted = pairs_to_score(examples.iter_rows([source]))
-        if not wanted:
+        wanted = list(pairs_to_score(examples.iter_rows([source])).items())
+        left = wanted[len(done) * SHARD_PAIRS :]
+        if not left:
             return
-        texts = passage_texts(passages, {docid for _, docid in wanted} | set(wanted.values()))
-        pairs = [(texts[anchor], texts[docid]) for (_, docid), anchor in wanted.items()]
+        texts = passage_texts(passages, {text for (_, docid), anchor in left for text in (docid, anchor)})
         model = load_cross_encoder(teacher.name, revision=teacher.revision)
-        label = f"teacher scores {source}"
-        scores = score_pairs(model, pairs, settings["teacher_max_length"], settings["chunk_tokens"], label)
-        for (query_id, docid), score in zip(wanted, scores.tolist(), strict=True):
-            yield {"query_id": query_id, "docid": docid, "score": score}
+        with tqdm(
+            total=len(wanted), initial=len(wanted) - len(left), desc=f"teacher scores {source}", unit="pair"
+        ) as bar:
+            for block in blocks(left, SHARD_PAIRS):
+                pairs = [(texts[anchor], texts[docid]) for (_, docid), anchor in block]
+                scores = score_pairs(model, pairs, settings["teacher_max_length"], settings["chunk_tokens"])
+                ids = (pair for pair, _ in block)
+                yield pa.Table.from_pylist(
+                    [
+                        {"query_id": query_id, "docid": docid, "score": score}
+                        for (query_id, docid), score in zip(ids, scores.tolist(), strict=True)
+                    ],
+                    schema=SCHEMAS["teacher_scores"],
+                )
+                bar.update(len(block))
 
-    def part(source: str) -> Part:
+    def part(source: str) -> ShardedPart:
         key = key_of(
-            examples=examples.digest([source]), teacher=teacher.digest(), max_length=settings["teacher_max_length"]
+            examples=examples.digest([source]),
+            teacher=teacher.digest(),
+            max_length=settings["teacher_max_length"],
+            shard=SHARD_PAIRS,
         )
-        return Part(key, lambda: blocks(rows(source)))
+        return ShardedPart(key, partial(shards, source))
 
     return {source: part(source) for source in examples.parts()}
 

@@ -1,0 +1,376 @@
+"""Training, scoring and encoding beside sentence-transformers: speed, memory, and that both give the same.
+
+    python benchmarks/training.py --text train.jsonl.gz   # rows with `question` and `context`, such as JaQuAD's
+    python benchmarks/training.py                         # text of the shipped corpus
+    python benchmarks/training.py --quick                 # small batches, one round, under five minutes
+    python benchmarks/training.py --cpu                   # one thread by its own clock, for a busy machine
+
+One JSON line per figure, then a table. Both sides have the same text, weights, batches, threads and memory budget and
+take turns; a figure is the median of the rounds. `peer` is the fastest of sentence-transformers' ways that fits the
+budget: its plain loss where activations may be kept, its cached loss at its best mini-batch size. It is given token
+ids, so that its tokenising in the loop is not counted, except where it tokenises in its loss (reranker), in `predict`
+and in `encode`. `limit` is one pass of the same tokens through the same
+layers as ours without padding, loss and optimizer: two forwards and one
+backward where nothing is kept, one of each where all is, one forward for scoring and encoding. For memory and
+differences `limit` is what the figure should stay under.
+"""
+
+import argparse
+import copy
+import gzip
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from figures import alone, peak_memory, say, table
+from sentence_transformers import CrossEncoder, SentenceTransformer
+from sentence_transformers.cross_encoder.losses import ListNetLoss
+from sentence_transformers.sentence_transformer.losses import (
+    CachedMultipleNegativesRankingLoss,
+    MultipleNegativesRankingLoss,
+)
+from transformers import BertConfig, BertModel
+
+from ruri_kedro.encoders.base import TinySettings, build_cross_encoder, build_encoder, load_encoder
+from ruri_kedro.encoders.encode import embed, encode, score_pairs
+from ruri_kedro.encoders.pairs import PairLayout
+from ruri_kedro.encoders.products import fast_linear
+from ruri_kedro.encoders.tokens import TokenRows, chunk_by_tokens, pad, tokenize
+from ruri_kedro.training.data import TrainingSet
+from ruri_kedro.training.objectives import Budget, LossSettings, embedding_backward, reranking_backward
+from ruri_kedro.training.plan import Batch
+
+SAMPLE = Path(__file__).resolve().parents[1] / "data/01_raw/sample"
+PROMPTS = {"query": "クエリ: ", "document": "文章: "}
+SIZES = {"2 layers of 128": (2, 128), "4 layers of 256": (4, 256)}
+BERT = "BERT, 12 layers of 768"
+LENGTH, CHUNK, ALL = 256, 2048, 10**9  # tokens of a text, of a chunk, of activations that are kept
+TEMPERATURE, GROUP, TOLERANCE = 0.02, 64, 1e-4
+MINI_BATCHES = (16, 32, 64, 128)
+GTE = {
+    "scale": 1 / TEMPERATURE,
+    "directions": ("query_to_doc", "query_to_query", "doc_to_query", "doc_to_doc"),
+    "partition_mode": "joint",
+}
+Pairs = list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How much is measured, and by which clock."""
+
+    text: Path | None
+    threads: int
+    cpu: bool
+    rounds: int
+    large: int  # batch that is cached
+    small: int  # batch whose activations are kept
+    groups: int  # queries of a step of the reranker
+    texts: int  # of scoring and encoding
+    sizes: Sequence[str]
+
+    def seconds(self, step: Callable[[], object]) -> float:
+        """Seconds of the clock that a call takes."""
+        clock = time.process_time if self.cpu else time.perf_counter
+        began = clock()
+        step()
+        return clock() - began
+
+    def alternate(self, **steps: Callable[[], object]) -> dict[str, float]:
+        """Median seconds of each, taking turns."""
+        rounds = [{name: self.seconds(step) for name, step in steps.items()} for _ in range(self.rounds)]
+        return {name: statistics.median(each[name] for each in rounds) for name in steps}
+
+    def fastest(self, ways: dict[str, Callable[[], object]]) -> str:
+        """The name of the fastest."""
+        for way in list(ways.values())[:1]:
+            way()  # the first call of all is slower
+        return min(ways, key=lambda name: self.seconds(ways[name]))
+
+    def say(self, case: str, found: dict[str, float], work: dict[str, float]) -> None:
+        """A figure for each kind of work done, by unit, in the seconds found."""
+        for unit, amount in work.items():
+            ours, peer, limit = (round(amount / found[name], 1) for name in ("ours", "peer", "limit"))
+            say("training", case, ours, limit, f"{unit}/{'CPU s' if self.cpu else 's'}", peer)
+
+
+def read_pairs(path: Path | None) -> Pairs:
+    """Question and passage, or first sentence and paragraph, no text twice."""
+    if path is not None:
+        found = [(row["question"], row["context"]) for row in rows(path)]
+    else:
+        found = [(row["question"], row["context"]) for row in rows(SAMPLE / "questions/train.jsonl.gz")]
+        texts = (t for a in rows(SAMPLE / "articles.jsonl.gz") for s in a["sections"] for t in s["paragraphs"])
+        found += [(text.split("。")[0], text) for text in texts]
+    seen: set[str] = set()
+    pairs = []
+    for pair in found:
+        if seen.isdisjoint(pair) and pair[0] != pair[1]:
+            seen.update(pair)
+            pairs.append(pair)
+    return [pairs[i] for i in np.random.default_rng(0).permutation(len(pairs))]
+
+
+def rows(path: Path) -> Iterator[dict]:
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        yield from map(json.loads, lines)
+
+
+def write_model(folder: Path, size: str, pairs: Pairs) -> None:
+    """An encoder with random weights and without dropout."""
+    layers, width = SIZES.get(size, (1, 64))
+    settings = TinySettings(16_000, 8, width, 2 * width, layers, 4, 512, 0.0)
+    model = build_encoder([text for pair in pairs[:4000] for text in pair], settings, PROMPTS, 0)
+    if size == BERT:
+        vocabulary = len(model.tokenizer)
+        model.tokenizer.save_pretrained(folder)
+        config = BertConfig(vocab_size=vocabulary, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+        BertModel(config).save_pretrained(folder)
+    else:
+        model.save_pretrained(str(folder))
+
+
+def training_set(model: SentenceTransformer, pairs: Pairs) -> TrainingSet:
+    n = len(pairs)
+    texts = [PROMPTS["query"] + query for query, _ in pairs] + [PROMPTS["document"] + text for _, text in pairs]
+    return a_set(tokenize(model.tokenizer, texts, LENGTH), np.column_stack([np.arange(n), n + np.arange(n)]))
+
+
+def a_set(tokens: TokenRows, texts: np.ndarray) -> TrainingSet:
+    n = len(texts)
+    return TrainingSet(
+        tokens, texts, texts.astype(np.int32), np.zeros(n, np.int64), ["text"], ["contrastive"], [""] * n, None
+    )
+
+
+def trained(model: torch.nn.Module, backward: Callable[[], object]) -> Callable[[], None]:
+    """A step of training."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
+    model.train()
+
+    def step() -> None:
+        backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def without_padding(
+    forward: Callable[[list[np.ndarray]], torch.Tensor], lengths: np.ndarray, forwards: int, backward: bool = True
+) -> Callable[[], None]:
+    """Passes over chunks whose texts are all as long as those of the true chunk are on average."""
+    shapes = [(len(chunk), max(round(lengths[chunk].mean()), 1)) for chunk in chunk_by_tokens(lengths, CHUNK)]
+
+    def step() -> None:
+        for count, length in shapes:
+            texts = [np.arange(5, 5 + length, dtype=np.int32)] * count
+            with torch.no_grad():
+                for _ in range(forwards - backward):
+                    forward(texts)
+            if backward:
+                forward(texts).sum().backward()
+
+    return step
+
+
+def peer_losses(model: SentenceTransformer, data: TrainingSet, keep: int) -> dict[str, Callable[[int], Callable]]:
+    """By name a function from a number of rows to the backward pass of the peer's loss."""
+    losses = {
+        f"cached, {size}": CachedMultipleNegativesRankingLoss(model, mini_batch_size=size, **GTE)
+        for size in MINI_BATCHES
+    }
+    if keep:
+        losses["plain"] = MultipleNegativesRankingLoss(model, **GTE)
+
+    def backward(loss: torch.nn.Module, count: int) -> torch.Tensor:
+        columns = data.texts[:count].T
+        features = [pad([data.tokens.row(i) for i in column], model.tokenizer.pad_token_id) for column in columns]
+        value = loss(features, None)
+        value.backward()
+        return value.detach()
+
+    return {name: partial(partial, backward, loss) for name, loss in losses.items()}
+
+
+def pretraining(options: Options, folder: Path, size: str, pairs: Pairs, batch: int, keep: int) -> None:
+    """Pairs and tokens per second of a step, and how far the gradients of both are apart."""
+    model = load_encoder(folder)
+    mine, theirs = copy.deepcopy(model).train(), copy.deepcopy(model).train()
+    data = training_set(model, pairs[:batch])
+    backward = embedding_backward(mine, data, Budget(CHUNK, keep, "float32"), LossSettings(TEMPERATURE))
+    ways = peer_losses(theirs, data, keep)
+    trial = min(batch, options.small) // 2
+    chosen = options.fastest({name: way(trial) for name, way in ways.items()})
+    case = f"pre-training, {size}, batch {batch}, {'activations kept' if keep else 'cached'}"
+
+    theirs.zero_grad()
+    few = np.arange(trial)
+    differ(case, backward(Batch(0, few)).loss, ways[chosen](trial)().item(), mine, theirs)
+    lengths = data.tokens.lengths
+    forward = partial(embed, model.train())
+    found = options.alternate(
+        ours=trained(mine, lambda: backward(Batch(0, np.arange(len(data))))),
+        peer=trained(theirs, ways[chosen](len(data))),
+        limit=without_padding(forward, lengths, forwards=1 if keep else 2),
+    )
+    options.say(f"{case} (peer: {chosen})", found, {"pairs": len(data), "tokens": int(lengths.sum())})
+
+
+def differ(case: str, loss: float, peer_loss: float, mine: torch.nn.Module, theirs: torch.nn.Module) -> None:
+    """Say how far losses and gradients are apart, as shares of the loss and of the largest gradient; forget them."""
+    gradients = [(p.grad, q.grad) for p, q in zip(mine.parameters(), theirs.parameters(), strict=True)]
+    gradients = [(p, q) for p, q in gradients if p is not None and q is not None]
+    apart = max(float((p - q).abs().max()) for p, q in gradients) / max(float(q.abs().max()) for _, q in gradients)
+    say("training", f"{case}, loss apart", abs(loss - peer_loss) / abs(peer_loss), TOLERANCE, "share")
+    say("training", f"{case}, gradients apart", apart, TOLERANCE, "share")
+    mine.zero_grad()
+    theirs.zero_grad()
+
+
+def reranking(options: Options, folder: Path, size: str, pairs: Pairs) -> None:
+    """Pairs per second of a step on groups of 1 positive and 63 negatives; the peer's loss is ListNet, which with one
+    label far above the others is the same."""
+    model = build_cross_encoder(folder, LENGTH, 0)
+    mine, theirs = copy.deepcopy(model).train(), copy.deepcopy(model).train()
+    n = options.groups
+    passages = [[pairs[(i * GROUP + k) % len(pairs)][1] for k in range(GROUP)] for i in range(n)]
+    queries = [pairs[i * GROUP % len(pairs)][0] for i in range(n)]
+    texts = queries + [text for group in passages for text in group]
+    columns = np.column_stack([np.arange(n), n + np.arange(n * GROUP).reshape(n, GROUP)])
+    data = a_set(tokenize(model.tokenizer, texts, None, special=False), columns)
+    backward = reranking_backward(mine, data, Budget(CHUNK, ALL, "float32"), LENGTH)
+    labels = [torch.tensor([40.0] + [0.0] * (GROUP - 1))] * n
+
+    def peer(mini_batch: int, count: int = n) -> torch.Tensor:
+        loss = ListNetLoss(theirs, mini_batch_size=mini_batch)([queries[:count], passages[:count]], labels[:count])
+        loss.backward()
+        return loss.detach()
+
+    chosen = options.fastest({str(size): partial(peer, size, 1) for size in MINI_BATCHES})
+    theirs.zero_grad()
+    case = f"reranker, {size}, {n} groups of {GROUP}"
+    differ(case, backward(Batch(-1, np.arange(n))).loss, peer(int(chosen)).item(), mine, theirs)
+    layout = PairLayout.of(model.tokenizer)
+    tokens = data.tokens.lengths
+    lengths = layout.lengths(np.repeat(tokens[:n], GROUP), tokens[n:], LENGTH)
+    found = options.alternate(
+        ours=trained(mine, lambda: backward(Batch(-1, np.arange(n)))),
+        peer=trained(theirs, partial(peer, int(chosen))),
+        limit=without_padding(partial(whole_pairs, model.train()), lengths, forwards=1),
+    )
+    options.say(f"{case} (peer: mini-batch {chosen})", found, {"pairs": n * GROUP, "tokens": int(lengths.sum())})
+
+
+def whole_pairs(model: CrossEncoder, texts: list[np.ndarray]) -> torch.Tensor:
+    with fast_linear(model.device):
+        return model.model(**pad(texts, model.tokenizer.pad_token_id)).logits
+
+
+def scoring(options: Options, folder: Path, size: str, pairs: Pairs) -> None:
+    """Pairs per second of a reranker that scores 16 passages for a query."""
+    model = build_cross_encoder(folder, LENGTH, 0).eval()
+    asked = [(pairs[i // 16 * 16 % len(pairs)][0], pairs[i % len(pairs)][1]) for i in range(options.texts)]
+
+    def peer(batch: int, wanted: Pairs = asked) -> np.ndarray:
+        return model.predict(wanted, batch_size=batch, activation_fn=torch.nn.Identity(), show_progress_bar=False)
+
+    chosen = int(options.fastest({str(size): partial(peer, size, asked[:512]) for size in MINI_BATCHES}))
+    case = f"scoring, {size}, {len(asked)} pairs"
+    apart = np.abs(score_pairs(model, asked, LENGTH, CHUNK) - peer(chosen)).max()
+    say("training", f"{case}, scores apart", float(apart), TOLERANCE, "logit")
+    layout = PairLayout.of(model.tokenizer)
+    lengths = [tokenize(model.tokenizer, side, None, special=False).lengths for side in zip(*asked, strict=True)]
+    lengths = layout.lengths(*lengths, LENGTH)
+    found = options.alternate(
+        ours=lambda: score_pairs(model, asked, LENGTH, CHUNK),
+        peer=partial(peer, chosen),
+        limit=without_padding(partial(whole_pairs, model), lengths, forwards=1, backward=False),
+    )
+    options.say(f"{case} (peer: batch {chosen})", found, {"pairs": len(asked), "tokens": int(lengths.sum())})
+
+
+def encoding(options: Options, folder: Path, size: str, pairs: Pairs) -> None:
+    """Passages per second of an encoder."""
+    model = load_encoder(folder, PROMPTS, max_length=LENGTH).eval()
+    texts = [text for _, text in pairs[: options.texts]]
+    prompt = PROMPTS["document"]
+
+    def peer(batch: int, wanted: list[str] = texts) -> np.ndarray:
+        return model.encode(wanted, prompt=prompt, batch_size=batch, normalize_embeddings=True, show_progress_bar=False)
+
+    chosen = int(options.fastest({str(size): partial(peer, size, texts[:512]) for size in MINI_BATCHES}))
+    case = f"encoding, {size}, {len(texts)} passages"
+    apart = np.abs(encode(model, texts, prompt, LENGTH, CHUNK) - peer(chosen)).max()
+    say("training", f"{case}, vectors apart", float(apart), TOLERANCE, "component")
+    lengths = tokenize(model.tokenizer, [prompt + text for text in texts], LENGTH).lengths
+    found = options.alternate(
+        ours=lambda: encode(model, texts, prompt, LENGTH, CHUNK),
+        peer=partial(peer, chosen),
+        limit=without_padding(partial(embed, model), lengths, forwards=1, backward=False),
+    )
+    options.say(f"{case} (peer: batch {chosen})", found, {"passages": len(texts), "tokens": int(lengths.sum())})
+
+
+def memory(options: Options, folder: Path, pairs: Pairs) -> float:
+    """GiB of this process at most after a step of so many pairs, nothing kept."""
+    torch.set_num_threads(options.threads)
+    model = load_encoder(folder)
+    data = training_set(model, pairs)
+    backward = embedding_backward(model, data, Budget(CHUNK, 0, "float32"), LossSettings(TEMPERATURE))
+    trained(model, lambda: backward(Batch(0, np.arange(len(data)))))()
+    return peak_memory()
+
+
+CASES = {
+    "cached": lambda o, *model: pretraining(o, *model, o.large, keep=0),
+    "kept": lambda o, *model: pretraining(o, *model, o.small, keep=ALL),
+    "reranker": reranking,
+    "scoring": scoring,
+    "encoding": encoding,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--text", type=Path, help="gzipped JSON Lines with question and context")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--cpu", action="store_true", help="one thread, CPU seconds")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batch", type=int, default=8192, help="of the cached case")
+    parser.add_argument("--cases", nargs="+", default=[*CASES, "memory", "bert"], choices=[*CASES, "memory", "bert"])
+    parser.add_argument("--sizes", nargs="+", default=list(SIZES), choices=list(SIZES))
+    chosen = parser.parse_args()
+    threads = 1 if chosen.cpu else chosen.threads
+    amounts = (1, 512, 128, 1, 512, list(SIZES)[:1]) if chosen.quick else (
+        chosen.rounds, chosen.batch, 512, 4, 4096, chosen.sizes)  # fmt: skip
+    options = Options(chosen.text, threads, chosen.cpu, *amounts)
+    torch.set_num_threads(threads)
+    pairs = read_pairs(options.text)
+    with tempfile.TemporaryDirectory() as workspace:
+        for size in options.sizes:
+            folder = Path(workspace) / size.replace(" ", "-")
+            write_model(folder, size, pairs)
+            for name in (name for name in CASES if name in chosen.cases):
+                CASES[name](options, folder, size, pairs)
+        if "memory" in chosen.cases:
+            few, many = (alone(memory, options, folder, pairs[:n]) for n in (options.small, options.large))
+            say("training", f"peak memory, {size}, batch {options.large}", many, 1.3 * few, "GiB")
+        if "bert" in chosen.cases and not chosen.quick:
+            folder = Path(workspace) / "bert"
+            write_model(folder, BERT, pairs)
+            pretraining(options, folder, BERT, pairs, 32, keep=0)
+    table()
+
+
+if __name__ == "__main__":
+    main()

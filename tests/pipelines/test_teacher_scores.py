@@ -1,0 +1,57 @@
+"""The teacher's scores are written in shards, and a killed run goes on behind the last of them."""
+
+import pytest
+from tiny import tiny_reranker
+from train_tables import tables
+
+from ruri_kedro.encoders import encode
+from ruri_kedro.pipelines.finetuning import nodes
+from ruri_kedro.tables import SCHEMAS, write_table
+
+SETTINGS = {"teacher": {"name": None}, "teacher_max_length": 32, "chunk_tokens": 64}
+PAIRS = 24  # of each source: 12 examples of one positive and one negative
+
+
+@pytest.fixture
+def score(tmp_path, monkeypatch):
+    """Write the scores into a folder; the table, and how many pairs were scored for it."""
+    monkeypatch.setattr(nodes, "SHARD_PAIRS", 10)
+    tiny_reranker(tmp_path / "body").save_pretrained(str(tmp_path / "teacher"))
+    examples, passages = tables(tmp_path, "distillation")
+    original = encode.score_pairs
+
+    def write(folder, interrupt_after=None):
+        scored = []
+
+        def counted(model, pairs, *rest):
+            if len(scored) == interrupt_after:
+                raise KeyboardInterrupt
+            scored.append(len(pairs))
+            return original(model, pairs, *rest)
+
+        monkeypatch.setattr(encode, "score_pairs", counted)
+        parts = nodes.score_with_teacher(examples, passages, tmp_path / "teacher", SETTINGS)
+        return write_table(tmp_path / folder, SCHEMAS["teacher_scores"], parts), scored
+
+    return write
+
+
+def test_an_interrupted_scoring_is_continued_to_the_same_scores(score):
+    whole, scored = score("whole")
+    assert scored == [10, 10, 4, 10, 10, 4]
+    with pytest.raises(KeyboardInterrupt):
+        score("killed", interrupt_after=2)
+    table, scored = score("killed")
+    assert scored == [4, 10, 10, 4]
+    assert table.read().equals(whole.read())
+    assert table.rows() == 2 * PAIRS
+    assert score("killed")[1] == []
+
+
+def test_scores_stand_by_query_and_passage(score):
+    table, _ = score("scores")
+    rows = list(table.iter_rows(["faq"]))
+    assert {(row["query_id"], row["docid"]) for row in rows} == {
+        (f"q{i}", str(d)) for i in range(12) for d in (i + 12, i + 24)
+    }
+    assert len({row["score"] for row in rows}) > PAIRS // 2
