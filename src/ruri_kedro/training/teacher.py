@@ -1,6 +1,6 @@
 """What the reranker says of the examples: scores to distil, and which positives it does not believe."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,11 +40,25 @@ def believed(row: Mapping, scores: Mapping[tuple[str, str], float], threshold: f
     return bool(sigmoid(np.float64(scores[row["query_id"], row["positive"]])) >= threshold)
 
 
+def threshold_of(
+    rows: Sequence[Mapping], scores: Mapping[tuple[str, str], float], threshold: float | None, keep_share: float
+) -> float:
+    """`threshold` where it is given, else the one that the best `keep_share` of the distilled `rows` reach.
+
+    Listwise training leaves the level of a reranker's logits free, so that a number holds for one reranker only.
+    """
+    if threshold is not None or not rows:
+        return threshold or 0.0
+    positives = sigmoid(np.array([scores[row["query_id"], row["positive"]] for row in rows], dtype=np.float64))
+    kept = max(1, round(keep_share * len(positives)))
+    return float(np.sort(positives)[-kept])
+
+
 def check_kept(kept: int, total: int, threshold: float, min_kept: float) -> None:
     """Raises TrainingError if a smaller share than `min_kept` of the distilled examples survives the threshold."""
     if total and kept < min_kept * total:
         raise TrainingError(
-            f"only {kept} of {total} distilled examples have a positive that the teacher scores {threshold} or more; "
+            f"only {kept} of {total} distilled examples have a positive that the teacher scores {threshold:.4g} or more; "
             f"finetuning.min_kept asks for {min_kept:.0%}. Listwise training leaves the level of the scores free: look "
             "at the plot teacher_scores and set finetuning.threshold, or train the reranker longer."
         )
@@ -59,7 +73,7 @@ def plot_scores(positives: np.ndarray, negatives: np.ndarray, threshold: float) 
     bins = np.linspace(0, 1, 41)
     for scores, label, colour in ((negatives, "negatives", "#ccbb44"), (positives, "positives", "#4477aa")):
         axes.hist(sigmoid(scores), bins=bins, density=True, alpha=0.7, label=f"{label} ({len(scores)})", color=colour)
-    axes.axvline(threshold, color="#ee6677", label=f"threshold {threshold}")
+    axes.axvline(threshold, color="#ee6677", label=f"threshold {threshold:.4g}")
     axes.set(xlabel="sigmoid of the reranker's logit", ylabel="density", title="Teacher scores")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)

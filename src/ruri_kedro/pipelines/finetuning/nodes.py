@@ -15,7 +15,7 @@ from ruri_kedro.tables import SCHEMAS, Part, ShardedPart, Table
 from ruri_kedro.tables.lookup import passage_texts
 from ruri_kedro.tables.objectives import TAUGHT
 from ruri_kedro.tables.store import blocks, key_of
-from ruri_kedro.training.teacher import SHARD_PAIRS, believed, check_kept, pairs_to_score, plot_scores
+from ruri_kedro.training.teacher import SHARD_PAIRS, believed, check_kept, pairs_to_score, plot_scores, threshold_of
 
 
 def score_with_teacher(examples: Table, passages: Table, reranker: Path, settings: Params) -> dict[str, ShardedPart]:
@@ -66,8 +66,8 @@ def score_with_teacher(examples: Table, passages: Table, reranker: Path, setting
 def drop_weak_positives(examples: Table, teacher_scores: Table, settings: Params) -> tuple[dict[str, Part], Figure]:
     """The examples whose positive the teacher believes, and the distribution of its scores."""
     scores = _by_query_and_docid(teacher_scores)
-    threshold = settings["threshold"]
     distilled = [row for row in examples.iter_rows() if row["objective"] in TAUGHT]
+    threshold = threshold_of(distilled, scores, settings["threshold"], settings["keep_share"])
     check_kept(
         sum(believed(row, scores, threshold) for row in distilled), len(distilled), threshold, settings["min_kept"]
     )
