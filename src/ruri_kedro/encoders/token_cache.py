@@ -1,5 +1,6 @@
 """Token ids on disk: every text once per tokenizer, whatever the stage, its lengths and its special tokens."""
 
+import hashlib
 import json
 import multiprocessing
 import tempfile
@@ -126,12 +127,15 @@ def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
     """Digest of what a tokenizer is saved as, without what a call to it may set."""
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)
-        found = {path.name: path.read_text("utf-8") for path in sorted(Path(folder).iterdir()) if path.is_file()}
-    return digest_json({name: _lasting(text) if name.endswith(".json") else text for name, text in found.items()})
+        found = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir()) if path.is_file()}
+    return digest_json(
+        {name: _lasting(data) if name.endswith(".json") else hashlib.sha256(data).hexdigest()
+         for name, data in found.items()}
+    )  # fmt: skip
 
 
-def _lasting(text: str) -> object:
-    value = json.loads(text)
+def _lasting(data: bytes) -> object:
+    value = json.loads(data)
     if not isinstance(value, Mapping):
         return value
     return {name: part for name, part in value.items() if name not in _OF_CALLS}
