@@ -10,6 +10,7 @@ from ruri_kedro.corpora.source import parse_sources
 from ruri_kedro.pipelines.negative_mining import nodes
 from ruri_kedro.pipelines.negative_mining.known import KnownPairs
 from ruri_kedro.tables import SCHEMAS, Part, write_table
+from ruri_kedro.tables.ids import distinct_ids
 from ruri_kedro.tables.lookup import passage_texts
 from ruri_kedro.text.hashing import stable_id
 
@@ -72,7 +73,16 @@ def test_shards_know_what_the_whole_source_knows(tables):
     rows = [row for row in tables["pairs"].iter_rows() if row["pair_id"] not in leaked]
     whole = whole_source("s", rows, passage_texts(tables["passages"]))
     known = KnownPairs(
-        source, tables["passages"], (tables["pairs"],), frozenset(leaked), tables["candidates"], frozenset(), 8, 7, True
+        source,
+        tables["passages"],
+        (tables["pairs"],),
+        frozenset(leaked),
+        distinct_ids([]),
+        tables["candidates"],
+        frozenset(),
+        8,
+        7,
+        True,
     )
     shards = list(known.shards())
     assert [row for some in shards for row in some.pairs] == rows and len(shards) == 8

@@ -32,6 +32,7 @@ class KnownPairs:
     passages: Table
     pair_tables: tuple[Table, ...]  # pairs, and mined pairs if there are
     leaked: frozenset[str]  # pair_ids
+    inconsistent: Ids  # pair_ids that give no example
     candidates: Table | None  # None: the source is not searched
     avoided: frozenset[str]
     depth: int
@@ -60,6 +61,8 @@ class KnownPairs:
                 yield self._known([row for row, new in zip(answered, is_new, strict=True) if new])
 
     def _known(self, rows: list[dict]) -> SourcePairs:
+        is_dropped = among([row["pair_id"] for row in rows], self.inconsistent)
+        rows = [row for row, dropped in zip(rows, is_dropped, strict=True) if not dropped]
         queries = {row["query_id"] for row in rows}
         positives = positives_by_query(self._pairs_of(queries))
         candidates = found_candidates(self.candidates, self.source.name, queries, self.depth, self.avoided)

@@ -18,6 +18,7 @@ from ruri_kedro.retrieval.examples import StageRecipe, make_examples, mine_pairs
 from ruri_kedro.retrieval.negatives import ChoiceRules, Window
 from ruri_kedro.tables import SCHEMAS, ShardedPart, Table
 from ruri_kedro.tables.code import code_digest
+from ruri_kedro.tables.ids import Ids, distinct_ids
 from ruri_kedro.tables.lookup import passage_texts
 from ruri_kedro.tables.objectives import OBJECTIVES
 from ruri_kedro.tables.store import blocks, key_of, to_table
@@ -66,10 +67,14 @@ def choose_examples(
     mining: Params,
     seed: int,
     mined_pairs: Table | None = None,
+    inconsistent: Table | None = None,
     *,
     stage: str,
 ) -> dict[str, ShardedPart]:
-    """Examples of one stage, a part per source that takes part in it; pairs that a test knows are left out."""
+    """Examples of one stage, a part per source that takes part in it.
+
+    Pairs that a test knows are left out. Those that are not consistent give no example; their positives stay known.
+    """
     pair_tables = (pairs, mined_pairs) if mined_pairs else (pairs,)
 
     def part(source: Source) -> ShardedPart:
@@ -77,13 +82,15 @@ def choose_examples(
 
         def shards(done: Sequence[Path]) -> Iterator[pa.Table]:
             drawn = any(recipe.strategy == "random" for recipe in recipes)
-            known = _known(source, passages, pair_tables, leaks, matches, candidates, mining, drawn)
+            known = _known(source, passages, pair_tables, leaks, matches, candidates, mining, drawn, inconsistent)
             for recipe, some in known.shards_by(recipes, len(done)):
                 yield to_table(make_examples(some, recipe, seed), SCHEMAS["examples"])
 
         tables = [table.digest([source.name]) for table in (pairs, leaks)]
         tables += [
-            table.digest([source.name]) for table in (candidates, mined_pairs) if table and source.name in table.parts()
+            table.digest([source.name])
+            for table in (candidates, mined_pairs, inconsistent)
+            if table and source.name in table.parts()
         ]
         key = key_of(
             tables=tables,
@@ -151,6 +158,7 @@ def _known(
     candidates: Table,
     mining: Params,
     drawn: bool = False,
+    inconsistent: Table | None = None,
 ) -> KnownPairs:
     """The pairs of a source, without the pairs and candidates that a test knows."""
     return KnownPairs(
@@ -160,6 +168,7 @@ def _known(
         leaked=frozenset(
             row["pair_id"] for row in leaks.iter_rows([source.name], ["pair_id", "removed"]) if row["removed"]
         ),
+        inconsistent=_inconsistent(source, inconsistent),
         candidates=_searched(source, candidates),
         avoided=_avoided(source, matches),
         depth=mining["depth"],
@@ -177,6 +186,13 @@ def _with_candidates(
         queries = {row["query_id"] for row in rows}
         found = found_candidates(_searched(source, candidates), source.name, queries, mining["depth"], avoided)
         yield from ((row, found.get(row["query_id"])) for row in rows)
+
+
+def _inconsistent(source: Source, inconsistent: Table | None) -> Ids:
+    """pair_ids of a source that the filter by consistency drops."""
+    parts = [source.name] if inconsistent and source.name in inconsistent.parts() else []
+    batches = inconsistent.batches(parts, ["pair_id"]) if parts else ()
+    return distinct_ids(batch.column(0).to_pylist() for batch in batches)
 
 
 def _searched(source: Source, candidates: Table) -> Table | None:
