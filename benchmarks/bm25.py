@@ -1,9 +1,11 @@
 """BM25: queries per second of both engines beside their own libraries, and how far the engines agree.
 
-    python benchmarks/bm25.py            # all paragraphs and training questions of the shipped corpus
-    python benchmarks/bm25.py --quick    # 2,000 paragraphs, 200 questions
+    python benchmarks/bm25.py            # 100,000 made-up paragraphs of 200 characters, 2,000 queries
+    python benchmarks/bm25.py --quick    # 2,000 paragraphs and 200 questions of the shipped corpus, all analysers
 
-One JSON line per figure; `limit` is what `ours` should not fall below. Both sides split the queries into terms.
+One JSON line per figure; `limit` is what `ours` should not fall below. Both sides split the queries into terms, have as
+many threads, and take turns: the speeds are the medians of three. Ends with an error if a query finds other docids, or
+in another order, than it does with Pyserini.
 """
 
 import argparse
@@ -12,15 +14,23 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
+from statistics import median
+
+from corpora import SEED, Writer
+from figures import say
 
 from ruri_kedro.retrieval.bm25 import BM25Settings, build_index, search
 from ruri_kedro.retrieval.sudachi import term_splitter
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data/01_raw/sample"
 DEPTH, K1, B = 100, 0.9, 0.4
+PASSAGES, QUERIES, QUERY_CHARS = 100_000, 2_000, 40
+ANALYZERS = ("ja", "sudachi_a", "sudachi_b", "sudachi_c")
+
+Found = list[list[str]]  # docids of each query
 
 
 def rows(name: str) -> Iterator[dict]:
@@ -28,29 +38,33 @@ def rows(name: str) -> Iterator[dict]:
         yield from map(json.loads, lines)
 
 
-def paragraphs() -> Iterator[tuple[str, str]]:
-    """(docid, text) of the paragraphs of all articles."""
-    for article in rows("articles.jsonl.gz"):
-        texts = [text for section in article["sections"] for text in section["paragraphs"]]
-        for number, text in enumerate(texts):
-            yield f"{article['article_id']}-{number}", text
+def shipped() -> tuple[list[tuple[str, str]], list[str]]:
+    """The first (docid, text) paragraphs and training questions of the shipped corpus."""
+    texts = (text for row in rows("articles.jsonl.gz") for part in row["sections"] for text in part["paragraphs"])
+    documents = [(f"p{number}", text) for number, text in enumerate(islice(texts, 2000))]
+    return documents, [row["question"] for row in islice(rows("questions/train.jsonl.gz"), 200)]
 
 
-def say(case: str, ours: float, peer: float | None, limit: float | None, unit: str) -> None:
-    figure = {"bench": "bm25", "case": case, "ours": ours, "peer": peer, "limit": limit, "unit": unit}
-    print(json.dumps({name: round(v, 4) if isinstance(v, float) else v for name, v in figure.items()}), flush=True)
+def made_up() -> tuple[list[tuple[str, str]], list[str]]:
+    """(docid, text) of paragraphs, and distinct queries: the middle of every fiftieth."""
+    documents = [(f"p{number}", row["text"]) for number, row in enumerate(Writer(SEED).rows(PASSAGES))]
+    middles = (text[len(text) // 2 :][:QUERY_CHARS] for _, text in documents[:: PASSAGES // QUERIES])
+    return documents, list(dict.fromkeys(middles))
 
 
-def timed_search(folder: Path, queries: list[str], settings: BM25Settings) -> tuple[list[list[str]], float]:
-    """Docids found for each query, and queries per second, the index opened before."""
-    list(search(folder, queries[:2], DEPTH, settings))
+def timed(found: Callable[[], Found], queries: int) -> tuple[Found, float]:
+    """What a search finds, and its queries per second."""
     start = time.perf_counter()
-    found = [[docid for docid, _ in hits] for hits in search(folder, queries, DEPTH, settings)]
-    return found, len(queries) / (time.perf_counter() - start)
+    hits = found()
+    return hits, queries / (time.perf_counter() - start)
 
 
-def pyserini_speed(folder: Path, queries: list[str], settings: BM25Settings) -> float:
-    """Queries per second of Pyserini's own batch search, its hits read one by one."""
+def our_search(folder: Path, queries: list[str], settings: BM25Settings) -> Callable[[], Found]:
+    return lambda: [[docid for docid, _ in hits] for hits in search(folder, queries, DEPTH, settings)]
+
+
+def pyserini_search(folder: Path, queries: list[str], settings: BM25Settings) -> Callable[[], Found]:
+    """Pyserini's own batch search, its hits read one by one."""
     os.environ.setdefault("OPENAI_API_KEY", "none")  # Pyserini makes a client at import, which is not used
     from pyserini.analysis import JWhiteSpaceAnalyzer
     from pyserini.search.lucene import LuceneSearcher
@@ -63,12 +77,25 @@ def pyserini_speed(folder: Path, queries: list[str], settings: BM25Settings) -> 
     searcher.set_bm25(K1, B)
     split = settings.terms()
     names = [str(number) for number in range(len(queries))]
-    searcher.batch_search([split(query) for query in queries[:2]], names[:2], k=DEPTH, threads=settings.threads)
-    start = time.perf_counter()
-    texts = [split(query) for query in queries]
-    hits = searcher.batch_search(texts, names, k=DEPTH, threads=settings.threads)
-    read = [[(hit.docid, hit.score) for hit in hits[name]] for name in names]
-    return len(read) / (time.perf_counter() - start)
+
+    def found() -> Found:
+        hits = searcher.batch_search([split(query) for query in queries], names, k=DEPTH, threads=settings.threads)
+        read = [[(hit.docid, hit.score) for hit in hits[name]] for name in names]
+        return [[docid for docid, _ in hits] for hits in read]
+
+    return found
+
+
+def against_pyserini(folder: Path, queries: list[str], settings: BM25Settings) -> tuple[Found, float, float]:
+    """What both find, and the medians of our speed and Pyserini's; the first round warms up and is not counted."""
+    ours, theirs = our_search(folder, queries, settings), pyserini_search(folder, queries, settings)
+    speeds = []
+    for _ in range(4):
+        (found, our_speed), (expected, their_speed) = (timed(side, len(queries)) for side in (ours, theirs))
+        if found != expected:
+            raise SystemExit(f"{settings.analyzer}: our hits are not Pyserini's.")
+        speeds.append((our_speed, their_speed))
+    return found, *(median(side) for side in zip(*speeds[1:], strict=True))
 
 
 def bm25s_speed(documents: list[tuple[str, str]], queries: list[str], analyzer: str) -> float:
@@ -90,30 +117,33 @@ def overlap(first: list[list[str]], second: list[list[str]]) -> float:
     return sum(shares) / len(shares)
 
 
-def measure(folder: Path, documents: list[tuple[str, str]], queries: list[str], threads: int) -> None:
-    for analyzer in ("ja", "sudachi_a", "sudachi_b", "sudachi_c"):
-        found = {}
-        for engine in ("lucene", "bm25s") if analyzer != "ja" else ("lucene",):
-            settings = BM25Settings(analyzer, K1, B, threads, 1024, engine)
-            place, case = folder / f"{analyzer}-{engine}", f"{engine}, {analyzer}"
-            start = time.perf_counter()
-            build_index(documents, place, settings, "benchmark")
-            say(f"{case}: indexing", len(documents) / (time.perf_counter() - start), None, None, "documents/s")
-            found[engine], speed = timed_search(place, queries, settings)
-            lucene = engine == "lucene"
-            peer = pyserini_speed(place, queries, settings) if lucene else bm25s_speed(documents, queries, analyzer)
-            say(f"{case}: search, k={DEPTH}", speed, peer, peer, "queries/s")
-        if len(found) == 2:
-            shared = overlap(found["bm25s"], found["lucene"])
-            say(f"bm25s and lucene, {analyzer}: overlap@{DEPTH}", shared, None, 0.98, "share")
+def measure(folder: Path, documents: list[tuple[str, str]], queries: list[str], analyzer: str, threads: int) -> None:
+    found = {}
+    for engine in ("lucene", "bm25s") if analyzer != "ja" else ("lucene",):
+        settings = BM25Settings(analyzer, K1, B, threads, 1024, engine)
+        place, case = folder / f"{analyzer}-{engine}", f"{engine}, {analyzer}, {len(documents)} passages"
+        start = time.perf_counter()
+        build_index(documents, place, settings, "benchmark")
+        say("bm25", f"{case}: indexing", len(documents) / (time.perf_counter() - start), None, "documents/s")
+        if engine == "lucene":
+            found[engine], speed, peer = against_pyserini(place, queries, settings)
+            limit = 2 * peer
+        else:
+            found[engine], speed = timed(our_search(place, queries, settings), len(queries))
+            limit = peer = bm25s_speed(documents, queries, analyzer)
+        say("bm25", f"{case}: search, k={DEPTH}", speed, limit, "queries/s", peer)
+    if len(found) == 2:
+        shared = overlap(found["bm25s"], found["lucene"])
+        say("bm25", f"bm25s and lucene, {analyzer}, {len(documents)} passages: overlap@{DEPTH}", shared, 0.98, "share")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--analyzers", nargs="+", choices=ANALYZERS, help="default: all; ja and sudachi_b at full size")
     given = parser.parse_args()
-    texts = list(islice(paragraphs(), 2000 if given.quick else None))
-    questions = [row["question"] for row in islice(rows("questions/train.jsonl.gz"), 200 if given.quick else None)]
-    with tempfile.TemporaryDirectory() as workspace:
-        measure(Path(workspace), texts, questions, given.threads)
+    texts, questions = shipped() if given.quick else made_up()
+    for name in given.analyzers or (ANALYZERS if given.quick else ("ja", "sudachi_b")):
+        with tempfile.TemporaryDirectory() as workspace:
+            measure(Path(workspace), texts, questions, name, given.threads)

@@ -35,8 +35,8 @@ BM25 = {"engine": "lucene", "analyzer": "ja", "k1": 0.9, "b": 0.4, "threads": 2,
 MINING = {
     "encoder": {"name": None},
     "nearest": {"exact_below": 10**6, "kind": "flat", "cells": 1, "probes": 1, "links": 1, "effort": 1},
-    "depth": 100, "rrf_k": 60, "window": {"first": 30, "last": 100}, "mine_window": {"first": 1, "last": 100},
-    "max_mined": 1, "min_answer_chars": 2, "fill": True, "negatives": 15,
+    "shard_rows": 10_000, "depth": 100, "rrf_k": 60, "window": {"first": 30, "last": 100},
+    "mine_window": {"first": 1, "last": 100}, "max_mined": 1, "min_answer_chars": 2, "fill": True, "negatives": 15,
 }  # fmt: skip
 CHANGES = {
     "window": {"window": {"first": 11, "last": 60}},

@@ -7,7 +7,7 @@ from ruri_kedro.datasets import FolderDataset
 from ruri_kedro.encoders.reference import EncoderReference
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.pipelines.negative_mining import nodes, searching
-from ruri_kedro.tables import SCHEMAS, Part, write_table
+from ruri_kedro.tables import SCHEMAS, Part, Table, write_table
 
 PLACES = ("東京", "京都", "札幌", "那覇", "仙台", "広島")
 SOURCES = {"s": {"kind": "question_to_passage", "path": "s.jsonl", "stages": {"finetuning": {"negatives": "rrf"}}}}
@@ -46,8 +46,8 @@ class Project:
         mining = {
             "encoder": {"name": None}, "cache": {"folder": str(self.root / "cache"), "block": 4},
             "nearest": {"exact_below": 100, "kind": "flat", "cells": 1, "probes": 1, "links": 1, "effort": 1},
-            "depth": 6, "rrf_k": 60, "window": {"first": 1, "last": 6}, "mine_window": None, "max_mined": 0,
-            "min_answer_chars": 2, "fill": False, "negatives": 2,
+            "shard_rows": 10, "depth": 6, "rrf_k": 60, "window": {"first": 1, "last": 6}, "mine_window": None,
+            "max_mined": 0, "min_answer_chars": 2, "fill": False, "negatives": 2,
         } | change  # fmt: skip
         passages, pairs, leaks, matches = self.tables.values()
         indexes = FolderDataset(filepath=str(self.root / "indexes"))
@@ -99,6 +99,25 @@ def test_window_count_and_threshold_neither_encode_nor_index_nor_search(project,
     assert first != second
 
 
+@pytest.mark.parametrize("strategy", ["rrf", "bm25"])
+def test_each_query_is_searched_once_in_shards_of_any_size(project, strategy):
+    sources = {"s": SOURCES["s"] | {"stages": {"finetuning": {"negatives": strategy}}}}
+    again = [row | {"pair_id": f"again {row['pair_id']}"} for row in project.tables["pairs"].iter_rows()]
+    both = [*project.tables["pairs"].iter_rows(), *again]
+    project.tables["pairs"] = project._write("pairs", both)
+    found = {}
+    for rows in (10, 4):
+        project.mine(sources, shard_rows=rows)
+        table = Table(project.root / "candidates", SCHEMAS["candidates"])
+        found[rows] = table.read().to_pylist()
+        assert len(table.shards("s")) == (1 if rows == 10 else 2)
+    assert [row["query_id"] for row in found[4]] == [f"id{i}" for i in range(len(PLACES))]
+    for one, other in zip(found[10], found[4], strict=True):
+        for scores in ("dense_scores", "positive_scores"):  # sums of as many products, in another order perhaps
+            assert one.pop(scores) == pytest.approx(other.pop(scores), abs=1e-6)
+        assert one == other
+
+
 def test_an_added_document_encodes_only_itself(project):
     project.mine()
     _, encoded = Project(project.root, (*PLACES, "福岡")).mine()
@@ -139,4 +158,6 @@ def test_dense_negatives_before_there_is_an_encoder_are_refused(project):
     sources = {"s": SOURCES["s"] | {"stages": {"pretraining": {"negatives": "rrf"}}}}
     passages, pairs, *_ = project.tables.values()
     with pytest.raises(RecipeError, match=r"sources\.s\.stages: there is no encoder yet"):
-        searching.search_bm25(passages, pairs, project.root, sources, {"depth": 3}, BM25, ["pretraining"])
+        searching.search_bm25(
+            passages, pairs, project.root, sources, {"depth": 3, "shard_rows": 10}, BM25, ["pretraining"]
+        )

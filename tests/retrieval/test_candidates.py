@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
+from whole_source import whole_source
 
 from ruri_kedro.errors import RecipeError
-from ruri_kedro.retrieval.candidates import Candidates, add_dense_scores, candidate_rows, distinct_queries
+from ruri_kedro.retrieval.candidates import Candidates, add_dense_scores, candidate_rows
 from ruri_kedro.retrieval.embeddings import Embeddings
-from ruri_kedro.retrieval.examples import SourcePairs, StageRecipe, make_examples, mine_pairs
+from ruri_kedro.retrieval.examples import StageRecipe, make_examples, mine_pairs
 from ruri_kedro.retrieval.negatives import ChoiceRules, Window
 
 RULES = ChoiceRules(Window(1, 6), n=0, fill=True, mine_window=Window(1, 6), max_mined=1, min_answer_chars=2)
@@ -32,7 +33,7 @@ def pair(number, positive, answers=(), given=(), split="train"):
 
 def known(*pairs):
     ranked = ["d0", "same", "d1", "d2", "d3", "d4"]
-    return SourcePairs("s", list(pairs), TEXTS, {"id-q0": found_by_bm25(ranked), "id-q1": found_by_bm25(ranked[::-1])})
+    return whole_source("s", list(pairs), TEXTS, {"id-q0": found_by_bm25(ranked), "id-q1": found_by_bm25(ranked[::-1])})
 
 
 def found_by_bm25(docids):
@@ -83,11 +84,6 @@ def test_every_candidate_and_positive_gets_its_cosine():
     assert Candidates.of(first, 5).scores == pytest.approx({"b": 0.9, "a": 0.0, "c": 0.8, "own": 0.8}, abs=1e-3)
 
 
-def test_each_query_is_searched_once():
-    rows = [pair(0, "d0"), pair(0, "d1"), pair(1, "d2")]
-    assert distinct_queries(iter(rows), TEXTS) == {"id-q0": "問い0", "id-q1": "問い1"}
-
-
 def test_negatives_exclude_every_known_positive_and_its_copies():
     rows = list(make_examples(known(pair(0, "d0"), pair(0, "d1")), recipe("rrf", 4), seed=1))
     for row in rows:
@@ -98,7 +94,7 @@ def test_a_mined_positive_becomes_a_pair_and_no_negative():
     rows = known(pair(0, "d0", answers=["その3"]))
     (mined,) = mine_pairs(rows, RULES, seed=1)
     assert (mined["positive"], mined["origin"], mined["anchor"]) == ("d3", "mined", "q0")
-    both = SourcePairs("s", [*rows.pairs, mined], TEXTS, rows.candidates)
+    both = whole_source("s", [*rows.pairs, mined], TEXTS, rows.candidates)
     examples = list(make_examples(both, recipe("rrf", 8), seed=1))
     assert [row["positive"] for row in examples] == ["d0", "d3"]
     assert all("d3" not in row["negatives"] for row in examples)
@@ -164,7 +160,7 @@ def ranked_by_both(count, positive_score=1.0):
     scores = [1 - place / 100 for place in places]
     found = Candidates(docids, {"bm25": places[::-1], "dense": places}, scores, {"gold": positive_score}, depth=110)
     texts = {docid: f"本文{docid}番" for docid in docids} | {"gold": "正解", "q0": "問い"}
-    return SourcePairs("s", [pair(0, "gold")], texts, {"id-q0": found})
+    return whole_source("s", [pair(0, "gold")], texts, {"id-q0": found})
 
 
 def drawn(known, row):

@@ -22,14 +22,14 @@ def example(number, negatives, shuffled=False, objective="contrastive"):
 
 def report(*rows, recipe=RECIPE, mined=3):
     ranks = {"bm25": [1, 2, 3, 4, 5], "dense": [0] * 5}
-    found = {"q": Candidates([f"d{i}" for i in range(1, 6)], ranks, (), {}, depth=5)}
+    found = Candidates([f"d{i}" for i in range(1, 6)], ranks, (), {}, depth=5)
     asked = []
 
     def texts(docids):
         asked.append(docids)
         return {docid: TEXTS[docid] for docid in docids}
 
-    made = report_source("s", recipe, iter(rows), found, mined, texts)
+    made = report_source("s", recipe, ((row, found) for row in rows), mined, texts)
     assert len(asked) == 1
     return made
 

@@ -13,12 +13,12 @@ from ruri_kedro.corpora.duplicates import DuplicateRules, families, find_duplica
 from ruri_kedro.corpora.engines import Engine
 from ruri_kedro.corpora.kinds import KINDS, Draft, Text
 from ruri_kedro.corpora.reading import Shard, drafts, file_digests, shard_drafts, shards_of
-from ruri_kedro.corpora.seen import Seen
 from ruri_kedro.corpora.source import Source
 from ruri_kedro.errors import DataError
 from ruri_kedro.tables import SCHEMAS, Part, ShardedPart, Table
 from ruri_kedro.tables.code import code_digest
-from ruri_kedro.tables.store import blocks, key_of, read_shards, to_batch
+from ruri_kedro.tables.seen import Seen
+from ruri_kedro.tables.store import blocks, key_of, read_shards, to_table
 from ruri_kedro.text.hashing import digest_all, stable_id
 
 Left = Collection[str]  # docids of positives and passages that are left out
@@ -92,9 +92,7 @@ def _part(source: Source, root: Path, made: "Made", duplicates: Table | None, en
 
 def _shard_table(source: Source, root: Path, left: Left, made: "Made", shard: Shard) -> pa.Table:
     """The rows of a table that a shard of a source gives, each once in the shard."""
-    schema = SCHEMAS[made.table]
-    found = blocks(made.rows(source, _kept(source, root, left, shard)))
-    return pa.Table.from_batches([to_batch(block, schema) for block in found], schema=schema)
+    return to_table(made.rows(source, _kept(source, root, left, shard)), SCHEMAS[made.table])
 
 
 def _definition(source: Source, root: Path) -> dict[str, Any]:

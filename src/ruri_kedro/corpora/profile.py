@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def profile_tables(passages: Table, pairs: Table, leaks: Table) -> "pd.DataFrame":
-    """One row per source: passages and their characters, pairs by split, pairs removed as leaks or only reported.
+def profile_tables(passages: Table, pairs: Table, leaks: Table, inconsistent: Table) -> "pd.DataFrame":
+    """One row per source: passages and their characters, pairs by split, pairs that are left out or only reported.
 
     Columns chars_median and chars_p95 are characters per passage, text only.
     """
@@ -27,8 +27,10 @@ def profile_tables(passages: Table, pairs: Table, leaks: Table) -> "pd.DataFrame
             removed = {leak["pair_id"] for leak in found if leak["removed"]}
             reported = {leak["pair_id"] for leak in found} - removed
             row |= {"leaks_removed": len(removed), "leaks_reported": len(reported)}
+            row["inconsistent"] = inconsistent.rows(source) if source in inconsistent.parts() else 0
         rows.append(row)
-    counts = ["passages", "train_pairs", "validation_pairs", "with_negatives", "leaks_removed", "leaks_reported"]
+    of_pairs = ["train_pairs", "validation_pairs", "with_negatives", "leaks_removed", "leaks_reported", "inconsistent"]
+    counts = ["passages", *of_pairs]
     table = pd.DataFrame(rows).reindex(columns=["source", *counts, "chars_median", "chars_p95"])
     return table.fillna(0).astype(dict.fromkeys(counts, "int64"))
 

@@ -29,7 +29,7 @@ def check_sources(sources: Mapping[str, Source], root: Path) -> None:
                 if place.hub in refused:
                     raise refused[place.hub]
                 if next(_checked(source, root, place), None) is None:
-                    raise DataError(f"{place}: there is no row.")
+                    raise DataError(f"{place}: there is no row. Fetch the file again, or drop the source.")
         except RuriError as error:
             problems.append(f"  {source.name}: {error}")
     if problems:

@@ -12,6 +12,8 @@ from ruri_kedro.retrieval.fusion import reciprocal_rank_fusion
 
 Ranking = Sequence[tuple[str, float]]  # (docid, score), best first
 
+# Columns that `Candidates.of` reads.
+COLUMNS = ["query_id", "docids", "bm25_ranks", "dense_ranks", "dense_scores", "positives", "positive_scores"]
 # Whose rankings a strategy reads.
 RETRIEVERS = {"bm25": ("bm25",), "dense": ("dense",), "rrf": ("bm25", "dense")}
 _SCORED_AT_ONCE = 1024
@@ -53,11 +55,6 @@ class Candidates:
     def scores(self) -> dict[str, float]:
         """Cosine with the query by docid, of candidates and known positives."""
         return dict(zip(self.docids, self.dense_scores, strict=False)) | dict(self.positive_scores)
-
-
-def distinct_queries(pairs: Iterator[Mapping], texts: Mapping[str, str]) -> dict[str, str]:
-    """Text by query_id of the anchors of pairs, each query once, in order of the pairs."""
-    return {row["query_id"]: texts[row["anchor"]] for row in pairs}
 
 
 def dense_rankings(

@@ -1,6 +1,6 @@
 """From pairs and candidates to the examples a stage trains on, and the pairs that were mined on the way."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -65,42 +65,47 @@ class MatchKeys(dict[str, str]):
         return key
 
 
+class HeldOut(Container[str]):
+    """Match keys of the held-out positives, of which digests are kept.
+
+    Training never sees them, not even as negatives: a model that learns what is never the answer would be validated on
+    just those.
+    """
+
+    def __init__(self, keys: Iterable[str] = ()) -> None:
+        self._digests = {stable_id(key) for key in keys}
+
+    def __contains__(self, key: str) -> bool:
+        return bool(self._digests) and stable_id(key) in self._digests
+
+    def __len__(self) -> int:
+        return len(self._digests)
+
+
 @dataclass(frozen=True)
 class SourcePairs:
-    """All that is known of one source's pairs when negatives are chosen."""
+    """What is known of some of a source's pairs, all pairs of their queries among it, when negatives are chosen."""
 
     source: str
-    pairs: list[dict]  # rows of the pairs table, without those a test knows; a question may have no positive yet
-    texts: Mapping[str, str]  # by docid: the source's own and its collection's
+    pairs: Sequence[dict]  # rows of the pairs table, without those a test knows; a question may have no positive yet
+    positives: Mapping[str, Sequence[str]]  # every known positive by query_id
+    texts: Mapping[str, str]  # by docid: anchors, positives and candidates
     candidates: Mapping[str, Candidates] = field(default_factory=dict)  # by query_id
-
-    @cached_property
-    def positives(self) -> dict[str, list[str]]:
-        """Every known positive by query_id."""
-        known: dict[str, list[str]] = {}
-        for row in self.pairs:
-            known.setdefault(row["query_id"], []).extend([row["positive"]] if row["positive"] else [])
-        return known
-
-    @cached_property
-    def held_out(self) -> set[str]:
-        """Match keys of the held-out positives.
-
-        Training never sees them, not even as negatives: a model that learns what is never the answer would be
-        validated on just those.
-        """
-        return {self.keys[row["positive"]] for row in self.pairs if row["split"] != TRAIN and row["positive"]}
-
-    @cached_property
-    def pool(self) -> list[str]:
-        """The distinct positives of training, from which random negatives are drawn."""
-        positives = {row["positive"] for row in self.pairs if row["split"] == TRAIN and row["positive"]}
-        return sorted(docid for docid in positives if self.keys[docid] not in self.held_out)
+    held_out: Container[str] = ()  # match keys of the source's held-out positives
+    pool: Sequence[str] = ()  # the source's distinct positives of training, from which random negatives are drawn
 
     @cached_property
     def keys(self) -> "MatchKeys":
         """Match keys of the texts, each computed once."""
         return MatchKeys(self.texts)
+
+
+def positives_by_query(pairs: Iterable[Mapping]) -> dict[str, list[str]]:
+    """Docids of the known positives by query_id, in order of the pairs; a question may have none yet."""
+    known: dict[str, list[str]] = {}
+    for row in pairs:
+        known.setdefault(row["query_id"], []).extend([row["positive"]] if row["positive"] else [])
+    return known
 
 
 def mine_pairs(known: SourcePairs, rules: ChoiceRules, seed: int) -> Iterator[dict]:

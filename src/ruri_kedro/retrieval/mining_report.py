@@ -82,19 +82,18 @@ class SourceReport:
 def report_source(
     source: str,
     recipe: StageRecipe,
-    examples: Iterable[Mapping],
-    candidates: Mapping[str, Candidates],
+    examples: Iterable[tuple[Mapping, Candidates | None]],
     mined: int,
     texts: Texts,
 ) -> SourceReport:
-    """Report on the examples (rows of the table) that a recipe's row made of a source.
+    """Report on the examples (rows of the table, each with its query's candidates) that a recipe made of a source.
 
     `mined` is how many pairs were found by an answer; `texts(docids)` gives texts by docid and is called once, for a
     sample of the examples that their ids decide. Examples are read once and not kept; shuffled copies are not counted.
     """
     window, ranks, lengths = recipe.rules.window, Counter(), Counter()
     sample: list[tuple[float, str, Mapping, list[int]]] = []
-    for row in examples:
+    for row, candidates in examples:
         if row["shuffled"] or row["objective"] != recipe.objective:
             continue
         places = _ranks(row, recipe, candidates)
@@ -138,11 +137,11 @@ def bigram_overlap(first: str, second: str) -> float:
     return len(one & other) / max(1, len(one | other))
 
 
-def _ranks(row: Mapping, recipe: StageRecipe, candidates: Mapping[str, Candidates]) -> list[int]:
+def _ranks(row: Mapping, recipe: StageRecipe, candidates: Candidates | None) -> list[int]:
     """Rank of each negative in the ranking it was drawn from; none where there was no search."""
-    if recipe.strategy not in SEARCHED or row["query_id"] not in candidates:
+    if recipe.strategy not in SEARCHED or candidates is None:
         return []
-    place = {docid: rank for rank, docid in enumerate(candidates[row["query_id"]].ranked(recipe.strategy), start=1)}
+    place = {docid: rank for rank, docid in enumerate(candidates.ranked(recipe.strategy), start=1)}
     return [place[docid] for docid in row["negatives"]]
 
 

@@ -1,7 +1,7 @@
 """Which of a query's candidates are negatives, and which are positives nobody has marked (Ruri, Section 3.1)."""
 
 import random
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from types import MappingProxyType
@@ -73,7 +73,7 @@ def choose_negatives(
     answers: Iterable[str],
     rules: ChoiceRules,
     seed: str,
-    barred: Collection[str] = (),
+    barred: Container[str] = (),
     scores: Mapping[str, float] = MappingProxyType({}),
     positive_score: float = 0.0,
 ) -> Choice:
@@ -127,7 +127,7 @@ def random_negatives(pool: Sequence[str], exclude: Collection[str], n: int, seed
 
 
 def _unknown(
-    documents: Iterable[tuple[str, str]], barred: Collection[str], taken: set[str]
+    documents: Iterable[tuple[str, str]], barred: Container[str], taken: set[str]
 ) -> Iterator[tuple[str, str]]:
     """The documents (docid, match key) whose text is not `barred`, one for each text not `taken`.
 

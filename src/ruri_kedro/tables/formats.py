@@ -111,12 +111,14 @@ def _parse(file: RawFile, number: int, text: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise DataError(f"{file}, row {number}: not JSON ({error.msg} at character {error.pos}).") from error
+        raise DataError(
+            f"{file}, row {number}: not JSON ({error.msg} at character {error.pos}). Fetch it again."
+        ) from error
 
 
 def _object(file: RawFile, number: int, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise DataError(f"{file}, row {number}: a {type(value).__name__} where a JSON object is expected.")
+        raise DataError(f"{file}, row {number}: a {type(value).__name__} where a JSON object is expected. Remove it.")
     return value
 
 
@@ -144,7 +146,7 @@ def _delimited(file: RawFile, ending: str, header: Sequence[str] | None) -> Iter
                 )
             yield reader.line_num, dict(zip(names, fields, strict=True))
     except csv.Error as error:
-        raise DataError(f"{file}, row {reader.line_num}: not {ending[1:].upper()} ({error}).") from error
+        raise DataError(f"{file}, row {reader.line_num}: not {ending[1:].upper()} ({error}). Correct it.") from error
 
 
 def _parquet(file: RawFile, columns: Collection[str] | None) -> Iterator[Record]:
@@ -165,7 +167,9 @@ def _parquet(file: RawFile, columns: Collection[str] | None) -> Iterator[Record]
                     number += 1
                     yield number, row
     except pa.ArrowInvalid as error:
-        raise DataError(f"{file}, after row {number}: no Parquet file, or a broken one ({error}).") from error
+        raise DataError(
+            f"{file}, after row {number}: no Parquet file, or a broken one ({error}). Fetch it again."
+        ) from error
     except _BROKEN_GZIP as error:
         raise DataError(_broken(file, number, error)) from error
     except OSError as error:

@@ -1,6 +1,7 @@
 """Texts by docid: the one way from ids back to what a model reads."""
 
 from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,7 +16,11 @@ def passage_texts(
     passages: Table, docids: Collection[str] | None = None, parts: Iterable[str] | None = None
 ) -> dict[str, str]:
     """Full text (title, section, text) by docid, of the given docids or of all in the given parts."""
-    return {docid: text for docid, text in iter_texts(passages, parts) if docids is None or docid in docids}
+    if docids is None:
+        return dict(iter_texts(passages, parts))
+    wanted = docids if isinstance(docids, AbstractSet) else set(docids)
+    names = passages.parts() if parts is None else parts
+    return dict(_texts_of(batch for name in names for batch in passages.select(name, "docid", wanted, _COLUMNS)))
 
 
 def iter_texts(passages: Table, parts: Iterable[str] | None = None) -> Iterator[tuple[str, str]]:

@@ -72,7 +72,8 @@ def read_rows(
 
 def missing(file: RawFile, number: int, field: str, row: Mapping[str, Any]) -> str:
     """What to say of a row without a field."""
-    return f"{file}, row {number}, field '{field}': missing. The row has: {', '.join(sorted(row)) or 'nothing'}."
+    has = ", ".join(sorted(row)) or "nothing"
+    return f"{file}, row {number}, field '{field}': missing. The row has: {has}. Name the right one under `fields`."
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
@@ -89,12 +90,17 @@ def check_type(file: RawFile, number: int, field: str, value: Any, kind: Types) 
     kinds = kind if isinstance(kind, tuple) else (kind,)
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         names = " or ".join(k.__name__ for k in kinds)
-        raise DataError(f"{file}, row {number}, field '{field}': {type(value).__name__} given, {names} expected.")
+        raise DataError(
+            f"{file}, row {number}, field '{field}': {type(value).__name__} given, {names} expected. "
+            "Correct the row, or name another field under `fields`."
+        )
     if isinstance(value, str):
         try:
             value.encode("utf-8")
         except UnicodeEncodeError as error:
-            raise DataError(f"{file}, row {number}, field '{field}': a lone surrogate is not UTF-8 text.") from error
+            raise DataError(
+                f"{file}, row {number}, field '{field}': a lone surrogate is not UTF-8 text. Remove it."
+            ) from error
 
 
 def check_text(file: RawFile, number: int, field: str, text: str) -> None:

@@ -90,6 +90,11 @@ LEAKS = _table(
     ("removed", pa.bool_()),  # or only reported
 )
 
+INCONSISTENT = _table(
+    ("pair_id", pa.string()),  # of training; gives no example, but its positive stays one
+    ("rank", pa.int64()),  # of its positive among a sample
+)
+
 SCORES = _table(
     ("model", pa.string()),
     ("task", pa.string()),
@@ -114,6 +119,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "duplicates": DUPLICATES,
     "matches": MATCHES,
     "leaks": LEAKS,
+    "inconsistent": INCONSISTENT,
     "scores": SCORES,
     "test_texts": TEST_TEXTS,
 }

@@ -7,9 +7,9 @@ continues with the first missing shard.
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -92,6 +92,22 @@ class Table:
         """Rows as dicts, one batch in memory at a time."""
         for batch in self.batches(parts, columns):
             yield from batch.to_pylist()
+
+    def select(
+        self, part: str, column: str, wanted: Collection[str], columns: list[str] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Record batches of the rows of a part whose `column` is among `wanted` (a set); rows in order of writing.
+
+        Of a shard without such a row only that column is read.
+        """
+        for path in self.shards(part):
+            values = chain.from_iterable(batch.column(0).to_pylist() for batch in read_shards([path], [column]))
+            mask = pa.array([value in wanted for value in values], type=pa.bool_())
+            if mask.true_count:
+                start = 0
+                for batch in read_shards([path], columns):
+                    yield batch.filter(mask.slice(start, batch.num_rows))
+                    start += batch.num_rows
 
     def read(self, parts: Iterable[str] | None = None, columns: list[str] | None = None) -> pa.Table:
         """The given parts as one Arrow table in memory."""
@@ -233,6 +249,11 @@ def to_batch(rows: list[dict], schema: pa.Schema) -> pa.RecordBatch:
         if not field.nullable and batch.column(field.name).null_count:
             raise DataError(_first_misfit(rows, schema))
     return batch
+
+
+def to_table(rows: Iterable[dict], schema: pa.Schema) -> pa.Table:
+    """Rows as a table in memory, such as a shard; an error as in `to_batch`."""
+    return pa.Table.from_batches([to_batch(block, schema) for block in blocks(rows)], schema=schema)
 
 
 def _first_misfit(rows: list[dict], schema: pa.Schema) -> str:

@@ -139,7 +139,7 @@ def _role(leak: dict) -> str:
     return "positive" if leak["role"] == "pair" else leak["role"]
 
 
-def profile(passages: Table, pairs: Table, leaks: Table) -> tuple[Frame, Figure]:
+def profile(passages: Table, pairs: Table, leaks: Table, inconsistent: Table) -> tuple[Frame, Figure]:
     """What each source holds, as a table and as a plot."""
-    table = profile_tables(passages, pairs, leaks)
+    table = profile_tables(passages, pairs, leaks, inconsistent)
     return table, plot_profile(table)

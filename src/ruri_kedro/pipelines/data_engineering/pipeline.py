@@ -3,6 +3,7 @@
 from kedro.pipeline import Node, Pipeline
 
 from ruri_kedro.pipelines.data_engineering import nodes
+from ruri_kedro.pipelines.data_engineering.consistency import check_consistency
 
 
 def create_pipeline(**kwargs) -> Pipeline:
@@ -48,8 +49,14 @@ def create_pipeline(**kwargs) -> Pipeline:
                 name="leak_report",
             ),
             Node(
+                func=check_consistency,
+                inputs=["passages", "pairs", "params:consistency", "params:prompts", "params:encoding"],
+                outputs="inconsistent",
+                name="consistency",
+            ),
+            Node(
                 func=nodes.profile,
-                inputs=["passages", "pairs", "leaks"],
+                inputs=["passages", "pairs", "leaks", "inconsistent"],
                 outputs=["profile", "profile_plot"],
                 name="profile",
             ),

@@ -1,22 +1,27 @@
 """From candidates to mined positives and to the examples of every stage."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
 
 from ruri_kedro.benchmark.contamination import texts_to_avoid
 from ruri_kedro.corpora.source import Source, parse_sources
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.pipelines.negative_mining.known import KnownPairs, found_candidates
 from ruri_kedro.pipelines.negative_mining.searching import CODE
 from ruri_kedro.pipelines.shared import Frame, Params
 from ruri_kedro.retrieval.candidates import RETRIEVERS, Candidates
-from ruri_kedro.retrieval.examples import SourcePairs, StageRecipe, make_examples, mine_pairs
+from ruri_kedro.retrieval.examples import StageRecipe, make_examples, mine_pairs
 from ruri_kedro.retrieval.negatives import ChoiceRules, Window
-from ruri_kedro.tables import Part, Table
+from ruri_kedro.tables import SCHEMAS, ShardedPart, Table
 from ruri_kedro.tables.code import code_digest
+from ruri_kedro.tables.ids import Ids, distinct_ids
 from ruri_kedro.tables.lookup import passage_texts
 from ruri_kedro.tables.objectives import OBJECTIVES
-from ruri_kedro.tables.store import blocks, key_of
+from ruri_kedro.tables.store import blocks, key_of, to_table
 
 
 def mine_positives(
@@ -28,24 +33,26 @@ def mine_positives(
     sources: Params,
     mining: Params,
     seed: int,
-) -> dict[str, Part]:
+) -> dict[str, ShardedPart]:
     """Pairs whose positive was found by its answer, a part per source with candidates."""
     rules = _rules(mining)
 
-    def rows(source: Source) -> Iterator[dict]:
-        yield from mine_pairs(_known(source, passages, pairs, leaks, matches, candidates, mining), rules, seed)
+    def part(source: Source) -> ShardedPart:
+        def shards(done: Sequence[Path]) -> Iterator[pa.Table]:
+            known = _known(source, passages, (pairs,), leaks, matches, candidates, mining)
+            for some in known.unanswered(len(done)):
+                yield to_table(mine_pairs(some, rules, seed), SCHEMAS["pairs"])
 
-    def part(source: Source) -> Part:
         tables = [table.digest([source.name]) for table in (pairs, leaks, candidates)]
         key = key_of(
             tables=tables,
             passages=passages.digest([source.candidates]),
             avoided=sorted(_avoided(source, matches)),
-            mining=[mining[name] for name in ("depth", "mine_window", "max_mined", "min_answer_chars")],
+            mining=[mining[name] for name in ("depth", "mine_window", "max_mined", "min_answer_chars", "shard_rows")],
             seed=seed,
             code=code_digest(*CODE),
         )
-        return Part(key, lambda: blocks(rows(source)))
+        return ShardedPart(key, shards)
 
     return {name: part(source) for name, source in parse_sources(sources).items() if name in candidates.parts()}
 
@@ -60,31 +67,42 @@ def choose_examples(
     mining: Params,
     seed: int,
     mined_pairs: Table | None = None,
+    inconsistent: Table | None = None,
     *,
     stage: str,
-) -> dict[str, Part]:
-    """Examples of one stage, a part per source that takes part in it; pairs that a test knows are left out."""
+) -> dict[str, ShardedPart]:
+    """Examples of one stage, a part per source that takes part in it.
 
-    def rows(source: Source) -> Iterator[dict]:
-        known = _known(source, passages, pairs, leaks, matches, candidates, mining, mined_pairs)
-        for recipe in stage_recipes(source, stage, mining):
-            yield from make_examples(known, recipe, seed)
+    Pairs that a test knows are left out. Those that are not consistent give no example; their positives stay known.
+    """
+    pair_tables = (pairs, mined_pairs) if mined_pairs else (pairs,)
 
-    def part(source: Source) -> Part:
+    def part(source: Source) -> ShardedPart:
+        recipes = stage_recipes(source, stage, mining)
+
+        def shards(done: Sequence[Path]) -> Iterator[pa.Table]:
+            drawn = any(recipe.strategy == "random" for recipe in recipes)
+            known = _known(source, passages, pair_tables, leaks, matches, candidates, mining, drawn, inconsistent)
+            for recipe, some in known.shards_by(recipes, len(done)):
+                yield to_table(make_examples(some, recipe, seed), SCHEMAS["examples"])
+
         tables = [table.digest([source.name]) for table in (pairs, leaks)]
         tables += [
-            table.digest([source.name]) for table in (candidates, mined_pairs) if table and source.name in table.parts()
+            table.digest([source.name])
+            for table in (candidates, mined_pairs, inconsistent)
+            if table and source.name in table.parts()
         ]
         key = key_of(
             tables=tables,
             passages=passages.digest([source.candidates]),
             avoided=sorted(_avoided(source, matches)),
             depth=mining["depth"],
-            recipes=[asdict(recipe) for recipe in stage_recipes(source, stage, mining)],
+            shard_rows=mining["shard_rows"],
+            recipes=[asdict(recipe) for recipe in recipes],
             seed=seed,
             code=code_digest(*CODE),
         )
-        return Part(key, lambda: blocks(rows(source)))
+        return ShardedPart(key, shards)
 
     return {name: part(source) for name, source in parse_sources(sources).items() if stage in source.stages}
 
@@ -108,13 +126,12 @@ def report_negatives(
 
     reports = []
     for source in parse_sources(sources).values():
-        found = _candidates(source, matches, candidates, mining)
         mined = mined_pairs.rows(source.name) if mined_pairs and source.name in mined_pairs.parts() else 0
         texts = partial(passage_texts, passages, parts=sorted({source.name, source.candidates}))
         for stage, table in examples.items():
             for recipe in stage_recipes(source, stage, mining):
-                rows = table.iter_rows([source.name])
-                reports.append(report_source(source.name, recipe, rows, found, mined, texts))
+                rows = _with_candidates(source, table, matches, candidates, mining)
+                reports.append(report_source(source.name, recipe, rows, mined, texts))
     return pd.DataFrame(rows_of(reports)).convert_dtypes(), mining_page(f"Negatives: {', '.join(examples)}", reports)
 
 
@@ -135,39 +152,57 @@ def stage_recipes(source: Source, stage: str, mining: Params) -> list[StageRecip
 def _known(
     source: Source,
     passages: Table,
-    pairs: Table,
+    pair_tables: tuple[Table, ...],
     leaks: Table,
     matches: Table,
     candidates: Table,
     mining: Params,
-    mined_pairs: Table | None = None,
-) -> SourcePairs:
-    """All that is known of a source's pairs, without the pairs and candidates that a test knows."""
-    leaked = {row["pair_id"] for row in leaks.iter_rows([source.name], ["pair_id", "removed"]) if row["removed"]}
-    rows = list(pairs.iter_rows([source.name]))
-    if mined_pairs is not None and source.name in mined_pairs.parts():
-        rows += mined_pairs.iter_rows([source.name])
-    parts = {source.name, source.candidates} if source.name in candidates.parts() else {source.name}
-    return SourcePairs(
-        source=source.name,
-        pairs=[row for row in rows if row["pair_id"] not in leaked],
-        texts=passage_texts(passages, parts=sorted(parts)),
-        candidates=_candidates(source, matches, candidates, mining),
+    drawn: bool = False,
+    inconsistent: Table | None = None,
+) -> KnownPairs:
+    """The pairs of a source, without the pairs and candidates that a test knows."""
+    return KnownPairs(
+        source=source,
+        passages=passages,
+        pair_tables=pair_tables,
+        leaked=frozenset(
+            row["pair_id"] for row in leaks.iter_rows([source.name], ["pair_id", "removed"]) if row["removed"]
+        ),
+        inconsistent=_inconsistent(source, inconsistent),
+        candidates=_searched(source, candidates),
+        avoided=_avoided(source, matches),
+        depth=mining["depth"],
+        rows=mining["shard_rows"],
+        drawn=drawn,
     )
 
 
-def _candidates(source: Source, matches: Table, candidates: Table, mining: Params) -> dict[str, Candidates]:
-    """Candidates by query_id; none for a source that is not searched."""
-    if source.name not in candidates.parts():
-        return {}
+def _with_candidates(
+    source: Source, examples: Table, matches: Table, candidates: Table, mining: Params
+) -> Iterator[tuple[dict, Candidates | None]]:
+    """The examples of a source, each with what its query found."""
     avoided = _avoided(source, matches)
-    rows = candidates.iter_rows([source.name])
-    return {row["query_id"]: Candidates.of(row, mining["depth"], avoided) for row in rows}
+    for rows in blocks(examples.iter_rows([source.name]), mining["shard_rows"]):
+        queries = {row["query_id"] for row in rows}
+        found = found_candidates(_searched(source, candidates), source.name, queries, mining["depth"], avoided)
+        yield from ((row, found.get(row["query_id"])) for row in rows)
 
 
-def _avoided(source: Source, matches: Table) -> set[str]:
+def _inconsistent(source: Source, inconsistent: Table | None) -> Ids:
+    """pair_ids of a source that the filter by consistency drops."""
+    parts = [source.name] if inconsistent and source.name in inconsistent.parts() else []
+    batches = inconsistent.batches(parts, ["pair_id"]) if parts else ()
+    return distinct_ids(batch.column(0).to_pylist() for batch in batches)
+
+
+def _searched(source: Source, candidates: Table) -> Table | None:
+    """The candidates, unless they have none of the source."""
+    return candidates if source.name in candidates.parts() else None
+
+
+def _avoided(source: Source, matches: Table) -> frozenset[str]:
     """Candidates of a source that are texts of a test."""
-    return texts_to_avoid(matches.iter_rows([source.candidates]))
+    return frozenset(texts_to_avoid(matches.iter_rows([source.candidates])))
 
 
 def _rules(mining: Params) -> ChoiceRules:

@@ -10,7 +10,7 @@ from kedro.pipeline import Node, Pipeline
 
 from ruri_kedro.pipelines.negative_mining import nodes, searching
 
-SHARED = {"passages", "pairs", "leaks", "matches"}
+SHARED = {"passages", "pairs", "leaks", "matches", "inconsistent"}
 PARAMETERS = {"params:sources", "params:bm25", "params:seed"}
 
 
@@ -46,6 +46,7 @@ def _pretraining() -> Pipeline:
                     "sources": "params:sources",
                     "mining": "params:mining.pretraining",
                     "seed": "params:seed",
+                    "inconsistent": "inconsistent",
                 },
                 outputs="pretraining_examples",
                 name="choose_pretraining_examples",
@@ -118,6 +119,7 @@ def _examples(stage: str) -> Node:
             "mining": "params:mining.supervised",
             "seed": "params:seed",
             "mined_pairs": "mined_pairs",
+            "inconsistent": "inconsistent",
         },
         outputs=f"{stage}_examples",
         name=f"choose_{stage}_examples",

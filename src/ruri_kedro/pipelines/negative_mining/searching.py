@@ -3,19 +3,32 @@
 The heavy rooms are imported inside the functions, so that listing the pipelines starts neither Java nor torch.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache, partial
+from itertools import chain, islice
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
 
 from ruri_kedro.corpora.source import Source, parse_sources
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.pipelines.negative_mining.encoder import CachedEncoder
 from ruri_kedro.pipelines.shared import Params
 from ruri_kedro.retrieval.candidates import RETRIEVERS
-from ruri_kedro.tables import Part, Table
+from ruri_kedro.tables import SCHEMAS, ShardedPart, Table
 from ruri_kedro.tables.code import code_digest
+from ruri_kedro.tables.ids import among, distinct_ids
 from ruri_kedro.tables.lookup import iter_texts, passage_texts
-from ruri_kedro.tables.store import blocks, key_of
+from ruri_kedro.tables.seen import Seen
+from ruri_kedro.tables.store import blocks, key_of, to_table
+from ruri_kedro.text.hashing import stable_id
+
+if TYPE_CHECKING:
+    from ruri_kedro.retrieval.embeddings import Embeddings
+
+Queries = Mapping[str, str]  # text by query_id
 
 CODE = ("text", "retrieval")
 SUPERVISED_STAGES = ("reranking_stage1", "reranking_stage2", "finetuning")
@@ -68,15 +81,14 @@ def embed_collections(
 
 def search_bm25(
     passages: Table, pairs: Table, indexes: Path, sources: Params, mining: Params, bm25: Params, stages: list[str]
-) -> dict[str, Part]:
+) -> dict[str, ShardedPart]:
     """Candidates by BM25 alone, a part per source that wants them."""
 
-    def rows(source: Source) -> Iterator[dict]:
+    def rows(source: Source, queries: Queries) -> Iterator[dict]:
         from ruri_kedro.retrieval.candidates import candidate_rows
 
-        queries = _queries(source, pairs, passages)
         found = {"bm25": _bm25(indexes, source, queries, mining["depth"], bm25)}
-        yield from candidate_rows(source.name, source.candidates, queries, found, 0)
+        return candidate_rows(source.name, source.candidates, queries, found, 0)
 
     wanted = _searching(parse_sources(sources), stages)
     for source, retrievers in wanted:
@@ -87,7 +99,7 @@ def search_bm25(
             )
     dependencies = {"depth": mining["depth"], "bm25": bm25}
     return {
-        source.name: _candidates_part(source, passages, pairs, dependencies, partial(rows, source))
+        source.name: _candidates_part(source, passages, pairs, mining, dependencies, partial(rows, source))
         for source, _ in wanted
     }
 
@@ -103,33 +115,36 @@ def search(
     bm25: Params,
     prompts: Params,
     encoding: Params,
-) -> dict[str, Part]:
+) -> dict[str, ShardedPart]:
     """Candidates by the retrievers that a source's strategies read, fused by reciprocal rank, a part per source."""
     encoder = CachedEncoder.of(pretrained_model, mining, prompts, encoding)
     depth = mining["depth"]
 
-    def rows(source: Source, retrievers: set[str]) -> Iterator[dict]:
+    @cache
+    def loaded(collection: str) -> "Embeddings":
+        return encoder.load(embeddings / collection)
+
+    def rows(source: Source, retrievers: set[str], queries: Queries) -> Iterator[dict]:
         from ruri_kedro.retrieval.candidates import add_dense_scores, candidate_rows, dense_rankings
+        from ruri_kedro.retrieval.examples import positives_by_query
         from ruri_kedro.retrieval.nearest import NearestSettings, search_nearest
 
-        queries = _queries(source, pairs, passages)
         found: dict[str, Iterable] = {}
         if "bm25" in retrievers:
             found["bm25"] = _bm25(indexes, source, queries, depth, bm25)
         fused = partial(candidate_rows, source.name, source.candidates, queries, found, mining["rrf_k"])
         if "dense" not in retrievers:
-            yield from fused()
-            return
+            return fused()
         vectors = encoder.embed("query", f"encode queries of {source.name}", queries.items()).vectors
-        folder = embeddings / source.candidates
-        collection = encoder.load(folder)
+        folder, collection = embeddings / source.candidates, loaded(source.candidates)
         nearest = NearestSettings(**mining["nearest"])
         hits = search_nearest(vectors, collection.vectors, folder, depth, nearest, bm25["threads"])
         found["dense"] = dense_rankings(*hits, collection)
-        known = _positives(source, pairs)
-        texts = passage_texts(passages, {docid for docids in known.values() for docid in docids}, [source.name])
+        batches = pairs.select(source.name, "query_id", queries.keys(), ["query_id", "positive"])
+        known = positives_by_query(chain.from_iterable(batch.to_pylist() for batch in batches))
+        texts = passage_texts(passages, set(chain.from_iterable(known.values())), [source.name])
         positives = encoder.embed("document", f"encode positives of {source.name}", texts.items())
-        yield from add_dense_scores(fused(), vectors, collection, known, positives)
+        return add_dense_scores(fused(), vectors, collection, known, positives)
 
     wanted = _searching(parse_sources(sources), SUPERVISED_STAGES)
 
@@ -140,7 +155,7 @@ def search(
 
     return {
         source.name: _candidates_part(
-            source, passages, pairs, dependencies(retrievers), partial(rows, source, retrievers)
+            source, passages, pairs, mining, dependencies(retrievers), partial(rows, source, retrievers)
         )
         for source, retrievers in wanted
     }
@@ -164,9 +179,15 @@ def _collections(wanted: list[tuple[Source, set[str]]], retriever: str) -> list[
 
 def _documents(collection: str, passages: Table, pairs: Table) -> Iterator[tuple[str, str]]:
     """(docid, text) of the passages of a source that a query may find: all but those that are anchors only."""
-    sides = list(pairs.iter_rows([collection], ["anchor", "positive"])) if collection in pairs.parts() else []
-    only_anchors = {row["anchor"] for row in sides} - {row["positive"] for row in sides}
-    return ((docid, text) for docid, text in iter_texts(passages, [collection]) if docid not in only_anchors)
+    parts = [collection] if collection in pairs.parts() else []
+    sides = (
+        distinct_ids(batch.column(0).to_pylist() for batch in pairs.batches(parts, [side]))
+        for side in ("anchor", "positive")
+    )
+    only_anchors = np.setdiff1d(*sides, assume_unique=True)
+    for rows in blocks(iter_texts(passages, [collection])):
+        is_anchor = among([docid for docid, _ in rows], only_anchors)
+        yield from (row for row, left_out in zip(rows, is_anchor, strict=True) if not left_out)
 
 
 def _digest(collection: str, passages: Table, pairs: Table) -> list[str]:
@@ -175,34 +196,48 @@ def _digest(collection: str, passages: Table, pairs: Table) -> list[str]:
     return [passages.digest([collection]), pairs.digest(parts)]
 
 
-def _queries(source: Source, pairs: Table, passages: Table) -> dict[str, str]:
-    from ruri_kedro.retrieval.candidates import distinct_queries
-
-    texts = passage_texts(passages, parts=[source.name])
-    return distinct_queries(pairs.iter_rows([source.name], ["query_id", "anchor"]), texts)
-
-
-def _positives(source: Source, pairs: Table) -> dict[str, list[str]]:
-    """Docids of the known positives of each query."""
-    known: dict[str, list[str]] = {}
-    for row in pairs.iter_rows([source.name], ["query_id", "positive"]):
-        known.setdefault(row["query_id"], []).append(row["positive"])
-    return known
+def _query_shards(source: Source, pairs: Table, passages: Table, size: int, skip: int) -> Iterator[Queries]:
+    """The queries of a source, each once, in order of the pairs, without the first `skip` shards of `size`."""
+    anchors = blocks(_distinct_queries(source, pairs), size)
+    for shard in islice(anchors, skip, None):
+        texts = passage_texts(passages, {row["anchor"] for row in shard}, [source.name])
+        yield {row["query_id"]: texts[row["anchor"]] for row in shard}
 
 
-def _bm25(indexes: Path, source: Source, queries: Mapping[str, str], depth: int, bm25: Params) -> Iterable:
+def _distinct_queries(source: Source, pairs: Table) -> Iterator[dict]:
+    """query_id and anchor of the first pair of each query."""
+    seen = Seen()
+    for rows in blocks(pairs.iter_rows([source.name], ["query_id", "anchor"])):
+        is_new = seen.add([stable_id(row["query_id"]) for row in rows])
+        yield from (row for row, new in zip(rows, is_new, strict=True) if new)
+
+
+def _bm25(indexes: Path, source: Source, queries: Queries, depth: int, bm25: Params) -> Iterable:
     from ruri_kedro.retrieval.bm25 import BM25Settings, search
 
     return search(indexes / source.candidates, list(queries.values()), depth, BM25Settings(**bm25))
 
 
 def _candidates_part(
-    source: Source, passages: Table, pairs: Table, dependencies: Params, rows: Callable[[], Iterator[dict]]
-) -> Part:
+    source: Source,
+    passages: Table,
+    pairs: Table,
+    mining: Params,
+    dependencies: Params,
+    rows: Callable[[Queries], Iterator[dict]],
+) -> ShardedPart:
+    """What the queries of a source find, `mining.shard_rows` queries a shard."""
+    size = mining["shard_rows"]
     key = key_of(
         pairs=pairs.digest([source.name]),
         passages=passages.digest([source.candidates]),
         code=code_digest(*CODE),
+        shard_rows=size,
         **dependencies,
     )
-    return Part(key, lambda: blocks(rows()))
+
+    def shards(done: Sequence[Path]) -> Iterator[pa.Table]:
+        for queries in _query_shards(source, pairs, passages, size, len(done)):
+            yield to_table(rows(queries), SCHEMAS["candidates"])
+
+    return ShardedPart(key, shards)

@@ -3,8 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ruri_kedro.corpora import seen
-from ruri_kedro.corpora.seen import Seen
+from ruri_kedro.tables import seen
+from ruri_kedro.tables.seen import Seen
 from ruri_kedro.text.hashing import stable_id
 
 # Ids that end in zero bytes, which numpy's byte strings drop, among ids that do not.

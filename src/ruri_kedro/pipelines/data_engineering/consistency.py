@@ -1,0 +1,135 @@
+"""The optional filter by consistency: pairs whose positive an encoder does not find among a sample of positives."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from ruri_kedro.encoders.reference import EncoderReference
+from ruri_kedro.errors import RecipeError
+from ruri_kedro.pipelines.shared import Params
+from ruri_kedro.tables import SCHEMAS, ShardedPart, Table
+from ruri_kedro.tables.code import code_digest
+from ruri_kedro.tables.ids import IdList, distinct_ids
+from ruri_kedro.tables.lookup import passage_texts
+from ruri_kedro.tables.store import blocks, key_of, to_table
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True)
+class ConsistencyRules:
+    """A pair of training stays if its positive is among the first `rank` of `sample` positives of its source.
+
+    encoder: name and revision, no name: the filter is off; sources: names of those that are filtered, None: all;
+    shard_rows: pairs in memory at a time, besides the vectors of the sample.
+    """
+
+    encoder: Mapping[str, Any]
+    rank: int
+    sample: int
+    sources: str | None
+    shard_rows: int
+
+    @staticmethod
+    def of(settings: Params, known: Sequence[str]) -> "ConsistencyRules":
+        """From a recipe's block `consistency`. Raises RecipeError that names the key."""
+        expected = {field.name for field in fields(ConsistencyRules)}
+        if set(settings) != expected:
+            raise RecipeError(f"consistency: {', '.join(settings)} given. Expected: {', '.join(sorted(expected))}.")
+        for name in ("rank", "sample", "shard_rows"):
+            if settings[name] < 1:
+                raise RecipeError(f"consistency.{name}={settings[name]}: 1 or more.")
+        unknown = set((settings["sources"] or "").split()) - set(known)
+        if unknown:
+            raise RecipeError(f"consistency.sources: '{min(unknown)}' has no pairs. Allowed: {', '.join(known)}.")
+        return ConsistencyRules(**settings)
+
+    def filters(self, source: str) -> bool:
+        """Whether the pairs of a source are looked at."""
+        return self.encoder.get("name") is not None and (not self.sources or source in self.sources.split())
+
+
+@dataclass(frozen=True)
+class ConsistencyCheck:
+    """The pairs of one source that are not consistent."""
+
+    source: str
+    passages: Table
+    pairs: Table
+    rules: ConsistencyRules
+    encoder: EncoderReference
+    prompts: Params
+    encoding: Params
+
+    def part(self) -> ShardedPart:
+        """Rows of the table `inconsistent`, shard by shard of the pairs."""
+        key = key_of(
+            tables=[table.digest([self.source]) for table in (self.passages, self.pairs)],
+            encoder=self.encoder.digest(),
+            settings=[self.rules.rank, self.rules.sample, self.rules.shard_rows],
+            encoding=[self.prompts, self.encoding["max_length"]],
+            code=code_digest("text", "retrieval"),
+        )
+        return ShardedPart(key, self._shards)
+
+    def _shards(self, done: Sequence[Path]) -> Iterator[pa.Table]:
+        for number, rows in enumerate(blocks(self._pairs(), self.rules.shard_rows)):
+            if number >= len(done):
+                yield to_table(self._dropped(rows), SCHEMAS["inconsistent"])
+
+    def _dropped(self, rows: list[dict]) -> Iterator[dict]:
+        import numpy as np
+
+        from ruri_kedro.retrieval.consistency import ranks_among
+
+        docids = {row[side] for row in rows for side in ("anchor", "positive")}
+        texts = passage_texts(self.passages, docids, [self.source])
+        places = {docid: place for place, docid in enumerate(self._sample)}
+        own = np.array([places.get(row["positive"], -1) for row in rows])
+        queries = self._encode("query")([texts[row["anchor"]] for row in rows])
+        positives = self._encode("document")([texts[row["positive"]] for row in rows])
+        for row, rank in zip(rows, ranks_among(queries, positives, self._vectors, own).tolist(), strict=True):
+            if rank > self.rules.rank:
+                yield {"pair_id": row["pair_id"], "rank": rank}
+
+    def _pairs(self) -> Iterator[dict]:
+        rows = self.pairs.iter_rows([self.source], ["pair_id", "split", "anchor", "positive"])
+        return (row for row in rows if row["split"] == "train" and row["positive"])
+
+    @cached_property
+    def _sample(self) -> list[str]:
+        from ruri_kedro.retrieval.consistency import drawn
+
+        positives = distinct_ids([row["positive"] for row in rows] for rows in blocks(self._pairs()))
+        return drawn(IdList(positives), self.rules.sample)
+
+    @cached_property
+    def _vectors(self) -> "np.ndarray":
+        texts = passage_texts(self.passages, set(self._sample), [self.source])
+        return self._encode("document")([texts[docid] for docid in self._sample])
+
+    def _encode(self, role: str) -> Callable[[list[str]], "np.ndarray"]:
+        return partial(
+            self.encoder.encode,
+            prompt=self.prompts[role],
+            max_length=self.encoding["max_length"],
+            chunk_tokens=self.encoding["chunk_tokens"],
+            label=f"consistency of {self.source}",
+        )
+
+
+def check_consistency(
+    passages: Table, pairs: Table, consistency: Params, prompts: Params, encoding: Params
+) -> dict[str, ShardedPart]:
+    """The pairs that are not consistent, a part per source that is filtered: none, unless there is an encoder."""
+    rules = ConsistencyRules.of(consistency, pairs.parts())
+    wanted = [source for source in pairs.parts() if rules.filters(source)]
+    encoder = EncoderReference.of(rules.encoder, Path()) if wanted else None
+    return {
+        source: ConsistencyCheck(source, passages, pairs, rules, encoder, prompts, encoding).part() for source in wanted
+    }
