@@ -129,7 +129,6 @@ def roberta(folder: Path) -> Path:
 
 BASES = {
     "line": line_distilbert,
-    "derived": derived_distilbert,
     "tohoku": tohoku_bert,
     "modernbert": modernbert_ja,
     "roberta": roberta,

@@ -116,6 +116,21 @@ def test_the_next_generation_differs_in_models_lengths_and_prefixes_only(size):
         assert ours["pretraining"][name] == paper["pretraining"][name]
 
 
+@pytest.mark.parametrize("env", ["ruri", "ruri-v3"])
+def test_models_of_different_sizes_do_not_meet(env):
+    """Else fine-tuning would go on with the latest pre-trained model, whatever its size."""
+    models = ("base_model", "pretrained_model", "reranker_stage1", "reranker", "embedder")
+    default = recipe(env)["size"]
+    for size, folder in ((None, default), ("xs", "xs")):
+        given = {"size": size} if size else {}
+        catalog = recipe(env, "catalog", **given)
+        for name in models:
+            assert catalog[name]["filepath"] == f"data/06_models/{env}/versions/{folder}/{name}"
+    checkpoints = recipe(env)["run"]["checkpoints"]
+    assert checkpoints == f"data/06_models/{env}/versions/{default}/.checkpoints"
+    assert set(catalog) == set(recipe("mini", "catalog"))
+
+
 def test_an_unknown_size_is_named():
     with pytest.raises(Exception, match="huge"):
         recipe("ruri", size="huge")

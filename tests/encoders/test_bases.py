@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from bases import BASES, POSITIONS, line_distilbert, modernbert_ja, roberta, tohoku_bert
+from bases import BASES, POSITIONS, derived_distilbert, line_distilbert, modernbert_ja, roberta, tohoku_bert
 from safetensors.torch import load_file
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.base.modules import Transformer
@@ -78,7 +78,7 @@ def test_the_tokenizer_of_line_is_words_of_mecab_cut_by_sentencepiece(tmp_path):
     import sentencepiece
     import unidic_lite
 
-    made = {name: BASES[name](tmp_path / name) for name in ("line", "derived")}
+    made = {"line": line_distilbert(tmp_path / "line"), "derived": derived_distilbert(tmp_path / "derived")}
     pieces = sentencepiece.SentencePieceProcessor(model_file=str(made["line"] / "spiece.model"))
     mecab = fugashi.GenericTagger(f'-d "{unidic_lite.DICDIR}" -r "{unidic_lite.DICDIR}/mecabrc"')
     for folder in made.values():
@@ -102,7 +102,7 @@ def test_a_model_reads_no_more_tokens_than_it_has_positions(base):
     model = load_encoder(base)
     limit = 8192 if "modernbert" in base.name else POSITIONS
     assert model.max_seq_length == limit
-    assert encode(model, [LONG * 20], "", limit, 9000).shape == (1, 32)
+    assert encode(model, [LONG * 20], "", min(limit, 200), 9000).shape == (1, 32)
     check_length(model, limit, "finetuning")
     if limit == POSITIONS:
         with pytest.raises(RecipeError, match=r"finetuning.max_length: 65, but the model reads 64 tokens at most"):

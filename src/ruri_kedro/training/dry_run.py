@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import mean, median
 from typing import Any
 
 import pyarrow as pa
@@ -140,17 +141,20 @@ def steps_of(counts: Mapping[Group, int], batch: int, homogeneous: bool) -> int:
 def _projected(rows: Mapping[Group, int], seen: Sequence[Mapping[str, float]]) -> tuple[float, float, float]:
     """Tokens, seconds and padding share of a training on so many rows of each group, from the steps that were seen."""
     counted = seen[1:] or seen
-    tokens = seconds = padded = 0.0
-    for (source, objective), count in rows.items():
-        name = source_metric(f"{source} ({objective})")
-        own = [metrics for metrics in counted if name in metrics] or counted
-        per_row = sum(m["tokens_per_second"] / m["examples_per_second"] for m in own) / len(own)
-        # Large batches tell the time better than small ones; a source's own length tells how much there is to do.
-        longest = max(counted, key=lambda m: m["tokens_per_second"])
-        tokens += count * per_row
-        padded += count * per_row / (1 - sum(m["padding_share"] for m in own) / len(own))
-        seconds += count * per_row / longest["tokens_per_second"]
-    return tokens, seconds, 1 - tokens / padded
+
+    def steps(group: Group) -> Sequence[Mapping[str, float]]:
+        name = source_metric(f"{group[0]} ({group[1]})")
+        return [metrics for metrics in counted if name in metrics] or counted
+
+    # Full batches tell the speed, a source's own rows how much there is to do.
+    speed = median(metrics["tokens_per_second"] for metrics in steps(max(rows, key=rows.__getitem__)))
+    tokens = padded = 0.0
+    for group, count in rows.items():
+        own = steps(group)
+        found = count * mean(m["tokens_per_second"] / m["examples_per_second"] for m in own)
+        tokens += found
+        padded += found / (1 - mean(m["padding_share"] for m in own))
+    return tokens, tokens / speed, 1 - tokens / padded
 
 
 def _free(folder: Path) -> int:
