@@ -46,7 +46,6 @@ def test_both_kinds_are_loaded_with_their_files_checked(registered, folders):
 @pytest.mark.parametrize("name", [NAME, RERANKER])
 def test_both_have_a_signature_and_an_example_that_fits_it(registered, name):
     from mlflow.models import Model, validate_schema
-    from mlflow.models.utils import load_serving_example  # noqa: F401
 
     root = stored(1, registered, name)
     model = Model.load(str(root))
