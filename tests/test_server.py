@@ -1,19 +1,17 @@
 """The tracking server of docs/server.md: a trainer registers challengers, only a promoter releases."""
 
 import os
+import pwd
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from background import free_port, running
 from registered import NAME, PROMOTION, dossier, register
 from tiny import tiny_encoder
 
@@ -34,18 +32,14 @@ def block(language: str) -> str:
     return found
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
 @contextmanager
 def postgresql():
     """A server on loopback with the databases of the document; gives their common address."""
     if shutil.which("initdb") is None or shutil.which("pg_ctl") is None:
         pytest.skip("no PostgreSQL here: initdb and pg_ctl are not on the path")
     # PostgreSQL refuses to run as root.
+    if os.getuid() == 0 and "postgres" not in {user.pw_name for user in pwd.getpwall()}:
+        pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
     own = {"user": "postgres", "group": "postgres"} if os.getuid() == 0 else {}
     folder, port = Path(tempfile.mkdtemp(prefix="pg-")), free_port()
     if own:
@@ -77,34 +71,15 @@ def tracking_server(root: Path, databases: str):
         "MLFLOW_AUTH_CONFIG_PATH": str(root / "auth.ini"),
         "MLFLOW_FLASK_SERVER_SECRET_KEY": "of the tests",
         "MLFLOW_AUTH_ADMIN_PASSWORD": PASSWORDS["admin"],
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # ten more processes, of which nothing here is asked
     }
     port = free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth", "--host", "127.0.0.1",
                "--port", str(port), "--workers", "1", "--backend-store-uri", f"{databases}/mlflow",
                "--artifacts-destination", str(root / "artifacts")]  # fmt: skip
-    log = root / "server.log"
-    with log.open("wb") as handle:
-        server = subprocess.Popen(command, cwd=root, env=environment, stdout=handle, stderr=subprocess.STDOUT)
     address = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + 400
-        while not answers(f"{address}/health"):
-            assert server.poll() is None and time.monotonic() < deadline, log.read_text("utf-8")
-            time.sleep(0.5)
+    with running(command, f"{address}/health", root / "server.log", environment):
         yield address
-    finally:
-        server.terminate()
-        server.wait(timeout=60)
-
-
-def answers(address: str) -> bool:
-    try:
-        urllib.request.urlopen(address, timeout=5).close()
-    except urllib.error.HTTPError as error:
-        return error.code < 500
-    except OSError:
-        return False
-    return True
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -112,28 +87,21 @@ def server(request, tmp_path, monkeypatch):
     """The server with the users and permissions of the document, which MLflow is to talk to."""
     import mlflow
 
-    if request.param == "sqlite":
-        databases = None
-        opened = tracking_server(tmp_path, f"sqlite:///{tmp_path}")
-    else:
-        databases = postgresql()
-        opened = tracking_server(tmp_path, databases.__enter__())
-    try:
-        with opened as address:
-            monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-            for user in ("trainer", "promoter"):
-                monkeypatch.setenv(f"{user.upper()}_PASSWORD", PASSWORDS[user])
-            mlflow.set_tracking_uri(address)
-            mlflow.set_registry_uri(None)
-            log_in(monkeypatch, "admin")
-            exec(block("python").replace("-mini", "-tiny"), {})
-            mlflow.set_experiment("ruri")
-            yield address
-            while mlflow.active_run():
-                mlflow.end_run()
-    finally:
-        if databases is not None:
-            databases.__exit__(None, None, None)
+    with ExitStack() as opened:
+        is_file = request.param == "sqlite"
+        databases = f"sqlite:///{tmp_path}" if is_file else opened.enter_context(postgresql())
+        address = opened.enter_context(tracking_server(tmp_path, databases))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        for user in ("trainer", "promoter"):
+            monkeypatch.setenv(f"{user.upper()}_PASSWORD", PASSWORDS[user])
+        mlflow.set_tracking_uri(address)
+        mlflow.set_registry_uri(None)
+        log_in(monkeypatch, "admin")
+        exec(block("python").replace("-mini", "-tiny"), {})
+        mlflow.set_experiment("ruri")
+        yield address
+        while mlflow.active_run():
+            mlflow.end_run()
 
 
 def log_in(monkeypatch, user: str) -> None:

@@ -42,8 +42,9 @@ def fetch(model: str, out: Path, env: str | None) -> None:
     from ruri_kedro.registry.versions import resolve
     from ruri_kedro.tables.files import new_folder, replace_dir
 
+    new_folder(out)
     name, number = resolve(model)
-    with replace_dir(new_folder(out)) as folder:
+    with replace_dir(out) as folder:
         fetch_version(name, str(number), folder)
     click.echo(f"{name} version {number}, every file as it was registered.")
     click.echo(f"Next: mlflow models serve --model-uri {out} --env-manager local --port 5001")

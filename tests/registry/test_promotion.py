@@ -298,7 +298,8 @@ def test_with_a_released_model_a_copy_becomes_the_champion(store, folder):
     copied = tags(1, RELEASED)
     assert copied["promotion.copy_of"] == "ruri-tiny/1" and copied["manifest_sha256"] == tags(1)["manifest_sha256"]
     assert copied["promotion.decision"] == tags(1)["promotion.decision"] == "promoted"
-    assert failed(promote(released="{model}-released")).keys() == {"standing"}
+    assert failed(promote(released="{model}-released"))["standing"] == "it is the champion"
+    assert tags(1)["promotion.decision"] == "promoted", "a second try takes nothing away"
     register(folder)
     assert failed(promote(released="{model}-released")).keys() == {"gain"}, "the copy has the scores of its original"
     register(folder, dossier(level=0.6))

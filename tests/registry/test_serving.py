@@ -1,17 +1,14 @@
 """Registered models as others load and serve them."""
 
 import json
-import socket
-import subprocess
 import sys
-import time
-import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from background import free_port, running
 from registered import NAME, dossier, register, stored
 
 from ruri_kedro.errors import RegistryError
@@ -46,7 +43,6 @@ def test_both_kinds_are_loaded_with_their_files_checked(registered, folders):
 @pytest.mark.parametrize("name", [NAME, RERANKER])
 def test_both_have_a_signature_and_an_example_that_fits_it(registered, name):
     from mlflow.models import Model, validate_schema
-    from mlflow.models.utils import load_serving_example  # noqa: F401
 
     root = stored(1, registered, name)
     model = Model.load(str(root))
@@ -79,13 +75,9 @@ def test_changed_weights_are_not_loaded(registered):
 @contextmanager
 def served(folder, log):
     """`mlflow models serve` of a folder; gives a function that asks it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", str(folder), "--env-manager", "local",
                "--host", "127.0.0.1", "--port", str(port)]  # fmt: skip
-    with log.open("wb") as handle:
-        server = subprocess.Popen(command, stdout=handle, stderr=subprocess.STDOUT)
     address = f"http://127.0.0.1:{port}"
 
     def ask(body: dict) -> list:
@@ -95,25 +87,8 @@ def served(folder, log):
         with urllib.request.urlopen(request, timeout=120) as answer:
             return json.load(answer)["predictions"]
 
-    try:
-        wait_for(f"{address}/ping", server, log)
+    with running(command, f"{address}/ping", log):
         yield ask
-    finally:
-        server.terminate()
-        server.wait(timeout=60)
-
-
-def wait_for(address: str, server: subprocess.Popen, log, seconds: float = 400) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        assert server.poll() is None, log.read_text("utf-8")
-        try:
-            urllib.request.urlopen(address, timeout=5).close()
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.5)
-        else:
-            return
-    raise AssertionError(f"{address} does not answer: {log.read_text('utf-8')}")
 
 
 @pytest.mark.slow
