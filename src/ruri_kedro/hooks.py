@@ -15,7 +15,7 @@ from kedro.io import AbstractDataset, CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from ruri_kedro.errors import DataError, RuriError
+from ruri_kedro.errors import DataError, RecipeError, RuriError
 from ruri_kedro.registry import provenance, summary, tracking
 from ruri_kedro.tables.files import read_json, write_json
 
@@ -42,7 +42,19 @@ STAGE_OF_MODEL = {
 
 
 class MissingInputHooks:
-    """Refuses a run whose inputs are not there, before it is tracked or anything is computed."""
+    """Refuses a run whose recipe or inputs are not there, before it is tracked or anything is computed."""
+
+    @hook_impl(tryfirst=True)
+    def after_context_created(self, context: KedroContext) -> None:
+        """Raise a RecipeError for an environment without a folder: Kedro would run conf/base in its place."""
+        conf = Path(context.config_loader.conf_source)
+        if context.env and not (conf / context.env).is_dir():
+            there = sorted(folder.name for folder in conf.iterdir() if folder.is_dir() and folder.name != "local")
+            fail(
+                RecipeError(
+                    f"--env {context.env}: there is no folder {conf / context.env}. There are: {', '.join(there)}."
+                )
+            )
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
