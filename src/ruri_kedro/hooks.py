@@ -16,6 +16,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from ruri_kedro.errors import DataError, RecipeError, RuriError
+from ruri_kedro.overrides import fault_in
 from ruri_kedro.registry import provenance, summary, tracking
 from ruri_kedro.tables.files import read_json, write_json
 
@@ -46,15 +47,13 @@ class MissingInputHooks:
 
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
-        """Raise a RecipeError for an environment without a folder: Kedro would run conf/base in its place."""
-        conf = Path(context.config_loader.conf_source)
-        if context.env and not (conf / context.env).is_dir():
-            there = sorted(folder.name for folder in conf.iterdir() if folder.is_dir() and folder.name != "local")
-            fail(
-                RecipeError(
-                    f"--env {context.env}: there is no folder {conf / context.env}. There are: {', '.join(there)}."
-                )
-            )
+        """Raise a RecipeError for an environment without a folder, or a parameter that the recipe has not.
+
+        Kedro would run conf/base in place of the one, and ignore the other.
+        """
+        loader = context.config_loader
+        if fault := fault_in(Path(loader.conf_source), context.env, loader.runtime_params or {}):
+            fail(RecipeError(fault))
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
