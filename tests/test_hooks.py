@@ -11,7 +11,7 @@ import pytest
 from kedro.io import DatasetError
 from kedro_project import KEDRO, make_project
 
-from ruri_kedro.errors import DataError, RegistryError
+from ruri_kedro.errors import DataError, RecipeError, RegistryError
 from ruri_kedro.hooks import LastWordsHooks
 
 
@@ -87,6 +87,11 @@ def test_a_single_pipeline_names_its_successor(project, capsys):
     run(project, "data_engineering")
     assert capsys.readouterr().out.endswith("Next: kedro run --pipelines mining_pretraining\n")
     assert last_run().info.run_name == "tiny: data_engineering"
+
+
+def test_an_environment_without_a_folder_is_refused(project):
+    with pytest.raises(RecipeError, match=r"--env ohter: there is no folder .*conf/ohter\. There are: base, other\."):
+        run(project, env="ohter")
 
 
 def test_a_run_with_missing_inputs_names_maker_and_command(project):

@@ -28,6 +28,7 @@ from IPython.core.interactiveshell import InteractiveShell
 shell = InteractiveShell.instance()
 for path in sys.argv[1:]:
     shell.reset()
+    shell.extension_manager.loaded.clear()
     for cell in json.load(open(path, encoding="utf-8"))["cells"]:
         if cell["cell_type"] == "code":
             shell.run_cell(cell["source"]).raise_error()

@@ -15,7 +15,8 @@ from kedro.io import AbstractDataset, CatalogProtocol, MemoryDataset
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from ruri_kedro.errors import DataError, RuriError
+from ruri_kedro.errors import DataError, RecipeError, RuriError
+from ruri_kedro.overrides import fault_in
 from ruri_kedro.registry import provenance, summary, tracking
 from ruri_kedro.tables.files import read_json, write_json
 
@@ -42,7 +43,17 @@ STAGE_OF_MODEL = {
 
 
 class MissingInputHooks:
-    """Refuses a run whose inputs are not there, before it is tracked or anything is computed."""
+    """Refuses a run whose recipe or inputs are not there, before it is tracked or anything is computed."""
+
+    @hook_impl(tryfirst=True)
+    def after_context_created(self, context: KedroContext) -> None:
+        """Raise a RecipeError for an environment without a folder, or a parameter that the recipe has not.
+
+        Kedro would run conf/base in place of the one, and ignore the other.
+        """
+        loader = context.config_loader
+        if fault := fault_in(Path(loader.conf_source), context.env, loader.runtime_params or {}):
+            fail(RecipeError(fault))
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
