@@ -98,7 +98,7 @@ def plot(tables: Sequence[AblationTable]) -> "Figure":
             bars = axes.bar(places, [100 * mean for mean, _ in pairs], 0.9 * width, label=line.label,
                             yerr=[100 * (deviation or 0) for _, deviation in pairs], capsize=3)  # fmt: skip
             axes.bar_label(bars, fmt="%.1f", padding=2, fontsize=8)
-        axes.set_xticks(range(len(table.columns)), table.columns)
+        axes.set_xticks(range(len(table.columns)), [column.replace("/", "\n") for column in table.columns])
         axes.set_title(table.title, loc="left")
         axes.margins(y=0.15)
         axes.spines[["top", "right"]].set_visible(False)
