@@ -59,8 +59,8 @@ def check_kept(kept: int, total: int, threshold: float, min_kept: float) -> None
     if total and kept < min_kept * total:
         raise TrainingError(
             f"only {kept} of {total} distilled examples have a positive that the teacher scores {threshold:.4g} or "
-            f"more; finetuning.min_kept asks for {min_kept:.0%}. Listwise training leaves the level of the scores free: "
-            "look at the plot teacher_scores and set finetuning.threshold, or train the reranker longer."
+            f"more; finetuning.min_kept asks for {min_kept:.0%}. Listwise training leaves the level of the scores "
+            "free: look at the plot teacher_scores and set finetuning.threshold, or train the reranker longer."
         )
 
 
