@@ -1,6 +1,7 @@
 """BM25: queries per second of both engines beside their own libraries, and how far the engines agree.
 
-    python benchmarks/bm25.py            # 100,000 made-up paragraphs of 200 characters, 2,000 queries
+    python benchmarks/bm25.py            # 100,000 paragraphs of the shipped corpus's sentences, 2,000 of its questions
+    python benchmarks/bm25.py --made-up  # 100,000 paragraphs of made-up words, which Lucene splits into characters
     python benchmarks/bm25.py --quick    # 2,000 paragraphs and 200 questions of the shipped corpus, all analysers
 
 One JSON line per figure; `limit` is what `ours` should not fall below. Both sides split the queries into terms, have as
@@ -12,6 +13,7 @@ import argparse
 import gzip
 import json
 import os
+import random
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +26,7 @@ from figures import say
 
 from ruri_kedro.retrieval.bm25 import BM25Settings, build_index, search
 from ruri_kedro.retrieval.sudachi import term_splitter
+from ruri_kedro.text.sentences import split_sentences
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data/01_raw/sample"
 DEPTH, K1, B = 100, 0.9, 0.4
@@ -50,6 +53,16 @@ def made_up() -> tuple[list[tuple[str, str]], list[str]]:
     documents = [(f"p{number}", row["text"]) for number, row in enumerate(Writer(SEED).rows(PASSAGES))]
     middles = (text[len(text) // 2 :][:QUERY_CHARS] for _, text in documents[:: PASSAGES // QUERIES])
     return documents, list(dict.fromkeys(middles))
+
+
+def recombined() -> tuple[list[tuple[str, str]], list[str]]:
+    """(docid, text) of paragraphs of nine sentences of the shipped corpus, 200 characters, and training questions."""
+    rng = random.Random(SEED)
+    texts = (text for row in rows("articles.jsonl.gz") for part in row["sections"] for text in part["paragraphs"])
+    sentences = list(dict.fromkeys(sentence for text in texts for sentence in split_sentences(text)))
+    documents = [(f"p{number}", "".join(rng.sample(sentences, 9))) for number in range(PASSAGES)]
+    questions = dict.fromkeys(row["question"] for row in rows("questions/train.jsonl.gz"))
+    return documents, list(questions)[:QUERIES]
 
 
 def timed(found: Callable[[], Found], queries: int) -> tuple[Found, float]:
@@ -140,10 +153,11 @@ def measure(folder: Path, documents: list[tuple[str, str]], queries: list[str], 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--made-up", action="store_true")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--analyzers", nargs="+", choices=ANALYZERS, help="default: all; ja and sudachi_b at full size")
     given = parser.parse_args()
-    texts, questions = shipped() if given.quick else made_up()
+    texts, questions = shipped() if given.quick else made_up() if given.made_up else recombined()
     for name in given.analyzers or (ANALYZERS if given.quick else ("ja", "sudachi_b")):
         with tempfile.TemporaryDirectory() as workspace:
             measure(Path(workspace), texts, questions, name, given.threads)

@@ -24,7 +24,8 @@ from ruri_kedro.tables import SCHEMAS, Part, Table, write_table
 from ruri_kedro.text.hashing import stable_id
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data/01_raw/sample"
-SOURCES = {"questions": {"kind": "question_to_passage", "path": "", "stages": {"finetuning": {"negatives": "rrf"}}}}
+STAGES = {"finetuning": {"negatives": "rrf"}}
+SOURCES = {"questions": {"kind": "question_to_passage", "path": "questions", "stages": STAGES}}
 MODEL = TinySettings(
     vocab_size=16_000, max_piece_chars=8, hidden_size=128, intermediate_size=256, layers=2, heads=4, max_length=512,
     dropout=0.0,

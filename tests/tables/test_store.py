@@ -187,5 +187,19 @@ def test_a_part_killed_before_its_new_name_is_renamed(tmp_path, monkeypatch):
     assert write_table(tmp_path, SCORES, {"a": sharded("1", 2, fails_at=0)}).rows() == 6
 
 
+def test_a_part_killed_beside_its_manifest_keeps_nothing_else(tmp_path, monkeypatch):
+    def killed(folder):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store, "_tidy", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_table(tmp_path, SCORES, {"a": sharded("1", 2)})
+    monkeypatch.undo()
+    write_table(tmp_path, SCORES, {"a": sharded("1", 2, fails_at=0)})
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["manifest.json"] + [
+        f"part-0000{number}.parquet" for number in range(2)
+    ]
+
+
 def test_a_sharded_part_without_rows_is_a_part(tmp_path):
     assert write_table(tmp_path, SCORES, {"a": sharded("1", 0)}).read(["a"]).schema.equals(SCORES)

@@ -6,7 +6,7 @@ Without it a table whose making was killed half way would be read as a smaller t
 from collections.abc import Iterable
 from pathlib import Path
 
-from ruri_kedro.tables.files import read_json, write_json
+from ruri_kedro.tables.files import read_json, remove_leftovers, write_json
 
 MANIFEST = "manifest.json"
 
@@ -18,6 +18,7 @@ def unmark(root: Path) -> None:
 
 def mark(root: Path, parts: Iterable[str]) -> None:
     """Declare the folder finished: it has exactly these parts."""
+    remove_leftovers(root / MANIFEST)
     write_json(root / MANIFEST, {"parts": sorted(parts)})
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ruri_kedro.errors import DataError
@@ -134,11 +134,22 @@ class Embeddings:
 
     def places(self, docids: Sequence[str]) -> np.ndarray:
         """Rows of docids, (m,) int64; raises DataError for one that is not there."""
-        found = pc.index_in(pa.array(docids, type=pa.string()), value_set=self.docids)
-        if found.null_count:
-            missing = docids[pc.index(pc.is_null(found), True).as_py()]
+        known, rows = self._sorted
+        wanted = np.array(docids, dtype=np.bytes_)
+        found = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
+        is_missing = known[found] != wanted if len(known) else np.ones(len(docids), dtype=bool)
+        if is_missing.any():
+            missing = docids[int(np.argmax(is_missing))]
             raise DataError(f"docid {missing} has no embedding here. Run negative_mining again.")
-        return found.to_numpy(zero_copy_only=False).astype(np.int64)
+        return rows[found]
+
+    @cached_property
+    def _sorted(self) -> tuple[np.ndarray, np.ndarray]:
+        """The docids, which are ASCII, sorted, (n,) bytes; and their rows, (n,) int64. Sorted once for all queries."""
+        chunks = [np.array(chunk.to_pylist(), dtype=np.bytes_) for chunk in self.docids.chunks]
+        docids = np.concatenate([np.zeros(0, dtype="S1"), *chunks])
+        order = np.argsort(docids, kind="stable")
+        return docids[order], order
 
 
 def build_embeddings(

@@ -1,7 +1,8 @@
 """A Lucene index written and opened through Anserini; the JVM has to run."""
 
 import json
-from base64 import b64decode
+import re
+from binascii import a2b_base64
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -12,6 +13,8 @@ import numpy as np
 from ruri_kedro.errors import DataError
 from ruri_kedro.retrieval.java import java_class
 
+# A hit in JSON: the values it was ordered by, a score and a docid as Lucene holds it, a part of some bytes of UTF-8.
+_HIT = re.compile(r'"fields":\[([^,]+),\{"bytes":"([^"]*)","offset":(\d+),"length":(\d+)')
 _CONTENTS = "contents"  # Anserini's name for the field of the text
 # Anserini lets Lucene collect 2 GB before it writes, which a smaller heap does not hold. Lucene takes about
 # 2 bytes a character, so a quarter of the heap is full after this many characters per byte of heap.
@@ -111,9 +114,9 @@ class Searcher:
         found = [parts[number % threads][number // threads] for number in range(len(queries))]
         scores = np.full((len(found), k), -np.inf, dtype=np.float32)
         for row, hits in zip(scores, found, strict=True):
-            row[: len(hits)] = [score for score, _ in hits]
+            row[: len(hits)] = [score for score, *_ in hits]
         return [
-            [(_text(docid), score) for (_, docid), score in zip(hits, row, strict=False)]
+            [(_text(*docid), score) for (_, *docid), score in zip(hits, row, strict=False)]
             for hits, row in zip(found, set_apart(scores).tolist(), strict=True)
         ]
 
@@ -121,8 +124,8 @@ class Searcher:
         """Release the index files."""
         self._reader.close()
 
-    def _best(self, queries: Sequence[str], k: int) -> list[list]:
-        """[score, docid] of the hits of each query. Other threads run meanwhile: pyjnius lets go of Python's lock."""
+    def _best(self, queries: Sequence[str], k: int) -> list[list[tuple[str, ...]]]:
+        """Groups of _HIT for the hits of each query. Other threads run meanwhile: pyjnius lets go of Python's lock."""
         from jnius import detach
 
         try:
@@ -132,7 +135,7 @@ class Searcher:
                 self._searcher.search(bag, self._collectors.createSharedManager(self._order, k, None, k))
                 for bag in bags
             )
-            return [[hit["fields"] for hit in json.loads(self._to_json(top))["scoreDocs"]] for top in tops]
+            return [_HIT.findall(self._to_json(top)) for top in tops]
         finally:
             detach()
 
@@ -170,7 +173,6 @@ def _hits_writer():
     return mapper.writeValueAsString
 
 
-def _text(value: dict) -> str:
-    """A text as Lucene holds it: bytes of UTF-8, of which it uses a part."""
-    start = value["offset"]
-    return b64decode(value["bytes"])[start : start + value["length"]].decode("utf-8")
+def _text(data: str, offset: str, length: str) -> str:
+    start = int(offset)
+    return a2b_base64(data)[start : start + int(length)].decode("utf-8")

@@ -170,6 +170,7 @@ def _write_sharded(target: Path, schema: pa.Schema, part: ShardedPart) -> None:
     remove_leftovers(target)
     unfinished = _unfinished(target)
     if is_current(unfinished, part.key):  # killed between the manifest and the new name
+        _tidy(unfinished)
         move_dir(unfinished, target)
         return
     done = _finished_shards(unfinished, part.key)
@@ -205,14 +206,20 @@ def _finished_shards(folder: Path, key: str) -> list[Path]:
 
 
 def _finish(folder: Path, key: str) -> None:
-    """The manifest, in place of what stands beside each shard; anything else goes."""
+    """The manifest, in place of what stands beside each shard."""
     files = _finished_shards(folder, key)
     found = [read_json(path.with_suffix(".json")) for path in files]
     rows, digest = sum(shard["rows"] for shard in found), digest_all(shard["digest"] for shard in found)
     names = [path.name for path in files]
     write_json(folder / MANIFEST, {"rows": rows, "digest": digest, "key": key, "shards": names})
+    _tidy(folder)
+
+
+def _tidy(folder: Path) -> None:
+    """Remove all but the manifest and its shards."""
+    kept = (MANIFEST, *read_json(folder / MANIFEST)["shards"])
     for path in folder.iterdir():
-        if path.name not in (MANIFEST, *names):
+        if path.name not in kept:
             path.unlink()
 
 
