@@ -4,7 +4,6 @@ import os
 import signal
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -84,11 +83,13 @@ def gradients(rank, folder, size, kind):
         dist.destroy_process_group()
 
 
-def host(folder):
+def host(folder, number, port):
     """A host's part of a training of the tiny encoder, its weights left in a file."""
-    folder = Path(folder)
+    own = {"PET_NNODES": 2, "PET_NODE_RANK": number, "PET_MASTER_ADDR": "localhost", "PET_MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in own.items()})
+    torch.set_num_threads(1)
     model = tiny_encoder()
-    used = replace(stage(folder, chunk_tokens=40, keep_tokens=60), devices=1)
     steps = []
+    used = stage(folder, chunk_tokens=40, keep_tokens=60)
     train_embedder(model, *tables(folder), PROMPTS, used, lambda step, metrics: steps.append(step))
     save_file({"steps": torch.tensor(steps), **model.state_dict()}, folder / "weights.safetensors")

@@ -109,7 +109,8 @@ def _cost(training: Training, base: Path, catalog: CatalogProtocol) -> "Cost":
             train_embedder(load_encoder(base, prompts), examples, passages, prompts, stage, on_step, teacher)
 
     examples = catalog.load(_examples(training, catalog))
-    return training_cost(examples, stage_of(training.stage, settings, run), probe)
+    homogeneous = not training.reranks and settings["homogeneous"]
+    return training_cost(examples, stage_of(training.stage, settings, run), homogeneous, probe)
 
 
 def _any_scores(examples: Any) -> dict[tuple[str, str], float]:

@@ -30,7 +30,7 @@ def test_the_cost_of_a_training_is_what_it_then_costs(tmp_path):
 
     used = stage(tmp_path, epochs=2, checkpoint_steps=100)
     before = sorted(tmp_path.rglob("*"))
-    cost = training_cost(examples, used, train)
+    cost = training_cost(examples, used, True, train)
     assert sorted(tmp_path.rglob("*")) == before, "nothing was written"
 
     seen = []
@@ -71,7 +71,7 @@ def test_counts_are_of_training_rows(tmp_path):
     assert group_counts(examples) == {("faq", "distillation"): 12, ("nli", "distillation"): 12}
     empty = write_table(tmp_path / "empty", SCHEMAS["examples"], {})
     with pytest.raises(TrainingError, match="no training rows"):
-        training_cost(empty, stage(tmp_path), None)
+        training_cost(empty, stage(tmp_path), True, None)
 
 
 def test_the_table_warns_of_a_full_disk(tmp_path):

@@ -1,9 +1,6 @@
 """Several processes compute what one does, one clear error ends them all, and any number continues a training."""
 
-import os
 import socket
-import subprocess
-import sys
 from dataclasses import replace
 from functools import partial
 
@@ -11,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from process_parts import Nothing, Scores, dying, failing, gradients, load_nothing
+from process_parts import Nothing, Scores, dying, failing, gradients, host, load_nothing
 from safetensors.torch import load_file
 from tiny import PROMPTS, tiny_encoder, tiny_reranker
 from train_tables import stage, tables
@@ -22,7 +19,6 @@ from ruri_kedro.training import processes
 from ruri_kedro.training.processes import Hosts, train_in_processes, wanted
 from ruri_kedro.training.run import train_embedder, train_reranker
 
-_PATH = os.pathsep.join(sys.path)
 BUDGETS = {"chunk_tokens": 40, "keep_tokens": 60}  # several chunks for each process, some kept, some computed twice
 
 
@@ -123,13 +119,13 @@ def test_two_hosts_train_as_one(tmp_path):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    code = "import sys; from process_parts import host; host(sys.argv[1])"
-    hosts = []
-    for number in range(2):
-        own = {"PET_NNODES": 2, "PET_NODE_RANK": number, "PET_MASTER_ADDR": "localhost", "PET_MASTER_PORT": port}
-        environment = os.environ | {name: str(value) for name, value in own.items()} | {"PYTHONPATH": _PATH}
-        hosts.append(subprocess.Popen([sys.executable, "-c", code, str(tmp_path / str(number))], env=environment))
-    assert [process.wait(timeout=500) for process in hosts] == [0, 0]
+    forked = torch.multiprocessing.get_context("fork")
+    hosts = [forked.Process(target=host, args=(tmp_path / str(number), number, port)) for number in range(2)]
+    for process in hosts:
+        process.start()
+    for process in hosts:
+        process.join()
+    assert [process.exitcode for process in hosts] == [0, 0]
     for number, steps in ((0, 6), (1, 0)):
         weights = load_file(tmp_path / str(number) / "weights.safetensors")
         assert len(weights.pop("steps")) == steps, "the first host alone reports"

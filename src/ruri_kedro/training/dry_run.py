@@ -47,15 +47,16 @@ class Cost:
         return self.checkpoint_gb * (KEPT_CHECKPOINTS + 1)
 
 
-def training_cost(examples: Table, stage: Stage, probe: Probe) -> Cost:
+def training_cost(examples: Table, stage: Stage, homogeneous: bool, probe: Probe) -> Cost:
     """Cost of the training of `stage` on `examples`; probe(examples, stage, on_step) does such a training.
 
-    Raises TrainingError if there are no training rows, and whatever the training itself would raise at its start.
+    homogeneous: whether a batch has rows of one source only. Raises TrainingError if there are no training rows, and
+    whatever the training itself would raise at its start.
     """
     counts = group_counts(examples)
     if not counts:
         raise TrainingError(f"{examples.root}: no training rows. Run negative_mining again and read its log.")
-    batch, homogeneous = stage.settings["batch_size"], stage.settings.get("homogeneous", False)
+    batch = stage.settings["batch_size"]
     seen: list[Mapping[str, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         wanted = sample_sizes(counts, batch, homogeneous)
