@@ -1,10 +1,12 @@
 """Registered models as others load and serve them."""
 
 import json
+import os
 import sys
 import urllib.request
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -87,7 +89,9 @@ def served(folder, log):
         with urllib.request.urlopen(request, timeout=120) as answer:
             return json.load(answer)["predictions"]
 
-    with running(command, f"{address}/ping", log):
+    # MLflow calls uvicorn by its name.
+    environment = os.environ | {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
+    with running(command, f"{address}/ping", log, environment):
         yield ask
 
 
