@@ -3,7 +3,8 @@
 import logging
 import os
 
-from ruri_kedro.hooks import CheckpointHooks, LastWordsHooks, MissingInputHooks, StatsHooks, TrackingHooks
+from ruri_kedro.hooks import CheckpointHooks, LastWordsHooks, MissingInputHooks, TrackingHooks
+from ruri_kedro.stats import StatsHooks
 
 _ENVIRONMENT = {
     # kedro-viz brings kedro-telemetry, which would otherwise send usage data.
