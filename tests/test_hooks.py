@@ -94,6 +94,18 @@ def test_an_environment_without_a_folder_is_refused(project):
         run(project, env="ohter")
 
 
+def test_a_value_that_nothing_is_written_for_is_one_error(project):
+    sizes = project / "conf/other/parameters_sizes.yml"
+    sizes.write_text(
+        "size: ${runtime_params:size,small}\nsizes: {small: 1}\nwidth: ${sizes.${size}}\n", encoding="utf-8"
+    )
+    with pytest.raises(
+        RecipeError, match=r"^--params size: Interpolation key 'sizes\.tiny' not found in the parameters\.$"
+    ):
+        run(project, env="other", size="tiny")
+    sizes.unlink()
+
+
 def test_a_run_with_missing_inputs_names_maker_and_command(project):
     import shutil
 

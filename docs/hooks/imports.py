@@ -47,7 +47,7 @@ def layers_of(pyproject: Path) -> list[list[str]]:
     return [rooms[0], rooms[1] + outside, *rooms[2:]]
 
 
-WIRING = {"settings", "pipeline_registry", "__main__"}
+WIRING = {"settings", "pipeline_registry", "overrides", "stats", "__main__"}
 
 
 def imports(rooms: Sequence[str]) -> nx.DiGraph:

@@ -14,11 +14,11 @@ from kedro.framework.project import pipelines
 from kedro.io import AbstractDataset, CatalogProtocol, MemoryDataset
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
+from omegaconf.errors import InterpolationKeyError
 
 from ruri_kedro.errors import DataError, RecipeError, RuriError
 from ruri_kedro.overrides import fault_in
 from ruri_kedro.registry import provenance, summary, tracking
-from ruri_kedro.tables.files import read_json, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -52,8 +52,13 @@ class MissingInputHooks:
         Kedro would run conf/base in place of the one, and ignore the other.
         """
         loader = context.config_loader
-        if fault := fault_in(Path(loader.conf_source), context.env, loader.runtime_params or {}):
+        given = loader.runtime_params or {}
+        if fault := fault_in(Path(loader.conf_source), context.env, given):
             fail(RecipeError(fault))
+        try:
+            _ = loader["parameters"] if given else None
+        except InterpolationKeyError as error:  # such as a size that the recipe has not
+            fail(RecipeError(f"--params {', '.join(given)}: {str(error).splitlines()[0]} in the parameters."))
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
@@ -186,26 +191,6 @@ class CheckpointHooks:
             shutil.rmtree(Path(catalog.load("params:run")["checkpoints"]) / stage, ignore_errors=True)
 
 
-class StatsHooks:
-    """Adds the rows of tables to the figures that Kedro-Viz shows, and keeps those of earlier runs."""
-
-    def __init__(self) -> None:
-        self._earlier: dict[str, dict[str, int]] = {}
-
-    @hook_impl
-    def before_pipeline_run(self, run_params: dict[str, Any]) -> None:
-        """Read what stands there: Kedro-Viz writes only what it saw in this run, which is data frames."""
-        self._earlier = _stats(_stats_file(run_params))
-
-    @hook_impl(trylast=True)
-    def after_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        """Put the figures together, after Kedro-Viz has written its own."""
-        file = _stats_file(run_params)
-        datasets = ((name, catalog.get(name)) for name in sorted(pipeline.all_outputs()))
-        tables = {name: dataset.stats() for name, dataset in datasets if hasattr(dataset, "stats")}
-        write_json(file, self._earlier | _stats(file) | tables)
-
-
 class LastWordsHooks:
     """What stands at the end of the terminal: results and what to do next, or the one error that matters."""
 
@@ -245,19 +230,6 @@ def fail(error: RuriError) -> NoReturn:
         raise error
     logger.debug("The run was refused or failed.", exc_info=error)
     raise click.ClickException(str(error)) from error
-
-
-def _stats_file(run_params: Mapping[str, Any]) -> Path:
-    """Where Kedro-Viz looks for the figures of data sets."""
-    return Path(run_params["project_path"]) / ".viz/stats.json"
-
-
-def _stats(file: Path) -> dict[str, dict[str, int]]:
-    """The figures that a run has left; none where there are none or the writing was cut off."""
-    try:
-        return read_json(file)
-    except (OSError, ValueError):
-        return {}
 
 
 def data_inputs(pipeline: Pipeline) -> list[str]:

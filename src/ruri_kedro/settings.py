@@ -4,7 +4,8 @@ import logging
 import os
 
 from ruri_kedro.dry_run import DryRunHooks
-from ruri_kedro.hooks import CheckpointHooks, LastWordsHooks, MissingInputHooks, RecipeHooks, StatsHooks, TrackingHooks
+from ruri_kedro.hooks import CheckpointHooks, LastWordsHooks, MissingInputHooks, RecipeHooks, TrackingHooks
+from ruri_kedro.stats import StatsHooks
 
 _ENVIRONMENT = {
     # kedro-viz brings kedro-telemetry, which would otherwise send usage data.
