@@ -55,7 +55,7 @@ def postgresql():
     try:
         for name in ("mlflow", "mlflow_auth"):
             run("createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "mlflow", name)
-        yield f"postgresql://mlflow@127.0.0.1:{port}"
+        yield f"postgresql+psycopg2://mlflow@127.0.0.1:{port}"
     finally:
         run("pg_ctl", "-D", str(folder / "data"), "-m", "immediate", "stop")
         shutil.rmtree(folder, ignore_errors=True)
