@@ -26,7 +26,7 @@ RECIPE = {
     "sources": {"a": {"path": "a", "stages": {"pretraining": {"negatives": "bm25"}, "finetuning": []}},
                 "b": {"path": "b", "stages": {"pretraining": {}}}},
     "tasks": {},
-    **dict.fromkeys(("deduplication", "leaks", "only", "engine")),
+    **dict.fromkeys(("deduplication", "leaks", "consistency", "only", "engine")),
     "pretraining": {"epochs": 1},
     "reranking": {"stage1": {"rate": 0.1}, "stage2": {"rate": 0.01}},
     "finetuning": {"epochs": 2},

@@ -23,7 +23,7 @@ JUDGED = {
     "reranker": _RERANKER,
 }
 # What the tables that all cells share are made with; of `sources` all but `stages`.
-DATA = ("sources", "tasks", "deduplication", "leaks", "only", "engine")
+DATA = ("sources", "tasks", "deduplication", "leaks", "consistency", "only", "engine")
 
 
 CHANGES = ("params", "copies", "data", "without", "objectives")

@@ -19,7 +19,7 @@ from ruri_kedro.tables.store import key_of
 
 logger = logging.getLogger(__name__)
 
-RECIPE_DATA = ("test_sets", "passages", "pairs", "leaks", "matches")
+RECIPE_DATA = ("test_sets", "passages", "pairs", "leaks", "matches", "inconsistent")
 
 
 def run_cells(recipe: Params, entries: Any, test_sets: Path, **tables: Table) -> Params:
