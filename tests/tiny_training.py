@@ -39,12 +39,12 @@ def train(name: str, models: Path, folder: Path, kill: tuple[int, float] | None 
     made = replace(stage(folder, epochs=2, keep_tokens=100), name=name)
     doom = threading.Thread(target=_kill, args=kill[1:], daemon=True) if kill else None
 
-    def on_step(step: int, metrics: dict) -> None:
-        if kill and step == kill[0]:
+    def on_step(step: int, metrics: dict | None = None) -> None:
+        # A run that continues may begin behind the step.
+        if doom and doom.ident is None and step >= kill[0]:
             doom.start()
 
-    if kill and kill[0] == 0:
-        doom.start()
+    on_step(0)
     data = tables(folder, OBJECTIVES[name])
     if name.startswith("reranking"):
         model = train_reranker(load_cross_encoder(models / name, 64), *data, made, on_step)
@@ -52,6 +52,7 @@ def train(name: str, models: Path, folder: Path, kill: tuple[int, float] | None 
         teacher = {(f"q{i}", str(d)): float(d * 7 % 5) for i in range(12) for d in (i + 12, i + 24)}
         model = load_encoder(models / "encoder", PROMPTS)
         train_embedder(model, *data, PROMPTS, made, on_step, teacher if name == "finetuning" else None)
+    on_step(STEPS)
     if doom:
         doom.join()
     save_file({key: value.clone() for key, value in model.state_dict().items()}, folder / "weights.safetensors")

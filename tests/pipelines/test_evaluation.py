@@ -106,10 +106,10 @@ def test_a_kill_costs_the_task_at_hand_and_nothing_else(places, encoder, tmp_pat
 
 
 def test_a_task_that_is_done_is_not_even_read(places, encoder, monkeypatch):
-    score(places, search(places))
+    rows = score(places, search(places))
     for module in (searching, nodes):
         monkeypatch.setattr(module, "stored_task", lambda *_: pytest.fail("a task was read"))
-    score(places, search(places))
+    assert score(places, search(places)) == rows
 
 
 def test_candidates_of_a_run_have_the_scores_of_the_search(places, encoder):
