@@ -9,7 +9,7 @@ import yaml
 from click.testing import CliRunner
 from kedro_project import REPOSITORY, make_project
 from pytest import approx
-from tiny import TEXTS, tiny_encoder, tiny_reranker
+from tiny import TEXTS, save_tiny_models
 
 from ruri_kedro.benchmark.published import score_runs
 from ruri_kedro.benchmark.stored_tasks import store_task
@@ -32,10 +32,7 @@ CATALOG = "test_sets:\n  type: ruri_kedro.datasets.FolderDataset\n  filepath: da
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("models")
-    tiny_encoder().save_pretrained(str(root / "embedder"))
-    tiny_reranker(root / "body").save_pretrained(str(root / "reranker"))
-    return root
+    return save_tiny_models(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture

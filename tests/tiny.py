@@ -31,3 +31,10 @@ def tiny_reranker(folder, seed=0, dropout=0.0):
     """A cross-encoder on the tiny encoder, which is saved in `folder`."""
     tiny_encoder(dropout).save_pretrained(str(folder))
     return build_cross_encoder(folder, 64, seed)
+
+
+def save_tiny_models(root):
+    """A tiny `embedder` and a tiny `reranker` below the folder, which is returned."""
+    tiny_encoder().save_pretrained(str(root / "embedder"))
+    tiny_reranker(root / "base").save_pretrained(str(root / "reranker"))
+    return root

@@ -18,12 +18,9 @@ def empty_store(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory) -> Path:
     """A folder with a tiny `embedder` and a tiny `reranker`."""
-    from tiny import tiny_encoder, tiny_reranker
+    from tiny import save_tiny_models
 
-    root = tmp_path_factory.mktemp("models")
-    tiny_encoder().save_pretrained(str(root / "embedder"))
-    tiny_reranker(root / "base").save_pretrained(str(root / "reranker"))
-    return root
+    return save_tiny_models(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture
