@@ -164,3 +164,8 @@ def freeze_position_embeddings(model: torch.nn.Module) -> int:
     for parameter in frozen:
         parameter.requires_grad_(False)
     return len(frozen)
+
+
+def device_kind(device: str) -> str:
+    """`device` of a recipe with auto decided: cuda where there is one."""
+    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device

@@ -83,6 +83,6 @@ class SavedModel:
 
     @property
     def _torch_device(self) -> str:
-        import torch
+        from ruri_kedro.encoders.base import device_kind
 
-        return ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
+        return device_kind(self.device)

@@ -24,6 +24,7 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import load_model, save_model
 
+from ruri_kedro.encoders.base import device_kind
 from ruri_kedro.errors import RecipeError, RuriError, TrainingError
 
 # One process may tokenise a corpus for hours while the others wait; a process that died is noticed at once anyway.
@@ -145,11 +146,6 @@ class Hosts:
             raise RecipeError(f"PET_NNODES is {count}, but {', '.join(missing)} not set. See docs/training.md.")
         number, address, port = (environment[name] for name in names)
         return Hosts(count, int(number), address, int(port))
-
-
-def device_kind(device: str) -> str:
-    """`device` of a recipe with auto decided: cuda where there is one."""
-    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
 
 
 def wanted(device: str, devices: int | str) -> int:

@@ -12,7 +12,13 @@ import numpy as np
 import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
-from ruri_kedro.encoders.base import check_length, freeze_position_embeddings, load_cross_encoder, load_encoder
+from ruri_kedro.encoders.base import (
+    check_length,
+    device_kind,
+    freeze_position_embeddings,
+    load_cross_encoder,
+    load_encoder,
+)
 from ruri_kedro.encoders.speed import speed_up
 from ruri_kedro.encoders.token_cache import TokenCache
 from ruri_kedro.errors import RecipeError, TrainingError
@@ -80,7 +86,7 @@ def train_embedder(
     losses.check(model.get_embedding_dimension(), stage.name)
     length = stage.settings["max_length"]
     check_length(model, length, stage.name)
-    model.to(processes.device_kind(stage.device))
+    model.to(device_kind(stage.device))
     speed_up(model, stage.settings, stage.name)
     if stage.settings.get("freeze_position_embeddings"):
         freeze_position_embeddings(model)
@@ -113,7 +119,7 @@ def train_reranker(
         _in_processes(count, train_reranker, load_cross_encoder, model, stage, on_step, arguments)
         return model
     check_length(model, stage.settings["max_length"], stage.name)
-    model.to(processes.device_kind(stage.device))
+    model.to(device_kind(stage.device))
     speed_up(model, stage.settings, stage.name)
     rows = _training_rows(examples, RERANKING, stage.name)
     to_tokens = partial(_tokens(stage, model).rows, max_length=None, special=False)
