@@ -96,6 +96,9 @@ def kedro(project: Path, *arguments: str, **popen) -> subprocess.Popen:
 def run_kedro(project: Path, *arguments: str) -> str:
     """Output of a `kedro` command that must succeed."""
     process = kedro(project, *arguments)
-    output, _ = process.communicate(timeout=500)
+    try:
+        output, _ = process.communicate(timeout=1500)
+    finally:
+        process.kill()
     assert process.returncode == 0, output
     return output

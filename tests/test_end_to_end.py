@@ -9,7 +9,8 @@ from cut_project import kedro, make_cut_project, run_kedro
 
 from ruri_kedro.tables import SCHEMAS, Table
 
-pytestmark = pytest.mark.slow
+# Two whole runs and what follows on them, in the set-up of the first test.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 # The cut models are too small for the shipped bounds, and the machine of the tests may be busy.
 RULES = """

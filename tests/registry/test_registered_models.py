@@ -5,7 +5,16 @@ import pytest
 
 from ruri_kedro.errors import RegistryError
 from ruri_kedro.registry import models
+from ruri_kedro.registry.saved_models import model_folder
 
+ECHO = """import mlflow
+
+class Echo(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input: list[str], params=None) -> list[str]:
+        return model_input
+
+mlflow.models.set_model(Echo())
+"""
 CHARACTERS = "日本で一番高い山は富士？のあるク文:。"
 
 
@@ -89,18 +98,28 @@ def test_requirements_name_no_local_build():
     assert [line.split("==")[0] for line in models.requirements(["numpy"])][-2:] == ["torch", "numpy"]
 
 
-def test_the_folder_of_a_registered_embedder(store, folders):
+def test_the_folder_of_a_registered_model(store, folders, tmp_path):
     import mlflow
-    from sentence_transformers import SentenceTransformer
+    from sentence_transformers import CrossEncoder, SentenceTransformer
 
+    (tmp_path / "echo.py").write_text(ECHO, "utf-8")
     with mlflow.start_run():
         models.register_embedder(folders / "encoder", "ruri-tiny", {})
         models.register_reranker(folders / "reranker", "ruri-reranker-tiny", {})
+        mlflow.pyfunc.log_model(
+            name="echo",
+            python_model=str(tmp_path / "echo.py"),
+            registered_model_name="ruri-echo",
+            pip_requirements=["mlflow"],
+        )
     for uri in ("models:/ruri-tiny@challenger", "models:/ruri-tiny/1"):
-        loaded = SentenceTransformer(str(models.embedder_folder(uri)), device="cpu")
+        loaded = SentenceTransformer(str(model_folder(uri)), device="cpu")
         expected = SentenceTransformer(str(folders / "encoder"), device="cpu").encode("富士の山")
         assert np.array_equal(loaded.encode("富士の山"), expected)
-    with pytest.raises(RegistryError, match="'models:/ruri-reranker-tiny/1' is no embedding model"):
-        models.embedder_folder("models:/ruri-reranker-tiny/1")
+    pairs = [("日本で一番高い山は？", "富士山")]
+    loaded = CrossEncoder(str(model_folder("models:/ruri-reranker-tiny/1")), device="cpu")
+    assert np.array_equal(loaded.predict(pairs), CrossEncoder(str(folders / "reranker"), device="cpu").predict(pairs))
+    with pytest.raises(RegistryError, match="'models:/ruri-echo/1' is neither an embedder nor a reranker"):
+        model_folder("models:/ruri-echo/1")
     with pytest.raises(RegistryError, match=r"'ruri-tiny' has no 'champion'\. `kedro ruri status` lists"):
-        models.embedder_folder("models:/ruri-tiny@champion")
+        model_folder("models:/ruri-tiny@champion")

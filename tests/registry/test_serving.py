@@ -2,7 +2,9 @@
 
 import json
 import os
+import subprocess
 import sys
+import tomllib
 import urllib.request
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,10 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from background import free_port, running
+from kedro_project import REPOSITORY
 from registered import NAME, dossier, register, stored
 
 from ruri_kedro.errors import RegistryError
 from ruri_kedro.registry import models, versions
+from ruri_kedro.registry.saved_models import model_folder
 
 RERANKER = "ruri-reranker-tiny"
 PAIRS = [["東京の駅はいつ建てたか。", "東京の駅は1901年に市が建てた。"], ["東京の駅はいつ建てたか。", "京都の図書館"]]
@@ -66,12 +70,99 @@ def test_changed_weights_are_not_loaded(registered):
     with pytest.raises(RegistryError, match=r"ruri-tiny version 1 is not to be trusted: .*model\.safetensors has SHA"):
         versions.load(NAME)
     with pytest.raises(RegistryError, match="is not to be trusted"):
-        models.embedder_folder(f"models:/{NAME}@challenger")
+        model_folder(f"models:/{NAME}@challenger")
     # The reranker's code goes with it, so MLflow itself runs the check.
     mlflow.pyfunc.load_model(f"models:/{RERANKER}@challenger")
     flip(stored(1, registered, RERANKER) / "artifacts/reranker/model.safetensors")
     with pytest.raises(RuntimeError, match=r"model\.safetensors is not as it was registered"):
         mlflow.pyfunc.load_model(f"models:/{RERANKER}@challenger")
+
+
+@pytest.fixture
+def plugged(monkeypatch):
+    """MLflow as it is where this package is installed with its entry points."""
+    from mlflow.store.artifact.artifact_repository_registry import get_registered_artifact_repositories
+
+    from ruri_kedro.registry.checked_models import CheckedModels
+
+    monkeypatch.setitem(get_registered_artifact_repositories(), "models", CheckedModels)
+
+
+def test_mlflows_own_loaders_check_the_files(registered, folders, plugged, tmp_path):
+    import mlflow
+
+    uri, part = f"models:/{NAME}@challenger", "model.sentence_transformer"
+    loaders = [
+        mlflow.sentence_transformers.load_model,
+        mlflow.pyfunc.load_model,
+        lambda uri: mlflow.artifacts.download_artifacts(uri, dst_path=str(tmp_path / "all")),
+        lambda uri: mlflow.artifacts.download_artifacts(f"{uri}/{part}", dst_path=str(tmp_path / "part")),
+        lambda uri: mlflow.artifacts.download_artifacts(f"{uri}/{part}/model.safetensors"),
+    ]
+    for load in [*loaders, lambda uri: mlflow.pyfunc.load_model(f"models:/{RERANKER}/1")]:
+        assert load(uri), "what is as it was registered is loaded, and loading it adds no file"
+    flip(stored(1, registered) / part / "model.safetensors")
+    for load in loaders:
+        with pytest.raises(
+            RegistryError, match=rf"{NAME} version 1 is not to be trusted: .*model\.safetensors has SHA"
+        ):
+            load(uri)
+    assert mlflow.artifacts.download_artifacts(f"{uri}/{part}/modules.json"), "this file is as it was"
+
+
+@pytest.mark.parametrize("change", ["added", "manifest", "lost"])
+def test_files_that_were_not_there_are_refused(registered, plugged, change):
+    import mlflow
+
+    root = stored(1, registered)
+    if change == "added":  # transformers would put an adapter on the weights
+        (root / "model.sentence_transformer/adapter_config.json").write_text("{}", "utf-8")
+    elif change == "manifest":
+        flip(root / "evidence/manifest.json")
+    else:
+        (root / "evidence/manifest.json").unlink()
+    said = {"added": "adapter_config.json is not in", "manifest": "manifest.json has SHA", "lost": "json is missing"}
+    with pytest.raises(RegistryError, match=f"is not to be trusted: .*{said[change]}"):
+        mlflow.sentence_transformers.load_model(f"models:/{NAME}@challenger")
+
+
+def test_versions_of_other_projects_are_loaded_as_ever(store, folders, plugged):
+    import mlflow
+
+    with mlflow.start_run():
+        models.register_embedder(folders / "embedder", "other", {})
+    (stored(1, store, "other") / "note.txt").write_text("not signed", "utf-8")
+    assert mlflow.artifacts.download_artifacts("models:/other@challenger")
+
+
+def installed(folder: Path) -> dict[str, str]:
+    """Environment of a process that sees this package with the entry points of its pyproject.toml."""
+    text = (REPOSITORY / "pyproject.toml").read_text("utf-8")
+    info = folder / "ruri_kedro-0.1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: ruri-kedro\nVersion: 0.1.0\n", "utf-8")
+    groups = tomllib.loads(text)["project"]["entry-points"]
+    lines = [f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in names.items()) for group, names in groups.items()]
+    (info / "entry_points.txt").write_text("\n".join(lines), "utf-8")
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), str(REPOSITORY / "src")])}
+
+
+def test_mlflow_finds_the_check_by_the_entry_point(registered, tmp_path):
+    environment = installed(tmp_path / "installed") | {"MLFLOW_TRACKING_URI": f"sqlite:///{registered / 'mlflow.db'}"}
+    uri = f"models:/{NAME}@challenger"
+    download = ["-c", f"import mlflow; print(mlflow.artifacts.download_artifacts('{uri}'))"]
+    serve = ["-m", "mlflow", "models", "serve", "--model-uri", uri, "--env-manager", "local"]
+
+    def run(arguments: list[str]) -> subprocess.CompletedProcess:
+        command = [sys.executable, *arguments]
+        return subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+
+    done = run(download)
+    assert done.returncode == 0, done.stderr
+    flip(stored(1, registered) / "model.sentence_transformer/model.safetensors")
+    for arguments in (download, serve):
+        done = run(arguments)
+        assert done.returncode != 0 and f"{NAME} version 1 is not to be trusted" in done.stderr, done.stderr
 
 
 @contextmanager

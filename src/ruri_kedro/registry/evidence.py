@@ -94,25 +94,29 @@ def write_manifest(root: Path) -> str:
     return file_digest(root / MANIFEST)
 
 
-def check_manifest(root: Path, expected: str | None, below: str = "") -> Iterator[str]:
+def check_manifest(root: Path, expected: str | None, below: str = "", manifest: Path | None = None) -> Iterator[str]:
     """What differs from the manifest of a downloaded model, a text each.
 
-    `expected` is the manifest's SHA-256. With `below` only files in that folder are looked at: the others need not
-    have been downloaded.
+    `expected` is the manifest's SHA-256. With `below` only that folder (`name/`) or file is looked at: the others need
+    not have been downloaded. `manifest` is where the manifest is, if not in its place below `root`.
     """
+    manifest = manifest or root / MANIFEST
     if expected is None:
         yield f"the version has no SHA-256 of {MANIFEST}"
-    elif (digest := file_digest(root / MANIFEST)) != expected:
+    if not manifest.is_file():
+        yield f"{MANIFEST} is missing"
+        return
+    if expected and (digest := file_digest(manifest)) != expected:
         yield f"{MANIFEST} has SHA-256 {digest[:12]}…, the version says {expected[:12]}…"
     try:
-        files = {name: entry for name, entry in read_json(root / MANIFEST)["files"].items() if name.startswith(below)}
+        files = {name: entry for name, entry in read_json(manifest)["files"].items() if name.startswith(below)}
     except (ValueError, KeyError, AttributeError):
         yield f"{MANIFEST} cannot be read"
         return
     yield from differing_files(root, files)
-    found = (path.relative_to(root).as_posix() for path in sorted(root.rglob("*")) if path.is_file())
+    found = (path.relative_to(root).as_posix() for path in sorted((root / below).rglob("*")) if path.is_file())
     for name in found:
-        if name.startswith(below) and _is_described(name) and name not in files:
+        if _is_described(name) and name not in files:
             yield f"{name} is not in the manifest"
 
 

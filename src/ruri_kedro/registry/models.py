@@ -13,7 +13,7 @@ from ruri_kedro.errors import RegistryError
 from ruri_kedro.registry.evidence import FOLDER, Dossier, write_dossier, write_manifest
 from ruri_kedro.registry.probe import probe_scores
 from ruri_kedro.registry.tracking import active_run_id, metric_name
-from ruri_kedro.registry.versions import CHALLENGER, DECISION, SIGNED, files_of, logged_model_id, resolve
+from ruri_kedro.registry.versions import CHALLENGER, DECISION, SIGNED, logged_model_id
 from ruri_kedro.text.pages import without_front_matter
 
 PREFIX = "ruri-"
@@ -114,20 +114,6 @@ def register_reranker(
     model = CrossEncoder(str(path), device="cpu") if dossier else None
     _attach(info, name, "reranker", model, dossier)
     return _finish(info, name, metrics, alias, tags)
-
-
-def embedder_folder(uri: str) -> Path:
-    """The SentenceTransformer folder of a registered model, `models:/<name>@<alias>` or `models:/<name>/<version>`.
-
-    It is downloaded where the store is not on this machine. Raises RegistryError where there is no such model, a file
-    is not as it was registered, or it is no embedding model.
-    """
-    from mlflow.sentence_transformers import SENTENCE_TRANSFORMERS_DATA_PATH
-
-    folder = files_of(*resolve(uri)) / SENTENCE_TRANSFORMERS_DATA_PATH
-    if not folder.is_dir():
-        raise RegistryError(f"model '{uri}' is no embedding model: it was not logged as a SentenceTransformer.")
-    return folder
 
 
 def requirements(extra: Sequence[str] = ()) -> list[str]:

@@ -3,21 +3,20 @@
 from pathlib import Path
 
 from ruri_kedro.errors import RegistryError
-from ruri_kedro.registry.models import embedder_folder
+from ruri_kedro.registry.versions import files_of, resolve
 
 
 def model_folder(uri: str) -> Path:
     """The SentenceTransformer or CrossEncoder of `models:/<name>@<alias>` or `models:/<name>/<version>`.
 
-    It is downloaded where the store is not on this machine. Raises RegistryError where there is no such model.
+    It is downloaded where the store is not on this machine. Raises RegistryError where there is no such model, a file
+    is not as it was registered, or it is a model of another kind.
     """
-    import mlflow.artifacts
-    from mlflow.exceptions import MlflowException
+    from mlflow.sentence_transformers import SENTENCE_TRANSFORMERS_DATA_PATH
 
-    try:
-        root = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
-    except MlflowException as error:
-        raise RegistryError(f"model '{uri}': {error.message} `kedro ruri status` lists what is registered.") from error
-    # Where a pyfunc model keeps the files that it was logged with: of a reranker its one folder.
-    kept = [path for path in (root / "artifacts").glob("*") if (path / "config.json").is_file()]
-    return kept[0] if kept else embedder_folder(uri)
+    root = files_of(*resolve(uri))
+    # A pyfunc model keeps what it was logged with in `artifacts`: of a reranker its one folder.
+    for folder in (root / SENTENCE_TRANSFORMERS_DATA_PATH, *(root / "artifacts").glob("*")):
+        if any((folder / name).is_file() for name in ("modules.json", "config.json")):
+            return folder
+    raise RegistryError(f"model '{uri}' is neither an embedder nor a reranker.")

@@ -1,7 +1,8 @@
 """Versions of registered models, by name and number or alias, and what is logged with them."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -89,15 +90,16 @@ def files_of(name: str, number: int, into: Path | None = None) -> Path:
 
     Raises RegistryError where a file is not as the version's manifest says, if it has one.
     """
-    import mlflow.artifacts
+    root = _download(name, number, into)
+    if expected := version_of(name, number).tags.get(SIGNED):
+        refuse(name, number, check_manifest(root, expected))
+    return root
 
-    version = version_of(name, number)
-    downloaded = mlflow.artifacts.download_artifacts(f"models:/{name}/{number}", dst_path=into and str(into))
-    expected = version.tags.get(SIGNED)
-    faults = list(check_manifest(Path(downloaded), expected)) if expected else []
-    if faults:
-        raise RegistryError(f"{name} version {number} is not to be trusted: {'; '.join(faults[:5])}.")
-    return Path(downloaded)
+
+def refuse(name: str, number: int | str, faults: Iterable[str]) -> None:
+    """Raise RegistryError if there are faults, with the first of them."""
+    if first := list(islice(faults, 5)):
+        raise RegistryError(f"{name} version {number} is not to be trusted: {'; '.join(first)}.")
 
 
 def load(reference: str) -> Any:
@@ -123,13 +125,11 @@ def challenger_evidence(name: str, number: int, released: str | None = None) -> 
 
     `released` is the registered model that has the champion, by default its own.
     """
-    import mlflow.artifacts
-
     version = version_of(name, number)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         try:
-            mlflow.artifacts.download_artifacts(f"models:/{name}/{number}", dst_path=folder)
+            _download(name, number, root)
         except Exception as error:
             raise RegistryError(f"{name} version {number}: its files cannot be read ({error}).") from error
         fields = read_evidence(root, version.tags.get(SIGNED))
@@ -205,6 +205,15 @@ def version_of(name: str, number: int) -> Any:
     from mlflow.tracking import MlflowClient
 
     return MlflowClient().get_model_version(name, str(number))
+
+
+def _download(name: str, number: int, into: Path | None) -> Path:
+    """The files of a version as they are; `models:/...` would refuse what is not as it was registered."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+    from mlflow.tracking import MlflowClient
+
+    location = MlflowClient().get_model_version_download_uri(name, str(number))
+    return Path(get_artifact_repository(location).download_artifacts("", into and str(into)))
 
 
 def _aliases(name: str) -> Mapping[str, str]:
