@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from kedro_project import REPOSITORY, make_project
-from tiny import TEXTS, tiny_encoder
+from tiny import TEXTS, save_tiny_late, tiny_encoder
 
 from ruri_kedro.cli import cli
 
@@ -77,6 +77,14 @@ def test_a_folder_is_evaluated_once(project, jsts):
 
     again = evaluate("--task", "JSTS")
     assert "1 of 1 tasks are done already" in again.output
+
+
+def test_a_model_without_vectors_of_texts_is_sent_to_the_recipes_tasks(project, jsts):
+    shutil.rmtree(project / "model")
+    save_tiny_late(project / "model")
+    done = evaluate("--task", "JSTS")
+    assert done.exit_code == 1 and "'local/model' has no vectors of texts" in done.output
+    assert not (project / "out/results").exists()
 
 
 def test_missing_data_end_the_command_before_the_model_is_loaded(project, jsts, monkeypatch):

@@ -1,4 +1,4 @@
-"""`kedro ruri evaluate --benchmark recipe`: embedders, cross-encoders and BM25 on the tasks of a recipe."""
+"""`kedro ruri evaluate --benchmark recipe`: models of every kind and BM25 on the tasks of a recipe."""
 
 import json
 import shutil
@@ -9,7 +9,7 @@ import yaml
 from click.testing import CliRunner
 from kedro_project import REPOSITORY, make_project
 from pytest import approx
-from tiny import TEXTS, save_tiny_models
+from tiny import TEXTS, save_tiny_late, save_tiny_models
 
 from ruri_kedro.benchmark.published import score_runs
 from ruri_kedro.benchmark.stored_tasks import store_task
@@ -32,7 +32,9 @@ CATALOG = "test_sets:\n  type: ruri_kedro.datasets.FolderDataset\n  filepath: da
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory) -> Path:
-    return save_tiny_models(tmp_path_factory.mktemp("models"))
+    root = save_tiny_models(tmp_path_factory.mktemp("models"))
+    save_tiny_late(root / "late")
+    return root
 
 
 @pytest.fixture
@@ -96,6 +98,27 @@ def test_all_three_kinds_meet_on_the_same_tasks(read, models):
     } <= lines.keys()
     assert lines["similar/spearman"].count("| - ") == 2, "only an embedder has a similarity of sentences"
     assert "similar: not a task for local/reranker" in done.output
+
+
+def test_late_interaction_searches_small_collections_and_orders_candidates_of_others(read, models):
+    from sentence_transformers import MultiVectorEncoder
+
+    done = evaluate(models / "late")
+    assert done.exit_code == 0, done.output
+    rows = {line.split("|")[1].strip(): float(line.split("|")[2].strip(" *"))
+            for line in (read / "out/recipe.md").read_text("utf-8").splitlines()[2:]}  # fmt: skip
+    assert "candidates/ndcg@10" in rows and "wiki/recall@3" in rows and "wiki_rerank/recall@10" not in rows
+    model = MultiVectorEncoder(str(models / "late"), device="cpu")
+    scores = model.similarity(model.encode_query([text[:8] for text in TEXTS]), model.encode_document(TEXTS)).double()
+    found = [(scores[i] > scores[i, i]).sum() < 3 for i in range(len(TEXTS))]
+    assert rows["wiki/recall@3"] == approx(sum(map(int, found)) / len(found), abs=1e-4)
+    assert "similar: not a task for local/late" in done.output
+
+    small = {"mteb": {"exact_documents": 3}}
+    (read / "conf/local").mkdir(exist_ok=True)
+    (read / "conf/local/parameters_mteb.yml").write_text(yaml.safe_dump(small), "utf-8")
+    assert evaluate(models / "late", "--task", "wiki").exit_code == 0
+    assert "wiki_rerank/mrr@10" in (read / "out/recipe.md").read_text("utf-8")
 
 
 def test_runs_score_as_the_table_says(read, models):

@@ -113,3 +113,13 @@ def test_what_an_export_costs_is_measured_and_logged(project, decisions, tmp_pat
     exact, rough = json.loads((out / "onnx/report.json").read_text("utf-8"))
     assert abs(exact["loss"]) < 1e-3 and abs(rough["loss"]) < 0.2 and rough["megabytes"] < exact["megabytes"]
     assert exact["before"] > 0 and f"loss {rough['loss']:+.4f}" in said
+
+
+def test_rollback_gives_the_alias_back(project, decisions):
+    """The last of the file: the others ask for the champion."""
+    said = run_kedro(project, "ruri", "rollback", "--env", "cut")
+    assert "ruri-cut: version 1 is the champion again, version 3 is not." in said
+    said = run_kedro(project, "ruri", "status", "--env", "cut")
+    assert "ruri-cut version 1 (champion)" in said and "version 3 (challenger)  rolled back to version 1" in said
+    again, _ = kedro(project, "ruri", "promote", "--env", "cut").communicate(timeout=500)
+    assert "refused: standing" in again or "was rolled back on" in again, again

@@ -38,3 +38,19 @@ def save_tiny_models(root):
     tiny_encoder().save_pretrained(str(root / "embedder"))
     tiny_reranker(root / "base").save_pretrained(str(root / "reranker"))
     return root
+
+
+def save_tiny_late(folder, width=16):
+    """A tiny late interaction model: the tiny encoder's tokens, projected."""
+    import torch
+    from sentence_transformers import MultiVectorEncoder
+    from sentence_transformers.base.modules import Dense, Normalize
+    from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
+
+    encoder, tokens = tiny_encoder(), "token_embeddings"
+    dimension = encoder.get_embedding_dimension()
+    torch.manual_seed(0)
+    project = Dense(dimension, width, bias=False, activation_function=torch.nn.Identity(), module_input_name=tokens)
+    modules = [encoder[0], project, MultiVectorMask(), Normalize(module_input_name=tokens)]
+    MultiVectorEncoder(modules=modules, prompts=PROMPTS, device="cpu").save_pretrained(str(folder))
+    return folder

@@ -183,7 +183,8 @@ def compare(
     "--benchmark",
     default="MTEB(jpn, v1)",
     show_default=True,
-    help="mteb's name, or `recipe` for the recipe's own tasks, which cross-encoders and bm25 can do too.",
+    help="mteb's name, or `recipe` for the recipe's own tasks, which cross-encoders, late interaction models and bm25 "
+    "can do too.",
 )
 @click.option("--task", "only", multiple=True, help="Run only this task of the benchmark; may be given again.")
 @click.option("--prompts", default="ruri", show_default=True, help="Name in the parameters mteb.prompts.")
@@ -210,6 +211,10 @@ def evaluate(env: str | None, reference: str, benchmark: str, only: Sequence[str
     click.echo(f"{benchmark}, {model.name}: {len(tasks) - len(missing)} of {len(tasks)} tasks are done already")
     if missing:
         check_data(missing, online=hub_reachable())
+        if model.is_multi_vector or model.is_cross_encoder:
+            raise RecipeError(
+                f"'{model.name}' has no vectors of texts, which {benchmark} needs. Use --benchmark recipe."
+            )
         _ = model.model  # what cannot be loaded is to say so before any data are fetched
     evaluate_tasks(missing, encoder, out, lambda done: click.echo(f"{done.task_name}: {100 * done.main_score:.2f}"))
     click.echo(write_report(benchmark, params["official"].get(benchmark, {}), out), nl=False)

@@ -1,4 +1,4 @@
-"""Any model on the tasks of a recipe: an embedder, a cross-encoder or BM25, alone and outside the pipelines.
+"""Any model on the tasks of a recipe: an embedder, a cross-encoder, late interaction or BM25, outside the pipelines.
 
 Each task is a part of a table of scores by query, with the run beside it as a TREC file. A task that is there for the
 same model, data and settings is not evaluated again, so an evaluation that was killed goes on with the first missing.
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
 from ruri_kedro.benchmark.evaluate import (
@@ -26,6 +27,7 @@ from ruri_kedro.benchmark.evaluate import (
 from ruri_kedro.benchmark.mteb_model import EncodingSettings
 from ruri_kedro.benchmark.report import table_by_metric
 from ruri_kedro.benchmark.runs import Run, write_qrels, write_run
+from ruri_kedro.benchmark.search import best_documents
 from ruri_kedro.benchmark.stored_tasks import stored_digest, stored_task
 from ruri_kedro.benchmark.tasks import RerankingTask, RetrievalTask, Task
 from ruri_kedro.tables import SCHEMAS, Part, Table, write_table
@@ -39,13 +41,19 @@ if TYPE_CHECKING:
 # (documents, queries, depth) -> hits of each query: BM25, which is another room's affair.
 Search = Callable[[Mapping[str, str], Sequence[str], int], list[list[tuple[str, float]]]]
 
+# (queries, passages) -> scores of all, (queries, passages).
+ScoreAll = Callable[[Sequence[str], Sequence[str]], np.ndarray]
+
 _PROMPTS = {"sts": "STS", "classification": "Classification", "clustering": "Clustering"}  # mteb's names of roles
 _FOUND = 1000  # rank to which BM25 looks for given candidates; those it does not find score 0
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A model and how it is asked; with neither `encode` nor `score` it is BM25."""
+    """A model and how it is asked; with neither `encode` nor `score` it is BM25.
+
+    With `score_all` it searches collections of up to `exact_documents`, and orders BM25's candidates of larger ones.
+    """
 
     name: str
     key: str  # of the model and all its settings
@@ -53,6 +61,8 @@ class Judged:
     depth: int  # of runs, and BM25's candidates that a cross-encoder orders
     encode: Encode | None = None
     score: Score | None = None
+    score_all: ScoreAll | None = None
+    exact_documents: int = 0
 
     def evaluate(self, task: Task, folder: Path, seed: int) -> list[dict]:
         """Rows of SCORES for a task; its runs are written to `folder`. None for a task that the model cannot do."""
@@ -61,7 +71,7 @@ class Judged:
         if isinstance(task, RerankingTask):
             run = self._order(task)
             rows = evaluate_candidates(self.name, task, run)
-        elif self.score is not None:
+        elif self.score is not None and len(task.corpus) > self.exact_documents:
             run = rerank_run(self._bm25(task, self.depth), task, self.score)
             rows = evaluate_reranking(self.name, task, run)
         else:
@@ -89,8 +99,13 @@ class Judged:
         bm25: Mapping[str, Any],
         depth: int,
     ) -> "Judged":
-        """A saved embedder or cross-encoder, asked as the parameters `mteb` say, with the prompts of this name."""
+        """A saved model of any kind, asked as the parameters `mteb` say, with the prompts of this name.
+
+        Of late interaction the prompts and lengths are the model's own.
+        """
         settings = EncodingSettings.of(params, prompts)
+        if model.is_multi_vector:
+            return Judged._late(model, params["exact_documents"], settings.chunk_tokens, search, bm25, depth)
         asked = {"length": settings.max_length, "prompts": dict(settings.prompts), "bm25": dict(bm25), "depth": depth}
         key = key_of(model=[model.name, model.revision], **asked)
         if model.is_cross_encoder:
@@ -107,7 +122,20 @@ class Judged:
 
         return Judged(model.name, key, search, depth, encode=encode)
 
+    @staticmethod
+    def _late(
+        model: "SavedModel", exact: int, chunk_tokens: int, search: Search, bm25: Mapping[str, Any], depth: int
+    ) -> "Judged":
+        from ruri_kedro.encoders.late import LateInteraction
+
+        late = LateInteraction(model.multi_vector, chunk_tokens)
+        key = key_of(model=[model.name, model.revision], exact_documents=exact, bm25=dict(bm25), depth=depth)
+        return Judged(model.name, key, search, depth, score=late.score, score_all=late.search, exact_documents=exact)
+
     def _find(self, task: RetrievalTask) -> Run:
+        if self.score_all is not None:
+            scores = self.score_all(list(task.queries.values()), list(task.corpus.values()))
+            return best_documents(list(task.queries), list(task.corpus), scores, self.depth)
         if self.encode is None:
             return self._bm25(task, self.depth)
         return embedder_runs(self.name, task, self.encode, self.depth, {})[0]

@@ -1,6 +1,6 @@
 """Exact search over vectors in memory: what a retrieval score is measured with, free of an index's losses."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -22,15 +22,18 @@ def search_exact(
     `queries` (q, d) and `documents` (n, d) are float32; at most `block_scores` products (but one query's) are held
     at once. Among equal scores the higher docid comes first, also at the cut, as in trec_eval.
     """
+    rows = max(1, block_scores // max(1, len(docids)))
+    scores = (scores for start in range(0, len(qids), rows) for scores in queries[start : start + rows] @ documents.T)
+    return best_documents(qids, docids, scores, k)
+
+
+def best_documents(qids: Sequence[str], docids: Sequence[str], scores: Iterable[np.ndarray], k: int) -> Run:
+    """The `k` documents with the highest scores, (n,) for each query; ties as `search_exact`."""
     tie_rank = np.empty(len(docids), dtype=np.int64)
     tie_rank[sorted(range(len(docids)), key=docids.__getitem__, reverse=True)] = np.arange(len(docids))
-    rows = max(1, block_scores // max(1, len(docids)))
-    run: Run = {}
-    for start in range(0, len(qids), rows):
-        block = queries[start : start + rows] @ documents.T
-        for qid, scores in zip(qids[start : start + rows], block, strict=True):
-            run[qid] = {docids[i]: float(scores[i]) for i in _best(scores, tie_rank, k)}
-    return run
+    return {
+        qid: {docids[i]: float(row[i]) for i in _best(row, tie_rank, k)} for qid, row in zip(qids, scores, strict=True)
+    }
 
 
 def _best(scores: np.ndarray, tie_rank: np.ndarray, k: int) -> np.ndarray:

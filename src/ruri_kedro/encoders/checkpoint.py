@@ -12,7 +12,8 @@ from typing import Any
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.tables.files import read_json, write_json
 
-_FILES = ["*.json", "*.jinja", "*.txt", "*.model", "*.safetensors"]
+# The last are the lengths and marks of Stanford's ColBERT.
+_FILES = ["*.json", "*.jinja", "*.txt", "*.model", "*.safetensors", "artifact.metadata"]
 _OTHER_FORMATS = ["onnx/*", "openvino/*"]  # of the same weights
 
 # LINE's class is that of transformers 4.26 under another name; the repository's own configuration says so.

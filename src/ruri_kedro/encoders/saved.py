@@ -13,7 +13,7 @@ from ruri_kedro.errors import RecipeError
 
 if TYPE_CHECKING:
     import numpy as np
-    from sentence_transformers import CrossEncoder, SentenceTransformer
+    from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTransformer
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,20 @@ class SavedModel:
         from ruri_kedro.encoders.base import load_cross_encoder
 
         return load_cross_encoder(self.source, revision=self._hub_revision).to(self._torch_device)
+
+    @cached_property
+    def is_multi_vector(self) -> bool:
+        """Whether it gives a vector to each token, to be compared by late interaction."""
+        from ruri_kedro.encoders.late import is_multi_vector
+
+        return is_multi_vector(self.source, self._hub_revision)
+
+    @cached_property
+    def multi_vector(self) -> "MultiVectorEncoder":
+        """The late interaction model, loaded and on its device."""
+        from ruri_kedro.encoders.late import load_multi_vector
+
+        return load_multi_vector(self.source, self._hub_revision).to(self._torch_device)
 
     def encode(self, texts: list[str], prompt: str, max_length: int, chunk_tokens: int) -> "np.ndarray":
         """L2-normalised embeddings, float32 (texts, dimension); `max_length` is cut to what the model can read."""
