@@ -7,7 +7,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
+from glob import glob
 from pathlib import Path
 
 import pytest
@@ -35,8 +37,11 @@ def block(language: str) -> str:
 @contextmanager
 def postgresql():
     """A server on loopback with the databases of the document; gives their common address."""
-    if shutil.which("initdb") is None or shutil.which("pg_ctl") is None:
-        pytest.skip("no PostgreSQL here: initdb and pg_ctl are not on the path")
+    # Debian keeps the programs of a server off the path.
+    path = os.pathsep.join([os.environ["PATH"], *sorted(glob("/usr/lib/postgresql/*/bin"), reverse=True)])
+    programs = {name: shutil.which(name, path=path) for name in ("initdb", "pg_ctl", "createdb")}
+    if missing := [name for name, found in programs.items() if found is None]:
+        pytest.skip(f"no PostgreSQL here: {', '.join(missing)} not found on the path")
     # PostgreSQL refuses to run as root.
     if os.getuid() == 0 and "postgres" not in {user.pw_name for user in pwd.getpwall()}:
         pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
@@ -45,7 +50,8 @@ def postgresql():
     if own:
         shutil.chown(folder, "postgres")
 
-    def run(*command: str) -> None:
+    def run(program: str, *arguments: str) -> None:
+        command = [programs[program], *arguments]
         done = subprocess.run(command, **own, cwd=folder, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -109,6 +115,15 @@ def log_in(monkeypatch, user: str) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORDS[user])
 
 
+def refuses(*calls: Callable[[], object]) -> None:
+    """The server lets this login do none of it."""
+    from mlflow.exceptions import MlflowException
+
+    for call in calls:
+        with pytest.raises(MlflowException, match=r"(?i)permission denied"):
+            call()
+
+
 def aliases(name: str) -> dict[str, int]:
     import mlflow
 
@@ -118,7 +133,10 @@ def aliases(name: str) -> dict[str, int]:
 def test_a_trainer_registers_and_only_a_promoter_releases(server, monkeypatch, tmp_path):
     import mlflow
     from mlflow.exceptions import MlflowException
+    from mlflow.store.artifact.artifact_repository_registry import get_registered_artifact_repositories
     from sentence_transformers import SentenceTransformer
+
+    from ruri_kedro.registry.checked_models import CheckedModels
 
     folder = tmp_path / "embedder"
     tiny_encoder().save_pretrained(str(folder))
@@ -130,12 +148,12 @@ def test_a_trainer_registers_and_only_a_promoter_releases(server, monkeypatch, t
     with pytest.raises(RegistryError, match=rf"'{RELEASED}': this login \(MLFLOW_TRACKING_USERNAME\) may not release"):
         promotion.apply_decision(decision)
     client = mlflow.MlflowClient()
-    for forbidden in (
+    refuses(
         lambda: client.copy_model_version(f"models:/{NAME}/1", RELEASED),
         lambda: client.set_registered_model_tag(RELEASED, "key", "value"),
-    ):
-        with pytest.raises(MlflowException, match=r"(?i)permission denied"):
-            forbidden()
+        lambda: client.rename_registered_model(RELEASED, "mine"),
+        lambda: client.delete_registered_model(RELEASED),
+    )
     assert aliases(RELEASED) == {} and aliases(NAME) == {"challenger": 1}
 
     log_in(monkeypatch, "promoter")
@@ -148,11 +166,19 @@ def test_a_trainer_registers_and_only_a_promoter_releases(server, monkeypatch, t
     assert aliases(RELEASED) == {"champion": 2, "previous": 1}
 
     log_in(monkeypatch, "trainer")
-    with pytest.raises(MlflowException, match=r"(?i)permission denied"):
-        client.set_registered_model_alias(RELEASED, "champion", "1")
+    refuses(
+        lambda: client.set_registered_model_alias(RELEASED, "champion", "1"),
+        lambda: client.set_model_version_tag(RELEASED, "2", versions.SIGNED, "another"),
+        lambda: client.delete_model_version(RELEASED, "1"),
+    )
     with pytest.raises(RegistryError, match="may not release"):
         promotion.rollback(RELEASED)
-    assert isinstance(versions.load(f"{RELEASED}@champion"), SentenceTransformer), "everybody may read it"
+    monkeypatch.setitem(get_registered_artifact_repositories(), "models", CheckedModels)
+    uri = f"models:/{RELEASED}@champion"
+    for load in (versions.load, mlflow.sentence_transformers.load_model):
+        assert isinstance(load(uri), SentenceTransformer), "everybody may read it"
+    part = mlflow.artifacts.download_artifacts(f"{uri}/model.sentence_transformer")
+    assert isinstance(SentenceTransformer(part, device="cpu"), SentenceTransformer)
     log_in(monkeypatch, "promoter")
     assert promotion.rollback(RELEASED) == (1, 2)
     assert versions.logged_evidence(RELEASED, 1).scores
