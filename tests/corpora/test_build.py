@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 
 import pytest
 
@@ -114,14 +115,19 @@ def test_judged_queries_join_their_corpus(tmp_path):
         write_table(tmp_path / "passages", SCHEMAS["passages"], passage_parts(sources, tmp_path / "raw"))
 
 
-def test_titles_are_held_out_whole(tmp_path):
-    rows = [{"question": f"問{i}", "answers": [], "title": f"題{i // 5}", "context": f"文{i}"} for i in range(500)]
+@pytest.mark.parametrize("kind", ["question_to_passage", "title_to_text", "sentence_to_sentence"])
+def test_titles_are_held_out_whole_by_every_kind(kind, tmp_path):
+    rows = [
+        {"question": f"問{i}", "answers": [], "title": f"題{i // 5}", "context": f"文{i}。次の文{i}。"}
+        for i in range(500)
+    ]
     fields = {"title": "title", "text": "context"}
-    _, passages, pairs = build(tmp_path, rows, kind="question_to_passage", fields=fields, held_out=0.2)
-    titles = {p["docid"]: p["title"] for p in passages.iter_rows()}
+    _, passages, pairs = build(tmp_path, rows, kind=kind, fields=fields, held_out=0.2)
+    texts = passage_texts(passages)
     by_split = {"train": set(), "validation": set()}
     for row in pairs.iter_rows():
-        by_split[row["split"]].add(titles[row["positive"]])
+        number = re.search(r"文(\d+)。", texts[row["positive"]]).group(1)
+        by_split[row["split"]].add(int(number) // 5)
     assert not by_split["train"] & by_split["validation"]
     assert 10 <= len(by_split["validation"]) <= 30
 

@@ -81,13 +81,13 @@ def abstract_and_body(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts
 
 
 def sentence_to_sentence(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
-    """One sentence of a text to another, both drawn by the text itself."""
+    """One sentence of a text to another, both drawn by the text itself. Texts of one title are held out together."""
     for row in rows:
-        text = normalize(row["text"])
-        sentences = _sentences(text)
+        text = _text(row)
+        sentences = _sentences(text.text)
         if len(sentences) > 1:
-            anchor, positive = random.Random(stable_id(text)).sample(sentences, 2)
-            yield Draft(Text(positive), Text(anchor), group=text)
+            anchor, positive = random.Random(stable_id(text.text)).sample(sentences, 2)
+            yield Draft(Text(positive), Text(anchor), group=text.title or text.text)
 
 
 def sentence(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
@@ -169,7 +169,7 @@ KINDS: dict[str, Kind] = {
     "collection": Kind(collection, _PASSAGE),
     "title_to_text": Kind(title_to_text, _PASSAGE),
     "abstract_and_body": Kind(abstract_and_body, {"title": str, "abstract": str, "text": str}),
-    "sentence_to_sentence": Kind(sentence_to_sentence, {"text": str}),
+    "sentence_to_sentence": Kind(sentence_to_sentence, _PASSAGE),
     "sentence": Kind(sentence, {"text": str}, twins=True),
     "question_to_passage": Kind(
         question_to_passage, {"question": str, "answers": _TEXTS, "negatives": _TEXTS, **_PASSAGE}

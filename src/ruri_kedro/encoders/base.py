@@ -50,6 +50,7 @@ def build_encoder(
         num_hidden_layers=size.layers,
         num_attention_heads=size.heads,
         initializer_range=size.initializer_range,
+        global_attn_every_n_layers=1,  # a window would keep a cross-encoder's query from most of its passage
         max_position_embeddings=size.max_length,
         embedding_dropout=size.dropout,
         mlp_dropout=size.dropout,
