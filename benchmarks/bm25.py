@@ -99,29 +99,30 @@ def pyserini_search(folder: Path, queries: list[str], settings: BM25Settings) ->
     return found
 
 
-def against_pyserini(folder: Path, queries: list[str], settings: BM25Settings) -> tuple[Found, float, float]:
-    """What both find, and the medians of our speed and Pyserini's; the first round warms up and is not counted."""
-    ours, theirs = our_search(folder, queries, settings), pyserini_search(folder, queries, settings)
+def in_turns(ours: Callable[[], Found], theirs: Callable[[], Found], queries: int) -> tuple[Found, Found, float, float]:
+    """What both find, and the medians of our speed and theirs; the first round warms up and is not counted."""
     speeds = []
     for _ in range(4):
-        (found, our_speed), (expected, their_speed) = (timed(side, len(queries)) for side in (ours, theirs))
-        if found != expected:
-            raise SystemExit(f"{settings.analyzer}: our hits are not Pyserini's.")
+        (found, our_speed), (expected, their_speed) = (timed(side, queries) for side in (ours, theirs))
         speeds.append((our_speed, their_speed))
-    return found, *(median(side) for side in zip(*speeds[1:], strict=True))
+    return found, expected, *(median(side) for side in zip(*speeds[1:], strict=True))
 
 
-def bm25s_speed(documents: list[tuple[str, str]], queries: list[str], analyzer: str) -> float:
-    """Queries per second of bm25s's own retrieve."""
+def bm25s_search(documents: list[tuple[str, str]], queries: list[str], analyzer: str) -> Callable[[], Found]:
+    """bm25s's own retrieve."""
     from bm25s import BM25
 
     split = term_splitter(analyzer.removeprefix("sudachi_"))
+    docids = [docid for docid, _ in documents]
     index = BM25(method="lucene", k1=K1, b=B)
     index.index([split(text).split() for _, text in documents], show_progress=False)
-    start = time.perf_counter()
-    terms = [split(query).split() for query in queries]
-    index.retrieve([words for words in terms if words], k=min(DEPTH, len(documents)), show_progress=False)
-    return len(queries) / (time.perf_counter() - start)
+
+    def found() -> Found:
+        terms = [split(query).split() for query in queries]
+        rows, _ = index.retrieve([words for words in terms if words], k=min(DEPTH, len(docids)), show_progress=False)
+        return [[docids[place] for place in row] for row in rows.tolist()]
+
+    return found
 
 
 def overlap(first: list[list[str]], second: list[list[str]]) -> float:
@@ -138,12 +139,16 @@ def measure(folder: Path, documents: list[tuple[str, str]], queries: list[str], 
         start = time.perf_counter()
         build_index(documents, place, settings, "benchmark")
         say("bm25", f"{case}: indexing", len(documents) / (time.perf_counter() - start), None, "documents/s")
+        ours = our_search(place, queries, settings)
         if engine == "lucene":
-            found[engine], speed, peer = against_pyserini(place, queries, settings)
-            limit = 2 * peer
+            found[engine], expected, speed, peer = in_turns(
+                ours, pyserini_search(place, queries, settings), len(queries)
+            )
+            if found[engine] != expected:
+                raise SystemExit(f"{analyzer}: our hits are not Pyserini's.")
         else:
-            found[engine], speed = timed(our_search(place, queries, settings), len(queries))
-            limit = peer = bm25s_speed(documents, queries, analyzer)
+            found[engine], _, speed, peer = in_turns(ours, bm25s_search(documents, queries, analyzer), len(queries))
+        limit = 2 * peer if engine == "lucene" else peer
         say("bm25", f"{case}: search, k={DEPTH}", speed, limit, "queries/s", peer)
     if len(found) == 2:
         shared = overlap(found["bm25s"], found["lucene"])

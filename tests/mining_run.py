@@ -36,19 +36,24 @@ def _encode(self, texts, prompt, max_length, chunk_tokens, label):
 def run_mining(root: Path) -> None:
     """Make the tables from those of data_engineering below `root`, or continue to make them."""
     EncoderReference.encode = _encode
+    (root / "model").mkdir(exist_ok=True)
+    mine(root)
+
+
+def mine(root: Path, engine: str = "local") -> None:
+    """As `run_mining`, by the encoder in `root/model`."""
     mining = {
         "encoder": {"name": None}, "cache": {"folder": str(root / "cache"), "block": 200},
         "nearest": {"exact_below": 10**6, "kind": "flat", "cells": 1, "probes": 1, "links": 1, "effort": 1},
         "shard_rows": 100, "depth": 20, "rrf_k": 60, "window": {"first": 3, "last": 20},
         "mine_window": {"first": 1, "last": 20}, "max_mined": 1, "min_answer_chars": 1, "fill": True, "negatives": 3,
     }  # fmt: skip
-    (root / "model").mkdir(exist_ok=True)
     passages, pairs, leaks, matches = (Table(root / n, SCHEMAS[n]) for n in ("passages", "pairs", "leaks", "matches"))
     indexes, embeddings = (FolderDataset(filepath=str(root / name)) for name in ("indexes", "embeddings"))
     indexes.save(searching.build_indexes(passages, pairs, SOURCES, BM25, searching.SUPERVISED_STAGES))
     common = (root / "model", SOURCES, mining, BM25, PROMPTS, ENCODING)
-    embeddings.save(searching.embed_collections(passages, pairs, *common))
-    found = searching.search(passages, pairs, indexes.load(), embeddings.load(), *common)
+    embeddings.save(searching.embed_collections(passages, pairs, *common, engine))
+    found = searching.search(passages, pairs, indexes.load(), embeddings.load(), *common, engine)
     candidates = write_table(root / "candidates", SCHEMAS["candidates"], found)
     given = (passages, pairs, leaks, matches, candidates, SOURCES, mining, 1)
     mined = write_table(root / "mined_pairs", SCHEMAS["pairs"], nodes.mine_positives(*given))

@@ -159,5 +159,5 @@ def test_dense_negatives_before_there_is_an_encoder_are_refused(project):
     passages, pairs, *_ = project.tables.values()
     with pytest.raises(RecipeError, match=r"sources\.s\.stages: there is no encoder yet"):
         searching.search_bm25(
-            passages, pairs, project.root, sources, {"depth": 3, "shard_rows": 10}, BM25, ["pretraining"]
+            passages, pairs, project.root, sources, {"depth": 3, "shard_rows": 10}, BM25, stages=["pretraining"]
         )

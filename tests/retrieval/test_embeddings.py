@@ -13,6 +13,7 @@ from ruri_kedro.retrieval.embeddings import (
     ShardedVectors,
     build_embeddings,
     embed_texts,
+    encode_texts,
     load_embeddings,
 )
 
@@ -123,11 +124,25 @@ def test_shards_read_as_one_array(sizes, data):
 @given(st.lists(st.lists(st.text(min_size=1, max_size=2), max_size=6), max_size=4))
 def test_every_text_finds_its_own_vector(tmp_path_factory, blocks):
     folder = tmp_path_factory.mktemp("cache")
-    found = EmbeddingCache(folder, 4, "float64")
     for texts in blocks:
-        found.add(texts, Encoder())
+        embed_texts(zip(texts, texts, strict=True), EmbeddingCache(folder, 4, "float64"), Encoder())
     again = EmbeddingCache(folder, 4, "float64")
     for texts in blocks:
-        vectors = again.vectors(again.add(texts, lambda _: pytest.fail("encoded again")))
+        found = embed_texts(zip(texts, texts, strict=True), again, lambda _: pytest.fail("encoded again"))
         if texts:
-            np.testing.assert_array_equal(vectors[:], np.array([vector(text) for text in texts], dtype=np.float32))
+            expected = np.array([vector(text) for text in texts], dtype=np.float32)
+            np.testing.assert_array_equal(found.vectors[:], expected)
+
+
+def test_an_engine_with_several_blocks_in_flight_leaves_the_same_cache(tmp_path):
+    def all_at_once(make, shards):
+        return [make(shard) for shard in list(shards)]
+
+    texts = [(str(number), "一二三四五六七"[number % 7]) for number in range(20)]
+    for name, engine in (("one", map), ("many", all_at_once)):
+        encode_texts(texts, EmbeddingCache(tmp_path / name, 3), Encoder(), engine)
+    one, many = (
+        {path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name).rglob("*.*")}
+        for name in ("one", "many")
+    )
+    assert len(one) == 9 and one == many

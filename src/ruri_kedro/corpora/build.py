@@ -10,13 +10,13 @@ from typing import Any
 import pyarrow as pa
 
 from ruri_kedro.corpora.duplicates import DuplicateRules, families, find_duplicates
-from ruri_kedro.corpora.engines import Engine
 from ruri_kedro.corpora.kinds import KINDS, Draft, Text
 from ruri_kedro.corpora.reading import Shard, drafts, file_digests, shard_drafts, shards_of
 from ruri_kedro.corpora.source import Source
 from ruri_kedro.errors import DataError
 from ruri_kedro.tables import SCHEMAS, Part, ShardedPart, Table
 from ruri_kedro.tables.code import code_digest
+from ruri_kedro.tables.engines import Engine
 from ruri_kedro.tables.seen import Seen
 from ruri_kedro.tables.store import blocks, key_of, read_shards, to_table
 from ruri_kedro.text.hashing import digest_all, stable_id

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from ruri_kedro.errors import DataError, RecipeError
 from ruri_kedro.retrieval.eager import EagerSearcher, write_index
 from ruri_kedro.retrieval.java import start_jvm
-from ruri_kedro.retrieval.lucene import IndexWriter, Searcher, verify
+from ruri_kedro.retrieval.lucene import IndexWriter, Searcher, verify, write_docids
 from ruri_kedro.retrieval.sudachi import term_splitter
 from ruri_kedro.tables.files import read_json, remove_leftovers, replace_dir, write_json
 from ruri_kedro.tables.store import MANIFEST, is_current
@@ -166,6 +166,7 @@ def _write_lucene(stream: "_TermStream", folder: Path, settings: BM25Settings) -
         writer.close(merge=complete)
     if stream.indexed:
         verify(folder, stream.indexed)
+        write_docids(folder, stream.indexed, stream.width)
 
 
 class _TermStream:
@@ -176,6 +177,7 @@ class _TermStream:
         self._terms = terms
         self.digest = hashlib.blake2b(digest_size=16)
         self.indexed = self.blank = 0
+        self.width = 1  # bytes of the longest docid
 
     def __iter__(self) -> Iterator[list[tuple[str, str]]]:
         while block := list(islice(self._documents, _DOCUMENTS_PER_CALL)):
@@ -185,4 +187,5 @@ class _TermStream:
             with_terms = [(docid, text) for docid, text in split if text.strip(_BLANK)]
             self.indexed += len(with_terms)
             self.blank += len(block) - len(with_terms)
+            self.width = max(self.width, *(len(docid.encode("utf-8")) for docid, _ in block))
             yield with_terms

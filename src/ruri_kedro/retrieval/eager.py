@@ -12,6 +12,7 @@ import numpy as np
 from ruri_kedro.errors import DataError
 
 _DOCIDS = "docids.npy"
+_GROUPS = 8  # of documents for each hit that is asked for
 
 
 def write_index(blocks: Iterable[Sequence[tuple[str, str]]], folder: Path, k1: float, b: float) -> None:
@@ -43,7 +44,9 @@ class EagerSearcher:
 
     def __init__(self, folder: Path) -> None:
         self._index = _bm25s().load(folder, mmap=True, show_progress=False)
-        self._docids = np.load(folder / _DOCIDS, mmap_mode="r", allow_pickle=False)
+        # The same memory map as a plain array: NumPy takes twice as long to cut pieces from a memmap.
+        self._index.scores = {name: _plain(values) for name, values in self._index.scores.items()}
+        self._docids = _plain(np.load(folder / _DOCIDS, mmap_mode="r", allow_pickle=False))
 
     def search(self, queries: Sequence[str], k: int, threads: int) -> list[list[tuple[str, float]]]:
         """The `k` best (docid, score) of each query, best first, equal scores in order of docid.
@@ -60,11 +63,25 @@ class EagerSearcher:
         if not terms:
             return []
         scores = self._index.get_scores_from_ids(terms)
-        found = np.flatnonzero(scores)
-        if len(found) > k:
-            found = found[scores[found] >= np.partition(scores[found], -k)[-k]]
-        best = found[np.lexsort((found, -scores[found]))][:k]
-        return [(str(docid), float(score)) for docid, score in zip(self._docids[best], scores[best], strict=True)]
+        found = np.flatnonzero(scores >= _reached(scores, k))
+        best = found[np.argsort(-scores[found], kind="stable")][:k]
+        return list(zip(self._docids[best].tolist(), scores[best].tolist(), strict=True))
+
+
+def _reached(scores: np.ndarray, k: int) -> np.floating:
+    """A score above 0 that `k` of the scores (n,) reach, or all that are above 0 if these are fewer.
+
+    The documents are dealt to groups; the k-th best of the groups' best is such a score. It costs one pass, where a
+    partition of all scores, most of them equal to 0, takes a hundred times as long.
+    """
+    size = len(scores) // (_GROUPS * k)
+    best = scores[: size * _GROUPS * k].reshape(size, -1).max(axis=0) if size else scores[:0]
+    floor = np.partition(best, -k)[-k] if size else scores.dtype.type(0)
+    return floor if floor > 0 else np.nextafter(scores.dtype.type(0), scores.dtype.type(1))
+
+
+def _plain(values: np.ndarray | int) -> np.ndarray | int:
+    return values.view(np.ndarray) if isinstance(values, np.memmap) else values
 
 
 def _bm25s() -> type:

@@ -1,8 +1,9 @@
 """Embeddings on disk: every text once per model in a cache of memory-mapped shards, collections as lists of ids."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ruri_kedro.errors import DataError
+from ruri_kedro.tables.engines import Engine
 from ruri_kedro.tables.files import replace_dir, write_json
 from ruri_kedro.tables.store import MANIFEST, is_current
 from ruri_kedro.text.hashing import digest_all, stable_id
@@ -19,6 +21,7 @@ Encode = Callable[[list[str]], np.ndarray]
 
 _VECTORS, _DIGESTS, _DOCUMENTS = "vectors.npy", "digests.npy", "documents.parquet"
 _DIGEST_BYTES = 12
+_DIGEST = np.dtype(f"S{_DIGEST_BYTES}")
 _SCHEMA = pa.schema([("docid", pa.string()), ("digest", pa.binary(_DIGEST_BYTES))])
 
 
@@ -76,13 +79,26 @@ class EmbeddingCache:
         for manifest in sorted(self._folder.glob(f"[!.]*/{MANIFEST}")):
             self._open(manifest.parent)
 
-    def add(self, texts: Sequence[str], encode: Encode) -> np.ndarray:
-        """Encode the texts that are not there yet as one shard; digests of all texts, (n,) bytes."""
-        digests = np.array([bytes.fromhex(stable_id(text)) for text in texts], dtype=f"S{_DIGEST_BYTES}")
-        missing = {digests[i]: texts[i] for i in np.flatnonzero(self._rows(digests) < 0)}
-        if missing:
-            self._write(np.array([*missing], dtype=digests.dtype), encode(list(missing.values())))
-        return digests
+    def add(self, blocks: Iterable[tuple[np.ndarray, Sequence[str]]], encode: Encode, engine: Engine = map) -> None:
+        """Encode the texts that are not there yet; blocks are digests (n,) and texts, each becomes a shard at most.
+
+        An engine may have several blocks in flight; a text of two of them is encoded once.
+        """
+        in_flight: deque[dict[bytes, str]] = deque()
+
+        def missing() -> Iterator[list[str]]:
+            for digests, texts in blocks:
+                new = {digests[i]: texts[i] for i in np.flatnonzero(self._rows(digests) < 0)}
+                new = {digest: text for digest, text in new.items() if not any(digest in one for one in in_flight)}
+                if new:
+                    in_flight.append(new)
+                    yield list(new.values())
+
+        for encoded in engine(partial(_encoded, encode), missing()):
+            vectors = encoded["vector"].combine_chunks()
+            width = vectors.type.list_size
+            digests = np.array([*in_flight.popleft()], dtype=_DIGEST)
+            self._write(digests, vectors.flatten().to_numpy().reshape(-1, width))
 
     def has(self, digests: np.ndarray) -> bool:
         """Whether all of the digests are there."""
@@ -159,24 +175,23 @@ def build_embeddings(
     cache: EmbeddingCache,
     encode: Encode,
     index: Callable[[Vectors, Path], None] | None = None,
+    engine: Engine = map,
 ) -> None:
     """Put (docid, text) rows into the cache and the list of them into `folder`, unless what `key` stands for is there.
 
-    Only texts that the cache does not have are encoded, a block at a time. `index`, given the vectors and the folder
-    that becomes `folder`, may write a search index. float16 halves the disk; its error of 5e-4
-    is far below the distance between neighbouring ranks.
+    Only texts that the cache does not have are encoded, a block at a time, where `engine` has it done. `index`, given
+    the vectors and the folder that becomes `folder`, may write a search index. float16 halves the disk; its error of
+    5e-4 is far below the distance between neighbouring ranks.
     """
     if is_current(folder, key) and cache.has(_read(folder)[1]):
         return
-    count = 0
     with replace_dir(folder) as aside:
         with pq.ParquetWriter(aside / _DOCUMENTS, _SCHEMA) as writer:
-            for docids, texts in _blocks(documents, cache.block):
-                writer.write_batch(_batch(docids, cache.add(texts, encode)))
-                count += len(docids)
+            encode_texts(documents, cache, encode, engine, writer.write_batch)
+        digests = _read(aside)[1]
         if index is not None:
-            index(cache.vectors(_read(aside)[1]), aside)
-        write_json(aside / MANIFEST, {"key": key, "documents": count})
+            index(cache.vectors(digests), aside)
+        write_json(aside / MANIFEST, {"key": key, "documents": len(digests)})
 
 
 def load_embeddings(folder: Path, cache: EmbeddingCache) -> Embeddings:
@@ -189,9 +204,34 @@ def load_embeddings(folder: Path, cache: EmbeddingCache) -> Embeddings:
 
 def embed_texts(texts: Iterable[tuple[str, str]], cache: EmbeddingCache, encode: Encode) -> Embeddings:
     """Embeddings of (id, text) rows by way of the cache."""
-    batches = [_batch(docids, cache.add(block, encode)) for docids, block in _blocks(texts, cache.block)]
+    batches: list[pa.RecordBatch] = []
+    encode_texts(texts, cache, encode, note=batches.append)
     docids, digests = _columns(pa.Table.from_batches(batches, schema=_SCHEMA))
     return Embeddings(cache.vectors(digests), docids)
+
+
+def encode_texts(
+    texts: Iterable[tuple[str, str]],
+    cache: EmbeddingCache,
+    encode: Encode,
+    engine: Engine = map,
+    note: Callable[[pa.RecordBatch], object] = lambda batch: None,
+) -> None:
+    """Put (id, text) rows into the cache, a block at a time; `note` is given the ids and digests of each."""
+
+    def listed() -> Iterator[tuple[np.ndarray, list[str]]]:
+        for ids, block in _blocks(texts, cache.block):
+            digests = np.array([bytes.fromhex(stable_id(text)) for text in block], dtype=_DIGEST)
+            note(_batch(ids, digests))
+            yield digests, block
+
+    cache.add(listed(), encode, engine)
+
+
+def _encoded(encode: Encode, texts: list[str]) -> pa.Table:
+    """The vectors of texts as an Arrow column, which any engine can carry."""
+    vectors = np.ascontiguousarray(encode(texts))
+    return pa.table({"vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])})
 
 
 def _blocks(rows: Iterable[tuple[str, str]], size: int) -> Iterator[tuple[list[str], list[str]]]:
@@ -213,9 +253,8 @@ def _read(folder: Path) -> tuple[pa.ChunkedArray, np.ndarray]:
 def _columns(table: pa.Table) -> tuple[pa.ChunkedArray, np.ndarray]:
     """Docids, and digests (n,) bytes."""
     chunks = [_digests(chunk) for chunk in table["digest"].chunks]
-    return table["docid"], np.concatenate(chunks) if chunks else np.zeros(0, dtype=f"S{_DIGEST_BYTES}")
+    return table["docid"], np.concatenate(chunks) if chunks else np.zeros(0, dtype=_DIGEST)
 
 
 def _digests(column: pa.FixedSizeBinaryArray) -> np.ndarray:
-    dtype = np.dtype(f"S{_DIGEST_BYTES}")
-    return np.frombuffer(column.buffers()[1], dtype=dtype, offset=column.offset * dtype.itemsize, count=len(column))
+    return np.frombuffer(column.buffers()[1], dtype=_DIGEST, offset=column.offset * _DIGEST_BYTES, count=len(column))

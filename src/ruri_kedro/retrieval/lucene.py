@@ -2,7 +2,6 @@
 
 import json
 import re
-from binascii import a2b_base64
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -13,8 +12,10 @@ import numpy as np
 from ruri_kedro.errors import DataError
 from ruri_kedro.retrieval.java import java_class
 
-# A hit in JSON: the values it was ordered by, a score and a docid as Lucene holds it, a part of some bytes of UTF-8.
-_HIT = re.compile(r'"fields":\[([^,]+),\{"bytes":"([^"]*)","offset":(\d+),"length":(\d+)')
+_BY_SCORE = re.compile(r'"score":([^,]+),"doc":(\d+)')  # a hit in JSON: its score and the number of its document
+_BY_SCORE_AND_DOCID = re.compile(r'"doc":(\d+)[^\[]*"fields":\[([^,]+),')  # number, and the score it was ordered by
+_SPARE = 32  # hits asked for beyond those wanted, among which equal scores mostly end
+DOCIDS = "docids.npy"
 _CONTENTS = "contents"  # Anserini's name for the field of the text
 # Anserini lets Lucene collect 2 GB before it writes, which a smaller heap does not hold. Lucene takes about
 # 2 bytes a character, so a quarter of the heap is full after this many characters per byte of heap.
@@ -83,11 +84,26 @@ def verify(folder: Path, documents: int) -> None:
         reader.close()
 
 
+def write_docids(folder: Path, documents: int, width: int) -> None:
+    """The docid of every document by Lucene's number of it, in at most `width` bytes, as an array beside the index."""
+    reader = _open_reader(folder)
+    try:
+        docids = reader.leaves().get(0).reader().getBinaryDocValues("id")
+        column = np.lib.format.open_memmap(folder / DOCIDS, "w+", np.dtype(f"S{width}"), (documents,))
+        for number in range(documents):
+            docids.advanceExact(number)
+            column[number] = docids.binaryValue().utf8ToString().encode("utf-8")
+        column.flush()
+    finally:
+        reader.close()
+
+
 class Searcher:
     """BM25 search in the index in `folder`, by bags of words: no character of a query has a special meaning.
 
     Analyser, query, order and scores are Anserini's. Its way from a hit to Python is not taken: it scores each hit a
-    second time and reads a stored document for it. Docids come from the column that Lucene orders equal scores by.
+    second time, reads a stored document for it and passes over an object. Here the hits of a query are one text of
+    scores and numbers, and docids come from the array that `write_docids` made.
     """
 
     def __init__(self, folder: Path, language: str, pretokenized: bool, k1: float, b: float):
@@ -103,41 +119,55 @@ class Searcher:
             self._analyzer = java_class("io.anserini.analysis.AnalyzerMap").getLanguageSpecificAnalyzer(language)
         self._queries = java_class("io.anserini.search.query.BagOfWordsQueryGenerator")()
         self._order = java_class("io.anserini.search.SearchCollection").BREAK_SCORE_TIES_BY_DOCID
-        self._collectors = java_class("org.apache.lucene.search.TopFieldCollector")
+        self._by_score = java_class("org.apache.lucene.search.TopScoreDocCollector")
+        self._by_score_and_docid = java_class("org.apache.lucene.search.TopFieldCollector")
         self._to_json = _hits_writer()
+        self._docids = np.load(folder / DOCIDS, mmap_mode="r", allow_pickle=False).view(np.ndarray)
 
     def search(self, queries: Sequence[str], k: int, threads: int) -> list[list[tuple[str, float]]]:
         """The `k` best (docid, score) of each query, best first, equal scores in order of docid."""
         k = min(k, self._reader.maxDoc())
         with ThreadPoolExecutor(threads) as pool:
             parts = list(pool.map(partial(self._best, k=k), (queries[start::threads] for start in range(threads))))
-        found = [parts[number % threads][number // threads] for number in range(len(queries))]
-        scores = np.full((len(found), k), -np.inf, dtype=np.float32)
-        for row, hits in zip(scores, found, strict=True):
-            row[: len(hits)] = [score for score, *_ in hits]
-        return [
-            [(_text(*docid), score) for (_, *docid), score in zip(hits, row, strict=False)]
-            for hits, row in zip(found, set_apart(scores).tolist(), strict=True)
-        ]
+        return [parts[number % threads][number // threads] for number in range(len(queries))]
 
     def close(self) -> None:
         """Release the index files."""
         self._reader.close()
 
-    def _best(self, queries: Sequence[str], k: int) -> list[list[tuple[str, ...]]]:
-        """Groups of _HIT for the hits of each query. Other threads run meanwhile: pyjnius lets go of Python's lock."""
+    def _best(self, queries: Sequence[str], k: int) -> list[list[tuple[str, float]]]:
+        """As `search`, in one thread. Others run meanwhile: pyjnius lets go of Python's lock."""
         from jnius import detach
 
         try:
-            bags = (self._queries.buildQuery(_CONTENTS, self._analyzer, query) for query in queries)
-            # Lucene counts hits up to the last argument; beyond, it passes over what cannot reach the best k.
-            tops = (
-                self._searcher.search(bag, self._collectors.createSharedManager(self._order, k, None, k))
-                for bag in bags
-            )
-            return [_HIT.findall(self._to_json(top)) for top in tops]
+            found = [self._hits(query, k) for query in queries]
         finally:
             detach()
+        scores = np.full((len(found), k), -np.inf, dtype=np.float32)
+        for row, (_, of_query) in zip(scores, found, strict=True):
+            row[: len(of_query)] = of_query
+        rows = set_apart(scores).tolist()
+        return [list(zip(docids, row, strict=False)) for (docids, _), row in zip(found, rows, strict=True)]
+
+    def _hits(self, query: str, k: int) -> tuple[list[str], np.ndarray]:
+        """Docids and Lucene's scores of the best.
+
+        Lucene is fastest where equal scores may stand in any order, so they are put in order here. If those at the
+        end of all that was fetched equal the k-th, there may be more of them, and Lucene orders by docid itself.
+        """
+        bag = self._queries.buildQuery(_CONTENTS, self._analyzer, query)
+        size = k + _SPARE
+        # Lucene counts hits up to the last argument; beyond, it passes over what cannot reach the best.
+        tops = self._searcher.search(bag, self._by_score.createSharedManager(size, None, size))
+        hits = _BY_SCORE.findall(self._to_json(tops))
+        if len(hits) == size and hits[k - 1][0] == hits[-1][0]:
+            manager = self._by_score_and_docid.createSharedManager(self._order, k, None, k)
+            found = _BY_SCORE_AND_DOCID.findall(self._to_json(self._searcher.search(bag, manager)))
+            hits = [(score, number) for number, score in found]
+        scores = np.array([float(score) for score, _ in hits], dtype=np.float32)
+        docids = self._docids[np.array([int(number) for _, number in hits], dtype=np.int64)]
+        best = np.lexsort((docids, -scores))[:k]
+        return [docid.decode("utf-8") for docid in docids[best].tolist()], scores[best]
 
 
 def set_apart(scores: np.ndarray) -> np.ndarray:
@@ -170,9 +200,6 @@ def _hits_writer():
     mapper = java_class("com.fasterxml.jackson.databind.ObjectMapper")()
     sorting = find_javaclass("[Lorg.apache.lucene.search.SortField;")
     mapper.configOverride(sorting).setIsIgnoredType(java_class("java.lang.Boolean")(True))
+    shard = java_class("com.fasterxml.jackson.annotation.JsonIgnoreProperties$Value").forIgnoredProperties("shardIndex")
+    mapper.configOverride(find_javaclass("org.apache.lucene.search.ScoreDoc")).setIgnorals(shard)
     return mapper.writeValueAsString
-
-
-def _text(data: str, offset: str, length: str) -> str:
-    start = int(offset)
-    return a2b_base64(data)[start : start + int(length)].decode("utf-8")

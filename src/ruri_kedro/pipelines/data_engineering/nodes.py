@@ -10,7 +10,6 @@ from ruri_kedro.benchmark.matches import BenchmarkTexts, LeakRules, match_shards
 from ruri_kedro.benchmark.stored_tasks import hub_rows, store_task, stored_digest, stored_task, task_is_stored
 from ruri_kedro.benchmark.tasks import test_texts as texts_of_task
 from ruri_kedro.corpora.build import duplicate_parts, pair_parts, passage_parts
-from ruri_kedro.corpora.engines import engine_of
 from ruri_kedro.corpora.profile import plot_profile, profile_tables
 from ruri_kedro.corpora.rows import check_sources
 from ruri_kedro.corpora.source import parse_sources, select_sources
@@ -18,6 +17,7 @@ from ruri_kedro.pipelines.data_engineering.hub_tasks import check_tasks, fetch_r
 from ruri_kedro.pipelines.shared import Figure, Frame, Params
 from ruri_kedro.tables import Part, ShardedPart, Table
 from ruri_kedro.tables.code import code_digest
+from ruri_kedro.tables.engines import engine_of
 from ruri_kedro.tables.lookup import passage_texts
 from ruri_kedro.tables.store import blocks, key_of
 

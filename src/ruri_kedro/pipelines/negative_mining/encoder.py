@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ruri_kedro.encoders.reference import EncoderReference
 from ruri_kedro.pipelines.shared import Params
+from ruri_kedro.tables.engines import Engine
 from ruri_kedro.tables.store import key_of
 
 if TYPE_CHECKING:
@@ -61,8 +62,23 @@ class CachedEncoder:
 
         return embed_texts(texts, self.cache(role), self.encode(role, label))
 
-    def load(self, folder: Path) -> "Embeddings":
-        """The embeddings of a collection that `build_embeddings` listed in `folder`."""
+    def fill(self, role: str, label: str, texts: Iterable[tuple[str, str]], engine: Engine) -> None:
+        """Encode (id, text) rows that the cache does not have."""
+        from ruri_kedro.retrieval.embeddings import encode_texts
+
+        encode_texts(texts, self.cache(role), self.encode(role, label), engine)
+
+
+@dataclass(frozen=True)
+class EmbeddedCollection:
+    """The embeddings of a collection that `build_embeddings` listed in `folder`, opened at their first use."""
+
+    folder: Path
+    encoder: CachedEncoder
+
+    @cached_property
+    def embeddings(self) -> "Embeddings":
+        """Raises DataError if they are not complete."""
         from ruri_kedro.retrieval.embeddings import load_embeddings
 
-        return load_embeddings(folder, self.cache("document"))
+        return load_embeddings(self.folder, self.encoder.cache("document"))

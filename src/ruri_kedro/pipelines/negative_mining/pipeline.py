@@ -11,7 +11,7 @@ from kedro.pipeline import Node, Pipeline
 from ruri_kedro.pipelines.negative_mining import nodes, searching
 
 SHARED = {"passages", "pairs", "leaks", "matches", "inconsistent"}
-PARAMETERS = {"params:sources", "params:bm25", "params:seed"}
+PARAMETERS = {"params:sources", "params:bm25", "params:seed", "params:engine"}
 
 
 def create_pipeline(**kwargs) -> Pipeline:
@@ -31,7 +31,10 @@ def _pretraining() -> Pipeline:
             ),
             Node(
                 func=_with(searching.search_bm25, stages=stages),
-                inputs=["passages", "pairs", "indexes", "params:sources", "params:mining.pretraining", "params:bm25"],
+                inputs=[
+                    "passages", "pairs", "indexes", "params:sources", "params:mining.pretraining", "params:bm25",
+                    "params:engine",
+                ],
                 outputs="candidates",
                 name="search",
             ),
@@ -57,7 +60,7 @@ def _pretraining() -> Pipeline:
         inputs=SHARED,
         outputs={"pretraining_examples"},
         parameters=PARAMETERS | {"params:mining.pretraining"},
-    )
+    )  # fmt: skip
 
 
 def _supervised() -> Pipeline:
@@ -73,7 +76,7 @@ def _supervised() -> Pipeline:
                 func=searching.embed_collections,
                 inputs=[
                     "passages", "pairs", "pretrained_model", "params:sources", "params:mining.supervised",
-                    "params:bm25", "params:prompts", "params:encoding",
+                    "params:bm25", "params:prompts", "params:encoding", "params:engine",
                 ],
                 outputs="embeddings",
                 name="embed",
@@ -82,7 +85,7 @@ def _supervised() -> Pipeline:
                 func=searching.search,
                 inputs=[
                     "passages", "pairs", "indexes", "embeddings", "pretrained_model", "params:sources",
-                    "params:mining.supervised", "params:bm25", "params:prompts", "params:encoding",
+                    "params:mining.supervised", "params:bm25", "params:prompts", "params:encoding", "params:engine",
                 ],
                 outputs="candidates",
                 name="search",

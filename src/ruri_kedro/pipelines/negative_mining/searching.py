@@ -4,31 +4,27 @@ The heavy rooms are imported inside the functions, so that listing the pipelines
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache, partial
-from itertools import chain, islice
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from ruri_kedro.corpora.source import Source, parse_sources
 from ruri_kedro.errors import RecipeError
-from ruri_kedro.pipelines.negative_mining.encoder import CachedEncoder
+from ruri_kedro.pipelines.negative_mining.encoder import CachedEncoder, EmbeddedCollection
+from ruri_kedro.pipelines.negative_mining.source_search import Queries, SourceSearch, bm25_rankings
 from ruri_kedro.pipelines.shared import Params
 from ruri_kedro.retrieval.candidates import RETRIEVERS
 from ruri_kedro.tables import SCHEMAS, ShardedPart, Table
 from ruri_kedro.tables.code import code_digest
+from ruri_kedro.tables.engines import Engine, engine_of
 from ruri_kedro.tables.ids import among, distinct_ids
 from ruri_kedro.tables.lookup import iter_texts, passage_texts
 from ruri_kedro.tables.seen import Seen
 from ruri_kedro.tables.store import blocks, key_of, to_table
 from ruri_kedro.text.hashing import stable_id
-
-if TYPE_CHECKING:
-    from ruri_kedro.retrieval.embeddings import Embeddings
-
-Queries = Mapping[str, str]  # text by query_id
 
 CODE = ("text", "retrieval")
 SUPERVISED_STAGES = ("reranking_stage1", "reranking_stage2", "finetuning")
@@ -59,6 +55,7 @@ def embed_collections(
     bm25: Params,
     prompts: Params,
     encoding: Params,
+    engine: str = "local",
 ) -> dict[str, Callable]:
     """Embeddings of each collection by the encoder that `mining.encoder` names, by default the pre-trained one."""
     from ruri_kedro.retrieval.embeddings import build_embeddings
@@ -73,21 +70,29 @@ def embed_collections(
         key = key_of(documents=documents, encoder=encoder.key("document"), nearest=mining["nearest"])
         documents = _documents(collection, passages, pairs)
         encode = encoder.encode("document", f"encode {collection}")
-        build_embeddings(documents, folder, key, encoder.cache("document"), encode, index)
+        build_embeddings(documents, folder, key, encoder.cache("document"), encode, index, engine_of(engine))
 
     wanted = _searching(parse_sources(sources), SUPERVISED_STAGES)
     return {name: partial(build, name) for name in _collections(wanted, "dense")}
 
 
 def search_bm25(
-    passages: Table, pairs: Table, indexes: Path, sources: Params, mining: Params, bm25: Params, stages: list[str]
+    passages: Table,
+    pairs: Table,
+    indexes: Path,
+    sources: Params,
+    mining: Params,
+    bm25: Params,
+    engine: str = "local",
+    *,
+    stages: list[str],
 ) -> dict[str, ShardedPart]:
     """Candidates by BM25 alone, a part per source that wants them."""
 
     def rows(source: Source, queries: Queries) -> Iterator[dict]:
         from ruri_kedro.retrieval.candidates import candidate_rows
 
-        found = {"bm25": _bm25(indexes, source, queries, mining["depth"], bm25)}
+        found = {"bm25": bm25_rankings(indexes / source.candidates, queries, mining["depth"], bm25)}
         return candidate_rows(source.name, source.candidates, queries, found, 0)
 
     wanted = _searching(parse_sources(sources), stages)
@@ -99,7 +104,9 @@ def search_bm25(
             )
     dependencies = {"depth": mining["depth"], "bm25": bm25}
     return {
-        source.name: _candidates_part(source, passages, pairs, mining, dependencies, partial(rows, source))
+        source.name: _candidates_part(
+            source, passages, pairs, mining, dependencies, partial(rows, source), engine_of(engine)
+        )
         for source, _ in wanted
     }
 
@@ -115,50 +122,22 @@ def search(
     bm25: Params,
     prompts: Params,
     encoding: Params,
+    engine: str = "local",
 ) -> dict[str, ShardedPart]:
     """Candidates by the retrievers that a source's strategies read, fused by reciprocal rank, a part per source."""
     encoder = CachedEncoder.of(pretrained_model, mining, prompts, encoding)
-    depth = mining["depth"]
-
-    @cache
-    def loaded(collection: str) -> "Embeddings":
-        return encoder.load(embeddings / collection)
-
-    def rows(source: Source, retrievers: set[str], queries: Queries) -> Iterator[dict]:
-        from ruri_kedro.retrieval.candidates import add_dense_scores, candidate_rows, dense_rankings
-        from ruri_kedro.retrieval.examples import positives_by_query
-        from ruri_kedro.retrieval.nearest import NearestSettings, search_nearest
-
-        found: dict[str, Iterable] = {}
-        if "bm25" in retrievers:
-            found["bm25"] = _bm25(indexes, source, queries, depth, bm25)
-        fused = partial(candidate_rows, source.name, source.candidates, queries, found, mining["rrf_k"])
-        if "dense" not in retrievers:
-            return fused()
-        vectors = encoder.embed("query", f"encode queries of {source.name}", queries.items()).vectors
-        folder, collection = embeddings / source.candidates, loaded(source.candidates)
-        nearest = NearestSettings(**mining["nearest"])
-        hits = search_nearest(vectors, collection.vectors, folder, depth, nearest, bm25["threads"])
-        found["dense"] = dense_rankings(*hits, collection)
-        batches = pairs.select(source.name, "query_id", queries.keys(), ["query_id", "positive"])
-        known = positives_by_query(chain.from_iterable(batch.to_pylist() for batch in batches))
-        texts = passage_texts(passages, set(chain.from_iterable(known.values())), [source.name])
-        positives = encoder.embed("document", f"encode positives of {source.name}", texts.items())
-        return add_dense_scores(fused(), vectors, collection, known, positives)
-
     wanted = _searching(parse_sources(sources), SUPERVISED_STAGES)
+    opened = {name: EmbeddedCollection(embeddings / name, encoder) for name in _collections(wanted, "dense")}
 
-    def dependencies(retrievers: set[str]) -> Params:
-        own = {"bm25": bm25 if "bm25" in retrievers else None}
-        dense = [encoder.key("query"), encoder.key("document"), mining["nearest"]]
-        return own | {"dense": dense if "dense" in retrievers else None, "depth": depth, "rrf_k": mining["rrf_k"]}
-
-    return {
-        source.name: _candidates_part(
-            source, passages, pairs, mining, dependencies(retrievers), partial(rows, source, retrievers)
+    def part(source: Source, retrievers: set[str]) -> ShardedPart:
+        collection = opened[source.candidates] if "dense" in retrievers else None
+        bm25_index = indexes / source.candidates if "bm25" in retrievers else None
+        found = SourceSearch(source, passages, pairs, encoder, collection, bm25_index, mining, bm25)
+        return _candidates_part(
+            source, passages, pairs, mining, found.dependencies(), found.rows, engine_of(engine), found.encode
         )
-        for source, retrievers in wanted
-    }
+
+    return {source.name: part(source, retrievers) for source, retrievers in wanted}
 
 
 def _searching(sources: Mapping[str, Source], stages: list[str] | tuple[str, ...]) -> list[tuple[Source, set[str]]]:
@@ -212,12 +191,6 @@ def _distinct_queries(source: Source, pairs: Table) -> Iterator[dict]:
         yield from (row for row, new in zip(rows, is_new, strict=True) if new)
 
 
-def _bm25(indexes: Path, source: Source, queries: Queries, depth: int, bm25: Params) -> Iterable:
-    from ruri_kedro.retrieval.bm25 import BM25Settings, search
-
-    return search(indexes / source.candidates, list(queries.values()), depth, BM25Settings(**bm25))
-
-
 def _candidates_part(
     source: Source,
     passages: Table,
@@ -225,8 +198,10 @@ def _candidates_part(
     mining: Params,
     dependencies: Params,
     rows: Callable[[Queries], Iterator[dict]],
+    engine: Engine,
+    prepare: Callable[[Callable[[], Iterator[Queries]], Engine], None] = lambda shards, engine: None,
 ) -> ShardedPart:
-    """What the queries of a source find, `mining.shard_rows` queries a shard."""
+    """What the queries of a source find, `mining.shard_rows` queries a shard; `prepare` sees the shards first."""
     size = mining["shard_rows"]
     key = key_of(
         pairs=pairs.digest([source.name]),
@@ -236,8 +211,13 @@ def _candidates_part(
         **dependencies,
     )
 
-    def shards(done: Sequence[Path]) -> Iterator[pa.Table]:
-        for queries in _query_shards(source, pairs, passages, size, len(done)):
-            yield to_table(rows(queries), SCHEMAS["candidates"])
+    def shards(done: Sequence[Path]) -> Iterable[pa.Table]:
+        missing = partial(_query_shards, source, pairs, passages, size, len(done))
+        prepare(missing, engine)
+        return engine(partial(_candidates, rows), missing())
 
     return ShardedPart(key, shards)
+
+
+def _candidates(rows: Callable[[Queries], Iterator[dict]], queries: Queries) -> pa.Table:
+    return to_table(rows(queries), SCHEMAS["candidates"])

@@ -1,6 +1,7 @@
-"""Where the shards of a source are made: in this process, or by Ray Data (extra `scale`); the tables are the same."""
+"""Where shards are made: in this process, or by Ray Data (extra `scale`); the tables are the same."""
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import islice
 from typing import Any
@@ -25,14 +26,21 @@ def on_ray(make: Make, shards: Iterable[Any]) -> Iterator[pa.Table]:
         ray.init(log_to_driver=False)
     stream = iter(shards)
     while wave := list(islice(stream, int(ray.cluster_resources()["CPU"]))):
-        rows = [{"number": number, "shard": shard} for number, shard in enumerate(wave)]
+        rows = [{"number": number, "shard": _Shard(shard)} for number, shard in enumerate(wave)]
         made = ray.data.from_items(rows, override_num_blocks=len(rows)).map(lambda row: _packed(make, row))
         for row in sorted(made.take_all(), key=lambda row: row["number"]):
             yield _unpacked(row["rows"])
 
 
+@dataclass(frozen=True)
+class _Shard:
+    """Carries what a shard is made of as it is: Ray would make a column of a list and a struct of a dict."""
+
+    content: Any
+
+
 def _packed(make: Make, row: dict[str, Any]) -> dict[str, Any]:
-    table = make(row["shard"])
+    table = make(row["shard"].content)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)

@@ -1,17 +1,19 @@
 """Shards made by Ray, against those made in this process."""
 
+import mining_run
 import pytest
 from table_run import SHARD_CHARS, SOURCES, write_raw
+from tiny import tiny_encoder
 
-from ruri_kedro.corpora import engines, reading
+from ruri_kedro.corpora import reading
 from ruri_kedro.corpora.build import pair_parts, passage_parts
-from ruri_kedro.corpora.engines import engine_of
 from ruri_kedro.corpora.source import parse_sources
 from ruri_kedro.errors import RecipeError
-from ruri_kedro.tables import SCHEMAS, write_table
+from ruri_kedro.tables import SCHEMAS, Part, engines, write_table
+from ruri_kedro.tables.engines import engine_of
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ray():
     """A local cluster of two workers."""
     module = pytest.importorskip("ray", reason="the extra scale is not installed")
@@ -36,6 +38,25 @@ def test_ray_makes_the_same_files(ray, tmp_path, monkeypatch):
             write_table(tmp_path / name / table, SCHEMAS[table], made)
     local, by_ray = (files(tmp_path / name) for name in ("local", "ray"))
     assert len(local) > 12 and local == by_ray
+
+
+@pytest.mark.slow
+def test_ray_encodes_and_mines_the_same_files(ray, tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "SHARD_CHARS", SHARD_CHARS)
+    write_raw(tmp_path / "raw")
+    sources = parse_sources(SOURCES)
+    by_engine = {}
+    for name in ("local", "ray"):
+        root = tmp_path / name
+        tiny_encoder().save_pretrained(str(root / "model"))
+        passages = write_table(root / "passages", SCHEMAS["passages"], passage_parts(sources, tmp_path / "raw"))
+        write_table(root / "pairs", SCHEMAS["pairs"], pair_parts(sources, tmp_path / "raw"))
+        for table in ("leaks", "matches"):
+            write_table(root / table, SCHEMAS[table], {part: Part("", list) for part in passages.parts()})
+        mining_run.mine(root, name)
+        by_engine[name] = {folder: files(root / folder) for folder in ("embeddings", "cache", *mining_run.TABLES)}
+    assert len(by_engine["local"]["candidates"]) > 15 and len(by_engine["local"]["cache"]) > 15
+    assert by_engine["local"] == by_engine["ray"]
 
 
 def test_an_engine_that_is_not_there_is_named(monkeypatch):
