@@ -1,5 +1,6 @@
 """The teacher's scores are written in shards, and a killed run goes on behind the last of them."""
 
+import numpy as np
 import pytest
 from tiny import tiny_reranker
 from train_tables import tables
@@ -20,17 +21,18 @@ def score(tmp_path, monkeypatch):
     examples, passages = tables(tmp_path, "distillation")
     original = encode.score_pairs
 
-    def write(folder, interrupt_after=None):
+    def write(folder, interrupt_after=None, device="cpu"):
         scored = []
 
         def counted(model, pairs, *rest):
             if len(scored) == interrupt_after:
                 raise KeyboardInterrupt
             scored.append(len(pairs))
-            return original(model, pairs, *rest)
+            assert model.device.type == device
+            return np.zeros(len(pairs)) if device == "meta" else original(model, pairs, *rest)
 
         monkeypatch.setattr(encode, "score_pairs", counted)
-        parts = nodes.score_with_teacher(examples, passages, tmp_path / "teacher", SETTINGS)
+        parts = nodes.score_with_teacher(examples, passages, tmp_path / "teacher", SETTINGS, device)
         return write_table(tmp_path / folder, SCHEMAS["teacher_scores"], parts), scored
 
     return write
@@ -55,3 +57,8 @@ def test_scores_stand_by_query_and_passage(score):
         (f"q{i}", str(d)) for i in range(12) for d in (i + 12, i + 24)
     }
     assert len({row["score"] for row in rows}) > PAIRS // 2
+
+
+def test_the_teacher_scores_on_the_device_of_the_run(score):
+    table, scored = score("scores", device="meta")  # a device without data, where there is no GPU
+    assert table.rows() == sum(scored) == 2 * PAIRS

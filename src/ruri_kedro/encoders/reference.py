@@ -25,6 +25,7 @@ class EncoderReference:
 
     name: str
     revision: str | None = None
+    device: str = "auto"  # auto, cpu or cuda
 
     @staticmethod
     def of(row: Mapping[str, Any], default: Path) -> "EncoderReference":
@@ -43,10 +44,10 @@ class EncoderReference:
 
     @cached_property
     def model(self) -> "SentenceTransformer":
-        """The model, loaded."""
-        from ruri_kedro.encoders.base import load_encoder
+        """The model, loaded and on its device."""
+        from ruri_kedro.encoders.base import device_kind, load_encoder
 
-        return load_encoder(self.name, revision=self.revision)
+        return load_encoder(self.name, revision=self.revision).to(device_kind(self.device))
 
     def encode(
         self, texts: list[str], prompt: str, max_length: int, chunk_tokens: int, label: str | None

@@ -14,6 +14,7 @@ from ruri_kedro.tables.files import write_json
 from ruri_kedro.training import processes
 from ruri_kedro.training.checkpoints import Checkpoints
 from ruri_kedro.training.measures import Measures
+from ruri_kedro.training.memory import reused_memory
 from ruri_kedro.training.plan import Batch
 from ruri_kedro.training.watch import Alarm, Watch
 
@@ -63,7 +64,8 @@ def fit(
     parameters = [p for p in model.parameters() if p.requires_grad]
     due = False
     first = processes.rank() == 0
-    with tqdm(total=len(batches), initial=done, desc=label, unit="step", mininterval=1.0, disable=not first) as bar:
+    bar = tqdm(total=len(batches), initial=done, desc=label, unit="step", mininterval=1.0, disable=not first)
+    with bar, reused_memory():
         for step in range(done + 1, len(batches) + 1):
             began = time.perf_counter()
             batch = batches[step - 1]

@@ -208,6 +208,7 @@ def train_in_processes(
         reading = pool.submit(_read_reports, reports, on_step, failures)
         job = _Job(start, trained, load, train, dict(arguments), device_kind(device), threads)
         log.info("%s: %d processes on %s", label, count, device_kind(device))
+        torch.cuda.empty_cache()  # what models of earlier nodes have left of a GPU; nothing where none is in use
         try:
             elastic_launch(_launch_config(count, label), _work)(job, reports)
         except ChildFailedError as error:

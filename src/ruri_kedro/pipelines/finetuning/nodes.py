@@ -18,7 +18,9 @@ from ruri_kedro.tables.store import blocks, key_of
 from ruri_kedro.training.teacher import SHARD_PAIRS, believed, check_kept, pairs_to_score, plot_scores, threshold_of
 
 
-def score_with_teacher(examples: Table, passages: Table, reranker: Path, settings: Params) -> dict[str, ShardedPart]:
+def score_with_teacher(
+    examples: Table, passages: Table, reranker: Path, settings: Params, device: str
+) -> dict[str, ShardedPart]:
     """The teacher's logit for every positive and negative of the distilled examples, a part per source.
 
     The scores are written in shards: a killed run continues with the first that is missing.
@@ -26,7 +28,7 @@ def score_with_teacher(examples: Table, passages: Table, reranker: Path, setting
     teacher = EncoderReference.of(settings["teacher"], reranker)
 
     def shards(source: str, done: Sequence[Path]) -> Iterator[pa.Table]:
-        from ruri_kedro.encoders.base import load_cross_encoder
+        from ruri_kedro.encoders.base import device_kind, load_cross_encoder
         from ruri_kedro.encoders.encode import score_pairs
 
         wanted = list(pairs_to_score(examples.iter_rows([source])).items())
@@ -34,7 +36,7 @@ def score_with_teacher(examples: Table, passages: Table, reranker: Path, setting
         if not left:
             return
         texts = passage_texts(passages, {text for (_, docid), anchor in left for text in (docid, anchor)})
-        model = load_cross_encoder(teacher.name, revision=teacher.revision)
+        model = load_cross_encoder(teacher.name, revision=teacher.revision).to(device_kind(device))
         with tqdm(
             total=len(wanted), initial=len(wanted) - len(left), desc=f"teacher scores {source}", unit="pair"
         ) as bar:

@@ -12,7 +12,7 @@ def create_pipeline(**kwargs) -> Pipeline:
         [
             Node(
                 func=nodes.score_with_teacher,
-                inputs=["finetuning_examples", "passages", "reranker", "params:finetuning"],
+                inputs=["finetuning_examples", "passages", "reranker", "params:finetuning", "params:run.device"],
                 outputs="teacher_scores",
                 name="score_with_teacher",
             ),
