@@ -55,7 +55,7 @@ def test_ray_encodes_and_mines_the_same_files(ray, tmp_path, monkeypatch):
             write_table(root / table, SCHEMAS[table], {part: Part("", list) for part in passages.parts()})
         mining_run.mine(root, name)
         by_engine[name] = {folder: files(root / folder) for folder in ("embeddings", "cache", *mining_run.TABLES)}
-    assert len(by_engine["local"]["candidates"]) > 15 and len(by_engine["local"]["cache"]) > 15
+    assert all(len(by_engine["local"][folder]) > 5 for folder in ("candidates", "cache"))  # several shards
     assert by_engine["local"] == by_engine["ray"]
 
 
