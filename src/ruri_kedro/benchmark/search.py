@@ -23,7 +23,7 @@ def search_exact(
     at once. Among equal scores the higher docid comes first, also at the cut, as in trec_eval.
     """
     rows = max(1, block_scores // max(1, len(docids)))
-    scores = (scores for start in range(0, len(qids), rows) for scores in queries[start : start + rows] @ documents.T)
+    scores = (row for start in range(0, len(qids), rows) for row in queries[start : start + rows] @ documents.T)
     return best_documents(qids, docids, scores, k)
 
 

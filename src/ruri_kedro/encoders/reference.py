@@ -25,7 +25,6 @@ class EncoderReference:
 
     name: str
     revision: str | None = None
-    device: str = "auto"  # auto, cpu or cuda
 
     @staticmethod
     def of(row: Mapping[str, Any], default: Path) -> "EncoderReference":
@@ -44,10 +43,10 @@ class EncoderReference:
 
     @cached_property
     def model(self) -> "SentenceTransformer":
-        """The model, loaded and on its device."""
+        """The model, loaded, on a GPU where there is one."""
         from ruri_kedro.encoders.base import device_kind, load_encoder
 
-        return load_encoder(self.name, revision=self.revision).to(device_kind(self.device))
+        return load_encoder(self.name, revision=self.revision).to(device_kind("auto"))
 
     def encode(
         self, texts: list[str], prompt: str, max_length: int, chunk_tokens: int, label: str | None
