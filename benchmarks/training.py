@@ -218,7 +218,9 @@ def peer_losses(model: SentenceTransformer, data: TrainingSet, keep: int) -> dic
 
     def backward(loss: torch.nn.Module, count: int) -> torch.Tensor:
         columns = data.texts[:count].T
-        features = [pad([data.tokens.row(i) for i in column], model.tokenizer.pad_token_id) for column in columns]
+        features = [
+            pad([data.tokens.row(i) for i in column], model.tokenizer.pad_token_id, LENGTH) for column in columns
+        ]
         value = loss(features, None)
         value.backward()
         return value.detach()
@@ -299,7 +301,7 @@ def reranking(options: Options, folder: Path, size: str, pairs: Pairs) -> None:
 
 def whole_pairs(model: CrossEncoder, texts: list[np.ndarray]) -> torch.Tensor:
     with fast_linear(model.device):
-        return model.model(**pad(texts, model.tokenizer.pad_token_id)).logits
+        return model.model(**pad(texts, model.tokenizer.pad_token_id, LENGTH)).logits
 
 
 def scoring(options: Options, folder: Path, size: str, pairs: Pairs) -> None:

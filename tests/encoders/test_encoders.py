@@ -14,7 +14,7 @@ from ruri_kedro.encoders.base import freeze_position_embeddings, load_cross_enco
 from ruri_kedro.encoders.encode import encode, score_pairs
 from ruri_kedro.encoders.pairs import PairLayout
 from ruri_kedro.encoders.reference import EncoderReference
-from ruri_kedro.encoders.tokens import chunk_by_tokens, tokenize
+from ruri_kedro.encoders.tokens import chunk_by_tokens, pad, padded_length, tokenize
 from ruri_kedro.errors import RecipeError
 
 LONG = "".join(TEXTS)
@@ -76,7 +76,17 @@ def test_chunks_are_a_partition_within_the_budget(lengths, budget):
     chunks = chunk_by_tokens(lengths, budget)
     assert sorted(i for chunk in chunks for i in chunk) == list(range(len(lengths)))
     for chunk in chunks:
-        assert len(chunk) == 1 or lengths[chunk].max() * len(chunk) <= budget
+        assert len(chunk) == 1 or padded_length(int(lengths[chunk].max())) * len(chunk) <= budget
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000))
+def test_rows_are_padded_to_multiples_of_eight_that_the_model_can_read(longest, limit):
+    free, bounded = padded_length(longest), padded_length(longest, limit)
+    assert longest <= free < longest + 8 and free % 8 == 0
+    assert bounded == min(free, max(longest, limit))
+    features = pad([np.arange(longest, dtype=np.int32), np.arange(1, dtype=np.int32)], 7, limit)
+    assert features["input_ids"].shape == features["attention_mask"].shape == (2, bounded)
+    assert features["input_ids"][1, 1:].eq(7).all() and features["attention_mask"].sum() == longest + 1
 
 
 @pytest.mark.parametrize("max_length", [8, 13, 64])
@@ -89,9 +99,11 @@ def test_joined_pairs_are_the_tokenizers_own(tmp_path, max_length):
             for j, second in enumerate(texts):
                 ours = layout.features([(rows.row(i), rows.row(j))], max_length, "cpu")
                 theirs = tokenizer(first, second, truncation="longest_first", max_length=max_length)
-                assert ours["input_ids"][0].tolist() == theirs["input_ids"]
+                length = len(theirs["input_ids"])
+                assert ours["input_ids"][0, :length].tolist() == theirs["input_ids"]
+                assert ours["attention_mask"].sum() == length
                 if layout.has_types:
-                    assert ours["token_type_ids"][0].tolist() == theirs["token_type_ids"]
+                    assert ours["token_type_ids"][0, :length].tolist() == theirs["token_type_ids"]
 
 
 def test_a_name_without_revision_is_refused():

@@ -1,5 +1,7 @@
 """The gradient cache and the objectives give the gradients of the plain computation."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,7 @@ from ruri_kedro.encoders.tokens import chunk_by_tokens, pad, tokenize
 from ruri_kedro.errors import DataError, RecipeError
 from ruri_kedro.tables.objectives import TAUGHT, UNTAUGHT
 from ruri_kedro.training.data import ANCHOR, NEGATIVES, POSITIVE, assemble
-from ruri_kedro.training.gradcache import cached_backward
+from ruri_kedro.training.gradcache import cached_backward, draws
 from ruri_kedro.training.losses import distillation, improved_contrastive, listwise_cross_entropy
 from ruri_kedro.training.objectives import (
     LOSSES,
@@ -38,6 +40,17 @@ def assert_same(first, second, rtol=1e-4, atol=1e-6):
         torch.testing.assert_close(first[name], second[name], rtol=rtol, atol=atol)
 
 
+def drawn(passes):
+    """What each forward pass gives with the draws of its chunk, one after the other and none twice."""
+    seed, state = int(torch.randint(2**62, ())), torch.get_rng_state()
+    found = []
+    for number, forward in enumerate(passes):
+        with draws(seed + number):
+            found.append(forward())
+    assert torch.equal(torch.get_rng_state(), state)
+    return found
+
+
 @pytest.mark.parametrize("keep", [0, 40, 10_000])
 @pytest.mark.parametrize("cuts", [(5, 11), (1, 2, 3), ()])
 def test_cached_gradients_with_dropout_are_those_of_the_same_draws(keep, cuts):
@@ -55,7 +68,7 @@ def test_cached_gradients_with_dropout_are_those_of_the_same_draws(keep, cuts):
     loss = cached_backward(lambda items: model(inputs[items]), chunks, [len(c) * 10 for c in chunks], keep, loss_of)
     cached = gradients(model)
     torch.manual_seed(7)
-    parts = torch.cat([model(inputs[chunk]) for chunk in chunks])
+    parts = torch.cat(drawn([lambda chunk=chunk: model(inputs[chunk]) for chunk in chunks]))
     outputs = torch.empty_like(parts).index_copy(0, torch.as_tensor(np.concatenate(chunks)), parts)
     expected = loss_of(outputs)
     expected.backward()
@@ -168,7 +181,8 @@ def test_every_objective_with_dropout_is_that_of_the_peer(objective, dims, chunk
     ours = gradients(model)
 
     torch.manual_seed(3)
-    parts = torch.cat([embed(model, [data.tokens.row(distinct[i]) for i in chunk]) for chunk in chunks])
+    rows = [[data.tokens.row(distinct[i]) for i in chunk] for chunk in chunks]
+    parts = torch.cat(drawn([partial(embed, model, chunk) for chunk in rows]))
     vectors = parts[np.argsort(np.concatenate(chunks))][positions.reshape(data.texts.shape)]
     expected = peer_loss(objective, vectors, torch.as_tensor(data.teacher), settings)
     expected.backward()
@@ -193,7 +207,8 @@ def test_a_batch_has_the_loss_and_gradients_of_the_cached_loss_of_sentence_trans
         partition_mode="joint",
     )
     expected = loss(
-        [pad([data.tokens.row(i) for i in column], model.tokenizer.pad_token_id) for column in data.texts.T], None
+        [pad([data.tokens.row(i) for i in column], model.tokenizer.pad_token_id, None) for column in data.texts.T],
+        None,
     )
     expected.backward()
     assert seen.loss == pytest.approx(expected.item(), rel=1e-4)

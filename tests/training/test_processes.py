@@ -139,10 +139,9 @@ def test_without_other_processes_nothing_is_done():
     weight = torch.nn.Parameter(torch.ones(2))
     processes.sum_gradients([weight])
     assert weight.grad is None and processes.share([3, 1, 2]) == [0, 1, 2]
-    state = torch.get_rng_state()
-    with processes.own_draws(), processes.first_of_host():
+    with processes.first_of_host():
         assert processes.from_first(lambda: {"a": 1}) == {"a": 1}
-    assert torch.equal(torch.get_rng_state(), state) and processes.rank() == 0
+    assert processes.rank() == 0
 
 
 @given(st.lists(st.integers(1, 100), max_size=40), st.integers(1, 9))

@@ -18,7 +18,7 @@ def embed(model: SentenceTransformer, rows: Sequence[np.ndarray]) -> torch.Tenso
     """Embeddings (rows, dimension) of token rows, as the model's own modules pool them; not normalised."""
     if reads_flat(model):
         return model(flat_features(rows, model[0]._flatten_position_offset, model.device))["sentence_embedding"]
-    features = pad(rows, model.tokenizer.pad_token_id, model.device)
+    features = pad(rows, model.tokenizer.pad_token_id, model.max_seq_length, model.device)
     if "token_type_ids" in model.tokenizer.model_input_names:
         features["token_type_ids"] = torch.zeros_like(features["input_ids"])
     with fast_linear(model.device):

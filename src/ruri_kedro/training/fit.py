@@ -72,8 +72,7 @@ def fit(
             rate = settings.learning_rate * schedule(step, len(batches), settings.warmup_ratio)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            with processes.own_draws():
-                seen = backward(batch)
+            seen = backward(batch)
             processes.sum_gradients(parameters)
             norm = float(torch.nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm))
             if alarm := watch.see(step, batch, seen, norm):

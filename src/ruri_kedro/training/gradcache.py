@@ -4,7 +4,8 @@ Three steps: outputs of all chunks without gradient, gradient of the loss with r
 again with gradient. Chunks that fit into the memory budget are kept with their graph and not computed twice.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -25,63 +26,48 @@ def cached_backward(
 
     forward(items) gives one output row per item; `chunks` are a partition of the items 0..m-1; `keep_tokens` is
     how many tokens' activations may be held at a time beyond the chunk in work. Of several processes each works off
-    its share of the chunks, and all get the outputs and the loss of all.
+    its share of the chunks, and all get the outputs and the loss of all. What a chunk draws at random depends on its
+    number, so it is the same in both passes and in any process.
     """
+    seed = int(torch.randint(2**62, ()))
     own = processes.share(chunk_tokens)
+    items = sum(map(len, chunks))
     kept: dict[int, torch.Tensor] = {}
-    states: dict[int, RandomState] = {}
-    parts: list[torch.Tensor] = []
+    outputs: torch.Tensor | None = None
     held = 0
-    for number in own:
-        chunk = chunks[number]
-        if held + chunk_tokens[number] <= keep_tokens:
+    for number in own or [len(chunks) - 1]:  # without a share: for the shape
+        keep = bool(own) and held + chunk_tokens[number] <= keep_tokens
+        with draws(seed + number), torch.set_grad_enabled(keep):
+            output = forward(chunks[number])
+        if outputs is None:
+            # All rows at once and in full precision. Small tensors left behind by each chunk would break up the memory
+            # that it frees: 1.0 GiB instead of 1.7 for 4,096 pairs.
+            outputs = torch.zeros(items, *output.shape[1:], device=output.device)
+        if number in own:
+            outputs[_index(chunks[number], outputs)] = output.detach().float()
+        if keep:
             held += chunk_tokens[number]
-            kept[number] = forward(chunk)
-            parts.append(kept[number].detach())
-        else:
-            states[number] = RandomState()
-            with torch.no_grad():
-                parts.append(forward(chunk))
-    if not own:
-        with torch.no_grad():
-            parts.append(forward(chunks[-1])[:0])  # for the shape
-    outputs = _in_order(parts, [chunks[number] for number in own], sum(map(len, chunks))).requires_grad_()
+            kept[number] = output
+    outputs = processes.total(outputs).requires_grad_()
     loss = loss_of(outputs)
     loss.backward()
     for number in own:
-        chunk = chunks[number]
-        gradient = outputs.grad[torch.as_tensor(chunk, device=outputs.device)]
+        gradient = outputs.grad[_index(chunks[number], outputs)]
         if number in kept:
             kept.pop(number).backward(gradient)
         else:
-            with states[number]:
-                forward(chunk).backward(gradient)
+            with draws(seed + number):
+                forward(chunks[number]).backward(gradient)
     return float(loss.detach())
 
 
-def _in_order(parts: list[torch.Tensor], chunks: Sequence[np.ndarray], items: int) -> torch.Tensor:
-    """Outputs of all processes in order of the items, float32, so that the loss is computed in full precision."""
-    joined = torch.cat(parts).float()
-    order = torch.as_tensor(np.concatenate([np.empty(0, np.int64), *chunks]), device=joined.device)
-    return processes.total(joined.new_zeros(items, *joined.shape[1:]).index_copy_(0, order, joined))
+def _index(chunk: np.ndarray, outputs: torch.Tensor) -> torch.Tensor:
+    return torch.as_tensor(chunk, device=outputs.device)
 
 
-class RandomState:
-    """The random state at its creation; as a context it is in force again, so dropout repeats itself."""
-
-    def __init__(self) -> None:
-        self.cpu = torch.get_rng_state()
-        self.cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
-
-    def __enter__(self) -> None:
-        self._after = RandomState()
-        self._set(self)
-
-    def __exit__(self, *_: object) -> None:
-        self._set(self._after)
-
-    @staticmethod
-    def _set(state: "RandomState") -> None:
-        torch.set_rng_state(state.cpu)
-        if state.cuda is not None:
-            torch.cuda.set_rng_state(state.cuda)
+@contextmanager
+def draws(seed: int) -> Iterator[None]:
+    """In this context random numbers are those of the seed; after it they go on as if there had been none."""
+    with torch.random.fork_rng([torch.cuda.current_device()] if torch.cuda.is_available() else []):
+        torch.manual_seed(seed)
+        yield

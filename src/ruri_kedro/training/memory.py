@@ -15,7 +15,7 @@ _MAPPED = 2**16  # glibc's number of mapped blocks
 
 @contextmanager
 def reused_memory() -> Iterator[None]:
-    """In this context freed memory stays with the process; at its end it goes back to the system.
+    """In this context freed memory stays with the process; what is free before and after goes back to the system.
 
     For glibc; elsewhere nothing changes.
     """
@@ -23,6 +23,7 @@ def reused_memory() -> Iterator[None]:
     if not hasattr(libc, "mallopt"):
         yield
         return
+    libc.malloc_trim(0)
     libc.mallopt(_TRIM_THRESHOLD, -1)
     libc.mallopt(_MMAP_MAX, 0)
     try:

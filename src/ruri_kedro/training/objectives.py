@@ -11,7 +11,7 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from ruri_kedro.encoders.encode import embed, logits
 from ruri_kedro.encoders.pairs import PairLayout
-from ruri_kedro.encoders.tokens import chunk_by_tokens
+from ruri_kedro.encoders.tokens import chunk_by_tokens, padded_length
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.training import processes
 from ruri_kedro.training.data import ANCHOR, NEGATIVES, POSITIVE, TrainingSet
@@ -155,7 +155,7 @@ def embedding_backward(
                 teacher = torch.as_tensor(data.teacher[batch.rows], device=embeddings.device)
             return rows_loss(data.objectives[batch.group], Rows(vectors, mask, teacher), settings)
 
-        sizes = [int(lengths[chunk].max()) * len(chunk) for chunk in chunks]
+        sizes = [padded_length(int(lengths[chunk].max())) * len(chunk) for chunk in chunks]
         loss = cached_backward(forward, chunks, sizes, budget.keep_tokens, loss_of)
         source_losses = {} if batch.group < 0 else {data.group_names[batch.group]: loss}
         return Measures(loss, source_losses, int(lengths.sum()), sum(sizes), *similarity)
@@ -240,6 +240,6 @@ def _share_backward(
         losses.append(listwise_losses(table, mask))
         return losses[0].mean() * (len(present) / groups)
 
-    sizes = [int(lengths[chunk].max()) * len(chunk) for chunk in chunks]
+    sizes = [padded_length(int(lengths[chunk].max())) * len(chunk) for chunk in chunks]
     loss = cached_backward(forward, chunks, sizes, budget.keep_tokens, loss_of)
     return _Share(loss, losses[0].detach().cpu().numpy(), sum(sizes))

@@ -78,19 +78,6 @@ def sum_gradients(parameters: Sequence[torch.nn.Parameter]) -> None:
 
 
 @contextmanager
-def own_draws() -> Iterator[None]:
-    """Random numbers that differ by process, drawn from a state that is the same in all of them after the block too."""
-    if not dist.is_initialized():
-        yield
-        return
-    seed = int(torch.randint(2**62, (1,)))
-    common = torch.get_rng_state()
-    torch.manual_seed(seed + rank())
-    yield
-    torch.set_rng_state(common)
-
-
-@contextmanager
 def first_of_host() -> Iterator[None]:
     """The first process of each host does the block, then the others, which find what it has written."""
     waits = dist.is_initialized() and os.environ["LOCAL_RANK"] != "0"
