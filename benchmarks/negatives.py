@@ -28,7 +28,7 @@ STAGES = {"finetuning": {"negatives": "rrf"}}
 SOURCES = {"questions": {"kind": "question_to_passage", "path": "questions", "stages": STAGES}}
 MODEL = TinySettings(
     vocab_size=16_000, max_piece_chars=8, hidden_size=128, intermediate_size=256, layers=2, heads=4, max_length=512,
-    dropout=0.0,
+    dropout=0.0, initializer_range=0.01,
 )  # fmt: skip
 PROMPTS = {"query": "クエリ: ", "document": "文章: "}
 ENCODING = {"max_length": 256, "chunk_tokens": 4096}

@@ -90,11 +90,11 @@ def choose_negatives(
     answer_keys = {key for key in map(match_key, answers) if key}
     ratio = rules.max_score_ratio
 
-    def distant(docids: Iterable[str]) -> Iterator[str]:
-        return (docid for docid in docids if ratio is None or scores[docid] < ratio * positive_score)
+    def distant(docids: Iterable[str]) -> Iterable[str]:
+        return docids if ratio is None else (docid for docid in docids if scores[docid] < ratio * positive_score)
 
     def unknown(docids: Iterable[str], taken: set[str]) -> Iterator[tuple[str, str]]:
-        return _unknown(((docid, keys[docid]) for docid in docids if docid not in positives), barred, taken)
+        return _unknown(docids, keys, positives, barred, taken)
 
     mined = _mine(unknown(_mined_ranks(ranked, rules), set(known)), answer_keys, rules)
     taken = set(known)
@@ -127,14 +127,18 @@ def random_negatives(pool: Sequence[str], exclude: Collection[str], n: int, seed
 
 
 def _unknown(
-    documents: Iterable[tuple[str, str]], barred: Container[str], taken: set[str]
+    docids: Iterable[str],
+    keys: Mapping[str, str],
+    positives: Container[str],
+    barred: Container[str],
+    taken: set[str],
 ) -> Iterator[tuple[str, str]]:
-    """The documents (docid, match key) whose text is not `barred`, one for each text not `taken`.
+    """Docid and match key of the documents that are no positives and not `barred`, one for each text not `taken`.
 
     Adds their keys to `taken`.
     """
-    for docid, key in documents:
-        if key not in taken and key not in barred:
+    for docid in docids:
+        if docid not in positives and (key := keys[docid]) not in taken and key not in barred:
             taken.add(key)
             yield docid, key
 
@@ -151,7 +155,7 @@ def _mine(candidates: Iterable[tuple[str, str]], answer_keys: Collection[str], r
 
 
 def _holds(key: str, answer_keys: Iterable[str]) -> bool:
-    return any(answer in key for answer in answer_keys)
+    return any(map(key.__contains__, answer_keys))
 
 
 def _mined_ranks(ranked: Sequence[str], rules: ChoiceRules) -> Sequence[str]:
