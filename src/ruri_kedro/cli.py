@@ -271,17 +271,19 @@ def _promotion_rules(env: str | None) -> dict[str, Any]:
 def _score_tables(catalog: Any, named: Sequence[str]) -> dict[str, list["Scores"]]:
     """Scores by query of each model, an item per seed."""
     from ruri_kedro.benchmark.comparison import scores_by_query
-    from ruri_kedro.datasets import TableDataset
+    from ruri_kedro.tables import SCHEMAS, Table
 
     models: dict[str, list[Scores]] = {}
     for name, _, folder in (text.partition("=") for text in named or _models_with_scores(catalog)):
-        dataset = TableDataset(filepath=folder, schema="scores") if folder else catalog.get(f"scores_{name}")
-        if not dataset.exists():
-            raise DataError(
-                f"model '{name}': no complete score table in {dataset.table.root}. "
-                "Run: kedro run --pipelines evaluation"
-            )
-        models.setdefault(name, []).append(scores_by_query(dataset.load().iter_rows()))
+        if folder:  # also one of `kedro ruri evaluate`, which grows task by task
+            table = Table(Path(folder), SCHEMAS["scores"])
+            complete, remedy = bool(table.parts()), "Name the folder that has a folder for each task"
+        else:
+            dataset = catalog.get(f"scores_{name}")
+            table, complete, remedy = dataset.table, dataset.exists(), "Run: kedro run --pipelines evaluation"
+        if not complete:
+            raise DataError(f"model '{name}': no complete score table in {table.root}. {remedy}")
+        models.setdefault(name, []).append(scores_by_query(table.iter_rows()))
     return models
 
 
