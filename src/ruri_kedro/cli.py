@@ -9,6 +9,7 @@ import click
 
 from ruri_kedro.errors import DataError, RecipeError, RuriError
 from ruri_kedro.project import project_context as _context
+from ruri_kedro.project import stored_test_sets
 from ruri_kedro.releases import export, fetch, lineage, publish
 
 if TYPE_CHECKING:
@@ -225,9 +226,7 @@ def _evaluate_recipe(context: Any, reference: str, only: Sequence[str], prompts:
     from ruri_kedro.benchmark.judge import Judged, evaluate_recipe
     from ruri_kedro.retrieval.bm25 import searcher_of
 
-    if not context.catalog.exists("test_sets"):
-        own = f" --env {context.env}" if context.env else ""
-        raise DataError(f"no tasks are read yet. Run: kedro run{own} --pipelines data_engineering --nodes read_tasks")
+    sets = stored_test_sets(context)
     params, search = context.params, searcher_of(context.params["bm25"])
     depth = params["evaluation"]["depth"]
     if reference == "bm25":
@@ -240,7 +239,6 @@ def _evaluate_recipe(context: Any, reference: str, only: Sequence[str], prompts:
         if name not in types:
             raise RecipeError(f"the recipe has no task '{name}'. It has: {', '.join(types)}.")
     chosen = {name: kind for name, kind in types.items() if not only or name in only}
-    sets = context.catalog.load("test_sets")
     click.echo(evaluate_recipe(model, sets, chosen, out, params["seed"], click.echo), nl=False)
 
 
