@@ -15,7 +15,8 @@ FACTS = CardFacts(
     name="ruri-tiny",
     base_model={"name": "tohoku-nlp/bert-base-japanese-v3", "revision": "65243d6"},
     prompts={"query": "クエリ: ", "document": "文章: "},
-    stages={"pretraining": {"learning_rate": 1e-3, "max_length": 128}, "finetuning": {"max_length": 256}},
+    stages={"pretraining": {"learning_rate": 1e-3, "max_length": 128}, "reranking_stage1": {"max_length": 512},
+            "finetuning": {"max_length": 256}},
     sources={
         "news": {"licence": "CC BY 2.5", "origin": "given", "pairs": 12345, "examples": {"pretraining": 12000}},
         "autowikiqa": {"licence": "Apache-2.0", "origin": "synthetic", "pairs": 10, "examples": {"finetuning": 9}},

@@ -100,6 +100,16 @@ def test_all_three_kinds_meet_on_the_same_tasks(read, models):
     assert "similar: not a task for local/reranker" in done.output
 
 
+def test_what_was_evaluated_can_be_compared(read, models):
+    for model in ("bm25", models / "embedder"):
+        evaluate(model, "--task", "wiki")
+    tables = ("--model", "bm25=out/bm25/scores", "--model", "embedder=out/local__embedder/scores")
+    done = CliRunner().invoke(cli, ["ruri", "compare", *tables, "--resamples", "200", "--out", "compared"])
+    assert done.exit_code == 0, done.output
+    [tested] = json.loads((read / "compared/comparison.json").read_text("utf-8"))["comparisons"]
+    assert (tested["baseline"], tested["model"], tested["task"]) == ("bm25", "embedder", "wiki")
+
+
 def test_late_interaction_searches_small_collections_and_orders_candidates_of_others(read, models):
     from sentence_transformers import MultiVectorEncoder
 

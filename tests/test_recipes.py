@@ -109,7 +109,8 @@ def test_the_next_generation_differs_in_models_lengths_and_prefixes_only(size):
     read = [ours[name]["max_length"] for name in ("pretraining", "finetuning", "encoding", "evaluation", "mteb")]
     assert {*read, *(stage["max_length"] for stage in ours["reranking"].values())} == {8192}
     assert ours["prompts"] == {"query": "検索クエリ: ", "document": "検索文書: "}
-    assert ours["task_prompts"] == {"sts": "", "classification": "トピック: ", "clustering": "トピック: "}
+    topic = dict.fromkeys(("classification", "clustering", "multilabel"), "トピック: ")
+    assert ours["task_prompts"] == {**topic, **dict.fromkeys(("sts", "pair", "bitext"), "")}
     assert ours["recipe"] == f"v3-{size}"
     assert ours["sources"] == paper["sources"] and ours["mining"]["supervised"]["negatives"] == NEGATIVES
     for name in ("batch_size", "temperature", "epochs", "warmup_ratio", "weight_decay"):

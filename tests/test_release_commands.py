@@ -28,6 +28,10 @@ def project(tmp_path, monkeypatch):
         (["fetch", "ruri-tiny", "--out", "served"], "'ruri-tiny' has no 'champion' or 'challenger'."),
         (["export", "ruri-tiny", "--out", "onnx"], "Name a format: --onnx, or --onnx --int8."),
         (
+            ["export", "ruri-tiny", "--onnx", "--out", "onnx"],
+            "no tasks are read yet. Run: kedro run --pipelines data_e",
+        ),
+        (
             ["publish", "model", "ruri-tiny", "--out", "out"],
             "publication: missing. conf/base/parameters_publication.yml",
         ),

@@ -9,6 +9,7 @@ import click
 
 from ruri_kedro.errors import DataError, RecipeError, RuriError
 from ruri_kedro.project import project_context as _context
+from ruri_kedro.project import stored_test_sets
 from ruri_kedro.releases import export, fetch, lineage, publish
 
 if TYPE_CHECKING:
@@ -225,9 +226,7 @@ def _evaluate_recipe(context: Any, reference: str, only: Sequence[str], prompts:
     from ruri_kedro.benchmark.judge import Judged, evaluate_recipe
     from ruri_kedro.retrieval.bm25 import searcher_of
 
-    if not context.catalog.exists("test_sets"):
-        own = f" --env {context.env}" if context.env else ""
-        raise DataError(f"no tasks are read yet. Run: kedro run{own} --pipelines data_engineering --nodes read_tasks")
+    sets = stored_test_sets(context)
     params, search = context.params, searcher_of(context.params["bm25"])
     depth = params["evaluation"]["depth"]
     if reference == "bm25":
@@ -240,7 +239,6 @@ def _evaluate_recipe(context: Any, reference: str, only: Sequence[str], prompts:
         if name not in types:
             raise RecipeError(f"the recipe has no task '{name}'. It has: {', '.join(types)}.")
     chosen = {name: kind for name, kind in types.items() if not only or name in only}
-    sets = context.catalog.load("test_sets")
     click.echo(evaluate_recipe(model, sets, chosen, out, params["seed"], click.echo), nl=False)
 
 
@@ -271,17 +269,19 @@ def _promotion_rules(env: str | None) -> dict[str, Any]:
 def _score_tables(catalog: Any, named: Sequence[str]) -> dict[str, list["Scores"]]:
     """Scores by query of each model, an item per seed."""
     from ruri_kedro.benchmark.comparison import scores_by_query
-    from ruri_kedro.datasets import TableDataset
+    from ruri_kedro.tables import SCHEMAS, Table
 
     models: dict[str, list[Scores]] = {}
     for name, _, folder in (text.partition("=") for text in named or _models_with_scores(catalog)):
-        dataset = TableDataset(filepath=folder, schema="scores") if folder else catalog.get(f"scores_{name}")
-        if not dataset.exists():
-            raise DataError(
-                f"model '{name}': no complete score table in {dataset.table.root}. "
-                "Run: kedro run --pipelines evaluation"
-            )
-        models.setdefault(name, []).append(scores_by_query(dataset.load().iter_rows()))
+        if folder:  # also one of `kedro ruri evaluate`, which grows task by task
+            table = Table(Path(folder), SCHEMAS["scores"])
+            complete, remedy = bool(table.parts()), "Name the folder that has a folder for each task"
+        else:
+            dataset = catalog.get(f"scores_{name}")
+            table, complete, remedy = dataset.table, dataset.exists(), "Run: kedro run --pipelines evaluation"
+        if not complete:
+            raise DataError(f"model '{name}': no complete score table in {table.root}. {remedy}")
+        models.setdefault(name, []).append(scores_by_query(table.iter_rows()))
     return models
 
 

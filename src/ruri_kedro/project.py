@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from ruri_kedro.errors import DataError
+
 # The catalog's table of what each stage was trained on.
 EXAMPLES = {
     "pretraining": "pretraining_examples",
@@ -20,3 +22,11 @@ def project_context(env: str | None) -> Any:
     project = find_kedro_project(Path.cwd()) or Path.cwd()
     with KedroSession.create(project_path=project, env=env) as session:
         return session.load_context()
+
+
+def stored_test_sets(context: Any) -> Path:
+    """The folder of the recipe's tasks; raises DataError, with the command that reads them, where it is not there."""
+    if not context.catalog.exists("test_sets"):
+        own = f" --env {context.env}" if context.env else ""
+        raise DataError(f"no tasks are read yet. Run: kedro run{own} --pipelines data_engineering --nodes read_tasks")
+    return context.catalog.load("test_sets")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ruri_kedro.errors import DataError, RecipeError
-from ruri_kedro.project import EXAMPLES, project_context
+from ruri_kedro.project import EXAMPLES, project_context, stored_test_sets
 
 _env = click.option("--env", "-e", default=None, help="Environment (recipe) whose tables and tracking server are used.")
 _out = click.option(
@@ -64,11 +64,9 @@ def export(model: str, onnx: bool, int8: bool, out: Path, env: str | None) -> No
     from ruri_kedro.registry.exporting import export_version
     from ruri_kedro.registry.versions import resolve
 
-    params = context.params
-    raw, runs = (context.catalog.load(name) if context.catalog.exists(name) else None for name in ("raw", "runs"))
-    if raw is None:
-        raise DataError("The raw data of the recipe are not there, so what the export costs cannot be measured.")
-    for row in export_version(*resolve(model), out, int8, params, raw, runs):
+    sets, catalog = stored_test_sets(context), context.catalog
+    runs = catalog.load("runs") if catalog.exists("runs") else None
+    for row in export_version(*resolve(model), out, int8, context.params, sets, runs):
         click.echo(str(row))
     click.echo(f"Next: load it by ruri_kedro.encoders.onnx.load_onnx(Path('{out}'), ...)")
 

@@ -129,7 +129,7 @@ def test_other_metrics_are_tested_by_name():
 
 
 def test_the_main_metric_is_the_one_of_the_report():
-    names = [("qa", "recall@1"), ("qa", "ndcg@10"), ("pn", "accuracy"), ("pn", "macro_f1"), ("odd", "accuracy")]
+    names = [("qa", "recall@1"), ("qa", "ndcg@10"), ("pn", "accuracy"), ("pn", "macro_f1"), ("odd", "lrap")]
     assert main_metrics(dict.fromkeys(names)) == [("qa", "ndcg@10"), ("pn", "macro_f1")]
 
 

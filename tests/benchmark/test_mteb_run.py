@@ -15,10 +15,12 @@ import yaml
 from mteb_stand_ins import Recorder, load_stand_in, search_rows
 from scipy.stats import spearmanr
 
+from ruri_kedro.benchmark.comparison import scores_by_query
 from ruri_kedro.benchmark.mteb_model import EncodingSettings, benchmark_encoder
 from ruri_kedro.benchmark.mteb_run import evaluate_tasks, missing_tasks, write_report
 from ruri_kedro.benchmark.mteb_tasks import benchmark_tasks, fresh
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.tables import SCHEMAS, Table
 
 TESTS = Path(__file__).resolve().parents[1]
 PARAMS = yaml.safe_load((TESTS.parent / "conf/base/parameters_benchmarks.yml").read_text("utf-8"))["mteb"]
@@ -164,6 +166,31 @@ def test_scores_are_those_of_other_implementations(evaluated):
     assert scores_of(out, "JSTS")["validation"][0]["main_score"] == pytest.approx(
         spearmanr(cosines, rows["score"]).statistic, abs=1e-5
     )
+
+
+@pytest.mark.parametrize("benchmark", PROMPTS)
+def test_every_search_leaves_its_scores_by_query(evaluated, benchmark):
+    _, out = evaluated(benchmark)
+    table = Table(out / "scores/tests__fake/r1", SCHEMAS["scores"])
+    found = scores_by_query(table.iter_rows())
+    searches = [task for task in benchmark_tasks(benchmark) if task.metadata.type in ("Retrieval", "Reranking")]
+    assert searches and {measure[0].partition("/")[0] for measure in found} == {t.metadata.name for t in searches}
+    for (task, metric), queries in found.items():
+        name, *place = task.split("/")  # then language and split, where it has several
+        rows = {(row["hf_subset"], split): row for split, rows in scores_of(out, name).items() for row in rows}
+        [row] = [row for where, row in rows.items() if set(place) <= set(where)]
+        assert fmean(queries.values()) == pytest.approx(row[metric.replace("@", "_at_")], abs=1e-5), (task, metric)
+
+
+def test_scores_by_query_that_are_gone_are_made_again(tmp_path):
+    only = ["JaGovFaqsRetrieval", "NLPJournalTitleAbsRetrieval", "JSTS"]
+    evaluate("MTEB(jpn, v1)", Recorder(), tmp_path, only)
+    root = tmp_path / "scores/tests__fake/r1"
+    kept = Table(root, SCHEMAS["scores"])
+    digest = kept.digest()
+    shutil.rmtree(root / "JaGovFaqsRetrieval")
+    assert evaluate("MTEB(jpn, v1)", Recorder(), tmp_path, only) == ["JaGovFaqsRetrieval"]
+    assert kept.parts() == sorted(only[:2]) and kept.digest() == digest
 
 
 def test_official_metrics_stand_beside(evaluated):

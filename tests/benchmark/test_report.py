@@ -16,14 +16,14 @@ SUMMARY = pl.DataFrame(
         "jsquad/recall@1": [0.7, 0.8],
         "jsquad/ndcg@10": [0.81234, 0.9],
         "jsts/spearman": [-0.25, None],
-        "pn/accuracy": [0.5, 0.5],
+        "pn/lrap": [0.5, 0.5],
     }
 )
 
 
 def test_a_table_marks_the_best_and_the_missing():
     assert markdown_table(SUMMARY, digits=2) == (
-        "| model | jsquad/recall@1 | jsquad/ndcg@10 | jsts/spearman | pn/accuracy |\n"
+        "| model | jsquad/recall@1 | jsquad/ndcg@10 | jsts/spearman | pn/lrap |\n"
         "| --- | ---: | ---: | ---: | ---: |\n"
         "| ruri\\|small | 0.70 | 0.81 | **-0.25** | **0.50** |\n"
         "| bm25 | **0.80** | **0.90** | - | **0.50** |\n"

@@ -18,6 +18,7 @@ ROWS = {
         {"text1": "雨だ", "text2": "晴れだ", "score": 0},
     ],
     "labels.jsonl": [{"text": "良い", "label": 1}, {"text": "悪い", "label": 0}],
+    "topics.jsonl": [{"text": "雨の試合", "labels": ["天気", "運動"]}, {"text": "無題", "labels": []}],
     "pairs.jsonl": [
         {"qid": "q1", "query": "首都は？", "docid": "a", "title": "東京", "text": "首都である。", "label": 1},
         {"qid": "q1", "query": "首都は？", "docid": "b", "title": "大阪", "text": "西の都。", "label": 0},
@@ -28,6 +29,9 @@ SPECS = {
     "sts": {"type": "sts", "path": "sts.jsonl"},
     "labels": {"type": "classification", "train": "labels.jsonl", "path": "labels.jsonl"},
     "groups": {"type": "clustering", "path": "labels.jsonl"},
+    "same": {"type": "pair", "path": "sts.jsonl", "fields": {"label": "text2"}, "positive": ["晴れだ"]},
+    "translations": {"type": "bitext", "path": "sts.jsonl"},
+    "topics": {"type": "multilabel", "train": "topics.jsonl", "path": "topics.jsonl"},
     "pairs": {"type": "reranking", "shape": "pairs", "path": "pairs.jsonl"},
 }
 

@@ -3,7 +3,16 @@
 import pytest
 
 from ruri_kedro.benchmark import tasks
-from ruri_kedro.benchmark.tasks import ClassificationTask, ClusteringTask, RetrievalTask, StsTask, load_task
+from ruri_kedro.benchmark.tasks import (
+    BitextTask,
+    ClassificationTask,
+    ClusteringTask,
+    MultilabelTask,
+    PairTask,
+    RetrievalTask,
+    StsTask,
+    load_task,
+)
 from ruri_kedro.errors import DataError, RecipeError
 from ruri_kedro.tables.schema import TEST_TEXTS
 from ruri_kedro.tables.store import to_batch
@@ -12,6 +21,7 @@ QA = {"type": "retrieval", "shape": "qa", "path": "qa.jsonl.gz"}
 STS = {"type": "sts", "path": "sts.jsonl"}
 CLASSES = {"type": "classification", "train": "train.jsonl", "path": "test.jsonl"}
 CLUSTERS = {"type": "clustering", "path": "clusters.jsonl"}
+PAIRS = {"type": "pair", "path": "clusters.jsonl", "fields": {"text1": "text", "text2": "text"}}
 
 
 def question(qid: str, context_id: str, context: str, title: str = "題", text: str = "何？") -> dict:
@@ -70,6 +80,36 @@ def test_classification_has_two_parts_and_labels_as_strings(write_jsonl, tmp_pat
     assert task == ClassificationTask("pn", ("良い", "悪い"), ("1", "0"), ("普通",), ("1",))
 
 
+def test_pairs_belong_together_by_the_labels_that_are_named(write_jsonl, tmp_path):
+    rows = [("犬　が走る", "動物が走る", "entailment"), ("雨", "晴れ", "contradiction"), ("山", "川", "neutral")]
+    write_jsonl("nli.jsonl", [dict(zip(("premise", "hypothesis", "label"), row, strict=True)) for row in rows])
+    fields = {"text1": "premise", "text2": "hypothesis"}
+    task = load_task(
+        "nli", {"type": "pair", "path": "nli.jsonl", "fields": fields, "positive": ["entailment"]}, tmp_path
+    )
+    assert task == PairTask("nli", ("犬 が走る", "雨", "山"), ("動物が走る", "晴れ", "川"), (1, 0, 0))
+    write_jsonl("numbers.jsonl", [{"text1": "あ", "text2": "い", "label": label} for label in (-1, 0, 1)])
+    task = load_task("par", {"type": "pair", "path": "numbers.jsonl", "positive": [0, 1]}, tmp_path)
+    assert task.labels == (0, 1, 1)
+
+
+def test_a_text_may_have_several_labels_or_none(write_jsonl, tmp_path):
+    write_jsonl("train.jsonl", [{"text": "雨の試合", "labels": ["b", "a", "b"]}])
+    write_jsonl("test.jsonl", [{"text": "無題", "labels": []}, {"text": "雨", "labels": ["a"]}])
+    task = load_task("topics", {"type": "multilabel", "train": "train.jsonl", "path": "test.jsonl"}, tmp_path)
+    assert task == MultilabelTask("topics", ("雨の試合",), (("a", "b"),), ("無題", "雨"), ((), ("a",)))
+    with pytest.raises(DataError, match=r"task 'topics': no text of none\.jsonl has a label"):
+        write_jsonl("none.jsonl", [{"text": "無題", "labels": []}])
+        load_task("topics", {"type": "multilabel", "train": "none.jsonl", "path": "test.jsonl"}, tmp_path)
+
+
+def test_translations_stand_side_by_side(write_jsonl, tmp_path):
+    write_jsonl("bitext.jsonl", [{"text1": "雨だ。", "text2": "It rains.", "label": 1}])
+    assert load_task("t", {"type": "bitext", "path": "bitext.jsonl"}, tmp_path) == BitextTask(
+        "t", ("雨だ。",), ("It rains.",)
+    )
+
+
 def test_clustering_joins_fields(write_jsonl, tmp_path):
     write_jsonl(
         "clusters.jsonl", [{"title": "題", "text": "本文", "kind": "x"}, {"title": "", "text": "続き", "kind": "y"}]
@@ -109,6 +149,12 @@ def test_a_sample_is_the_same_each_time_and_keeps_the_order(write_jsonl, tmp_pat
         ({**STS, "path": 3}, "key 'path': int given, str expected"),
         ({**STS, "fields": {"gold": "score"}}, r"key 'fields\.gold': unknown\. Allowed: text1, text2, score"),
         ({"type": "classification", "path": "x"}, "key 'train': missing"),
+        ({**CLUSTERS, "type": "pair"}, "key 'positive': missing"),
+        ({**PAIRS, "positive": "x"}, "key 'positive': str given, list expected"),
+        ({**PAIRS, "positive": []}, r"key 'positive': \[\]; name some, not all, of the labels in clusters.jsonl: x"),
+        ({**PAIRS, "positive": ["y"]}, r"key 'positive': \['y'\]; name some"),
+        ({**PAIRS, "positive": ["x"]}, r"key 'positive': \['x'\]; name some"),
+        ({**CLUSTERS, "type": "bitext", "fields": {"label": "label"}}, r"key 'fields\.label': unknown"),
         ({**CLUSTERS, "fields": {"text": []}}, r"key 'fields\.text': a list of one or more"),
         ({**CLUSTERS, "sample": 5}, "key 'sample': .* and a 'seed'"),
         ({**CLUSTERS, "sample": 0, "seed": 1}, "key 'sample': give a number of texts above 0"),
@@ -205,6 +251,9 @@ def test_texts_of_a_retrieval_task(capitals):
         (StsTask("t", ("犬", "猫"), ("猫", "鳥"), (1.0, 2.0)), ["犬", "猫", "鳥"]),
         (ClassificationTask("t", ("訓練",), ("0",), ("試験", "試験"), ("0", "1")), ["試験"]),
         (ClusteringTask("t", ("記事", "別"), ("a", "b")), ["記事", "別"]),
+        (PairTask("t", ("犬", "雨"), ("猫", "犬"), (1, 0)), ["犬", "雨", "猫"]),
+        (BitextTask("t", ("犬",), ("a dog",)), ["犬", "a dog"]),
+        (MultilabelTask("t", ("訓練",), (("a",),), ("試験",), ((),)), ["試験"]),
     ],
 )
 def test_texts_of_other_tasks_are_those_of_the_test_part(task, texts):

@@ -10,9 +10,10 @@ from kedro.pipeline import Node, Pipeline
 
 from ruri_kedro.errors import RecipeError, TrainingError
 from ruri_kedro.pipeline_registry import register_pipelines
-from ruri_kedro.pipelines.ablations import nodes
+from ruri_kedro.pipelines.ablations import nodes, steps
 from ruri_kedro.pipelines.ablations.cells import parse_cells, parse_seeds
 from ruri_kedro.tables import Part
+from ruri_kedro.tables.code import behaviour_digest
 
 ENTRIES = {
     "scores_{model}": {"type": "ruri_kedro.datasets.TableDataset", "filepath": "x/{model}", "schema": "scores"},
@@ -58,7 +59,7 @@ class Toy:
     """Nodes that write down what they were made of, and a list of those that ran."""
 
     def __init__(self):
-        self.ran, self.written, self.broken = [], [], None
+        self.ran, self.written, self.broken, self.code = [], [], None, {}
         named = [
             ("examples", self.examples, ["passages", "params:sources"], "examples"),
             ("base", self.made, ["passages", "params:seed"], "base_model"),
@@ -81,6 +82,7 @@ class Toy:
                 raise TrainingError("the loss is no number")
             return func(*inputs)
 
+        run.__module__ = f"toy.{name}"
         return run
 
     def made(self, *inputs):
@@ -104,6 +106,7 @@ class Toy:
 def toy(tmp_path, monkeypatch):
     toy = Toy()
     monkeypatch.setattr(nodes, "recipe_nodes", lambda: toy.nodes)
+    monkeypatch.setattr(steps, "behaviour_digest", lambda module: toy.code.get(module, "first version"))
     toy.recipe = copy.deepcopy(RECIPE) | {
         "ablations": {"folder": str(tmp_path / "cells"), "seeds": [1], "only": None, "tables": copy.deepcopy(TABLES)}
     }
@@ -152,6 +155,22 @@ def test_a_changed_parameter_repeats_what_depends_on_it(toy, change, again):
     change(toy.recipe)
     run(toy)
     assert set(toy.ran) == again
+
+
+def test_changed_code_repeats_the_step_and_what_depends_on_it(toy):
+    run(toy)
+    toy.code["toy.finetune"] = "second version"
+    run(toy)
+    assert set(toy.ran) == FINETUNED
+    toy.code.clear()
+    run(toy)
+    assert toy.ran == [], "what the first version made is still there"
+
+
+def test_the_code_of_every_step_of_the_recipe_is_known():
+    recipe_nodes = nodes.recipe_nodes().nodes
+    nothing = behaviour_digest("toy")
+    assert recipe_nodes and all(behaviour_digest(node.func.__module__) != nothing for node in recipe_nodes)
 
 
 def test_changed_data_repeat_everything(toy):

@@ -29,7 +29,7 @@ def test_the_hub_reads_the_card():
         "| sts | sts | spearman | 0.7000 | - | - |",
         "| query | `クエリ: ` |",
         'prompt_name="query"',
-        "| learning_rate | 0.001 | - |",
+        "| learning_rate | 0.001 | - | - |",
         "Command: `kedro run --env tiny`",
         "`c0ffee`, with changes that were not committed",
         "`data/01_raw/tiny` at `aaa.dir`",
@@ -56,3 +56,4 @@ def test_a_reranker_and_a_model_from_scratch():
     data = ModelCard(text).data
     assert data.pipeline_tag == "text-ranking" and data.base_model is None and "CrossEncoder(" in text
     assert "random weights (2 layers, 128 wide)" in text and "prompt name" not in text
+    assert "texts of up to 512 tokens" in text, "its own stages, not those of the encoder"

@@ -142,6 +142,16 @@ def test_tasks_of_the_rules_are_gated():
     assert "'jsts' has no scores" in refused(better(), good(), tasks=["questions", "jsts"])["tests"]
 
 
+def test_a_reranker_was_searched_for_the_tests_whose_candidates_it_orders():
+    """It has scores of `<task>_rerank` only, and the training data are searched for the texts of `<task>`."""
+    task = "questions_rerank"
+    given = {(task, "ndcg@10"): scores()["questions", "ndcg@10"]}
+    reranker = good(kind="reranker", scores=given, tests={task: {"category": "reranking", "digest": "q"}})
+    assert refused(replace(reranker, contamination={"tests": ["questions", "sts"], "stages": PRETRAINING})) == {}
+    unsearched = replace(reranker, contamination={"tests": ["sts"], "stages": PRETRAINING})
+    assert refused(unsearched) == {"contamination": f"the training data were not searched for '{task}'"}
+
+
 def test_minimum_of_a_single_task():
     minimum = {"embedder": {"tasks": {"faq": 0.9, "jsts": 0.1}}}
     reason = refused(better(), good(), minimum=minimum)["minimum"]

@@ -63,11 +63,37 @@ def test_a_version_says_where_it_comes_from(store, folders):
         "finetuning questions table-two 310 300",
         "questions Apache-2.0 given questions/train.jsonl.gz pairs-of-questions 1,200",
         "wiki CC BY-SA 4.0 given wiki.jsonl - 0",
-        "raw data_engineering digest-of-raw -",
+        "raw data_engineering - digest-of-raw -",
     ):
         assert line in lines, lines
     reranker = lineage(*versions.resolve(RERANKER))
     assert reranker.teacher is None and list(reranker.training["tables"]) == ["pretraining"]
+
+
+def test_with_a_run_per_pipeline_the_runs_before_are_named(store, folders):
+    import mlflow
+
+    made = {}
+    for name in ("old", "new", "of other weights"):
+        with mlflow.start_run(run_name=f"tiny: {name}") as run:
+            digest = "other" if name == "of other weights" else "weights"
+            tracking.log_input(run.info.run_id, "embedder", digest, None, "output of finetuning", "data/embedder")
+            made[name] = run.info.run_id
+    with mlflow.start_run() as run:  # reads it, makes something else
+        tracking.log_input(run.info.run_id, "embedder", "weights", None, "ablations", "data/embedder")
+        tracking.log_input(run.info.run_id, "ablation_scores", "s", None, "output of ablations", "data/scores")
+    with mlflow.start_run() as run:
+        tracking.log_input(run.info.run_id, "embedder", "weights", None, "evaluation", "data/embedder")
+        tracking.log_input(run.info.run_id, "pairs", "all-pairs", 1200, "evaluation", "data/pairs")
+        models.register_embedder(folders / "embedder", NAME, {}, dossier=replace(dossier(), training=TRAINING))
+    with mlflow.start_run() as later:
+        tracking.log_input(later.info.run_id, "embedder", "weights", None, "output of finetuning", "data/embedder")
+    found = lineage(NAME, 1)
+    assert [(item.name, item.maker) for item in found.inputs] == [
+        ("embedder", f"tiny: new, {made['new']}"),
+        ("pairs", None),
+    ]
+    assert f"embedder evaluation tiny: new, {made['new']} weights -" in " ".join(lineage_text(found).split())
 
 
 def test_mlflow_finds_the_versions_made_of_a_table_or_a_commit(store, folders):

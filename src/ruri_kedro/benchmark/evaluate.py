@@ -1,6 +1,6 @@
 """Scores of embedders, rerankers and BM25, as rows of SCORES: one per query where a metric has queries.
 
-A metric of a whole task (Spearman, accuracy, macro F1, V-measure) is one row with an empty query_id.
+A metric of a whole task (Spearman, macro F1, V-measure, average precision, ...) is one row with an empty query_id.
 """
 
 import math
@@ -13,18 +13,30 @@ from ruri_kedro.benchmark.metrics import (
     CANDIDATE_METRICS,
     RERANKING_METRICS,
     RETRIEVAL_METRICS,
+    bitext_scores,
     classification_scores,
     clustering_scores,
+    multilabel_scores,
+    pair_scores,
     parse_metric,
     retrieval_scores,
     spearman,
 )
 from ruri_kedro.benchmark.runs import Run, check_scores
 from ruri_kedro.benchmark.search import score_candidates, search_exact
-from ruri_kedro.benchmark.tasks import ClassificationTask, RerankingTask, RetrievalTask, StsTask, Task
+from ruri_kedro.benchmark.tasks import (
+    BitextTask,
+    ClassificationTask,
+    MultilabelTask,
+    PairTask,
+    RerankingTask,
+    RetrievalTask,
+    StsTask,
+    Task,
+)
 from ruri_kedro.errors import DataError, RecipeError
 
-# (texts, role) -> float32 (n, d), rows of length 1. Roles: query, document, sts, classification, clustering; what
+# (texts, role) -> float32 (n, d), rows of length 1. Roles: query, document, and the other types of task by name; what
 # prompt a role has is the caller's affair.
 Encode = Callable[[list[str], str], np.ndarray]
 # (query, passage) pairs -> (n,) scores, higher is better.
@@ -55,9 +67,19 @@ def evaluate_embedder(
 
     if isinstance(task, RetrievalTask):
         return evaluate_run(model_name, task, embedder_run(model_name, task, encode, k, metrics), metrics)
-    if isinstance(task, StsTask):
-        cosines = np.einsum("nd,nd->n", vectors(task.texts1, "sts"), vectors(task.texts2, "sts"))
-        return _task_rows(model_name, task, {"spearman": spearman(cosines, task.scores)})
+    if isinstance(task, StsTask | PairTask):
+        role = "sts" if isinstance(task, StsTask) else "pair"
+        cosines = np.einsum("nd,nd->n", vectors(task.texts1, role), vectors(task.texts2, role))
+        scores = {"spearman": spearman(cosines, task.scores)} if role == "sts" else pair_scores(cosines, task.labels)
+        return _task_rows(model_name, task, scores)
+    if isinstance(task, BitextTask):
+        f1, found = bitext_scores(vectors(task.texts1, "bitext"), vectors(task.texts2, "bitext"))
+        by_text = [_row(model_name, task.name, "accuracy", str(number), hit) for number, hit in enumerate(found)]
+        return [*by_text, *_task_rows(model_name, task, {"f1": f1})]
+    if isinstance(task, MultilabelTask):
+        train = vectors(task.train_texts, "multilabel"), task.train_labels
+        test = vectors(task.test_texts, "multilabel"), task.test_labels
+        return _task_rows(model_name, task, multilabel_scores(*train, *test))
     if isinstance(task, ClassificationTask):
         train = vectors(task.train_texts, "classification"), task.train_labels
         test = vectors(task.test_texts, "classification"), task.test_labels

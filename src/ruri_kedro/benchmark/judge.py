@@ -30,6 +30,7 @@ from ruri_kedro.benchmark.runs import Run, write_qrels, write_run
 from ruri_kedro.benchmark.search import best_documents
 from ruri_kedro.benchmark.stored_tasks import stored_digest, stored_task
 from ruri_kedro.benchmark.tasks import RerankingTask, RetrievalTask, Task
+from ruri_kedro.errors import RecipeError
 from ruri_kedro.tables import SCHEMAS, Part, Table, write_table
 from ruri_kedro.tables.code import code_digest
 from ruri_kedro.tables.files import replace_file
@@ -44,7 +45,14 @@ Search = Callable[[Mapping[str, str], Sequence[str], int], list[list[tuple[str, 
 # (queries, passages) -> scores of all, (queries, passages).
 ScoreAll = Callable[[Sequence[str], Sequence[str]], np.ndarray]
 
-_PROMPTS = {"sts": "STS", "classification": "Classification", "clustering": "Clustering"}  # mteb's names of roles
+_PROMPTS = {  # mteb's names of roles
+    "sts": "STS",
+    "classification": "Classification",
+    "clustering": "Clustering",
+    "pair": "PairClassification",
+    "multilabel": "MultilabelClassification",
+    "bitext": "BitextMining",
+}
 _FOUND = 1000  # rank to which BM25 looks for given candidates; those it does not find score 0
 
 
@@ -117,8 +125,10 @@ class Judged:
             return Judged(model.name, key, search, depth, score=score)
 
         def encode(texts: list[str], role: str) -> Any:
-            prompt = settings.prompts[_PROMPTS.get(role, role)]
-            return model.encode(texts, prompt, settings.max_length, settings.chunk_tokens)
+            key = _PROMPTS.get(role, role)
+            if key not in settings.prompts:
+                raise RecipeError(f"mteb.prompts.{prompts}.{key}: missing. Give one, '' for none.")
+            return model.encode(texts, settings.prompts[key], settings.max_length, settings.chunk_tokens)
 
         return Judged(model.name, key, search, depth, encode=encode)
 

@@ -123,6 +123,59 @@ def classification_scores(
     }
 
 
+def multilabel_scores(
+    train_vectors: np.ndarray,
+    train_labels: Sequence[Sequence[str]],
+    test_vectors: np.ndarray,
+    test_labels: Sequence[Sequence[str]],
+) -> dict[str, float]:
+    """{'accuracy', 'macro_f1', 'lrap'} of the five nearest neighbours in vectors of shape (n, d).
+
+    mteb's classifier and metrics, on all training data; mteb draws ten samples of it. A text counts as right in
+    `accuracy` if it has all its labels and no other. Labels are those of the test part, as in mteb.
+    """
+    from sklearn.metrics import accuracy_score, f1_score, label_ranking_average_precision_score
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.preprocessing import MultiLabelBinarizer
+
+    binarizer = MultiLabelBinarizer().fit(test_labels)
+    known = set(binarizer.classes_)
+    gold = binarizer.transform(test_labels)
+    trained = binarizer.transform([[label for label in labels if label in known] for labels in train_labels])
+    model = KNeighborsClassifier(n_neighbors=min(5, len(train_vectors)))
+    predicted = model.fit(train_vectors, trained).predict(test_vectors).reshape(gold.shape)
+    return {
+        "accuracy": float(accuracy_score(gold, predicted)),
+        "macro_f1": float(f1_score(gold, predicted, average="macro", zero_division=0)),
+        "lrap": float(label_ranking_average_precision_score(gold, predicted)),
+    }
+
+
+def pair_scores(cosines: np.ndarray, labels: Sequence[int]) -> dict[str, float]:
+    """{'ap', 'f1'} of the order of pairs by cosine: average precision, and F1 at the best threshold of these pairs.
+
+    mteb's cosine_ap and cosine_f1; its main score, max_ap, is the best over cosine and three other similarities.
+    """
+    from sklearn.metrics import average_precision_score, precision_recall_curve
+
+    precision, recall, _ = precision_recall_curve(labels, cosines)
+    f1 = 2 * precision * recall / np.maximum(precision + recall, np.finfo(float).tiny)
+    return {"ap": float(average_precision_score(labels, cosines)), "f1": float(f1.max())}
+
+
+def bitext_scores(vectors1: np.ndarray, vectors2: np.ndarray, block: int = 1024) -> tuple[float, list[float]]:
+    """F1 as mteb has it (weighted over the texts), and for each text 1 or 0: whether row i of `vectors2`, and no
+    other, is the nearest to row i of `vectors1`. Of equally near ones the first counts.
+    """
+    from sklearn.metrics import f1_score
+
+    starts = range(0, len(vectors1), block)
+    nearest = np.concatenate([(vectors1[start : start + block] @ vectors2.T).argmax(axis=1) for start in starts])
+    gold = np.arange(len(vectors1))
+    f1 = float(f1_score(gold, nearest, average="weighted", zero_division=0))
+    return f1, (nearest == gold).astype(float).tolist()
+
+
 def clustering_scores(vectors: np.ndarray, labels: Sequence[str], seed: int, batch_size: int = 500) -> dict[str, float]:
     """{'v_measure'} of mini-batch k-means on vectors of shape (n, d), with as many clusters as there are labels.
 

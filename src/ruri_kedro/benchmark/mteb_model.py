@@ -11,6 +11,7 @@ from mteb.models.abs_encoder import AbsEncoder, get_prompt
 from mteb.models.model_meta import ModelMeta, ScoringFunction
 from mteb.types import PromptType
 
+from ruri_kedro.benchmark.mteb_queries import SEARCHES
 from ruri_kedro.benchmark.vectors import VectorStore, text_keys
 from ruri_kedro.errors import DataError, RecipeError
 from ruri_kedro.tables.code import code_digest
@@ -21,7 +22,6 @@ from ruri_kedro.text.prompts import with_prompt
 EncodeTexts = Callable[[list[str], str, int, int], np.ndarray]
 
 _BLOCK_TEXTS = 16_384  # written together: what a killed run loses at most
-_SEARCHES = ("Retrieval", "Reranking")
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class EncodingSettings:
 
     def task_prompts(self, task: Any) -> dict[str, str]:
         """Every prompt that a task uses, by side; RecipeError as `prompt`."""
-        if task.metadata.type in _SEARCHES:
+        if task.metadata.type in SEARCHES:
             sides = {PromptType.query, PromptType.document}
         else:
             sides = {getattr(task, "input1_prompt_type", None), getattr(task, "input2_prompt_type", None)}

@@ -14,6 +14,7 @@ from mteb.models.model_meta import ModelMeta
 from mteb.results import TaskResult
 
 from ruri_kedro.benchmark.mteb_model import BenchmarkEncoder
+from ruri_kedro.benchmark.mteb_queries import has_queries, record_queries, save_queries
 from ruri_kedro.benchmark.mteb_report import as_json, covers, markdown, read_scores
 from ruri_kedro.benchmark.mteb_tasks import benchmark_tasks, fresh
 from ruri_kedro.errors import RecipeError
@@ -29,7 +30,8 @@ _LOADER_ROWS = 1024  # texts that mteb's data loader hands over at once; forward
 class Results:
     """A model's results below `out`, where `mteb.ResultCache(out)` finds them: results/<model>/<revision>/<task>.json.
 
-    Beside them keys/<model>/<revision>.json has what they were made with.
+    Beside them keys/<model>/<revision>.json has what they were made with, and scores/<model>/<revision> is a table of
+    SCORES with those of each query.
     """
 
     out: Path
@@ -39,6 +41,10 @@ class Results:
     def folder(self) -> Path:
         """Folder of the results."""
         return self.out / "results" / self.meta.model_name_as_path() / str(self.meta.revision)
+
+    @property
+    def _queries(self) -> Path:
+        return self.out / "scores" / self.meta.model_name_as_path() / str(self.meta.revision)
 
     @property
     def _keys_file(self) -> Path:
@@ -60,10 +66,16 @@ class Results:
         path = self._path(task)
         if self._kept()["tasks"].get(_entry(task)) != key or not path.exists():
             return False
+        if not has_queries(self._queries, task, key):
+            return False
         return covers(TaskResult.from_disk(path), task)
 
-    def save(self, result: TaskResult, task: Any, key: str) -> None:
-        """Write the result in mteb's form, then its key; the task's results in other languages stay in its file."""
+    def save(self, result: TaskResult, queries: list[dict], task: Any, key: str) -> None:
+        """Write the scores by query, the result in mteb's form, then its key.
+
+        The task's results in other languages stay in its file.
+        """
+        save_queries(self._queries, task, queries, key)
         path = self._path(task)
         whole = _with_others(result, TaskResult.from_disk(path)) if path.exists() else result
         with replace_file(path) as aside:
@@ -119,11 +131,13 @@ def evaluate_tasks(
     """
     results = Results(out, encoder.mteb_model_meta)
     for task in tasks:
+        running = fresh(task)
+        queries = record_queries(running, str(encoder.mteb_model_meta.name))
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The task '.*' is superseded by")
             done = mteb.evaluate(
                 encoder,
-                fresh(task),
+                running,
                 cache=None,
                 co2_tracker=False,
                 public_only=False,
@@ -131,7 +145,7 @@ def evaluate_tasks(
                 encode_kwargs={"batch_size": _LOADER_ROWS, "show_progress_bar": False},
             )
         result = done.task_results[0]
-        results.save(result, task, encoder.task_key(task))
+        results.save(result, queries, task, encoder.task_key(task))
         if on_result is not None:
             on_result(result)
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # The metric that stands for a task: the first of these that it has (JMTEB's choice by type of task).
-MAIN_METRICS = ("ndcg@10", "spearman", "macro_f1", "v_measure")
+MAIN_METRICS = ("ndcg@10", "spearman", "macro_f1", "v_measure", "ap", "accuracy")
 
 
 def main_columns(summary: pl.DataFrame) -> list[str]:

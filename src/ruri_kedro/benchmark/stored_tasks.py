@@ -12,8 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ruri_kedro.benchmark.tasks import (
+    BitextTask,
     ClassificationTask,
     ClusteringTask,
+    MultilabelTask,
+    PairTask,
     RerankingTask,
     RetrievalTask,
     StsTask,
@@ -26,7 +29,19 @@ from ruri_kedro.tables.raw import raw_files
 from ruri_kedro.tables.store import MANIFEST, digest_rows, file_digest, is_current, key_of
 from ruri_kedro.text.hashing import digest_all, digest_json
 
-_TYPES = {kind.__name__: kind for kind in (RetrievalTask, RerankingTask, StsTask, ClassificationTask, ClusteringTask)}
+_TYPES = {
+    kind.__name__: kind
+    for kind in (
+        RetrievalTask,
+        RerankingTask,
+        StsTask,
+        ClassificationTask,
+        ClusteringTask,
+        PairTask,
+        MultilabelTask,
+        BitextTask,
+    )
+}
 _FILES = ("path", "train")
 
 # ({id, revision, ...} of a data set on the hub, file) -> None: its rows as JSON Lines.
@@ -75,8 +90,8 @@ def stored_task(folder: Path, name: str) -> Task:
         if kind is RerankingTask:
             parts.append({row["qid"]: tuple(row["docids"]) for row in tables["candidates"].to_pylist()})
         return kind(name, *parts)
-    columns = {column: tuple(table[column].to_pylist()) for table in tables.values() for column in table.column_names}
-    return kind(name, **columns)
+    columns = {column: table[column].to_pylist() for table in tables.values() for column in table.column_names}
+    return kind(name, **{column: tuple(map(_frozen, values)) for column, values in columns.items()})
 
 
 def stored_digest(folder: Path, name: str) -> str:
@@ -119,17 +134,20 @@ def _tables(task: Task) -> dict[str, pa.Table]:
         if isinstance(task, RerankingTask):
             tables["candidates"] = _table(("qid", "docids"), ((qid, list(ids)) for qid, ids in task.candidates.items()))
         return tables
-    if isinstance(task, ClassificationTask):
+    if isinstance(task, ClassificationTask | MultilabelTask):
         train = zip(task.train_texts, task.train_labels, strict=True)
         test = zip(task.test_texts, task.test_labels, strict=True)
         return {
             "train": _table(("train_texts", "train_labels"), train),
             "test": _table(("test_texts", "test_labels"), test),
         }
-    if isinstance(task, StsTask):
-        rows = zip(task.texts1, task.texts2, task.scores, strict=True)
-        return {"pairs": _table(("texts1", "texts2", "scores"), rows)}
-    return {"texts": _table(("texts", "labels"), zip(task.texts, task.labels, strict=True))}
+    columns = {name: values for name, values in vars(task).items() if name != "name"}
+    part = "texts" if isinstance(task, ClusteringTask) else "pairs"
+    return {part: _table(tuple(columns), zip(*columns.values(), strict=True))}
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _table(names: tuple[str, ...], rows: Iterable[tuple]) -> pa.Table:

@@ -10,7 +10,7 @@ from typing import Any
 from ruri_kedro.benchmark.candidates import read_candidates
 from ruri_kedro.benchmark.collection import read_collection
 from ruri_kedro.benchmark.runs import Qrels
-from ruri_kedro.benchmark.specs import check_spec, choose, clean, raw_rows
+from ruri_kedro.benchmark.specs import check_spec, choose, clean, raw_rows, with_fields
 from ruri_kedro.errors import DataError, RecipeError
 
 
@@ -61,7 +61,46 @@ class ClusteringTask:
     labels: tuple[str, ...]
 
 
-Task = RetrievalTask | RerankingTask | StsTask | ClassificationTask | ClusteringTask
+@dataclass(frozen=True)
+class PairTask:
+    """Tell pairs of texts that belong together (label 1) from those that do not (0)."""
+
+    name: str
+    texts1: tuple[str, ...]
+    texts2: tuple[str, ...]
+    labels: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class MultilabelTask:
+    """Predict the labels of a text, of which it may have none, with a classifier fitted on the train part."""
+
+    name: str
+    train_texts: tuple[str, ...]
+    train_labels: tuple[tuple[str, ...], ...]
+    test_texts: tuple[str, ...]
+    test_labels: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class BitextTask:
+    """Find the translation of each text of texts1 in texts2; that of texts1[i] is texts2[i]."""
+
+    name: str
+    texts1: tuple[str, ...]
+    texts2: tuple[str, ...]
+
+
+Task = (
+    RetrievalTask
+    | RerankingTask
+    | StsTask
+    | ClassificationTask
+    | ClusteringTask
+    | PairTask
+    | MultilabelTask
+    | BitextTask
+)
 
 
 def load_task(name: str, spec: Mapping[str, Any], raw_root: Path) -> Task:
@@ -75,6 +114,9 @@ def load_task(name: str, spec: Mapping[str, Any], raw_root: Path) -> Task:
       sts             path, [fields: {text1, text2, score}]
       classification  train, path, [fields: {text, label}]
       clustering      path, [fields: {text, label}], [sample], [seed]
+      pair            path, positive (the labels of pairs that belong together), [fields: {text1, text2, label}]
+      multilabel      train, path, [fields: {text, labels}]
+      bitext          path, [fields: {text1, text2}]
     `fields` gives the names the file has for them; a `text` may be a list of fields, which are joined by a space.
     Labels become strings. Raises RecipeError for a type, shape or key that is not known, DataError for rows that do
     not fit.
@@ -101,10 +143,10 @@ def test_texts(task: Task) -> Iterator[dict]:
         yield _row(task, "passage", docid, text)
 
 
-def _test_part(task: StsTask | ClassificationTask | ClusteringTask) -> tuple[str, ...]:
-    if isinstance(task, StsTask):
+def _test_part(task: Task) -> tuple[str, ...]:
+    if isinstance(task, StsTask | PairTask | BitextTask):
         return task.texts1 + task.texts2
-    return task.test_texts if isinstance(task, ClassificationTask) else task.texts
+    return task.texts if isinstance(task, ClusteringTask) else task.test_texts
 
 
 def _row(task: Task, role: str, item_id: str, text: str) -> dict:
@@ -121,21 +163,69 @@ def _load_reranking(name: str, spec: Mapping[str, Any], root: Path) -> Reranking
 
 def _load_sts(name: str, spec: Mapping[str, Any], root: Path) -> StsTask:
     check_spec(name, spec, {"type": str, "path": str}, {"fields": Mapping})
-    names = {"text1": "text1", "text2": "text2", "score": "score"} | dict(spec.get("fields", {}))
-    check_spec(name, names, {"text1": str, "text2": str, "score": str}, below="fields.")
     items = []
-    types = {names["text1"]: str, names["text2"]: str, names["score"]: (int, float)}
-    for where, row in raw_rows(root, spec["path"], types):
-        score = float(row[names["score"]])
+    for where, row in _text_pairs(name, spec, root, {"score": (int, float)}):
+        score = float(row["score"])
         if not math.isfinite(score):
-            raise DataError(f"{where}, field '{names['score']}': {score} is not a score.")
-        items.append((*(clean(where, names[key], row[names[key]]) for key in ("text1", "text2")), score))
+            raise DataError(f"{where}, field '{spec.get('fields', {}).get('score', 'score')}': {score} is not a score.")
+        items.append((row["text1"], row["text2"], score))
     texts1, texts2, scores = zip(*items, strict=True)
     if len(set(scores)) < 2:
         raise DataError(
             f"task '{name}': all scores of {spec['path']} are {scores[0]}; there is no order to compare with."
         )
     return StsTask(name, texts1, texts2, scores)
+
+
+def _load_pair(name: str, spec: Mapping[str, Any], root: Path) -> PairTask:
+    check_spec(name, spec, {"type": str, "path": str, "positive": list}, {"fields": Mapping})
+    rows = [row for _, row in _text_pairs(name, spec, root, {"label": (str, int)})]
+    labels = [str(row["label"]) for row in rows]
+    positive, found = set(map(str, spec["positive"])), set(labels)
+    if not positive or positive - found or positive == found:
+        raise RecipeError(
+            f"task '{name}', key 'positive': {spec['positive']}; name some, not all, of the labels in {spec['path']}: "
+            f"{', '.join(sorted(found))}."
+        )
+    return PairTask(name, *_texts_of(rows), tuple(int(label in positive) for label in labels))
+
+
+def _load_bitext(name: str, spec: Mapping[str, Any], root: Path) -> BitextTask:
+    check_spec(name, spec, {"type": str, "path": str}, {"fields": Mapping})
+    return BitextTask(name, *_texts_of([row for _, row in _text_pairs(name, spec, root, {})]))
+
+
+def _texts_of(rows: list[dict[str, Any]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return tuple(row["text1"] for row in rows), tuple(row["text2"] for row in rows)
+
+
+def _text_pairs(
+    name: str, spec: Mapping[str, Any], root: Path, values: Mapping[str, Any]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(file and row, {text1, text2, the `values`}) of a file of pairs; `values` are other fields with their types."""
+    names = with_fields(name, spec, ("text1", "text2", *values))
+    types = {"text1": str, "text2": str, **values}
+    for where, row in raw_rows(root, spec["path"], {names[key]: kind for key, kind in types.items()}):
+        texts = {key: clean(where, names[key], row[names[key]]) for key in ("text1", "text2")}
+        yield where, texts | {key: row[names[key]] for key in values}
+
+
+def _load_multilabel(name: str, spec: Mapping[str, Any], root: Path) -> MultilabelTask:
+    check_spec(name, spec, {"type": str, "train": str, "path": str}, {"fields": Mapping})
+    names = with_fields(name, spec, ("text", "labels"))
+
+    def part(path: str) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+        texts, labels = [], []
+        for where, row in raw_rows(root, path, {names["text"]: str, names["labels"]: list}):
+            texts.append(clean(where, names["text"], row[names["text"]]))
+            labels.append(tuple(sorted(set(map(str, row[names["labels"]])))))
+        return tuple(texts), tuple(labels)
+
+    train, test = part(spec["train"]), part(spec["path"])
+    for path, (_, labels) in ((spec["train"], train), (spec["path"], test)):
+        if not any(labels):
+            raise DataError(f"task '{name}': no text of {path} has a label.")
+    return MultilabelTask(name, *train, *test)
 
 
 def _load_classification(name: str, spec: Mapping[str, Any], root: Path) -> ClassificationTask:
@@ -178,4 +268,7 @@ _LOADERS: dict[str, Callable[[str, Mapping[str, Any], Path], Task]] = {
     "sts": _load_sts,
     "classification": _load_classification,
     "clustering": _load_clustering,
+    "pair": _load_pair,
+    "multilabel": _load_multilabel,
+    "bitext": _load_bitext,
 }

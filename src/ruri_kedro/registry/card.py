@@ -21,6 +21,9 @@ _HUB_TASKS = {
     "sts": "semantic-similarity",
     "classification": "text-classification",
     "clustering": "feature-extraction",
+    "pair": "binary-classification",
+    "multilabel": "text-classification",
+    "bitext": "translation",
 }
 _USAGE = {
     "embedder": """from sentence_transformers import SentenceTransformer
@@ -175,7 +178,9 @@ def _made(tags: Mapping[str, str]) -> Iterator[str]:
 
 
 def _limits(facts: CardFacts) -> Iterator[str]:
-    lengths = [stage["max_length"] for stage in facts.stages.values() if "max_length" in stage]
+    # The reranker that taught an embedder read other lengths, and so did the encoder that a reranker was made from.
+    own = [stage for name, stage in facts.stages.items() if name.startswith("rerank") == (facts.kind == "reranker")]
+    lengths = [stage["max_length"] for stage in own if "max_length" in stage]
     yield "- Japanese only; other languages were not tested."
     if lengths:
         yield f"- Trained on texts of up to {max(lengths)} tokens; longer ones are cut or were not seen in training."

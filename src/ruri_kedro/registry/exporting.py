@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ruri_kedro.benchmark.evaluate import RERANKING_SUFFIX, evaluate_embedder, evaluate_reranking, rerank_run
-from ruri_kedro.benchmark.tasks import RetrievalTask, load_task
+from ruri_kedro.benchmark.stored_tasks import stored_task
+from ruri_kedro.benchmark.tasks import RetrievalTask
 from ruri_kedro.errors import DataError
 from ruri_kedro.tables.files import new_folder, replace_dir, write_json
 
@@ -36,12 +37,13 @@ class Cost:
 
 
 def export_version(
-    name: str, number: int, out: Path, int8: bool, params: Mapping[str, Any], raw: Path, runs: Path | None
+    name: str, number: int, out: Path, int8: bool, params: Mapping[str, Any], test_sets: Path, runs: Path | None
 ) -> list[Cost]:
     """Export a registered version as ONNX into the folder `out`, and log what each graph costs with the version.
 
-    An embedder searches the recipe's retrieval tasks; a reranker orders BM25's candidates in `runs`, the exported runs
-    of the recipe. Raises DataError where `out` is not empty or there is nothing to measure on, before any work.
+    An embedder searches the recipe's retrieval tasks, as they are stored in `test_sets`; a reranker orders BM25's
+    candidates in `runs`, the exported runs of the recipe. Raises DataError where `out` is not empty or there is nothing
+    to measure on, before any work.
     """
     from ruri_kedro.registry.versions import fetch, kind_of
 
@@ -49,7 +51,7 @@ def export_version(
     with tempfile.TemporaryDirectory() as folder:
         root = fetch(name, str(number), Path(folder))
         kind = kind_of(root)
-        tasks = list(_tasks(kind, params, raw, runs))
+        tasks = list(_tasks(kind, params, test_sets, runs))
         if not tasks:
             raise DataError(
                 "The recipe has no retrieval task to measure the export on, or no runs of it. Run: kedro run"
@@ -86,7 +88,7 @@ def _export(
     return costs
 
 
-def _tasks(kind: str, params: Mapping[str, Any], raw: Path, runs: Path | None) -> Iterator[_Measured]:
+def _tasks(kind: str, params: Mapping[str, Any], test_sets: Path, runs: Path | None) -> Iterator[_Measured]:
     from ruri_kedro.benchmark.runs import read_run
 
     for name, spec in params["tasks"].items():
@@ -94,9 +96,9 @@ def _tasks(kind: str, params: Mapping[str, Any], raw: Path, runs: Path | None) -
             continue
         candidates = runs / (name + RERANKING_SUFFIX) / "bm25.trec.gz" if runs else None
         if kind == "embedder":
-            yield load_task(name, spec, raw), None
+            yield stored_task(test_sets, name), None
         elif candidates and candidates.exists():
-            yield load_task(name, spec, raw), read_run(candidates)
+            yield stored_task(test_sets, name), read_run(candidates)
 
 
 def _mean(model: Any, kind: str, measured: _Measured, params: Mapping[str, Any]) -> float:

@@ -11,7 +11,8 @@ from ruri_kedro.registry.models import PREFIX, Registered, registered, registere
 from ruri_kedro.registry.versions import SIGNED, logged_evidence, original_of, version_of
 
 _RERANKER = f"{PREFIX}reranker-"
-_MADE_OF_IT = "output of evaluation"  # what came of the models, which they do not come from
+_OUTPUT = "output of "
+_MADE_OF_IT = f"{_OUTPUT}evaluation"  # what came of the models, which they do not come from
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class RunInput:
     digest: str
     rows: int | None
     place: str
+    maker: str | None = None  # name and id of the run that made it, where it was another one
 
 
 @dataclass(frozen=True)
@@ -86,14 +88,39 @@ def _run_inputs(run_id: str | None) -> list[RunInput]:
     from mlflow.tracking import MlflowClient
 
     found = []
-    for logged in MlflowClient().get_run(run_id).inputs.dataset_inputs:
-        context = next((tag.value for tag in logged.tags if tag.key == "mlflow.data.context"), "")
+    run = MlflowClient().get_run(run_id)
+    for logged in run.inputs.dataset_inputs:
+        context = _context(logged)
         rows = json.loads(logged.dataset.profile or "{}").get("num_rows")
         place = json.loads(logged.dataset.source).get("uri", "")
         if context == _MADE_OF_IT:
             continue
-        found.append(RunInput(logged.dataset.name, context, logged.dataset.digest, rows, place))
-    return sorted(found, key=lambda item: (item.context.startswith("output"), item.name))
+        maker = None if context.startswith(_OUTPUT) else _maker(run, logged.dataset)
+        found.append(RunInput(logged.dataset.name, context, logged.dataset.digest, rows, place, maker))
+    return sorted(found, key=lambda item: (item.context.startswith(_OUTPUT), item.name))
+
+
+def _maker(run: Any, dataset: Any) -> str | None:
+    """The last run before `run` that made these data: with one run per pipeline, the one with the training's curves."""
+    from mlflow.tracking import MlflowClient
+
+    earlier = MlflowClient().search_runs(
+        [run.info.experiment_id],
+        f"dataset.name = '{dataset.name}' and dataset.digest = '{dataset.digest}' "
+        f"and attributes.start_time < {run.info.start_time}",
+        order_by=["attributes.start_time DESC"],
+    )
+    made = (one.info for one in earlier if any(_is_output(given, dataset) for given in one.inputs.dataset_inputs))
+    return next((f"{info.run_name}, {info.run_id}" for info in made), None)
+
+
+def _is_output(given: Any, dataset: Any) -> bool:
+    same = (given.dataset.name, given.dataset.digest) == (dataset.name, dataset.digest)
+    return same and _context(given).startswith(_OUTPUT)
+
+
+def _context(given: Any) -> str:
+    return next((tag.value for tag in given.tags if tag.key == "mlflow.data.context"), "")
 
 
 def _pinned(model: Mapping[str, Any]) -> str:
@@ -150,6 +177,9 @@ def _sources(training: Mapping[str, Any]) -> str:
 def _data(inputs: Sequence[RunInput]) -> str:
     from ruri_kedro.benchmark.comparison_text import aligned
 
-    rows = [("data of the run", "of", "digest", "rows")]
-    rows += [(item.name, item.context, item.digest, "-" if item.rows is None else f"{item.rows:,}") for item in inputs]
-    return aligned(rows, left=3)
+    rows = [("data of the run", "of", "made by the run", "digest", "rows")]
+    rows += [
+        (item.name, item.context, item.maker or "-", item.digest, "-" if item.rows is None else f"{item.rows:,}")
+        for item in inputs
+    ]
+    return aligned(rows, left=4)

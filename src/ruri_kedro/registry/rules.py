@@ -9,7 +9,7 @@ from ruri_kedro.errors import RecipeError
 KINDS = ("embedder", "reranker")
 # From the narrowest to the widest: a licence that allows one of them allows those after it.
 USES = ("commercial", "non-commercial", "research")
-CATEGORIES = ("retrieval", "reranking", "sts", "classification", "clustering")
+CATEGORIES = ("retrieval", "reranking", "sts", "classification", "clustering", "pair", "multilabel", "bitext")
 
 
 @dataclass(frozen=True)

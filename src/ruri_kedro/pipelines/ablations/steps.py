@@ -1,7 +1,7 @@
 """The work of a cell: steps, each a node of the recipe, known by all that its result depends on.
 
-Two cells whose node has the same parameters and reads the same data have the same step, so it is done once. A step that
-is done has a manifest in its folder; one that was killed goes on from its checkpoint.
+Two cells whose node has the same code and parameters and reads the same data have the same step, so it is done once. A
+step that is done has a manifest in its folder; one that was killed goes on from its checkpoint.
 """
 
 import copy
@@ -20,6 +20,7 @@ from kedro.pipeline.node import Node
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.pipelines.ablations.cells import Cell, parameter
 from ruri_kedro.pipelines.shared import Params
+from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.files import read_json, replace_dir, write_json
 from ruri_kedro.tables.store import MANIFEST, key_of
 
@@ -62,7 +63,9 @@ def plan(cell: Cell, seed: int, recipe: Params, nodes: Pipeline, given: Mapping[
             values = {name: {k: v for k, v in value.items() if k != "checkpoints"} if name == _RUN else value
                       for name, value in values.items()}  # fmt: skip
             read_keys = {name: [made, maker.key if maker else given[made]] for name, (maker, made) in inputs.items()}
-            steps[node.name] = Step(node, key_of(node=node.name, params=values, inputs=read_keys), values, inputs)
+            code = behaviour_digest(node.func.__module__)
+            key = key_of(node=node.name, params=values, inputs=read_keys, code=code)
+            steps[node.name] = Step(node, key, values, inputs)
         return steps[node.name]
 
     step(makers[cell.wanted])
