@@ -21,7 +21,7 @@ from ruri_kedro.text.overlap import MinHash, by_chars, jaccard
 _FOLDER = ".duplicates-"
 _WINDOW = 16  # of a bucket's texts, each is compared with the first and with so many before it
 _ROW_BYTES = 256  # memory for a row of two numbers, its sorted copy and its Python objects
-_READ_VALUES = 1 << 18  # an even number: pairs are read whole
+_READ_VALUES = 1 << 16  # an even number: pairs are read whole
 _DOCID_BYTES = 12  # of `text.hashing.stable_id`
 
 

@@ -6,6 +6,7 @@ continues with the first missing shard.
 """
 
 import hashlib
+import io
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -190,8 +191,9 @@ def _write_sharded(target: Path, schema: pa.Schema, part: ShardedPart) -> None:
 def _write_shard(folder: Path, number: int, rows: pa.Table, key: str) -> None:
     """The rows as a file, then what the manifest says of it, which makes it a finished shard."""
     name = f"part-{number:05d}"
+    rows = rows.combine_chunks()
     # The bytes of a file depend on its chunks: they are cut anew, however the rows were made.
-    chunks = rows.combine_chunks().to_batches(_CHUNK_ROWS)
+    chunks = rows.to_batches(_CHUNK_ROWS)
     with replace_file(folder / f"{name}.parquet") as aside:
         pq.write_table(pa.Table.from_batches(chunks, schema=rows.schema), aside, compression="zstd")
     write_json(folder / f"{name}.json", {"key": key, "rows": rows.num_rows, "digest": digest_rows(rows)})
@@ -279,11 +281,25 @@ def _first_misfit(rows: list[dict], schema: pa.Schema) -> str:
 
 def digest_rows(table: pa.Table) -> str:
     """Digest of schema and values; the same however the rows were cut into batches or compressed."""
-    sink = pa.BufferOutputStream()
+    sink = _DigestSink()
     combined = table.combine_chunks().replace_schema_metadata(None)
     with pa.ipc.new_stream(sink, combined.schema) as writer:
         writer.write_table(combined)
-    return hashlib.blake2b(memoryview(sink.getvalue()), digest_size=16).hexdigest()
+    return sink.digest.hexdigest()
+
+
+class _DigestSink(io.RawIOBase):
+    """A file that keeps of what is written to it the digest only."""
+
+    def __init__(self) -> None:
+        self.digest = hashlib.blake2b(digest_size=16)
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: memoryview) -> int:
+        self.digest.update(data)
+        return len(data)
 
 
 def file_digest(path: Path) -> str:
