@@ -152,12 +152,3 @@ def test_the_threshold_compares_cosines_of_cached_vectors(project):
 def test_a_window_deeper_than_the_search_is_refused(project):
     with pytest.raises(RecipeError, match=r"sources\.s\.stages\.finetuning: the window ends at rank 9.*search at 6"):
         project.mine(window={"first": 2, "last": 9})
-
-
-def test_dense_negatives_before_there_is_an_encoder_are_refused(project):
-    sources = {"s": SOURCES["s"] | {"stages": {"pretraining": {"negatives": "rrf"}}}}
-    passages, pairs, *_ = project.tables.values()
-    with pytest.raises(RecipeError, match=r"sources\.s\.stages: there is no encoder yet"):
-        searching.search_bm25(
-            passages, pairs, project.root, sources, {"depth": 3, "shard_rows": 10}, BM25, stages=["pretraining"]
-        )

@@ -12,8 +12,8 @@ from ruri_kedro.errors import DataError
 class RawFolder(AbstractDataset[NoReturn, Path]):
     """The folder that holds the raw corpora of a recipe; what is in it is checked by its readers.
 
-    A recipe whose sources may all be on the hub does without (`needed: false`); a file that a source lacks is then named
-    with the source.
+    A recipe whose sources may all be on the hub does without (`needed: false`); a file that a source lacks is then
+    named with the source.
 
     >>> RawFolder(filepath="data/01_raw/sample")
     """

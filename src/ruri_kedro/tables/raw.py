@@ -35,7 +35,9 @@ def raw_files(root: Path, path: str) -> list[Path]:
         if files:
             return files
         raise DataError(f"{target}: no file fits this pattern. Fetch the files, or correct the path.")
-    raise DataError(f"{target}: no such file or folder. Fetch or restore the corpus (README, 'Recipes'), or set raw_root.")
+    raise DataError(
+        f"{target}: no such file or folder. Fetch or restore the corpus (README, 'Recipes'), or set raw_root."
+    )
 
 
 def read_rows(

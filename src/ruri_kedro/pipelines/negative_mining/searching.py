@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow as pa
 
 from ruri_kedro.corpora.source import Source, parse_sources
-from ruri_kedro.errors import RecipeError
 from ruri_kedro.pipelines.negative_mining.encoder import CachedEncoder, EmbeddedCollection
 from ruri_kedro.pipelines.negative_mining.source_search import Queries, SourceSearch, bm25_rankings
 from ruri_kedro.pipelines.shared import Params
@@ -96,12 +95,6 @@ def search_bm25(
         return candidate_rows(source.name, source.candidates, queries, found, 0)
 
     wanted = _searching(parse_sources(sources), stages)
-    for source, retrievers in wanted:
-        if retrievers != {"bm25"}:
-            raise RecipeError(
-                f"sources.{source.name}.stages: there is no encoder yet for dense or rrf negatives of "
-                f"{', '.join(stages)}. Take bm25 there."
-            )
     dependencies = {"depth": mining["depth"], "bm25": bm25}
     return {
         source.name: _candidates_part(
