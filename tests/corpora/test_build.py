@@ -224,6 +224,13 @@ def test_a_source_without_a_pair_is_named(tmp_path):
         build(tmp_path, [{"text1": "同", "text2": "同"}], kind="edit")
 
 
+def test_a_collection_without_a_passage_is_named(tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"text": "短い"}\n', "utf-8")
+    source = {"kind": "collection", "path": "rows.jsonl", "filter": {"min_chars": 99}}
+    with pytest.raises(DataError, match=r"source 's' .*no passage can be made of its rows that pass its filter"):
+        write_table(tmp_path / "passages", SCHEMAS["passages"], passage_parts(parse_sources({"s": source}), tmp_path))
+
+
 def test_a_missing_field_names_the_file_and_the_row(tmp_path):
     with pytest.raises(DataError, match=r"rows.jsonl.gz, row 2, field 'text2': missing"):
         build(tmp_path, [{"text1": "甲", "text2": "乙"}, {"text1": "丙"}], kind="edit")
