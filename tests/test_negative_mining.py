@@ -59,6 +59,7 @@ class Project:
             passages, pairs, indexes.load(), embeddings.load(), self.model, sources, mining, BM25, PROMPTS, ENCODING
         )
         candidates = write_table(self.root / "candidates", SCHEMAS["candidates"], found)
+        assert all(part.total() == len(candidates.shards(name)) for name, part in found.items())
         chosen = nodes.choose_examples(
             passages, pairs, leaks, matches, candidates, sources, mining, seed=1, stage="finetuning"
         )

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
 import numpy as np
+from tqdm import tqdm
 
 from ruri_kedro.corpora.source import Source
 from ruri_kedro.errors import RecipeError
@@ -118,7 +119,8 @@ class _Store:
 
     def add(self, source: str, texts: Iterable[tuple[str, str]]) -> None:
         """Number and write the texts of a source that are long enough; a repetition in a row is left out."""
-        distinct = (next(group) for _, group in groupby(texts, key=itemgetter(0)))
+        told = tqdm(texts, desc=f"near duplicates, {source}", unit="text", mininterval=1.0, disable=None)
+        distinct = (next(group) for _, group in groupby(told, key=itemgetter(0)))
         long = ((docid, match_key(text)) for docid, text in distinct if len(text) >= self._rules.min_chars)
         for docids, keys in by_chars(item for item in long if len(item[1]) >= self._rules.ngram):
             encoded = [key.encode("utf-8") for key in keys]
@@ -136,7 +138,7 @@ class _Store:
     def join(self, family: Mapping[str, int]) -> None:
         """Write the pairs of texts that share a bucket."""
         families = np.array([family[source] for source in self._sources])
-        for band in range(self._rules.bands):
+        for band in tqdm(range(self._rules.bands), desc="near duplicates, join", unit="band", disable=None):
             for buckets, numbers in self._portions(f"band-{band}"):
                 order = np.argsort(buckets, kind="stable")
                 for later, earlier in _neighbours(buckets[order], numbers[order]):

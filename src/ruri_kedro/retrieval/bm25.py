@@ -74,19 +74,23 @@ class BM25Settings:
         return {name: getattr(self, name) for name in lasting}
 
 
-def build_index(documents: Iterable[tuple[str, str]], folder: Path, settings: BM25Settings, key: str) -> None:
+def build_index(
+    documents: Iterable[tuple[str, str]], folder: Path, settings: BM25Settings, key: str, most: int | None = None
+) -> None:
     """Index (docid, text) pairs in `folder`, unless an index with this `key` is there already.
 
-    Documents are streamed. One that is blank, or has no term for Sudachi, is counted as `blank` and not indexed:
-    nothing can find it. The manifest has the key, the analyser, both counts and a digest of docids and texts in
-    their order. Raises DataError if docids recur or there is nothing to index; the folder is then as it was.
+    Documents are streamed; there are `most` at most, if that is known. One that is blank, or has no term for Sudachi,
+    is counted as `blank` and not indexed: nothing can find it. The manifest has the key, the analyser, both counts and
+    a digest of docids and texts in their order. Raises DataError if docids recur or there is nothing to index; the
+    folder is then as it was.
     """
     folder = Path(folder)
     if is_current(folder, key):
         remove_leftovers(folder)
         return
     with replace_dir(folder) as aside:
-        facts = _write(documents, aside / settings.engine, settings)
+        told = tqdm(documents, total=most, unit="doc", desc=f"BM25 index {folder.name}", disable=None)
+        facts = _write(told, aside / settings.engine, settings)
         if facts["documents"] == 0:
             raise DataError(f"{folder}: there is no document with a term to index. Look at the source.")
         write_json(aside / MANIFEST, {"key": key, **settings.built_with, **facts})
@@ -173,7 +177,7 @@ class _TermStream:
     """Blocks of (docid, terms) of the documents that have any; counts them, and digests all documents."""
 
     def __init__(self, documents: Iterable[tuple[str, str]], terms: Callable[[str], str]) -> None:
-        self._documents = iter(tqdm(documents, unit="doc", desc="BM25 index", disable=None))
+        self._documents = iter(documents)
         self._terms = terms
         self.digest = hashlib.blake2b(digest_size=16)
         self.indexed = self.blank = 0

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from tqdm import tqdm
 
 from ruri_kedro.errors import DataError
 from ruri_kedro.tables.files import move_dir, read_json, remove_leftovers, replace_dir, replace_file, write_json
@@ -41,11 +42,13 @@ class Part:
 class ShardedPart:
     """A part whose shards are made one by one: what a killed run has finished of it is kept.
 
-    `shards(done)` yields the shards from number `len(done)` on; `done` are the files of those before.
+    `shards(done)` yields the shards from number `len(done)` on; `done` are the files of those before. `total()` is how
+    many there will be in all, for the progress bar, where that can be known before.
     """
 
     key: str
     shards: Callable[[Sequence[Path]], Iterable[pa.Table]]
+    total: Callable[[], int] | None = None
 
 
 AnyPart = Part | ShardedPart
@@ -178,14 +181,24 @@ def _write_sharded(target: Path, schema: pa.Schema, part: ShardedPart) -> None:
     if not done:
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir()
-    number = len(done)
-    for shard in part.shards(done):
-        _write_shard(unfinished, number, shard.cast(schema), part.key)
-        number += 1
+    number, rows = len(done), 0
+    with _progress(f"{target.parent.name} {target.name}", part, number) as bar:
+        for shard in part.shards(done):
+            _write_shard(unfinished, number, shard.cast(schema), part.key)
+            number, rows = number + 1, rows + shard.num_rows
+            bar.set_postfix_str(f"{rows:,} rows", refresh=False)
+            bar.update()
     if number == 0:
         _write_shard(unfinished, 0, schema.empty_table(), part.key)
     _finish(unfinished, part.key)
     move_dir(unfinished, target)
+
+
+def _progress(label: str, part: ShardedPart, done: int) -> tqdm:
+    bar = tqdm(desc=label, unit=" shards", initial=done, mininterval=1.0, disable=None)
+    if part.total and not bar.disable:  # to count may take a pass over a table
+        bar.total = part.total()
+    return bar
 
 
 def _write_shard(folder: Path, number: int, rows: pa.Table, key: str) -> None:

@@ -38,9 +38,10 @@ def mine_positives(
     rules = _rules(mining)
 
     def part(source: Source) -> ShardedPart:
+        known = partial(_known, source, passages, (pairs,), leaks, matches, candidates, mining)
+
         def shards(done: Sequence[Path]) -> Iterator[pa.Table]:
-            known = _known(source, passages, (pairs,), leaks, matches, candidates, mining)
-            for some in known.unanswered(len(done)):
+            for some in known().unanswered(len(done)):
                 yield to_table(mine_pairs(some, rules, seed), SCHEMAS["pairs"])
 
         tables = [table.digest([source.name]) for table in (pairs, leaks, candidates)]
@@ -52,7 +53,7 @@ def mine_positives(
             seed=seed,
             code=code_digest(*CODE),
         )
-        return ShardedPart(key, shards)
+        return ShardedPart(key, shards, lambda: known().count)
 
     return {name: part(source) for name, source in parse_sources(sources).items() if name in candidates.parts()}
 
@@ -79,11 +80,11 @@ def choose_examples(
 
     def part(source: Source) -> ShardedPart:
         recipes = stage_recipes(source, stage, mining)
+        drawn = any(recipe.strategy == "random" for recipe in recipes)
+        known = partial(_known, source, passages, pair_tables, leaks, matches, candidates, mining, drawn, inconsistent)
 
         def shards(done: Sequence[Path]) -> Iterator[pa.Table]:
-            drawn = any(recipe.strategy == "random" for recipe in recipes)
-            known = _known(source, passages, pair_tables, leaks, matches, candidates, mining, drawn, inconsistent)
-            for recipe, some in known.shards_by(recipes, len(done)):
+            for recipe, some in known().shards_by(recipes, len(done)):
                 yield to_table(make_examples(some, recipe, seed), SCHEMAS["examples"])
 
         tables = [table.digest([source.name]) for table in (pairs, leaks)]
@@ -102,7 +103,7 @@ def choose_examples(
             seed=seed,
             code=code_digest(*CODE),
         )
-        return ShardedPart(key, shards)
+        return ShardedPart(key, shards, lambda: known().count * len(recipes))
 
     return {name: part(source) for name, source in parse_sources(sources).items() if stage in source.stages}
 

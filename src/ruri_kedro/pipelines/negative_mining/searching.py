@@ -39,7 +39,7 @@ def build_indexes(
 
     def build(collection: str, folder: Path) -> None:
         key = key_of(documents=_digest(collection, passages, pairs), settings=bm25, code=code_digest(*CODE))
-        build_index(_documents(collection, passages, pairs), folder, settings, key)
+        build_index(_documents(collection, passages, pairs), folder, settings, key, passages.rows(collection))
 
     wanted = _searching(parse_sources(sources), stages)
     return {name: partial(build, name) for name in _collections(wanted, "bm25")}
@@ -69,7 +69,8 @@ def embed_collections(
         key = key_of(documents=documents, encoder=encoder.key("document"), nearest=mining["nearest"])
         documents = _documents(collection, passages, pairs)
         encode = encoder.encode("document", f"encode {collection}")
-        build_embeddings(documents, folder, key, encoder.cache("document"), encode, index, engine_of(engine))
+        cache, most = encoder.cache("document"), passages.rows(collection)
+        build_embeddings(documents, folder, key, cache, encode, index, engine_of(engine), most)
 
     wanted = _searching(parse_sources(sources), SUPERVISED_STAGES)
     return {name: partial(build, name) for name in _collections(wanted, "dense")}
@@ -209,7 +210,7 @@ def _candidates_part(
         prepare(missing, engine)
         return engine(partial(_candidates, rows), missing())
 
-    return ShardedPart(key, shards)
+    return ShardedPart(key, shards, lambda: -(-sum(1 for _ in _distinct_queries(source, pairs)) // size))
 
 
 def _candidates(rows: Callable[[Queries], Iterator[dict]], queries: Queries) -> pa.Table:
