@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ruri_kedro.corpora.source import Source
-from ruri_kedro.errors import RecipeError
+from ruri_kedro.errors import RecipeError, require_whole
 from ruri_kedro.text.normalize import match_key
 from ruri_kedro.text.overlap import MinHash, by_chars, jaccard
 
@@ -50,10 +50,12 @@ class DuplicateRules:
         if set(settings) != known:
             raise RecipeError(f"deduplication: {', '.join(settings)} given. Expected: {', '.join(sorted(known))}.")
         threshold = settings["threshold"]
-        if threshold is not None and not 0 < threshold <= 1:
+        if threshold is not None and not (isinstance(threshold, float | int) and 0 < threshold <= 1):
             raise RecipeError(
                 f"deduplication.threshold: {threshold} is no share above 0 and up to 1. Give null to keep all."
             )
+        for name in ("min_chars", "ngram", "bands", "rows", "memory_mb"):
+            require_whole(f"deduplication.{name}", settings[name], 1)
         return DuplicateRules(**settings)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ruri_kedro.errors import DataError, RecipeError
+from ruri_kedro.errors import DataError, RecipeError, require_whole
 from ruri_kedro.retrieval.eager import EagerSearcher, write_index
 from ruri_kedro.retrieval.java import start_jvm
 from ruri_kedro.retrieval.lucene import IndexWriter, Searcher, verify, write_docids
@@ -53,10 +53,12 @@ class BM25Settings:
                 f"bm25 engine 'bm25s' with analyzer '{self.analyzer}': that analyser is part of Lucene. "
                 "Take sudachi_a, sudachi_b or sudachi_c, or the engine lucene."
             )
+        if not all(isinstance(value, float | int) for value in (self.k1, self.b)):
+            raise RecipeError(f"bm25 k1={self.k1}, b={self.b}: both are numbers.")
         if self.k1 < 0 or not 0 <= self.b <= 1:
             raise RecipeError(f"bm25 k1={self.k1}, b={self.b}: k1 is 0 or more, b lies between 0 and 1.")
-        if self.threads < 1 or self.heap_mb < 1:
-            raise RecipeError(f"bm25 threads={self.threads}, heap_mb={self.heap_mb}: both are 1 or more.")
+        for name in ("threads", "heap_mb"):
+            require_whole(f"bm25 {name}", getattr(self, name), 1)
 
     @property
     def pretokenized(self) -> bool:

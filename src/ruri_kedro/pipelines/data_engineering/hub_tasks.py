@@ -59,7 +59,7 @@ def check_benchmarks(names: list[str]) -> None:
     try:
         check_data(_benchmark_tasks(names).values(), hub_reachable())
     except DataError as error:
-        raise DataError(f"{error} They are tests of the recipe (`tested_on`); an empty list leaves them out.") from error
+        raise DataError(f"{error} They are tests of the recipe (`tested_on`): an empty list has none.") from error
 
 
 def benchmark_texts(names: list[str]) -> dict[str, Part]:

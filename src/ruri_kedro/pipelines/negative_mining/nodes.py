@@ -1,7 +1,7 @@
 """From candidates to mined positives and to the examples of every stage."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -9,18 +9,16 @@ import pyarrow as pa
 
 from ruri_kedro.benchmark.contamination import texts_to_avoid
 from ruri_kedro.corpora.source import Source, parse_sources
-from ruri_kedro.errors import RecipeError
 from ruri_kedro.pipelines.negative_mining.known import KnownPairs, found_candidates
+from ruri_kedro.pipelines.negative_mining.recipes import choice_rules, stage_recipes
 from ruri_kedro.pipelines.negative_mining.searching import CODE
 from ruri_kedro.pipelines.shared import Frame, Params
-from ruri_kedro.retrieval.candidates import RETRIEVERS, Candidates
-from ruri_kedro.retrieval.examples import StageRecipe, make_examples, mine_pairs
-from ruri_kedro.retrieval.negatives import ChoiceRules, Window
+from ruri_kedro.retrieval.candidates import Candidates
+from ruri_kedro.retrieval.examples import make_examples, mine_pairs
 from ruri_kedro.tables import SCHEMAS, ShardedPart, Table
 from ruri_kedro.tables.code import code_digest
 from ruri_kedro.tables.ids import Ids, distinct_ids
 from ruri_kedro.tables.lookup import passage_texts
-from ruri_kedro.tables.objectives import OBJECTIVES
 from ruri_kedro.tables.store import blocks, key_of, to_table
 
 
@@ -35,7 +33,7 @@ def mine_positives(
     seed: int,
 ) -> dict[str, ShardedPart]:
     """Pairs whose positive was found by its answer, a part per source with candidates."""
-    rules = _rules(mining)
+    rules = choice_rules(mining)
 
     def part(source: Source) -> ShardedPart:
         known = partial(_known, source, passages, (pairs,), leaks, matches, candidates, mining)
@@ -136,20 +134,6 @@ def report_negatives(
     return pd.DataFrame(rows_of(reports)).convert_dtypes(), mining_page(f"Negatives: {', '.join(examples)}", reports)
 
 
-def stage_recipes(source: Source, stage: str, mining: Params) -> list[StageRecipe]:
-    """How a source takes part in a stage; raises RecipeError for a row without a meaning."""
-    counts = mining["negatives"]
-    rules = replace(_rules(mining), n=counts[stage] if isinstance(counts, Mapping) else counts)
-    made = [StageRecipe.of(stage, row, OBJECTIVES[stage][0], rules) for row in source.rows_of(stage)]
-    for recipe in made:
-        if recipe.strategy in RETRIEVERS and recipe.rules.window.last > mining["depth"]:
-            raise RecipeError(
-                f"sources.{source.name}.stages.{stage}: the window ends at rank {recipe.rules.window.last}, but the "
-                f"search at {mining['depth']}. Raise mining.*.depth."
-            )
-    return made
-
-
 def _known(
     source: Source,
     passages: Table,
@@ -204,16 +188,3 @@ def _searched(source: Source, candidates: Table) -> Table | None:
 def _avoided(source: Source, matches: Table) -> frozenset[str]:
     """Candidates of a source that are texts of a test."""
     return frozenset(texts_to_avoid(matches.iter_rows([source.candidates])))
-
-
-def _rules(mining: Params) -> ChoiceRules:
-    mine = mining["mine_window"]
-    return ChoiceRules(
-        window=Window(**mining["window"]),
-        n=0,
-        fill=mining["fill"],
-        mine_window=Window(**mine) if mine else None,
-        max_mined=mining["max_mined"],
-        min_answer_chars=mining["min_answer_chars"],
-        max_score_ratio=mining.get("max_score_ratio"),
-    )

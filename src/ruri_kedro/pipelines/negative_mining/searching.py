@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from ruri_kedro.corpora.source import Source, parse_sources
 from ruri_kedro.pipelines.negative_mining.encoder import CachedEncoder, EmbeddedCollection
+from ruri_kedro.pipelines.negative_mining.recipes import check_mining
 from ruri_kedro.pipelines.negative_mining.source_search import Queries, SourceSearch, bm25_rankings
 from ruri_kedro.pipelines.shared import Params
 from ruri_kedro.retrieval.candidates import RETRIEVERS
@@ -30,19 +31,19 @@ SUPERVISED_STAGES = ("reranking_stage1", "reranking_stage2", "finetuning")
 
 
 def build_indexes(
-    passages: Table, pairs: Table, sources: Params, bm25: Params, stages: list[str]
+    passages: Table, pairs: Table, sources: Params, mining: Params, bm25: Params, stages: Sequence[str]
 ) -> dict[str, Callable]:
     """A BM25 index per collection that a source of the given stages searches."""
     from ruri_kedro.retrieval.bm25 import BM25Settings, build_index
 
-    settings = BM25Settings(**bm25)
+    settings, known = BM25Settings(**bm25), parse_sources(sources)
+    check_mining(known.values(), stages, mining)
 
     def build(collection: str, folder: Path) -> None:
         key = key_of(documents=_digest(collection, passages, pairs), settings=bm25, code=code_digest(*CODE))
         build_index(_documents(collection, passages, pairs), folder, settings, key, passages.rows(collection))
 
-    wanted = _searching(parse_sources(sources), stages)
-    return {name: partial(build, name) for name in _collections(wanted, "bm25")}
+    return {name: partial(build, name) for name in _collections(_searching(known, stages), "bm25")}
 
 
 def embed_collections(
@@ -60,6 +61,8 @@ def embed_collections(
     from ruri_kedro.retrieval.embeddings import build_embeddings
     from ruri_kedro.retrieval.nearest import NearestSettings, write_nearest_index
 
+    known = parse_sources(sources)
+    check_mining(known.values(), SUPERVISED_STAGES, mining)
     encoder = CachedEncoder.of(pretrained_model, mining, prompts, encoding)
     nearest = NearestSettings(**mining["nearest"])
     index = partial(write_nearest_index, settings=nearest, threads=bm25["threads"])
@@ -72,8 +75,7 @@ def embed_collections(
         cache, most = encoder.cache("document"), passages.rows(collection)
         build_embeddings(documents, folder, key, cache, encode, index, engine_of(engine), most)
 
-    wanted = _searching(parse_sources(sources), SUPERVISED_STAGES)
-    return {name: partial(build, name) for name in _collections(wanted, "dense")}
+    return {name: partial(build, name) for name in _collections(_searching(known, SUPERVISED_STAGES), "dense")}
 
 
 def search_bm25(
