@@ -80,7 +80,7 @@ def mine(folder: Path, made: dict[str, Table], mining: dict) -> float:
     start = time.perf_counter()
     passages, pairs, leaks, matches = made.values()
     indexes = FolderDataset(filepath=str(folder / "indexes"))
-    indexes.save(searching.build_indexes(passages, pairs, SOURCES, BM25, searching.SUPERVISED_STAGES))
+    indexes.save(searching.build_indexes(passages, pairs, SOURCES, mining, BM25, searching.SUPERVISED_STAGES))
     embeddings = FolderDataset(filepath=str(folder / "embeddings"))
     model = folder / "model"
     embeddings.save(searching.embed_collections(passages, pairs, model, SOURCES, mining, BM25, PROMPTS, ENCODING))

@@ -50,7 +50,7 @@ def mine(root: Path, engine: str = "local") -> None:
     }  # fmt: skip
     passages, pairs, leaks, matches = (Table(root / n, SCHEMAS[n]) for n in ("passages", "pairs", "leaks", "matches"))
     indexes, embeddings = (FolderDataset(filepath=str(root / name)) for name in ("indexes", "embeddings"))
-    indexes.save(searching.build_indexes(passages, pairs, SOURCES, BM25, searching.SUPERVISED_STAGES))
+    indexes.save(searching.build_indexes(passages, pairs, SOURCES, mining, BM25, searching.SUPERVISED_STAGES))
     common = (root / "model", SOURCES, mining, BM25, PROMPTS, ENCODING)
     embeddings.save(searching.embed_collections(passages, pairs, *common, engine))
     found = searching.search(passages, pairs, indexes.load(), embeddings.load(), *common, engine)

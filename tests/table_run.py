@@ -54,6 +54,7 @@ def run_tables(root: Path) -> None:
         "deduplication": deduplication,
         "engine": given["engine"],
         "only": given["only"],
+        "tested_on": given["tested_on"],
     }
     datasets = {name: TableDataset(filepath=str(root / name), schema=name) for name in TABLES}
     datasets |= {f"params:{name}": MemoryDataset(value) for name, value in parameters.items()}

@@ -51,7 +51,7 @@ class Project:
         } | change  # fmt: skip
         passages, pairs, leaks, matches = self.tables.values()
         indexes = FolderDataset(filepath=str(self.root / "indexes"))
-        indexes.save(searching.build_indexes(passages, pairs, sources, BM25, searching.SUPERVISED_STAGES))
+        indexes.save(searching.build_indexes(passages, pairs, sources, mining, BM25, searching.SUPERVISED_STAGES))
         embeddings = FolderDataset(filepath=str(self.root / "embeddings"))
         embedded = searching.embed_collections(passages, pairs, self.model, sources, mining, BM25, PROMPTS, ENCODING)
         embeddings.save(embedded)
@@ -59,6 +59,7 @@ class Project:
             passages, pairs, indexes.load(), embeddings.load(), self.model, sources, mining, BM25, PROMPTS, ENCODING
         )
         candidates = write_table(self.root / "candidates", SCHEMAS["candidates"], found)
+        assert all(part.total() == len(candidates.shards(name)) for name, part in found.items())
         chosen = nodes.choose_examples(
             passages, pairs, leaks, matches, candidates, sources, mining, seed=1, stage="finetuning"
         )
@@ -154,10 +155,21 @@ def test_a_window_deeper_than_the_search_is_refused(project):
         project.mine(window={"first": 2, "last": 9})
 
 
-def test_dense_negatives_before_there_is_an_encoder_are_refused(project):
-    sources = {"s": SOURCES["s"] | {"stages": {"pretraining": {"negatives": "rrf"}}}}
-    passages, pairs, *_ = project.tables.values()
-    with pytest.raises(RecipeError, match=r"sources\.s\.stages: there is no encoder yet"):
-        searching.search_bm25(
-            passages, pairs, project.root, sources, {"depth": 3, "shard_rows": 10}, BM25, stages=["pretraining"]
-        )
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"window": {"first": 1, "last": 7}},
+            r"sources\.s\.stages\.finetuning: the window ends at rank 7",
+        ),
+        ({"window": {"first": "1", "last": 6}}, "ranks 1 to 6: whole numbers"),
+        ({"negatives": "many"}, r"negatives=many: a whole number, 0 or more"),
+        ({"shard_rows": 0}, r"mining\.\*\.shard_rows=0: a whole number, 1 or more"),
+        ({"depth": "100"}, r"mining\.\*\.depth=100: a whole number"),
+        ({"fill": "perhaps"}, "fill=perhaps: true or false"),
+    ],
+)
+def test_a_parameter_without_a_meaning_is_refused_before_anything_is_indexed(project, change, message):
+    with pytest.raises(RecipeError, match=message):
+        project.mine(**change)
+    assert not (project.root / "indexes").exists() and ENCODED == []

@@ -27,3 +27,9 @@ class SynthesisError(RuriError, RuntimeError):
 
 class PublicationError(RuriError, RuntimeError):
     """A model or data set may not be published, or cannot be uploaded."""
+
+
+def require_whole(place: str, value: object, least: int) -> None:
+    """Raise RecipeError, which names the parameter, unless the value is a whole number and `least` or more."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise RecipeError(f"{place}={value}: a whole number, {least} or more.")

@@ -163,11 +163,51 @@ def test_rows_are_selected_and_ids_are_stable(tmp_path):
             {"path": "x", "kind": "edit", "stages": {"pretraining": {"objective": "distillation"}}},
             r"sources.s.stages.pretraining.objective: 'distillation' is unknown. Allowed: contrastive, info_nce",
         ),
+        (
+            {"path": "x", "kind": "edit", "stages": {"finetuning": [{"negatives": "bm26"}]}},
+            r"sources.s.stages.finetuning.negatives: 'bm26' is unknown. Allowed: bm25, dense, given, random, rrf",
+        ),
+        (
+            {"path": "x", "kind": "edit", "stages": {"pretraining": {"negatives": "rrf"}}},
+            r"sources.s.stages.pretraining.negatives: 'rrf' is unknown. Allowed: bm25, given, random\.",
+        ),
+        ({"path": "x", "kind": "edit", "stages": {"finetuning": {"objective": "info_nce"}}}, r"negatives: 'None' is"),
+        (
+            {"path": "x", "kind": "edit", "stages": {"finetuning": {"negatives": "rrf", "count": "15"}}},
+            r"sources.s.stages.finetuning.count: str given \(15\), int expected",
+        ),
+        (
+            {"path": "x", "kind": "edit", "stages": {"finetuning": {"negatives": "rrf", "window": {"first": 30}}}},
+            r"sources.s.stages.finetuning.window: \{'first': 30\} given, \{first: 30, last: 100\} expected",
+        ),
+        ({"path": "x", "kind": "edit", "stages": {"finetuning": None}}, r"stages.finetuning: NoneType given"),
+        ({"path": "x", "kind": "edit", "stages": {"finetuning": {"cuont": 3}}}, r"stages.finetuning: 'cuont' is unkn"),
     ],
 )
 def test_a_source_that_makes_no_sense_is_named(source, message):
     with pytest.raises(RecipeError, match=message):
         parse_sources({"s": source})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("held_out", "a lot", "str given (a lot), float or int expected"),
+        ("paragraphs", "three", "str given (three), int expected"),
+        ("paragraphs", True, "bool given (True), int expected"),
+        ("paragraphs", 0, "0 given, 1 or more expected"),
+        ("where", "split", "str given (split), Mapping expected"),
+        ("unfold", "data", "str given (data), list expected"),
+        ("filter", True, "bool given (True), Mapping or null expected"),
+        ("stages", ["pretraining"], "list given (['pretraining']), Mapping expected"),
+        ("path", 7, "int given (7), str or null expected"),
+    ],
+)
+def test_a_value_of_another_type_is_named_before_anything_is_read(key, value, expected):
+    with pytest.raises(RecipeError, match=re.escape(f"sources.s.{key}: {expected}")):
+        parse_sources({"s": {"path": "x", "kind": "title_to_text", key: value}})
+    with pytest.raises(RecipeError, match=re.escape("sources.s.filter.min_chars: str given (ten), int expected")):
+        parse_sources({"s": {"path": "x", "kind": "edit", "filter": {"min_chars": "ten"}}})
 
 
 def test_a_synthetic_source_beside_the_raw_folder(tmp_path):
@@ -182,6 +222,13 @@ def test_a_synthetic_source_beside_the_raw_folder(tmp_path):
 def test_a_source_without_a_pair_is_named(tmp_path):
     with pytest.raises(DataError, match=r"source 's' .*no pair can be made of its rows as kind edit"):
         build(tmp_path, [{"text1": "同", "text2": "同"}], kind="edit")
+
+
+def test_a_collection_without_a_passage_is_named(tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"text": "短い"}\n', "utf-8")
+    source = {"kind": "collection", "path": "rows.jsonl", "filter": {"min_chars": 99}}
+    with pytest.raises(DataError, match=r"source 's' .*no passage can be made of its rows that pass its filter"):
+        write_table(tmp_path / "passages", SCHEMAS["passages"], passage_parts(parse_sources({"s": source}), tmp_path))
 
 
 def test_a_missing_field_names_the_file_and_the_row(tmp_path):

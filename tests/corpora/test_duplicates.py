@@ -204,6 +204,9 @@ def test_a_source_whose_pairs_all_go_is_named(tmp_path):
     ("change", "message"),
     [
         ({"threshold": 1.5}, "deduplication.threshold: 1.5 is no share above 0 and up to 1. Give null"),
+        ({"threshold": "0.8"}, "deduplication.threshold: 0.8 is no share"),
+        ({"bands": 0}, "deduplication.bands=0: a whole number, 1 or more"),
+        ({"memory_mb": 0.5}, "deduplication.memory_mb=0.5: a whole number"),
         ({"colour": 1}, "deduplication: .*colour given. Expected: across"),
     ],
 )

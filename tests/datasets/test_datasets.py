@@ -126,6 +126,13 @@ def test_raw_folder_is_read_only_and_says_how_to_get_it(tmp_path):
         raw.save({})
 
 
+def test_a_recipe_on_the_hub_does_without_a_raw_folder(tmp_path):
+    raw = RawFolder(filepath=str(tmp_path / "nowhere"), needed=False)
+    assert raw.exists() and raw.load() == tmp_path / "nowhere"
+    (tmp_path / "empty").mkdir()
+    assert raw.fingerprint() == RawFolder(filepath=str(tmp_path / "empty")).fingerprint()
+
+
 def test_folders_are_built_once_and_stale_ones_removed(tmp_path):
     dataset = FolderDataset(filepath=str(tmp_path / "indexes"))
 

@@ -130,6 +130,7 @@ def test_a_killed_choice_continues_with_the_first_missing_shard(tables):
     mine = nodes.mine_positives(passages, pairs, leaks, matches, candidates, SOURCES, mining, 1)["s"]
     for every in (part, mine):
         shards = list(every.shards([]))
+        assert every.total() == len(shards)
         for done in range(len(shards)):
             assert list(every.shards([None] * done)) == shards[done:], done
         assert isinstance(shards[0], pa.Table)

@@ -202,7 +202,16 @@ def test_no_hits_cannot_be_asked_for(town):
 
 
 @pytest.mark.parametrize(
-    "change", [{"analyzer": "mecab"}, {"engine": "tantivy"}, {"k1": -0.1}, {"b": 1.1}, {"threads": 0}, {"heap_mb": 0}]
+    "change",
+    [
+        {"analyzer": "mecab"},
+        {"engine": "tantivy"},
+        {"k1": -0.1},
+        {"k1": "low"},
+        {"b": 1.1},
+        {"threads": 0},
+        {"heap_mb": 0},
+    ],
 )
 def test_settings_without_a_meaning_are_refused(change):
     with pytest.raises(RecipeError, match=f"{next(iter(change))}.*{next(iter(change.values()))}"):

@@ -1,5 +1,9 @@
 """Tables are written whole or not at all."""
 
+import hashlib
+import io
+from dataclasses import replace
+
 import pyarrow as pa
 import pytest
 
@@ -203,3 +207,31 @@ def test_a_part_killed_beside_its_manifest_keeps_nothing_else(tmp_path, monkeypa
 
 def test_a_sharded_part_without_rows_is_a_part(tmp_path):
     assert write_table(tmp_path, SCORES, {"a": sharded("1", 0)}).read(["a"]).schema.equals(SCORES)
+
+
+def test_a_digest_is_that_of_the_rows_as_one_arrow_stream_however_they_were_cut():
+    nested = {"n": [[1, 2], [], None, [3]], "t": ["山", None, "", "川の流れ"], "b": [True, False, None, True]}
+    whole = pa.table(nested)
+    stream = pa.BufferOutputStream()
+    with pa.ipc.new_stream(stream, whole.schema) as writer:
+        writer.write_table(whole)
+    expected = hashlib.blake2b(stream.getvalue(), digest_size=16).hexdigest()
+    assert store.digest_rows(whole) == expected
+    assert store.digest_rows(pa.concat_tables([whole.slice(0, 1), whole.slice(1)])) == expected
+    assert store.digest_rows(whole.slice(1)) != expected
+
+
+def test_progress_counts_what_is_done_and_what_is_left(tmp_path, monkeypatch):
+    bars = []
+
+    class Bar(store.tqdm):
+        def __init__(self, **settings):
+            super().__init__(**settings | {"disable": False, "file": io.StringIO()})
+            bars.append(self)
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        write_table(tmp_path, SCORES, {"a": sharded("1", 5, 3)})
+    monkeypatch.setattr(store, "tqdm", Bar)
+    write_table(tmp_path, SCORES, {"a": replace(sharded("1", 5), total=lambda: 5), "b": sharded("1", 2)})
+    assert [(bar.initial, bar.n, bar.total) for bar in bars] == [(3, 5, 5), (0, 2, None)]
+    assert bars[0].desc.startswith(f"{tmp_path.name} a") and "6 rows" in bars[0].postfix

@@ -81,10 +81,11 @@ def _part(source: Source, root: Path, made: "Made", duplicates: Table | None, en
             is_new = seen.add(rows.column(made.id).to_pylist())
             count += int(is_new.sum())
             yield rows.filter(pa.array(is_new))
-        if not count and made.needed:
+        if not count and (made.needed or source.kind == "collection"):
+            what, passing = "pair" if made.needed else "passage", " that pass its filter" if source.filter else ""
             raise DataError(
-                f"source '{source.name}' ({source.inputs[0]}): no pair can be made of its rows as kind {source.kind}; "
-                f"{len(left)} positives are left out as near duplicates (parameter deduplication)."
+                f"source '{source.name}' ({source.inputs[0]}): no {what} can be made of its rows{passing} as kind "
+                f"{source.kind}; {len(left)} positives are left out as near duplicates (parameter deduplication)."
             )
 
     return ShardedPart(key, shards)

@@ -12,16 +12,17 @@ from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
 import numpy as np
+from tqdm import tqdm
 
 from ruri_kedro.corpora.source import Source
-from ruri_kedro.errors import RecipeError
+from ruri_kedro.errors import RecipeError, require_whole
 from ruri_kedro.text.normalize import match_key
 from ruri_kedro.text.overlap import MinHash, by_chars, jaccard
 
 _FOLDER = ".duplicates-"
 _WINDOW = 16  # of a bucket's texts, each is compared with the first and with so many before it
 _ROW_BYTES = 256  # memory for a row of two numbers, its sorted copy and its Python objects
-_READ_VALUES = 1 << 18  # an even number: pairs are read whole
+_READ_VALUES = 1 << 16  # an even number: pairs are read whole
 _DOCID_BYTES = 12  # of `text.hashing.stable_id`
 
 
@@ -49,10 +50,12 @@ class DuplicateRules:
         if set(settings) != known:
             raise RecipeError(f"deduplication: {', '.join(settings)} given. Expected: {', '.join(sorted(known))}.")
         threshold = settings["threshold"]
-        if threshold is not None and not 0 < threshold <= 1:
+        if threshold is not None and not (isinstance(threshold, float | int) and 0 < threshold <= 1):
             raise RecipeError(
                 f"deduplication.threshold: {threshold} is no share above 0 and up to 1. Give null to keep all."
             )
+        for name in ("min_chars", "ngram", "bands", "rows", "memory_mb"):
+            require_whole(f"deduplication.{name}", settings[name], 1)
         return DuplicateRules(**settings)
 
 
@@ -118,7 +121,8 @@ class _Store:
 
     def add(self, source: str, texts: Iterable[tuple[str, str]]) -> None:
         """Number and write the texts of a source that are long enough; a repetition in a row is left out."""
-        distinct = (next(group) for _, group in groupby(texts, key=itemgetter(0)))
+        told = tqdm(texts, desc=f"near duplicates, {source}", unit="text", mininterval=1.0, disable=None)
+        distinct = (next(group) for _, group in groupby(told, key=itemgetter(0)))
         long = ((docid, match_key(text)) for docid, text in distinct if len(text) >= self._rules.min_chars)
         for docids, keys in by_chars(item for item in long if len(item[1]) >= self._rules.ngram):
             encoded = [key.encode("utf-8") for key in keys]
@@ -136,7 +140,7 @@ class _Store:
     def join(self, family: Mapping[str, int]) -> None:
         """Write the pairs of texts that share a bucket."""
         families = np.array([family[source] for source in self._sources])
-        for band in range(self._rules.bands):
+        for band in tqdm(range(self._rules.bands), desc="near duplicates, join", unit="band", disable=None):
             for buckets, numbers in self._portions(f"band-{band}"):
                 order = np.argsort(buckets, kind="stable")
                 for later, earlier in _neighbours(buckets[order], numbers[order]):

@@ -1,5 +1,8 @@
 """What a corpus holds, for people: a row per source, and a plot."""
 
+from collections import Counter
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,10 +26,7 @@ def profile_tables(passages: Table, pairs: Table, leaks: Table, inconsistent: Ta
         row = {"source": source, "passages": passages.rows(source), **_characters(passages, source)}
         if source in pairs.parts():
             row |= _pairs(pairs, source)
-            found = leaks.read([source], ["pair_id", "removed"]).to_pylist()
-            removed = {leak["pair_id"] for leak in found if leak["removed"]}
-            reported = {leak["pair_id"] for leak in found} - removed
-            row |= {"leaks_removed": len(removed), "leaks_reported": len(reported)}
+            row |= _leaked(leaks, source)
             row["inconsistent"] = inconsistent.rows(source) if source in inconsistent.parts() else 0
         rows.append(row)
     of_pairs = ["train_pairs", "validation_pairs", "with_negatives", "leaks_removed", "leaks_reported", "inconsistent"]
@@ -38,18 +38,44 @@ def profile_tables(passages: Table, pairs: Table, leaks: Table, inconsistent: Ta
 def _characters(passages: Table, source: str) -> dict[str, float]:
     import pyarrow.compute as pc
 
-    batches = passages.batches([source], ["text"])
-    lengths = np.concatenate([pc.utf8_length(batch.column("text")).to_numpy() for batch in batches])
-    return {"chars_median": float(np.median(lengths)), "chars_p95": float(np.percentile(lengths, 95))}
+    counts = np.zeros(1, dtype=np.int64)  # texts by their length
+    for batch in passages.batches([source], ["text"]):
+        found = np.bincount(pc.utf8_length(batch.column("text")).to_numpy(), minlength=len(counts))
+        found[: len(counts)] += counts
+        counts = found
+    return {"chars_median": _quantile(counts, 0.5), "chars_p95": _quantile(counts, 0.95)}
+
+
+def _quantile(counts: np.ndarray, share: float) -> float:
+    """The quantile of whole numbers of which i occurs `counts[i]` times, as `np.quantile`; 0 where there are none."""
+    if not counts.any():
+        return 0.0
+    place = share * (counts.sum() - 1)
+    low, high = np.searchsorted(counts.cumsum(), [np.floor(place), np.ceil(place)], side="right")
+    return float(low + (high - low) * (place % 1))
 
 
 def _pairs(pairs: Table, source: str) -> dict[str, int]:
-    columns = pairs.read([source], ["split", "given_negatives"]).to_pydict()
+    import pyarrow.compute as pc
+
+    found = Counter({"train": 0, "validation": 0, "with_negatives": 0})
+    for batch in pairs.batches([source], ["split", "given_negatives"]):
+        for split in ("train", "validation"):
+            found[split] += pc.equal(batch.column("split"), split).true_count
+        found["with_negatives"] += pc.greater(pc.list_value_length(batch.column("given_negatives")), 0).true_count
     return {
-        "train_pairs": columns["split"].count("train"),
-        "validation_pairs": columns["split"].count("validation"),
-        "with_negatives": sum(bool(negatives) for negatives in columns["given_negatives"]),
+        "train_pairs": found["train"],
+        "validation_pairs": found["validation"],
+        "with_negatives": found["with_negatives"],
     }
+
+
+def _leaked(leaks: Table, source: str) -> dict[str, int]:
+    """Pairs, whose rows stand one after the other."""
+    found = Counter({True: 0, False: 0})
+    for _, rows in groupby(leaks.iter_rows([source], ["pair_id", "removed"]), key=itemgetter("pair_id")):
+        found[any(row["removed"] for row in rows)] += 1
+    return {"leaks_removed": found[True], "leaks_reported": found[False]}
 
 
 def plot_profile(table: "pd.DataFrame") -> "Figure":

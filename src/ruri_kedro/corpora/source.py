@@ -4,13 +4,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from ruri_kedro.corpora.hub import Hub
 from ruri_kedro.corpora.kinds import KINDS, NULLABLE_FIELDS
 from ruri_kedro.corpora.shapes import SHAPES
 from ruri_kedro.errors import RecipeError
-from ruri_kedro.tables.objectives import OBJECTIVES
+from ruri_kedro.tables.objectives import OBJECTIVES, ROW_KEYS, STAGE_STRATEGIES
 from ruri_kedro.text.filters import LANGUAGES, TextFilter
 
 
@@ -28,6 +29,20 @@ class Input:
 
 
 ORIGINS = ("given", "synthetic")
+_Types = Mapping[str, type | tuple[type, ...]]
+
+# Of the values of a source's row and of its filter.
+_TYPES: _Types = {
+    "kind": str, "path": (str, NoneType), "hub": (Mapping, list, NoneType), "shape": str, "header": list,
+    "unfold": list, "fields": Mapping, "where": Mapping, "exclude": Mapping, "drop_lowest": Mapping, "segmented": bool,
+    "paragraphs": int, "filter": (Mapping, NoneType), "labels": Mapping, "validation": (str, NoneType),
+    "held_out": (float, int), "collection": (str, NoneType), "stages": Mapping, "licence": str,
+    "root": (str, NoneType), "origin": str,
+}  # fmt: skip
+_FILTER_TYPES: _Types = {
+    "language": (str, NoneType), "min_share": (float, int), "min_chars": int, "max_chars": (int, NoneType),
+    "boilerplate": bool,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -111,7 +126,8 @@ def select_sources(sources: Mapping[str, Source], only: str | None) -> dict[str,
 
 def _parse(name: str, row: Mapping[str, Any]) -> Source:
     place = f"sources.{name}"
-    _allowed(place, row, {f.name for f in fields(Source)} - {"name"})
+    _allowed(place, row, _TYPES)
+    _check_types(place, row, _TYPES)
     if "kind" not in row:
         raise RecipeError(f"{place}.kind: missing.")
     if not row.get("path") and not row.get("hub"):
@@ -120,12 +136,8 @@ def _parse(name: str, row: Mapping[str, Any]) -> Source:
     _allowed(f"{place}.shape", [row.get("shape", "rows")], SHAPES)
     if row.get("shape", "rows") != "rows" and not row.get("path"):
         raise RecipeError(f"{place}.shape: {row['shape']} is a shape of files. Give the path of those in the data set.")
-    _allowed(f"{place}.stages", row.get("stages", {}), OBJECTIVES)
     _allowed(f"{place}.origin", [row.get("origin", "given")], ORIGINS)
-    for stage, parts in row.get("stages", {}).items():
-        for part in [parts] if isinstance(parts, Mapping) else parts:
-            if "objective" in part:
-                _allowed(f"{place}.stages.{stage}.objective", [part["objective"]], OBJECTIVES[stage])
+    _check_stages(f"{place}.stages", row.get("stages", {}))
     _check_fields(place, row)
     if not 0 <= row.get("held_out", 0) < 1:
         raise RecipeError(f"{place}.held_out: {row['held_out']} is no share between 0 and 1.")
@@ -149,10 +161,26 @@ def _filter(place: str, row: Mapping[str, Any]) -> TextFilter | None:
     rules = row.get("filter")
     if not rules:
         return None
-    _allowed(place, rules, {f.name for f in fields(TextFilter)})
+    _allowed(place, rules, _FILTER_TYPES)
+    _check_types(place, rules, _FILTER_TYPES)
     if rules.get("language") is not None:
         _allowed(f"{place}.language", [rules["language"]], LANGUAGES)
     return TextFilter(**rules)
+
+
+def _check_stages(place: str, stages: Mapping[str, Any]) -> None:
+    _allowed(place, stages, OBJECTIVES)
+    for stage, rows in stages.items():
+        _check_types(place, {stage: rows}, {stage: (Mapping, list)})
+        for row in [rows] if isinstance(rows, Mapping) else rows:
+            _check_types(place, {stage: row}, {stage: Mapping})
+            _allowed(f"{place}.{stage}", row, ROW_KEYS)
+            _check_types(f"{place}.{stage}", row, ROW_KEYS)
+            if "window" in row and sorted(row["window"]) != ["first", "last"]:
+                raise RecipeError(f"{place}.{stage}.window: {row['window']} given, {{first: 30, last: 100}} expected.")
+            if "objective" in row:
+                _allowed(f"{place}.{stage}.objective", [row["objective"]], OBJECTIVES[stage])
+            _allowed(f"{place}.{stage}.negatives", [row.get("negatives")], STAGE_STRATEGIES[stage])
 
 
 def _check_fields(place: str, row: Mapping[str, Any]) -> None:
@@ -162,6 +190,8 @@ def _check_fields(place: str, row: Mapping[str, Any]) -> None:
     for name, path in mapped.items():
         if path is None and name not in NULLABLE_FIELDS:
             raise RecipeError(f"{place}.fields.{name}: null, but the kind {row['kind']} needs it.")
+    if row.get("paragraphs", 1) < 1:
+        raise RecipeError(f"{place}.paragraphs: {row['paragraphs']} given, 1 or more expected.")
     if row.get("paragraphs", 1) != 1 and "section" not in kind.fields:
         raise RecipeError(f"{place}.paragraphs: the kind {row['kind']} has no sections to join paragraphs of.")
     for name, pattern in row.get("exclude", {}).items():
@@ -172,6 +202,14 @@ def _check_fields(place: str, row: Mapping[str, Any]) -> None:
     for name, share in row.get("drop_lowest", {}).items():
         if not 0 <= share < 1:
             raise RecipeError(f"{place}.drop_lowest.{name}: {share} is no share between 0 and 1.")
+
+
+def _check_types(place: str, row: Mapping[str, Any], types: _Types) -> None:
+    for key, value in row.items():
+        kinds = types[key] if isinstance(types[key], tuple) else (types[key],)
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            names = " or ".join("null" if kind is NoneType else kind.__name__ for kind in kinds)
+            raise RecipeError(f"{place}.{key}: {type(value).__name__} given ({value}), {names} expected.")
 
 
 def _allowed(place: str, given: Iterable[Any], known: Iterable[Any]) -> None:

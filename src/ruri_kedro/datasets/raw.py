@@ -12,11 +12,15 @@ from ruri_kedro.errors import DataError
 class RawFolder(AbstractDataset[NoReturn, Path]):
     """The folder that holds the raw corpora of a recipe; what is in it is checked by its readers.
 
+    A recipe whose sources may all be on the hub does without (`needed: false`); a file that a source lacks is then
+    named with the source.
+
     >>> RawFolder(filepath="data/01_raw/sample")
     """
 
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+    def __init__(self, *, filepath: str, needed: bool = True, metadata: dict[str, Any] | None = None) -> None:
         self._filepath = Path(filepath)
+        self._needed = needed
         self.metadata = metadata
 
     def load(self) -> Path:
@@ -47,7 +51,7 @@ class RawFolder(AbstractDataset[NoReturn, Path]):
         raise DataError(f"{self._filepath}: raw data are read only. Give the output a data set of its own.")
 
     def _exists(self) -> bool:
-        return self._filepath.is_dir() and any(self._filepath.iterdir())
+        return not self._needed or (self._filepath.is_dir() and any(self._filepath.iterdir()))
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": self._filepath.as_posix()}

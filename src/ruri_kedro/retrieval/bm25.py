@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ruri_kedro.errors import DataError, RecipeError
+from ruri_kedro.errors import DataError, RecipeError, require_whole
 from ruri_kedro.retrieval.eager import EagerSearcher, write_index
 from ruri_kedro.retrieval.java import start_jvm
 from ruri_kedro.retrieval.lucene import IndexWriter, Searcher, verify, write_docids
@@ -53,10 +53,12 @@ class BM25Settings:
                 f"bm25 engine 'bm25s' with analyzer '{self.analyzer}': that analyser is part of Lucene. "
                 "Take sudachi_a, sudachi_b or sudachi_c, or the engine lucene."
             )
+        if not all(isinstance(value, float | int) for value in (self.k1, self.b)):
+            raise RecipeError(f"bm25 k1={self.k1}, b={self.b}: both are numbers.")
         if self.k1 < 0 or not 0 <= self.b <= 1:
             raise RecipeError(f"bm25 k1={self.k1}, b={self.b}: k1 is 0 or more, b lies between 0 and 1.")
-        if self.threads < 1 or self.heap_mb < 1:
-            raise RecipeError(f"bm25 threads={self.threads}, heap_mb={self.heap_mb}: both are 1 or more.")
+        for name in ("threads", "heap_mb"):
+            require_whole(f"bm25 {name}", getattr(self, name), 1)
 
     @property
     def pretokenized(self) -> bool:
@@ -74,19 +76,23 @@ class BM25Settings:
         return {name: getattr(self, name) for name in lasting}
 
 
-def build_index(documents: Iterable[tuple[str, str]], folder: Path, settings: BM25Settings, key: str) -> None:
+def build_index(
+    documents: Iterable[tuple[str, str]], folder: Path, settings: BM25Settings, key: str, most: int | None = None
+) -> None:
     """Index (docid, text) pairs in `folder`, unless an index with this `key` is there already.
 
-    Documents are streamed. One that is blank, or has no term for Sudachi, is counted as `blank` and not indexed:
-    nothing can find it. The manifest has the key, the analyser, both counts and a digest of docids and texts in
-    their order. Raises DataError if docids recur or there is nothing to index; the folder is then as it was.
+    Documents are streamed; there are `most` at most, if that is known. One that is blank, or has no term for Sudachi,
+    is counted as `blank` and not indexed: nothing can find it. The manifest has the key, the analyser, both counts and
+    a digest of docids and texts in their order. Raises DataError if docids recur or there is nothing to index; the
+    folder is then as it was.
     """
     folder = Path(folder)
     if is_current(folder, key):
         remove_leftovers(folder)
         return
     with replace_dir(folder) as aside:
-        facts = _write(documents, aside / settings.engine, settings)
+        told = tqdm(documents, total=most, unit="doc", desc=f"BM25 index {folder.name}", disable=None)
+        facts = _write(told, aside / settings.engine, settings)
         if facts["documents"] == 0:
             raise DataError(f"{folder}: there is no document with a term to index. Look at the source.")
         write_json(aside / MANIFEST, {"key": key, **settings.built_with, **facts})
@@ -173,7 +179,7 @@ class _TermStream:
     """Blocks of (docid, terms) of the documents that have any; counts them, and digests all documents."""
 
     def __init__(self, documents: Iterable[tuple[str, str]], terms: Callable[[str], str]) -> None:
-        self._documents = iter(tqdm(documents, unit="doc", desc="BM25 index", disable=None))
+        self._documents = iter(documents)
         self._terms = terms
         self.digest = hashlib.blake2b(digest_size=16)
         self.indexed = self.blank = 0

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from tqdm import tqdm
 
 from ruri_kedro.errors import DataError
 from ruri_kedro.tables.engines import Engine
@@ -176,18 +177,20 @@ def build_embeddings(
     encode: Encode,
     index: Callable[[Vectors, Path], None] | None = None,
     engine: Engine = map,
+    most: int | None = None,
 ) -> None:
     """Put (docid, text) rows into the cache and the list of them into `folder`, unless what `key` stands for is there.
 
     Only texts that the cache does not have are encoded, a block at a time, where `engine` has it done. `index`, given
     the vectors and the folder that becomes `folder`, may write a search index. float16 halves the disk; its error of
-    5e-4 is far below the distance between neighbouring ranks.
+    5e-4 is far below the distance between neighbouring ranks. There are `most` rows at most, if that is known.
     """
     if is_current(folder, key) and cache.has(_read(folder)[1]):
         return
     with replace_dir(folder) as aside:
         with pq.ParquetWriter(aside / _DOCUMENTS, _SCHEMA) as writer:
-            encode_texts(documents, cache, encode, engine, writer.write_batch)
+            told = tqdm(documents, total=most, unit="text", desc=f"embed {folder.name}", disable=None)
+            encode_texts(told, cache, encode, engine, writer.write_batch)
         digests = _read(aside)[1]
         if index is not None:
             index(cache.vectors(digests), aside)

@@ -5,14 +5,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from ruri_kedro.errors import RecipeError
-from ruri_kedro.retrieval.candidates import RETRIEVERS, Candidates
+from ruri_kedro.retrieval.candidates import Candidates
 from ruri_kedro.retrieval.negatives import Choice, ChoiceRules, Window, choose_negatives, random_negatives
+from ruri_kedro.tables.objectives import ROW_KEYS, STRATEGIES
 from ruri_kedro.text.hashing import stable_id, unit_interval
 from ruri_kedro.text.normalize import match_key
 
-SEARCHED = tuple(RETRIEVERS)
-STRATEGIES = ("given", "random", *SEARCHED)
-ROW_KEYS = {"negatives", "count", "window", "fill", "max_score_ratio", "objective", "shuffled_copy", "share"}
 TRAIN = "train"
 
 
@@ -35,7 +33,7 @@ class StageRecipe:
         before (`mine_pairs`), not here.
         """
         place = f"sources.*.stages.{stage}: {dict(row)}."
-        if set(row) - ROW_KEYS or row.get("negatives") not in STRATEGIES:
+        if set(row) - set(ROW_KEYS) or row.get("negatives") not in STRATEGIES:
             keys = ", ".join(sorted(ROW_KEYS))
             raise RecipeError(f"{place} Allowed: {keys}; negatives is one of {', '.join(STRATEGIES)}.")
         own = {name: row[name] for name in ("fill", "max_score_ratio") if name in row}

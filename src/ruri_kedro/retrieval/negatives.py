@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from types import MappingProxyType
 
-from ruri_kedro.errors import RecipeError
+from ruri_kedro.errors import RecipeError, require_whole
 from ruri_kedro.text.normalize import match_key
 
 
@@ -18,8 +18,8 @@ class Window:
     last: int
 
     def __post_init__(self) -> None:
-        if not 1 <= self.first <= self.last:
-            raise RecipeError(f"ranks {self.first} to {self.last}: ranks start at 1 and do not fall.")
+        if not all(isinstance(rank, int) for rank in (self.first, self.last)) or not 1 <= self.first <= self.last:
+            raise RecipeError(f"ranks {self.first} to {self.last}: whole numbers that start at 1 and do not fall.")
 
     def of(self, ranked: Sequence[str]) -> Sequence[str]:
         """The part of a ranking (best first) inside the window."""
@@ -46,6 +46,10 @@ class ChoiceRules:
     max_score_ratio: float | None = None
 
     def __post_init__(self) -> None:
+        for name in ("n", "max_mined", "min_answer_chars"):
+            require_whole({"n": "negatives"}.get(name, name), getattr(self, name), 0)
+        if not isinstance(self.fill, bool):
+            raise RecipeError(f"fill={self.fill}: true or false.")
         if self.max_score_ratio is not None and not 0 < self.max_score_ratio <= 1:
             raise RecipeError(f"max_score_ratio={self.max_score_ratio}: above 0 and at most 1, or null for no limit.")
 

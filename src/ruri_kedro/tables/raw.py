@@ -34,8 +34,10 @@ def raw_files(root: Path, path: str) -> list[Path]:
         files = sorted(file for file in Path(root).glob(path) if file.is_file())
         if files:
             return files
-        raise DataError(f"{target}: no file fits this pattern.")
-    raise DataError(f"{target}: no such file or folder. Fetch or restore the corpus (README, 'Data'), or set raw_root.")
+        raise DataError(f"{target}: no file fits this pattern. Fetch the files, or correct the path.")
+    raise DataError(
+        f"{target}: no such file or folder. Fetch or restore the corpus (README, 'Recipes'), or set raw_root."
+    )
 
 
 def read_rows(

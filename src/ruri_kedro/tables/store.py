@@ -6,6 +6,7 @@ continues with the first missing shard.
 """
 
 import hashlib
+import io
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from tqdm import tqdm
 
 from ruri_kedro.errors import DataError
 from ruri_kedro.tables.files import move_dir, read_json, remove_leftovers, replace_dir, replace_file, write_json
@@ -40,11 +42,13 @@ class Part:
 class ShardedPart:
     """A part whose shards are made one by one: what a killed run has finished of it is kept.
 
-    `shards(done)` yields the shards from number `len(done)` on; `done` are the files of those before.
+    `shards(done)` yields the shards from number `len(done)` on; `done` are the files of those before. `total()` is how
+    many there will be in all, for the progress bar, where that can be known before.
     """
 
     key: str
     shards: Callable[[Sequence[Path]], Iterable[pa.Table]]
+    total: Callable[[], int] | None = None
 
 
 AnyPart = Part | ShardedPart
@@ -177,21 +181,32 @@ def _write_sharded(target: Path, schema: pa.Schema, part: ShardedPart) -> None:
     if not done:
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir()
-    number = len(done)
-    for shard in part.shards(done):
-        _write_shard(unfinished, number, shard.cast(schema), part.key)
-        number += 1
+    number, rows = len(done), 0
+    with _progress(f"{target.parent.name} {target.name}", part, number) as bar:
+        for shard in part.shards(done):
+            _write_shard(unfinished, number, shard.cast(schema), part.key)
+            number, rows = number + 1, rows + shard.num_rows
+            bar.set_postfix_str(f"{rows:,} rows", refresh=False)
+            bar.update()
     if number == 0:
         _write_shard(unfinished, 0, schema.empty_table(), part.key)
     _finish(unfinished, part.key)
     move_dir(unfinished, target)
 
 
+def _progress(label: str, part: ShardedPart, done: int) -> tqdm:
+    bar = tqdm(desc=label, unit=" shards", initial=done, mininterval=1.0, disable=None)
+    if part.total and not bar.disable:  # to count may take a pass over a table
+        bar.total = part.total()
+    return bar
+
+
 def _write_shard(folder: Path, number: int, rows: pa.Table, key: str) -> None:
     """The rows as a file, then what the manifest says of it, which makes it a finished shard."""
     name = f"part-{number:05d}"
+    rows = rows.combine_chunks()
     # The bytes of a file depend on its chunks: they are cut anew, however the rows were made.
-    chunks = rows.combine_chunks().to_batches(_CHUNK_ROWS)
+    chunks = rows.to_batches(_CHUNK_ROWS)
     with replace_file(folder / f"{name}.parquet") as aside:
         pq.write_table(pa.Table.from_batches(chunks, schema=rows.schema), aside, compression="zstd")
     write_json(folder / f"{name}.json", {"key": key, "rows": rows.num_rows, "digest": digest_rows(rows)})
@@ -279,11 +294,25 @@ def _first_misfit(rows: list[dict], schema: pa.Schema) -> str:
 
 def digest_rows(table: pa.Table) -> str:
     """Digest of schema and values; the same however the rows were cut into batches or compressed."""
-    sink = pa.BufferOutputStream()
+    sink = _DigestSink()
     combined = table.combine_chunks().replace_schema_metadata(None)
     with pa.ipc.new_stream(sink, combined.schema) as writer:
         writer.write_table(combined)
-    return hashlib.blake2b(memoryview(sink.getvalue()), digest_size=16).hexdigest()
+    return sink.digest.hexdigest()
+
+
+class _DigestSink(io.RawIOBase):
+    """A file that keeps of what is written to it the digest only."""
+
+    def __init__(self) -> None:
+        self.digest = hashlib.blake2b(digest_size=16)
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: memoryview) -> int:
+        self.digest.update(data)
+        return len(data)
 
 
 def file_digest(path: Path) -> str:

@@ -75,7 +75,7 @@ class ConsistencyCheck:
             encoding=[self.prompts, self.encoding["max_length"]],
             code=code_digest("text", "retrieval"),
         )
-        return ShardedPart(key, self._shards)
+        return ShardedPart(key, self._shards, lambda: -(-sum(1 for _ in self._pairs()) // self.rules.shard_rows))
 
     def _shards(self, done: Sequence[Path]) -> Iterator[pa.Table]:
         for number, rows in enumerate(blocks(self._pairs(), self.rules.shard_rows)):

@@ -1,6 +1,9 @@
-"""Tasks whose data are on the Hugging Face hub."""
+"""Tests whose data are on the Hugging Face hub: a recipe's own tasks, and mteb's benchmarks.
 
-from collections.abc import Mapping
+mteb is imported inside the functions: a recipe that is tested on none of its benchmarks does not wait for it.
+"""
+
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -9,8 +12,11 @@ from ruri_kedro.benchmark.stored_tasks import hub_rows, task_is_stored
 from ruri_kedro.corpora.hub import Hub, check_hubs, hub_files, hub_records
 from ruri_kedro.errors import DataError, RecipeError
 from ruri_kedro.pipelines.shared import Params
+from ruri_kedro.tables import Part
+from ruri_kedro.tables.code import code_digest
 from ruri_kedro.tables.formats import read_records
 from ruri_kedro.tables.raw import write_rows
+from ruri_kedro.tables.store import blocks, key_of
 
 
 def check_tasks(tasks: Params, raw: Path, test_sets: Path) -> None:
@@ -42,6 +48,42 @@ def fetch_rows(row: Mapping[str, Any], path: Path) -> None:
     else:
         records = hub_records(hub, hub.split, _Everything())
     write_rows(path, (record for _, record in records))
+
+
+def check_benchmarks(names: list[str]) -> None:
+    """Raise RecipeError for a benchmark that mteb has not, DataError where data of its tasks cannot be had."""
+    if not names:
+        return
+    from ruri_kedro.benchmark.mteb_tasks import check_data, hub_reachable
+
+    try:
+        check_data(_benchmark_tasks(names).values(), hub_reachable())
+    except DataError as error:
+        raise DataError(f"{error} They are tests of the recipe (`tested_on`): an empty list has none.") from error
+
+
+def benchmark_texts(names: list[str]) -> dict[str, Part]:
+    """The table test_texts of mteb's benchmarks, a part per task."""
+    return {name: _texts_part(task) for name, task in _benchmark_tasks(names).items()} if names else {}
+
+
+def _benchmark_tasks(names: list[str]) -> dict[str, Any]:
+    from ruri_kedro.benchmark.mteb_tasks import benchmark_tasks
+
+    return {task.metadata.name: task for name in names for task in benchmark_tasks(name)}
+
+
+def _texts_part(task: Any) -> Part:
+    def rows() -> Iterator[list[dict]]:
+        from ruri_kedro.benchmark.mteb_tasks import fresh
+        from ruri_kedro.benchmark.mteb_texts import mteb_texts
+
+        loaded = fresh(task)
+        loaded.load_data()
+        return blocks(mteb_texts(loaded))
+
+    read = [dict(task.metadata.dataset), list(task.hf_subsets), list(task.eval_splits)]
+    return Part(key_of(task=task.metadata.name, read=read, code=code_digest("benchmark")), rows)
 
 
 def _hub(row: Mapping[str, Any]) -> Hub:

@@ -1,6 +1,6 @@
 """From raw corpora to passages and pairs, and what the benchmark knows of them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +13,12 @@ from ruri_kedro.corpora.build import duplicate_parts, pair_parts, passage_parts
 from ruri_kedro.corpora.profile import plot_profile, profile_tables
 from ruri_kedro.corpora.rows import check_sources
 from ruri_kedro.corpora.source import parse_sources, select_sources
-from ruri_kedro.pipelines.data_engineering.hub_tasks import check_tasks, fetch_rows
+from ruri_kedro.pipelines.data_engineering.hub_tasks import (
+    benchmark_texts,
+    check_benchmarks,
+    check_tasks,
+    fetch_rows,
+)
 from ruri_kedro.pipelines.shared import Figure, Frame, Params
 from ruri_kedro.tables import Part, ShardedPart, Table
 from ruri_kedro.tables.code import code_digest
@@ -51,8 +56,12 @@ def build_pairs(
     return dict.fromkeys(with_pairs) | pair_parts(select_sources(known, only), raw, duplicates, engine_of(engine))
 
 
-def read_tasks(raw: Path, tasks: Params) -> dict[str, Callable]:
-    """Every task of the benchmark, read from its files or from the hub once."""
+def read_tasks(raw: Path, tasks: Params, tested_on: Sequence[str] = ()) -> dict[str, Callable]:
+    """Every task of the benchmark, read from its files or from the hub once.
+
+    Raises RecipeError or DataError if one of mteb's benchmarks in `tested_on` cannot be had: passages are made later.
+    """
+    check_benchmarks(list(tested_on))
 
     def build(name: str, folder: Path) -> None:
         if hub_rows(tasks[name]) and not task_is_stored(name, tasks[name], raw, folder):
@@ -62,14 +71,14 @@ def read_tasks(raw: Path, tasks: Params) -> dict[str, Callable]:
     return {name: partial(build, name) for name in tasks}
 
 
-def collect_test_texts(test_sets: Path, tasks: Params) -> dict[str, Part]:
-    """What training must not have seen, a part per task."""
+def collect_test_texts(test_sets: Path, tasks: Params, tested_on: Sequence[str] = ()) -> dict[str, Part]:
+    """What training must not have seen, a part per task of the recipe and of mteb's benchmarks in `tested_on`."""
 
     def part(name: str) -> Part:
         key = key_of(task=stored_digest(test_sets, name), code=code_digest("benchmark"))
         return Part(key, lambda: blocks(texts_of_task(stored_task(test_sets, name))))
 
-    return {name: part(name) for name in tasks}
+    return {name: part(name) for name in tasks} | benchmark_texts(list(tested_on))
 
 
 def match_tests(passages: Table, test_texts: Table, settings: Params) -> dict[str, ShardedPart]:

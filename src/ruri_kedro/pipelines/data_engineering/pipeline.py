@@ -28,10 +28,15 @@ def create_pipeline(**kwargs) -> Pipeline:
                 outputs="pairs",
                 name="pairs",
             ),
-            Node(func=nodes.read_tasks, inputs=["raw", "params:tasks"], outputs="test_sets", name="read_tasks"),
+            Node(
+                func=nodes.read_tasks,
+                inputs=["raw", "params:tasks", "params:tested_on"],
+                outputs="test_sets",
+                name="read_tasks",
+            ),
             Node(
                 func=nodes.collect_test_texts,
-                inputs=["test_sets", "params:tasks"],
+                inputs=["test_sets", "params:tasks", "params:tested_on"],
                 outputs="test_texts",
                 name="test_texts",
             ),

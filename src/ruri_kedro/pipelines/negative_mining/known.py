@@ -46,7 +46,7 @@ class KnownPairs:
     def shards_by(self, recipes: Sequence[StageRecipe], skip: int) -> Iterator[tuple[StageRecipe, SourcePairs]]:
         """The shards for each recipe in turn, without the first `skip` of them all."""
         for recipe in recipes:
-            count = self._count
+            count = self.count
             if skip < count:
                 yield from ((recipe, some) for some in self.shards(skip))
             skip = max(0, skip - count)
@@ -84,8 +84,8 @@ class KnownPairs:
         return (row for row in chain.from_iterable(tables) if row["pair_id"] not in self.leaked)
 
     @cached_property
-    def _count(self) -> int:
-        """Of shards."""
+    def count(self) -> int:
+        """How many shards there are."""
         return -(-sum(1 for _ in self._pairs(["pair_id"])) // self.rows)
 
     @property

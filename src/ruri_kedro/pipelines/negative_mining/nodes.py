@@ -1,7 +1,7 @@
 """From candidates to mined positives and to the examples of every stage."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -9,18 +9,16 @@ import pyarrow as pa
 
 from ruri_kedro.benchmark.contamination import texts_to_avoid
 from ruri_kedro.corpora.source import Source, parse_sources
-from ruri_kedro.errors import RecipeError
 from ruri_kedro.pipelines.negative_mining.known import KnownPairs, found_candidates
+from ruri_kedro.pipelines.negative_mining.recipes import choice_rules, stage_recipes
 from ruri_kedro.pipelines.negative_mining.searching import CODE
 from ruri_kedro.pipelines.shared import Frame, Params
-from ruri_kedro.retrieval.candidates import RETRIEVERS, Candidates
-from ruri_kedro.retrieval.examples import StageRecipe, make_examples, mine_pairs
-from ruri_kedro.retrieval.negatives import ChoiceRules, Window
+from ruri_kedro.retrieval.candidates import Candidates
+from ruri_kedro.retrieval.examples import make_examples, mine_pairs
 from ruri_kedro.tables import SCHEMAS, ShardedPart, Table
 from ruri_kedro.tables.code import code_digest
 from ruri_kedro.tables.ids import Ids, distinct_ids
 from ruri_kedro.tables.lookup import passage_texts
-from ruri_kedro.tables.objectives import OBJECTIVES
 from ruri_kedro.tables.store import blocks, key_of, to_table
 
 
@@ -35,12 +33,13 @@ def mine_positives(
     seed: int,
 ) -> dict[str, ShardedPart]:
     """Pairs whose positive was found by its answer, a part per source with candidates."""
-    rules = _rules(mining)
+    rules = choice_rules(mining)
 
     def part(source: Source) -> ShardedPart:
+        known = partial(_known, source, passages, (pairs,), leaks, matches, candidates, mining)
+
         def shards(done: Sequence[Path]) -> Iterator[pa.Table]:
-            known = _known(source, passages, (pairs,), leaks, matches, candidates, mining)
-            for some in known.unanswered(len(done)):
+            for some in known().unanswered(len(done)):
                 yield to_table(mine_pairs(some, rules, seed), SCHEMAS["pairs"])
 
         tables = [table.digest([source.name]) for table in (pairs, leaks, candidates)]
@@ -52,7 +51,7 @@ def mine_positives(
             seed=seed,
             code=code_digest(*CODE),
         )
-        return ShardedPart(key, shards)
+        return ShardedPart(key, shards, lambda: known().count)
 
     return {name: part(source) for name, source in parse_sources(sources).items() if name in candidates.parts()}
 
@@ -79,11 +78,11 @@ def choose_examples(
 
     def part(source: Source) -> ShardedPart:
         recipes = stage_recipes(source, stage, mining)
+        drawn = any(recipe.strategy == "random" for recipe in recipes)
+        known = partial(_known, source, passages, pair_tables, leaks, matches, candidates, mining, drawn, inconsistent)
 
         def shards(done: Sequence[Path]) -> Iterator[pa.Table]:
-            drawn = any(recipe.strategy == "random" for recipe in recipes)
-            known = _known(source, passages, pair_tables, leaks, matches, candidates, mining, drawn, inconsistent)
-            for recipe, some in known.shards_by(recipes, len(done)):
+            for recipe, some in known().shards_by(recipes, len(done)):
                 yield to_table(make_examples(some, recipe, seed), SCHEMAS["examples"])
 
         tables = [table.digest([source.name]) for table in (pairs, leaks)]
@@ -102,7 +101,7 @@ def choose_examples(
             seed=seed,
             code=code_digest(*CODE),
         )
-        return ShardedPart(key, shards)
+        return ShardedPart(key, shards, lambda: known().count * len(recipes))
 
     return {name: part(source) for name, source in parse_sources(sources).items() if stage in source.stages}
 
@@ -133,20 +132,6 @@ def report_negatives(
                 rows = _with_candidates(source, table, matches, candidates, mining)
                 reports.append(report_source(source.name, recipe, rows, mined, texts))
     return pd.DataFrame(rows_of(reports)).convert_dtypes(), mining_page(f"Negatives: {', '.join(examples)}", reports)
-
-
-def stage_recipes(source: Source, stage: str, mining: Params) -> list[StageRecipe]:
-    """How a source takes part in a stage; raises RecipeError for a row without a meaning."""
-    counts = mining["negatives"]
-    rules = replace(_rules(mining), n=counts[stage] if isinstance(counts, Mapping) else counts)
-    made = [StageRecipe.of(stage, row, OBJECTIVES[stage][0], rules) for row in source.rows_of(stage)]
-    for recipe in made:
-        if recipe.strategy in RETRIEVERS and recipe.rules.window.last > mining["depth"]:
-            raise RecipeError(
-                f"sources.{source.name}.stages.{stage}: the window ends at rank {recipe.rules.window.last}, but the "
-                f"search at {mining['depth']}. Raise mining.*.depth."
-            )
-    return made
 
 
 def _known(
@@ -203,16 +188,3 @@ def _searched(source: Source, candidates: Table) -> Table | None:
 def _avoided(source: Source, matches: Table) -> frozenset[str]:
     """Candidates of a source that are texts of a test."""
     return frozenset(texts_to_avoid(matches.iter_rows([source.candidates])))
-
-
-def _rules(mining: Params) -> ChoiceRules:
-    mine = mining["mine_window"]
-    return ChoiceRules(
-        window=Window(**mining["window"]),
-        n=0,
-        fill=mining["fill"],
-        mine_window=Window(**mine) if mine else None,
-        max_mined=mining["max_mined"],
-        min_answer_chars=mining["min_answer_chars"],
-        max_score_ratio=mining.get("max_score_ratio"),
-    )

@@ -25,7 +25,7 @@ def _pretraining() -> Pipeline:
         [
             Node(
                 func=_with(searching.build_indexes, stages=stages),
-                inputs=["passages", "pairs", "params:sources", "params:bm25"],
+                inputs=["passages", "pairs", "params:sources", "params:mining.pretraining", "params:bm25"],
                 outputs="indexes",
                 name="index",
             ),
@@ -68,7 +68,7 @@ def _supervised() -> Pipeline:
         [
             Node(
                 func=_with(searching.build_indexes, stages=list(searching.SUPERVISED_STAGES)),
-                inputs=["passages", "pairs", "params:sources", "params:bm25"],
+                inputs=["passages", "pairs", "params:sources", "params:mining.supervised", "params:bm25"],
                 outputs="indexes",
                 name="index",
             ),

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from ruri_kedro.corpora.source import Source, parse_sources
-from ruri_kedro.errors import RecipeError
 from ruri_kedro.pipelines.negative_mining.encoder import CachedEncoder, EmbeddedCollection
+from ruri_kedro.pipelines.negative_mining.recipes import check_mining
 from ruri_kedro.pipelines.negative_mining.source_search import Queries, SourceSearch, bm25_rankings
 from ruri_kedro.pipelines.shared import Params
 from ruri_kedro.retrieval.candidates import RETRIEVERS
@@ -31,19 +31,19 @@ SUPERVISED_STAGES = ("reranking_stage1", "reranking_stage2", "finetuning")
 
 
 def build_indexes(
-    passages: Table, pairs: Table, sources: Params, bm25: Params, stages: list[str]
+    passages: Table, pairs: Table, sources: Params, mining: Params, bm25: Params, stages: Sequence[str]
 ) -> dict[str, Callable]:
     """A BM25 index per collection that a source of the given stages searches."""
     from ruri_kedro.retrieval.bm25 import BM25Settings, build_index
 
-    settings = BM25Settings(**bm25)
+    settings, known = BM25Settings(**bm25), parse_sources(sources)
+    check_mining(known.values(), stages, mining)
 
     def build(collection: str, folder: Path) -> None:
         key = key_of(documents=_digest(collection, passages, pairs), settings=bm25, code=code_digest(*CODE))
-        build_index(_documents(collection, passages, pairs), folder, settings, key)
+        build_index(_documents(collection, passages, pairs), folder, settings, key, passages.rows(collection))
 
-    wanted = _searching(parse_sources(sources), stages)
-    return {name: partial(build, name) for name in _collections(wanted, "bm25")}
+    return {name: partial(build, name) for name in _collections(_searching(known, stages), "bm25")}
 
 
 def embed_collections(
@@ -61,6 +61,8 @@ def embed_collections(
     from ruri_kedro.retrieval.embeddings import build_embeddings
     from ruri_kedro.retrieval.nearest import NearestSettings, write_nearest_index
 
+    known = parse_sources(sources)
+    check_mining(known.values(), SUPERVISED_STAGES, mining)
     encoder = CachedEncoder.of(pretrained_model, mining, prompts, encoding)
     nearest = NearestSettings(**mining["nearest"])
     index = partial(write_nearest_index, settings=nearest, threads=bm25["threads"])
@@ -70,10 +72,10 @@ def embed_collections(
         key = key_of(documents=documents, encoder=encoder.key("document"), nearest=mining["nearest"])
         documents = _documents(collection, passages, pairs)
         encode = encoder.encode("document", f"encode {collection}")
-        build_embeddings(documents, folder, key, encoder.cache("document"), encode, index, engine_of(engine))
+        cache, most = encoder.cache("document"), passages.rows(collection)
+        build_embeddings(documents, folder, key, cache, encode, index, engine_of(engine), most)
 
-    wanted = _searching(parse_sources(sources), SUPERVISED_STAGES)
-    return {name: partial(build, name) for name in _collections(wanted, "dense")}
+    return {name: partial(build, name) for name in _collections(_searching(known, SUPERVISED_STAGES), "dense")}
 
 
 def search_bm25(
@@ -96,12 +98,6 @@ def search_bm25(
         return candidate_rows(source.name, source.candidates, queries, found, 0)
 
     wanted = _searching(parse_sources(sources), stages)
-    for source, retrievers in wanted:
-        if retrievers != {"bm25"}:
-            raise RecipeError(
-                f"sources.{source.name}.stages: there is no encoder yet for dense or rrf negatives of "
-                f"{', '.join(stages)}. Take bm25 there."
-            )
     dependencies = {"depth": mining["depth"], "bm25": bm25}
     return {
         source.name: _candidates_part(
@@ -216,7 +212,7 @@ def _candidates_part(
         prepare(missing, engine)
         return engine(partial(_candidates, rows), missing())
 
-    return ShardedPart(key, shards)
+    return ShardedPart(key, shards, lambda: -(-sum(1 for _ in _distinct_queries(source, pairs)) // size))
 
 
 def _candidates(rows: Callable[[Queries], Iterator[dict]], queries: Queries) -> pa.Table:
