@@ -1,6 +1,7 @@
 """A training from tables: what it reports, what stops it, and what is refused before it starts."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -162,6 +163,24 @@ def test_a_missing_parameter_is_named(tmp_path):
         train_embedder(
             tiny_encoder(), table(), table(), PROMPTS, Stage("tuned", incomplete, 1, "cpu", tmp_path, {}), refuse
         )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"precision": "float16"}, "tuned.precision: 'float16'; use float32 or bfloat16"),
+        ({"keep_tokens": ...}, "tuned: parameter keep_tokens missing"),
+        ({"learning_rate": ..., "seed": ...}, "tuned: parameter learning_rate missing"),
+        ({"batch_size": ..., "epochs": ...}, "tuned: parameter batch_size, epochs missing"),
+    ],
+)
+@pytest.mark.parametrize("train", [train_embedder, train_reranker])
+def test_wrong_parameters_are_named_before_anything_is_read(tmp_path, train, settings, message):
+    made = stage(tmp_path, **settings)
+    kept = {name: value for name, value in made.settings.items() if value is not ...}
+    arguments = (PROMPTS,) if train is train_embedder else ()
+    with pytest.raises(RecipeError, match=message):
+        train(None, None, None, *arguments, replace(made, settings=kept), refuse)
 
 
 def test_batches_that_mix_sources_have_one_objective(tmp_path):

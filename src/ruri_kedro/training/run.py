@@ -57,6 +57,18 @@ class Stage:
         """The dataclass `kind` filled with the parameters of the same names; its defaults hold for missing ones."""
         return _filled(kind, {**self.settings, "seed": self.seed}, self.name)
 
+    def watch_settings(self) -> WatchSettings:
+        """When the training is stopped."""
+        return _filled(WatchSettings, self.watch, "run.watch")
+
+    def check(self) -> None:
+        """Raises RecipeError for a parameter that is missing or unknown, before any work is done."""
+        self.select(Budget).check(self.name)
+        self.select(FitSettings)
+        self.watch_settings()
+        if missing := sorted({"max_length", "batch_size", "epochs"} - self.settings.keys()):
+            raise RecipeError(f"{self.name}: parameter {', '.join(missing)} missing.")
+
 
 def _filled(kind: type, values: Mapping[str, Any], place: str) -> Any:
     missing = [f.name for f in fields(kind) if f.name not in values and f.default is MISSING]
@@ -78,11 +90,12 @@ def train_embedder(
 
     Raises RecipeError for a source whose objective is unknown or needs a `teacher` that is not there.
     """
+    losses = stage.select(LossSettings)
+    stage.check()
     if count := processes.wanted(stage.device, stage.devices):
         arguments = {"examples": examples, "passages": passages, "prompts": dict(prompts), "teacher": teacher}
         _in_processes(count, train_embedder, load_encoder, model, stage, on_step, arguments)
         return model
-    losses = stage.select(LossSettings)
     losses.check(model.get_embedding_dimension(), stage.name)
     length = stage.settings["max_length"]
     check_length(model, length, stage.name)
@@ -114,6 +127,7 @@ def train_reranker(
     model: CrossEncoder, examples: Table, passages: Table, stage: Stage, on_step: OnStep
 ) -> CrossEncoder:
     """Train a cross-encoder in place on the training rows of `examples` and return it; batches mix sources."""
+    stage.check()
     if count := processes.wanted(stage.device, stage.devices):
         arguments = {"examples": examples, "passages": passages}
         _in_processes(count, train_reranker, load_cross_encoder, model, stage, on_step, arguments)
@@ -223,7 +237,7 @@ def _fit(
     checkpoints = Checkpoints(stage.checkpoints / stage.name, identity, KEPT_CHECKPOINTS)
     settings = stage.select(FitSettings)
     warmup = warmup_steps(len(plan), settings.warmup_ratio)
-    watch = Watch(_filled(WatchSettings, stage.watch, "run.watch"), example_ids, warmup)
+    watch = Watch(stage.watch_settings(), example_ids, warmup)
     fit(model, plan, backward, settings, checkpoints, watch, on_step, stage.name)
     model.to("cpu")
 

@@ -24,6 +24,18 @@ def pairs_to_score(examples: Iterable[Mapping]) -> dict[tuple[str, str], str]:
     }
 
 
+def check_scores(pairs: Sequence[tuple[str, str]], scores: np.ndarray, precision: str) -> None:
+    """Raises TrainingError if a score is no number; pairs: (query_id, docid) by score."""
+    bad = np.flatnonzero(~np.isfinite(scores))
+    if len(bad):
+        query_id, docid = pairs[bad[0]]
+        remedy = "set finetuning.teacher_precision to bfloat16" if precision == "float16" else "look at its weights"
+        raise TrainingError(
+            f"the teacher's score of query {query_id} and passage {docid} is {scores[bad[0]]}, {len(bad)} of "
+            f"{len(pairs)} scores are no numbers: {remedy}."
+        )
+
+
 def sigmoid(logits: np.ndarray) -> np.ndarray:
     """1 / (1 + exp(-x)), elementwise."""
     return 1.0 / (1.0 + np.exp(-logits))

@@ -15,7 +15,15 @@ from ruri_kedro.tables import SCHEMAS, Part, ShardedPart, Table
 from ruri_kedro.tables.lookup import passage_texts
 from ruri_kedro.tables.objectives import TAUGHT
 from ruri_kedro.tables.store import blocks, key_of
-from ruri_kedro.training.teacher import SHARD_PAIRS, believed, check_kept, pairs_to_score, plot_scores, threshold_of
+from ruri_kedro.training.teacher import (
+    SHARD_PAIRS,
+    believed,
+    check_kept,
+    check_scores,
+    pairs_to_score,
+    plot_scores,
+    threshold_of,
+)
 
 
 def score_with_teacher(
@@ -26,11 +34,14 @@ def score_with_teacher(
     The scores are written in shards: a killed run continues with the first that is missing.
     """
     teacher = EncoderReference.of(settings["teacher"], reranker)
+    precision = settings["teacher_precision"]
 
     def shards(source: str, done: Sequence[Path]) -> Iterator[pa.Table]:
         from ruri_kedro.encoders.base import device_kind, load_cross_encoder
         from ruri_kedro.encoders.encode import score_pairs
+        from ruri_kedro.encoders.precision import check_precision
 
+        check_precision(precision, "finetuning.teacher_precision")
         wanted = list(pairs_to_score(examples.iter_rows([source])).items())
         left = wanted[len(done) * SHARD_PAIRS :]
         if not left:
@@ -42,8 +53,11 @@ def score_with_teacher(
         ) as bar:
             for block in blocks(left, SHARD_PAIRS):
                 pairs = [(texts[anchor], texts[docid]) for (_, docid), anchor in block]
-                scores = score_pairs(model, pairs, settings["teacher_max_length"], settings["chunk_tokens"])
-                ids = (pair for pair, _ in block)
+                scores = score_pairs(
+                    model, pairs, settings["teacher_max_length"], settings["chunk_tokens"], precision=precision
+                )
+                ids = [pair for pair, _ in block]
+                check_scores(ids, scores, precision)
                 yield pa.Table.from_pylist(
                     [
                         {"query_id": query_id, "docid": docid, "score": score}
@@ -58,6 +72,7 @@ def score_with_teacher(
             examples=examples.digest([source]),
             teacher=teacher.digest(),
             max_length=settings["teacher_max_length"],
+            precision=precision,
             shard=SHARD_PAIRS,
         )
         return ShardedPart(key, partial(shards, source))
