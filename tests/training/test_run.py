@@ -2,12 +2,11 @@
 
 import json
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
 from tiny import PROMPTS, tiny_encoder, tiny_reranker
-from train_tables import SETTINGS, stage, tables
+from train_tables import SETTINGS, examples_table, stage, tables
 
 from ruri_kedro.errors import RecipeError, TrainingError
 from ruri_kedro.training import run
@@ -114,13 +113,15 @@ def test_a_missing_parameter_of_the_watch_is_named(tmp_path):
         train_embedder(tiny_encoder(), *tables(tmp_path), PROMPTS, incomplete, refuse)
 
 
-def table(*rows):
-    """Stands for a table of examples."""
-    return SimpleNamespace(root="examples", iter_rows=lambda: iter(rows))
-
-
-def example(source, objective, split="train"):
-    return {"source": source, "objective": objective, "split": split}
+def only_examples(tmp_path, **objectives):
+    """A table of a row per source, and passages that nobody reads."""
+    first, passages = tables(tmp_path)
+    row = next(first.iter_rows())
+    rows = {
+        source: [row | {"source": source, "objective": objective, "split": split}]
+        for source, (objective, split) in objectives.items()
+    }
+    return examples_table(tmp_path / "own", rows), passages
 
 
 def refuse(*_):
@@ -137,32 +138,28 @@ def refuse(*_):
     ],
 )
 def test_an_objective_that_cannot_be_trained_is_one_error(tmp_path, objective, teacher, allowed):
-    examples = table(example("news", "contrastive"), example("faq", objective), example("old", "dead", "validation"))
+    data = only_examples(tmp_path, news=("contrastive", "train"), faq=(objective, "train"), old=("dead", "validation"))
     message = rf"sources.faq.stages.tuned.objective: '{objective}' cannot be trained here. Allowed: {allowed}"
     with pytest.raises(RecipeError, match=message):
-        train_embedder(tiny_encoder(), examples, table(), PROMPTS, stage(tmp_path), refuse, teacher)
+        train_embedder(tiny_encoder(), *data, PROMPTS, stage(tmp_path), refuse, teacher)
 
 
 def test_a_reranker_is_trained_listwise_only(tmp_path):
     with pytest.raises(RecipeError, match=r"sources.faq.stages.tuned.objective: 'contrastive'.*Allowed: listwise."):
-        train_reranker(
-            tiny_reranker(tmp_path / "base"), table(example("faq", "contrastive")), table(), stage(tmp_path), refuse
-        )
+        data = only_examples(tmp_path, faq=("contrastive", "train"))
+        train_reranker(tiny_reranker(tmp_path / "base"), *data, stage(tmp_path), refuse)
 
 
 def test_no_training_rows_are_an_error(tmp_path):
     with pytest.raises(TrainingError, match="no training rows"):
-        train_embedder(
-            tiny_encoder(), table(example("a", "b", "validation")), table(), PROMPTS, stage(tmp_path), refuse
-        )
+        data = only_examples(tmp_path, a=("contrastive", "validation"))
+        train_embedder(tiny_encoder(), *data, PROMPTS, stage(tmp_path), refuse)
 
 
 def test_a_missing_parameter_is_named(tmp_path):
     incomplete = {name: value for name, value in SETTINGS.items() if name != "temperature"}
     with pytest.raises(RecipeError, match="tuned: parameter temperature missing"):
-        train_embedder(
-            tiny_encoder(), table(), table(), PROMPTS, Stage("tuned", incomplete, 1, "cpu", tmp_path, {}), refuse
-        )
+        train_embedder(tiny_encoder(), None, None, PROMPTS, Stage("tuned", incomplete, 1, "cpu", tmp_path, {}), refuse)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +181,26 @@ def test_wrong_parameters_are_named_before_anything_is_read(tmp_path, train, set
 
 
 def test_batches_that_mix_sources_have_one_objective(tmp_path):
-    first, passages = tables(tmp_path)
-    rows = [row | {"objective": "info_nce"} if row["source"] == "nli" else row for row in first.iter_rows()]
+    data = only_examples(tmp_path, faq=("contrastive", "train"), nli=("info_nce", "train"))
     with pytest.raises(RecipeError, match=r"tuned.homogeneous: false, .*\['contrastive', 'info_nce'\]"):
-        train_embedder(tiny_encoder(), table(*rows), passages, PROMPTS, stage(tmp_path, homogeneous=False), refuse)
+        train_embedder(tiny_encoder(), *data, PROMPTS, stage(tmp_path, homogeneous=False), refuse)
+
+
+TEACHER = {(f"q{i}", str(d)): float(d * 7 % 5) for i in range(12) for d in (i + 12, i + 24)}
+
+
+@pytest.mark.parametrize(
+    ("prompts", "teacher", "named"),
+    [
+        (PROMPTS | {"query": "検索: "}, TEACHER, r"prompts: \['クエリ: ', '文章: '\] -> \['検索: ', '文章: '\]"),
+        (PROMPTS, TEACHER | {("q3", "15"): 9.0}, "teacher's scores: "),
+    ],
+)
+def test_other_prompts_or_scores_do_not_continue_a_training(tmp_path, prompts, teacher, named):
+    def train(prompts, teacher):
+        data = tables(tmp_path, "distillation")
+        return train_embedder(tiny_encoder(), *data, prompts, stage(tmp_path), lambda *_: None, teacher)
+
+    train(PROMPTS, TEACHER)
+    with pytest.raises(TrainingError, match=rf"was made by another recipe \({named}"):
+        train(prompts, teacher)

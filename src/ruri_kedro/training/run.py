@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -21,19 +21,20 @@ from ruri_kedro.encoders.base import (
 )
 from ruri_kedro.encoders.speed import speed_up
 from ruri_kedro.encoders.token_cache import TokenCache
-from ruri_kedro.errors import RecipeError, TrainingError
+from ruri_kedro.errors import RecipeError
 from ruri_kedro.tables import Table
 from ruri_kedro.tables.files import write_json
-from ruri_kedro.tables.lookup import passage_texts
 from ruri_kedro.tables.objectives import RERANKING, TAUGHT, UNTAUGHT
 from ruri_kedro.tables.store import key_of
 from ruri_kedro.text.hashing import digest_all, stable_id
 from ruri_kedro.training import processes
 from ruri_kedro.training.checkpoints import Checkpoints
-from ruri_kedro.training.data import TrainingSet, assemble
+from ruri_kedro.training.data import TrainingSet
 from ruri_kedro.training.fit import FitSettings, OnStep, fit, warmup_steps
 from ruri_kedro.training.objectives import Budget, LossSettings, embedding_backward, reranking_backward
 from ruri_kedro.training.plan import Plan, plan_batches, stored_plan
+from ruri_kedro.training.reading import Reading, Scores, read_examples
+from ruri_kedro.training.teacher import scores_digest
 from ruri_kedro.training.watch import Watch, WatchSettings
 
 log = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ def train_embedder(
     prompts: Mapping[str, str],
     stage: Stage,
     on_step: OnStep,
-    teacher: Mapping[tuple[str, str], float] | None = None,
+    teacher: Scores | None = None,
 ) -> SentenceTransformer:
     """Train a bi-encoder in place on the training rows of `examples` and return it.
 
@@ -103,23 +104,23 @@ def train_embedder(
     speed_up(model, stage.settings, stage.name)
     if stage.settings.get("freeze_position_embeddings"):
         freeze_position_embeddings(model)
-    rows = _training_rows(examples, UNTAUGHT if teacher is None else UNTAUGHT + TAUGHT, stage.name)
-    if stage.settings.get("shuffle_positives"):
-        rows = [{**row, "shuffled": True} for row in rows]
-    with processes.first_of_host():
-        data = assemble(
-            rows,
-            _texts_of(rows, passages),
-            (prompts["query"], prompts["document"]),
-            partial(_tokens(stage, model).rows, max_length=length),
-            teacher,
-        )
+    reading = Reading(
+        objectives=UNTAUGHT if teacher is None else UNTAUGHT + TAUGHT,
+        prompts=(prompts["query"], prompts["document"]),
+        max_length=length,
+        special=True,
+        shuffled=bool(stage.settings.get("shuffle_positives")),
+    )
+    data = _read(stage, model, examples, passages, reading, teacher)
     homogeneous = stage.settings["homogeneous"]
     if not homogeneous and len(set(data.objectives)) > 1:
         raise RecipeError(f"{stage.name}.homogeneous: false, but the objectives are {sorted(set(data.objectives))}.")
     backward = embedding_backward(model, data, stage.select(Budget), losses)
     plan = _plan(data, stage, examples.digest(), homogeneous)
-    _fit(model, plan, backward, stage, data.example_ids, examples.digest(), on_step)
+    made_of = {"examples": examples.digest(), "prompts": list(reading.prompts)}
+    if teacher is not None:
+        made_of["teacher's scores"] = scores_digest(teacher)
+    _fit(model, plan, backward, stage, data.example_ids, made_of, on_step)
     return model
 
 
@@ -135,13 +136,10 @@ def train_reranker(
     check_length(model, stage.settings["max_length"], stage.name)
     model.to(device_kind(stage.device))
     speed_up(model, stage.settings, stage.name)
-    rows = _training_rows(examples, RERANKING, stage.name)
-    to_tokens = partial(_tokens(stage, model).rows, max_length=None, special=False)
-    with processes.first_of_host():
-        data = assemble(rows, _texts_of(rows, passages), ("", ""), to_tokens)
+    data = _read(stage, model, examples, passages, Reading(RERANKING), None)
     backward = reranking_backward(model, data, stage.select(Budget), stage.settings["max_length"])
     plan = _plan(data, stage, examples.digest(), homogeneous=False)
-    _fit(model, plan, backward, stage, data.example_ids, examples.digest(), on_step)
+    _fit(model, plan, backward, stage, data.example_ids, {"examples": examples.digest()}, on_step)
     return model
 
 
@@ -165,26 +163,19 @@ def _on_device(
     train(model, stage=replace(stage, device=device), **arguments)
 
 
-def _training_rows(examples: Table, objectives: tuple[str, ...], stage: str) -> list[dict]:
-    rows = [row for row in examples.iter_rows() if row["split"] == "train"]
-    if not rows:
-        raise TrainingError(f"{examples.root}: no training rows. Run negative_mining again and read its log.")
-    for source, objective in sorted({(row["source"], row["objective"]) for row in rows}):
-        if objective not in objectives:
-            raise RecipeError(
-                f"sources.{source}.stages.{stage}.objective: '{objective}' cannot be trained here. Allowed: "
-                f"{', '.join(objectives)}."
-            )
-    return rows
-
-
-def _tokens(stage: Stage, model: SentenceTransformer | CrossEncoder) -> TokenCache:
-    """The token ids beside the checkpoints, which all stages of a recipe share."""
-    return TokenCache(stage.checkpoints.with_name(".tokens"), model.tokenizer, torch.get_num_threads())
-
-
-def _texts_of(rows: Iterable[Mapping], passages: Table) -> dict[str, str]:
-    return passage_texts(passages, {d for row in rows for d in (row["anchor"], row["positive"], *row["negatives"])})
+def _read(
+    stage: Stage,
+    model: SentenceTransformer | CrossEncoder,
+    examples: Table,
+    passages: Table,
+    reading: Reading,
+    teacher: Scores | None,
+) -> TrainingSet:
+    """The training set of a stage, beside its checkpoints; all stages of a recipe share their token ids."""
+    cache = TokenCache(stage.checkpoints.with_name(".tokens"), model.tokenizer, torch.get_num_threads())
+    folder = stage.checkpoints / stage.name / "examples"
+    with processes.first_of_host():
+        return read_examples(examples, passages, stage.name, reading, cache, folder, teacher)
 
 
 def _plan(data: TrainingSet, stage: Stage, examples: str, homogeneous: bool) -> Plan:
@@ -208,7 +199,7 @@ def _plan(data: TrainingSet, stage: Stage, examples: str, homogeneous: bool) -> 
     return plan
 
 
-def _dropped(plan: Plan, names: list[str], example_ids: list[str]) -> list[dict[str, Any]]:
+def _dropped(plan: Plan, names: list[str], example_ids: Sequence[str]) -> list[dict[str, Any]]:
     """The examples that are in no batch, by epoch and source, and why: a text twice, or too few for a last batch."""
     listed = []
     for epoch, group in np.unique(plan.dropped[["epoch", "group"]]).tolist():
@@ -225,13 +216,13 @@ def _fit(
     plan: Plan,
     backward: Callable,
     stage: Stage,
-    example_ids: list[str],
-    examples: str,
+    example_ids: Sequence[str],
+    made_of: Mapping[str, Any],
     on_step: OnStep,
 ) -> None:
     identity = {name: value for name, value in stage.settings.items() if name != "checkpoint_steps"} | {
         "seed": stage.seed,
-        "examples": examples,
+        **made_of,
         "initial weights": weights_digest(model),
     }
     checkpoints = Checkpoints(stage.checkpoints / stage.name, identity, KEPT_CHECKPOINTS)

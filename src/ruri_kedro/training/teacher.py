@@ -7,6 +7,7 @@ import numpy as np
 
 from ruri_kedro.errors import TrainingError
 from ruri_kedro.tables.objectives import TAUGHT
+from ruri_kedro.text.hashing import digest_all, stable_id
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,6 +23,11 @@ def pairs_to_score(examples: Iterable[Mapping]) -> dict[tuple[str, str], str]:
         if row["objective"] in TAUGHT
         for docid in (row["positive"], *row["negatives"])
     }
+
+
+def scores_digest(scores: Mapping[tuple[str, str], float]) -> str:
+    """Digest of scores by (query_id, docid)."""
+    return digest_all(stable_id(*pair, repr(score)) for pair, score in sorted(scores.items()))
 
 
 def check_scores(pairs: Sequence[tuple[str, str]], scores: np.ndarray, precision: str) -> None:
