@@ -25,8 +25,9 @@ SETTINGS = {
 }
 
 
-def stage(tmp_path, **settings):
-    return Stage("tuned", {**SETTINGS, **settings}, 1, "cpu", tmp_path / "checkpoints", asdict(WATCHED))
+def stage(tmp_path, held_out=None, **settings):
+    folder = tmp_path / "checkpoints"
+    return Stage("tuned", {**SETTINGS, **settings}, 1, "cpu", folder, asdict(WATCHED), held_out=held_out)
 
 
 def tables(tmp_path, objective="contrastive"):

@@ -41,11 +41,26 @@ def encode(
     is the label of the progress bar, none without it.
     """
     model.eval()
-    rows = tokenize(model.tokenizer, [with_prompt(prompt, text) for text in texts], max_length or model.max_seq_length)
-    vectors = np.empty((len(texts), model.get_embedding_dimension()), dtype=np.float32)
-    with _bar(progress, len(texts), "text") as bar:
-        for chunk in chunk_by_tokens(rows.lengths, chunk_tokens):
-            out = embed(model, [rows.row(i) for i in chunk])
+    tokens = tokenize(
+        model.tokenizer, [with_prompt(prompt, text) for text in texts], max_length or model.max_seq_length
+    )
+    return encode_rows(model, [tokens.row(i) for i in range(len(texts))], chunk_tokens, progress=progress)
+
+
+@torch.inference_mode()
+def encode_rows(
+    model: SentenceTransformer,
+    rows: Sequence[np.ndarray],
+    chunk_tokens: int,
+    precision: str = "float32",
+    progress: str | None = None,
+) -> np.ndarray:
+    """L2-normalised embeddings of token rows, float32 (rows, dimension); `precision` as in `score_pairs`."""
+    lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+    vectors = np.empty((len(rows), model.get_embedding_dimension()), dtype=np.float32)
+    with _bar(progress, len(rows), "text") as bar, autocast(model.device, precision):
+        for chunk in chunk_by_tokens(lengths, chunk_tokens):
+            out = embed(model, [rows[i] for i in chunk])
             vectors[chunk] = torch.nn.functional.normalize(out.float(), dim=1).cpu().numpy()
             bar.update(len(chunk))
     return vectors

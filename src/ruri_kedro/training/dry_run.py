@@ -59,7 +59,7 @@ def training_cost(examples: Table, stage: Stage, homogeneous: bool, probe: Probe
         wanted = sample_sizes(counts, batch, homogeneous)
         sample = write_table(Path(folder) / "examples", examples.schema, _sample(examples, wanted))
         settings = {**stage.settings, "epochs": 1, "checkpoint_steps": 10**9}
-        probed = replace(stage, settings=settings, checkpoints=Path(folder) / "checkpoints")
+        probed = replace(stage, settings=settings, checkpoints=Path(folder) / "checkpoints", held_out=None)
         probe(sample, probed, lambda step, metrics: seen.append(metrics))
         saved = sum(path.stat().st_size for path in probed.checkpoints.rglob("step-*/*"))
     if not seen:

@@ -14,6 +14,7 @@ from ruri_kedro.tables import Table
 from ruri_kedro.tables.lookup import passage_texts
 from ruri_kedro.tables.store import blocks, key_of
 from ruri_kedro.training.data import NEGATIVES, Group, TrainingSet, assemble, group_counts
+from ruri_kedro.training.held_out import held_out_rows
 from ruri_kedro.training.stored import Shape, stored_set
 from ruri_kedro.training.teacher import scores_digest
 
@@ -64,6 +65,17 @@ def read_examples(
                 bar.update(len(rows))
 
     return stored_set(folder, key, Shape(sorted(counts), _width(examples)), cache, made)
+
+
+def read_held_out(
+    examples: Table, passages: Table, reading: Reading, cache: TokenCache, count: int
+) -> TrainingSet | None:
+    """At most `count` held-out examples, in memory; None if there are none."""
+    rows = held_out_rows(examples, count)
+    if not rows:
+        return None
+    to_tokens = partial(cache.rows, max_length=reading.max_length, special=reading.special)
+    return assemble(rows, _texts_of(rows, passages), reading.prompts, to_tokens)
 
 
 def _check_objectives(counts: Mapping[Group, int], allowed: tuple[str, ...], stage: str) -> None:

@@ -31,9 +31,10 @@ from ruri_kedro.training import processes
 from ruri_kedro.training.checkpoints import Checkpoints
 from ruri_kedro.training.data import TrainingSet
 from ruri_kedro.training.fit import FitSettings, OnStep, fit, warmup_steps
+from ruri_kedro.training.held_out import HeldOut, HeldOutSettings, of_embedder, of_reranker
 from ruri_kedro.training.objectives import Budget, LossSettings, embedding_backward, reranking_backward
 from ruri_kedro.training.plan import Plan, plan_batches, stored_plan
-from ruri_kedro.training.reading import Reading, Scores, read_examples
+from ruri_kedro.training.reading import Reading, Scores, read_examples, read_held_out
 from ruri_kedro.training.teacher import scores_digest
 from ruri_kedro.training.watch import Watch, WatchSettings
 
@@ -53,6 +54,7 @@ class Stage:
     checkpoints: Path
     watch: Mapping[str, Any]
     devices: int | str = 1  # processes on this host, one for each device; auto: all CUDA devices
+    held_out: Mapping[str, Any] | None = None  # HeldOutSettings; None: nothing is measured
 
     def select(self, kind: type) -> Any:
         """The dataclass `kind` filled with the parameters of the same names; its defaults hold for missing ones."""
@@ -62,11 +64,20 @@ class Stage:
         """When the training is stopped."""
         return _filled(WatchSettings, self.watch, "run.watch")
 
+    def held_out_settings(self) -> HeldOutSettings:
+        """How often the training is measured on held-out examples."""
+        found = _filled(HeldOutSettings, self.held_out, "run.held_out")
+        if min(found.steps, found.rows) < 1:
+            raise RecipeError(f"run.held_out: {dict(self.held_out)}; give numbers from 1 on, or null for no measures.")
+        return found
+
     def check(self) -> None:
         """Raises RecipeError for a parameter that is missing or unknown, before any work is done."""
         self.select(Budget).check(self.name)
         self.select(FitSettings)
         self.watch_settings()
+        if self.held_out:
+            self.held_out_settings()
         if missing := sorted({"max_length", "batch_size", "epochs"} - self.settings.keys()):
             raise RecipeError(f"{self.name}: parameter {', '.join(missing)} missing.")
 
@@ -111,12 +122,15 @@ def train_embedder(
         special=True,
         shuffled=bool(stage.settings.get("shuffle_positives")),
     )
-    data = _read(stage, model, examples, passages, reading, teacher)
+    budget = stage.select(Budget)
+    data, held_out = _read(stage, model, examples, passages, reading, teacher)
     homogeneous = stage.settings["homogeneous"]
     if not homogeneous and len(set(data.objectives)) > 1:
         raise RecipeError(f"{stage.name}.homogeneous: false, but the objectives are {sorted(set(data.objectives))}.")
-    backward = embedding_backward(model, data, stage.select(Budget), losses)
+    backward = embedding_backward(model, data, budget, losses)
     plan = _plan(data, stage, examples.digest(), homogeneous)
+    if held_out:
+        on_step = _measured(on_step, of_embedder(model, held_out, budget.chunk_tokens, budget.precision), stage, plan)
     made_of = {"examples": examples.digest(), "prompts": list(reading.prompts)}
     if teacher is not None:
         made_of["teacher's scores"] = scores_digest(teacher)
@@ -136,9 +150,13 @@ def train_reranker(
     check_length(model, stage.settings["max_length"], stage.name)
     model.to(device_kind(stage.device))
     speed_up(model, stage.settings, stage.name)
-    data = _read(stage, model, examples, passages, Reading(RERANKING), None)
-    backward = reranking_backward(model, data, stage.select(Budget), stage.settings["max_length"])
+    budget, length = stage.select(Budget), stage.settings["max_length"]
+    data, held_out = _read(stage, model, examples, passages, Reading(RERANKING), None)
+    backward = reranking_backward(model, data, budget, length)
     plan = _plan(data, stage, examples.digest(), homogeneous=False)
+    if held_out:
+        measures = of_reranker(model, held_out, length, budget.chunk_tokens, budget.precision)
+        on_step = _measured(on_step, measures, stage, plan)
     _fit(model, plan, backward, stage, data.example_ids, {"examples": examples.digest()}, on_step)
     return model
 
@@ -170,12 +188,28 @@ def _read(
     passages: Table,
     reading: Reading,
     teacher: Scores | None,
-) -> TrainingSet:
-    """The training set of a stage, beside its checkpoints; all stages of a recipe share their token ids."""
+) -> tuple[TrainingSet, TrainingSet | None]:
+    """The training set of a stage, beside its checkpoints, and held-out examples, which the first process measures.
+
+    All stages of a recipe share their token ids.
+    """
     cache = TokenCache(stage.checkpoints.with_name(".tokens"), model.tokenizer, torch.get_num_threads())
     folder = stage.checkpoints / stage.name / "examples"
     with processes.first_of_host():
-        return read_examples(examples, passages, stage.name, reading, cache, folder, teacher)
+        data = read_examples(examples, passages, stage.name, reading, cache, folder, teacher)
+    if not stage.held_out or processes.rank() != 0:
+        return data, None
+    return data, read_held_out(examples, passages, reading, cache, stage.held_out_settings().rows)
+
+
+def _measured(on_step: OnStep, measures: HeldOut, stage: Stage, plan: Plan) -> OnStep:
+    """`on_step`, with what is measured on held-out examples where that is due."""
+    settings = stage.held_out_settings()
+
+    def report(step: int, metrics: Mapping[str, float]) -> None:
+        on_step(step, {**metrics, **measures()} if settings.due(step, len(plan)) else metrics)
+
+    return report
 
 
 def _plan(data: TrainingSet, stage: Stage, examples: str, homogeneous: bool) -> Plan:
