@@ -186,6 +186,18 @@ def test_batches_that_mix_sources_have_one_objective(tmp_path):
         train_embedder(tiny_encoder(), *data, PROMPTS, stage(tmp_path, homogeneous=False), refuse)
 
 
+def test_two_runs_do_not_train_the_same_stage(tmp_path):
+    def second(step, metrics):
+        with pytest.raises(TrainingError, match=r"tuned: another run is at this training.*run.checkpoints"):
+            train_embedder(tiny_encoder(), *tables(tmp_path), PROMPTS, stage(tmp_path), refuse)
+        steps.append(step)
+
+    steps = []
+    train_embedder(tiny_encoder(), *tables(tmp_path), PROMPTS, stage(tmp_path), second)
+    assert steps == [1, 2, 3, 4, 5, 6]
+    train_embedder(tiny_encoder(), *tables(tmp_path), PROMPTS, stage(tmp_path), refuse)  # is at its end
+
+
 TEACHER = {(f"q{i}", str(d)): float(d * 7 % 5) for i in range(12) for d in (i + 12, i + 24)}
 
 

@@ -1,7 +1,10 @@
 """Checkpoints: weights, optimizer and random states as safetensors, everything else as JSON. Whole or not at all."""
 
+import fcntl
 import logging
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +15,35 @@ from safetensors.torch import load_file, save_file
 
 from ruri_kedro.errors import TrainingError
 from ruri_kedro.tables.files import read_json, replace_dir, write_json
-from ruri_kedro.training.processes import from_first
+from ruri_kedro.training.processes import from_first, rank
 from ruri_kedro.training.watch import Watch
 
 log = logging.getLogger(__name__)
 
 _STATE = "state.json"
+
+
+@contextmanager
+def sole_training(folder: Path) -> Iterator[None]:
+    """Keeps other runs from a stage's checkpoints as long as the block lasts; a killed process keeps nothing.
+
+    Raises TrainingError where another run trains the stage. Of several processes the first one speaks for all.
+    """
+    if rank() != 0:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise TrainingError(
+                f"{folder}: another run is at this training. Wait for it, or give this one a folder of its own as "
+                "run.checkpoints."
+            ) from error
+        except OSError as error:  # a file system without locks
+            log.warning("%s cannot be locked (%s): start no other run of this training.", folder, error)
+        yield
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from ruri_kedro.tables.objectives import RERANKING, TAUGHT, UNTAUGHT
 from ruri_kedro.tables.store import key_of
 from ruri_kedro.text.hashing import digest_all, stable_id
 from ruri_kedro.training import processes
-from ruri_kedro.training.checkpoints import Checkpoints
+from ruri_kedro.training.checkpoints import Checkpoints, sole_training
 from ruri_kedro.training.data import TrainingSet
 from ruri_kedro.training.fit import FitSettings, OnStep, fit, warmup_steps
 from ruri_kedro.training.held_out import HeldOut, HeldOutSettings, of_embedder, of_reranker
@@ -109,16 +109,28 @@ def train_embedder(
         _in_processes(count, train_embedder, load_encoder, model, stage, on_step, arguments)
         return model
     losses.check(model.get_embedding_dimension(), stage.name)
-    length = stage.settings["max_length"]
-    check_length(model, length, stage.name)
-    model.to(device_kind(stage.device))
-    speed_up(model, stage.settings, stage.name)
+    _prepare(model, stage)
+    with sole_training(stage.checkpoints / stage.name):
+        _train_embedder(model, examples, passages, prompts, stage, losses, on_step, teacher)
+    return model
+
+
+def _train_embedder(
+    model: SentenceTransformer,
+    examples: Table,
+    passages: Table,
+    prompts: Mapping[str, str],
+    stage: Stage,
+    losses: LossSettings,
+    on_step: OnStep,
+    teacher: Scores | None,
+) -> None:
     if stage.settings.get("freeze_position_embeddings"):
         freeze_position_embeddings(model)
     reading = Reading(
         objectives=UNTAUGHT if teacher is None else UNTAUGHT + TAUGHT,
         prompts=(prompts["query"], prompts["document"]),
-        max_length=length,
+        max_length=stage.settings["max_length"],
         special=True,
         shuffled=bool(stage.settings.get("shuffle_positives")),
     )
@@ -135,7 +147,6 @@ def train_embedder(
     if teacher is not None:
         made_of["teacher's scores"] = scores_digest(teacher)
     _fit(model, plan, backward, stage, data.example_ids, made_of, on_step)
-    return model
 
 
 def train_reranker(
@@ -147,9 +158,13 @@ def train_reranker(
         arguments = {"examples": examples, "passages": passages}
         _in_processes(count, train_reranker, load_cross_encoder, model, stage, on_step, arguments)
         return model
-    check_length(model, stage.settings["max_length"], stage.name)
-    model.to(device_kind(stage.device))
-    speed_up(model, stage.settings, stage.name)
+    _prepare(model, stage)
+    with sole_training(stage.checkpoints / stage.name):
+        _train_reranker(model, examples, passages, stage, on_step)
+    return model
+
+
+def _train_reranker(model: CrossEncoder, examples: Table, passages: Table, stage: Stage, on_step: OnStep) -> None:
     budget, length = stage.select(Budget), stage.settings["max_length"]
     data, held_out = _read(stage, model, examples, passages, Reading(RERANKING), None)
     backward = reranking_backward(model, data, budget, length)
@@ -158,7 +173,13 @@ def train_reranker(
         measures = of_reranker(model, held_out, length, budget.chunk_tokens, budget.precision)
         on_step = _measured(on_step, measures, stage, plan)
     _fit(model, plan, backward, stage, data.example_ids, {"examples": examples.digest()}, on_step)
-    return model
+
+
+def _prepare(model: SentenceTransformer | CrossEncoder, stage: Stage) -> None:
+    """Put a model on its device, as fast as the recipe has it."""
+    check_length(model, stage.settings["max_length"], stage.name)
+    model.to(device_kind(stage.device))
+    speed_up(model, stage.settings, stage.name)
 
 
 def _in_processes(
