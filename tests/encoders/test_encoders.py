@@ -59,6 +59,11 @@ def test_scores_of_a_lower_precision_are_close(tmp_path, precision, most):
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
 
 
+def test_a_new_head_is_not_reported_as_missing(tmp_path, capfd):
+    tiny_reranker(tmp_path / "encoder")
+    assert "MISSING" not in "".join(capfd.readouterr())
+
+
 def test_learned_positions_are_frozen_and_rotary_ones_are_none(tmp_path):
     model = load_encoder(tohoku_bert(tmp_path / "base"))
     assert freeze_position_embeddings(model) == 1

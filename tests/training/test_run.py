@@ -59,6 +59,16 @@ def test_examples_in_no_batch_are_listed_by_epoch_and_source(tmp_path):
     assert sum(used) + 8 == 2 * 24
 
 
+def test_a_source_that_fills_no_batch_is_named(tmp_path, caplog):
+    first, passages = tables(tmp_path)
+    rows = {name: list(first.iter_rows([name])) for name in ("faq", "nli")}
+    for row in rows["nli"]:
+        row["negatives"] = ["35"]
+    data = examples_table(tmp_path / "alike", rows), passages
+    train_embedder(tiny_encoder(), *data, PROMPTS, stage(tmp_path), lambda *_: None)
+    assert "nothing is learnt from nli (contrastive): texts repeat too often to fill a batch of 4" in caplog.text
+
+
 def test_a_killed_training_is_continued_by_its_plan_to_the_same_weights(tmp_path, monkeypatch):
     def train(folder, on_step=lambda *_: None):
         return train_embedder(tiny_encoder(dropout=0.1), *tables(folder), PROMPTS, stage(folder), on_step).state_dict()

@@ -251,6 +251,11 @@ def _plan(data: TrainingSet, stage: Stage, examples: str, homogeneous: bool) -> 
         "%s: %d examples, %d steps of %d over %d epochs; in no batch: %s",
         stage.name, len(data), len(plan), size, epochs, f"{counts} ({folder / 'dropped.json'})" if counts else "none",
     )  # fmt: skip
+    if unused := [names[group] for group in range(len(names) - 1) if homogeneous and group not in plan.batches[:, 0]]:
+        log.warning(
+            "%s: nothing is learnt from %s: texts repeat too often to fill a batch of %d. Lower batch_size or give "
+            "other negatives.", stage.name, ", ".join(unused), size,
+        )  # fmt: skip
     return plan
 
 
