@@ -67,6 +67,26 @@ def test_the_teacher_scores_on_the_device_of_the_run(score):
     assert table.rows() == sum(scored) == 2 * PAIRS
 
 
+def test_every_example_that_is_dropped_is_listed(score, tmp_path):
+    scores, _ = score("scores")
+    examples, _ = tables(tmp_path, "distillation")
+    settings = {"threshold": None, "keep_share": 0.25, "min_kept": 0.1}
+    parts, _, weak = nodes.drop_weak_positives(examples, scores, settings)
+    kept = {row["example_id"] for part in parts.values() for block in part.rows() for row in block}
+    every = {row["example_id"]: row for row in examples.iter_rows()}
+    assert len(kept) == 6 and set(weak["example_id"]) == every.keys() - kept
+    logits = {(row["query_id"], row["docid"]): row["score"] for row in scores.iter_rows()}
+    for row in weak.to_dict("records"):
+        example = every[row["example_id"]]
+        assert (row["source"], row["query_id"], row["docid"]) == (
+            example["source"], example["query_id"], example["positive"]
+        )  # fmt: skip
+        assert row["score"] == pytest.approx(1 / (1 + np.exp(-logits[row["query_id"], row["docid"]])))
+    assert weak["score"].is_monotonic_increasing
+    none = nodes.drop_weak_positives(examples, scores, settings | {"threshold": 0.0})[2]
+    assert len(none) == 0 and list(none.columns) == list(weak.columns)
+
+
 def test_another_precision_scores_anew(score):
     exact, _ = score("scores")
     values = [row["score"] for row in exact.iter_rows()]

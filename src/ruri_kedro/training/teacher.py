@@ -10,6 +10,7 @@ from ruri_kedro.tables.objectives import TAUGHT
 from ruri_kedro.text.hashing import digest_all, stable_id
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 SHARD_PAIRS = 16_384  # scored and written at a time: what a killed run loses at most
@@ -56,6 +57,27 @@ def believed(row: Mapping, scores: Mapping[tuple[str, str], float], threshold: f
     if row["objective"] not in TAUGHT:
         return True
     return bool(sigmoid(np.float64(scores[row["query_id"], row["positive"]])) >= threshold)
+
+
+def weak_positives(
+    rows: Iterable[Mapping], scores: Mapping[tuple[str, str], float], threshold: float
+) -> "pd.DataFrame":
+    """The distilled `rows` that are not kept, one each, with the sigmoid of their positive's logit, lowest first."""
+    import pandas as pd
+
+    weak = [
+        {
+            "source": row["source"],
+            "example_id": row["example_id"],
+            "query_id": row["query_id"],
+            "docid": row["positive"],
+            "score": float(sigmoid(np.float64(scores[row["query_id"], row["positive"]]))),
+        }
+        for row in rows
+        if not believed(row, scores, threshold)
+    ]
+    columns = ["source", "example_id", "query_id", "docid", "score"]
+    return pd.DataFrame(weak, columns=columns).sort_values(["score", "example_id"], ignore_index=True)
 
 
 def threshold_of(

@@ -9,7 +9,7 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from ruri_kedro.encoders.reference import EncoderReference
-from ruri_kedro.pipelines.shared import Embedder, Figure, Params, stage_of
+from ruri_kedro.pipelines.shared import Embedder, Figure, Frame, Params, stage_of
 from ruri_kedro.registry.tracking import step_logger
 from ruri_kedro.tables import SCHEMAS, Part, ShardedPart, Table
 from ruri_kedro.tables.lookup import passage_texts
@@ -23,6 +23,7 @@ from ruri_kedro.training.teacher import (
     pairs_to_score,
     plot_scores,
     threshold_of,
+    weak_positives,
 )
 
 
@@ -80,8 +81,10 @@ def score_with_teacher(
     return {source: part(source) for source in examples.parts()}
 
 
-def drop_weak_positives(examples: Table, teacher_scores: Table, settings: Params) -> tuple[dict[str, Part], Figure]:
-    """The examples whose positive the teacher believes, and the distribution of its scores."""
+def drop_weak_positives(
+    examples: Table, teacher_scores: Table, settings: Params
+) -> tuple[dict[str, Part], Figure, Frame]:
+    """The examples whose positive the teacher believes, the distribution of its scores, and the others, worst first."""
     scores = _by_query_and_docid(teacher_scores)
     distilled = [row for row in examples.iter_rows() if row["objective"] in TAUGHT]
     threshold = threshold_of(distilled, scores, settings["threshold"], settings["keep_share"])
@@ -100,7 +103,8 @@ def drop_weak_positives(examples: Table, teacher_scores: Table, settings: Params
         np.array([score for pair, score in scores.items() if pair not in positives]),
         threshold,
     )
-    return {source: part(source) for source in examples.parts()}, figure
+    weak = weak_positives(distilled, scores, threshold)
+    return {source: part(source) for source in examples.parts()}, figure, weak
 
 
 def finetune(
