@@ -196,6 +196,26 @@ def test_batches_that_mix_sources_have_one_objective(tmp_path):
         train_embedder(tiny_encoder(), *data, PROMPTS, stage(tmp_path, homogeneous=False), refuse)
 
 
+def test_a_training_goes_on_with_less_memory(tmp_path):
+    def train(folder, kill_at=None, **settings):
+        def on_step(step, metrics):
+            losses.append(metrics["loss"])
+            if step == kill_at:
+                raise MemoryError
+
+        losses = []
+        model = train_embedder(tiny_encoder(), *tables(folder), PROMPTS, stage(folder, **settings), on_step)
+        return model.state_dict(), losses
+
+    whole, losses = train(tmp_path / "whole", keep_tokens=10_000)
+    with pytest.raises(MemoryError):
+        train(tmp_path / "killed", kill_at=3, keep_tokens=10_000)
+    smaller, rest = train(tmp_path / "killed", chunk_tokens=32, keep_tokens=0, checkpoint_steps=1)
+    assert len(rest) == 4 and rest == pytest.approx(losses[2:], rel=1e-4)
+    for name in whole:
+        torch.testing.assert_close(whole[name], smaller[name], rtol=1e-3, atol=1e-5)
+
+
 def test_two_runs_do_not_train_the_same_stage(tmp_path):
     def second(step, metrics):
         with pytest.raises(TrainingError, match=r"tuned: another run is at this training.*run.checkpoints"):

@@ -3,10 +3,12 @@
 Steps and tokens are counted or projected from the sample; a source that repeats texts fills somewhat fewer batches.
 """
 
+import logging
 import math
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, median
@@ -60,7 +62,8 @@ def training_cost(examples: Table, stage: Stage, homogeneous: bool, probe: Probe
         sample = write_table(Path(folder) / "examples", examples.schema, _sample(examples, wanted))
         settings = {**stage.settings, "epochs": 1, "checkpoint_steps": 10**9}
         probed = replace(stage, settings=settings, checkpoints=Path(folder) / "checkpoints", held_out=None)
-        probe(sample, probed, lambda step, metrics: seen.append(metrics))
+        with _quietly():
+            probe(sample, probed, lambda step, metrics: seen.append(metrics))
         saved = sum(path.stat().st_size for path in probed.checkpoints.rglob("step-*/*"))
     if not seen:
         raise TrainingError(
@@ -81,6 +84,18 @@ def training_cost(examples: Table, stage: Stage, homogeneous: bool, probe: Probe
         checkpoint_gb=saved / 2**30,
         free_gb=_free(stage.checkpoints) / 2**30,
     )
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """What a training says of its batches is true of the sample only."""
+    logger = logging.getLogger("ruri_kedro.training.run")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def sample_sizes(counts: Mapping[Group, int], batch: int, homogeneous: bool) -> dict[Group, int]:

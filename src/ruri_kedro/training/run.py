@@ -42,6 +42,10 @@ log = logging.getLogger(__name__)
 
 KEPT_CHECKPOINTS = 2
 
+# Parameters that may change between a killed run and its continuation: a training that ran out of memory goes on with
+# smaller chunks. As with another number of devices, its weights are then the same but for rounding and dropout.
+_OF_THE_MACHINE = ("checkpoint_steps", "chunk_tokens", "keep_tokens")
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -280,7 +284,7 @@ def _fit(
     made_of: Mapping[str, Any],
     on_step: OnStep,
 ) -> None:
-    identity = {name: value for name, value in stage.settings.items() if name != "checkpoint_steps"} | {
+    identity = {name: value for name, value in stage.settings.items() if name not in _OF_THE_MACHINE} | {
         "seed": stage.seed,
         **made_of,
         "initial weights": weights_digest(model),
