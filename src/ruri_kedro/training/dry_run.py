@@ -7,8 +7,7 @@ import logging
 import math
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, median
@@ -17,6 +16,7 @@ from typing import Any
 from ruri_kedro.errors import TrainingError
 from ruri_kedro.tables import Part, Table, write_table
 from ruri_kedro.training.data import Group, group_counts, group_name
+from ruri_kedro.training.logs import quiet
 from ruri_kedro.training.measures import source_metric
 from ruri_kedro.training.run import KEPT_CHECKPOINTS, Stage
 
@@ -62,7 +62,8 @@ def training_cost(examples: Table, stage: Stage, homogeneous: bool, probe: Probe
         sample = write_table(Path(folder) / "examples", examples.schema, _sample(examples, wanted))
         settings = {**stage.settings, "epochs": 1, "checkpoint_steps": 10**9}
         probed = replace(stage, settings=settings, checkpoints=Path(folder) / "checkpoints", held_out=None)
-        with _quietly():
+        # What a training says of its batches is true of the sample only.
+        with quiet("ruri_kedro.training.run", logging.ERROR):
             probe(sample, probed, lambda step, metrics: seen.append(metrics))
         saved = sum(path.stat().st_size for path in probed.checkpoints.rglob("step-*/*"))
     if not seen:
@@ -84,18 +85,6 @@ def training_cost(examples: Table, stage: Stage, homogeneous: bool, probe: Probe
         checkpoint_gb=saved / 2**30,
         free_gb=_free(stage.checkpoints) / 2**30,
     )
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """What a training says of its batches is true of the sample only."""
-    logger = logging.getLogger("ruri_kedro.training.run")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 def sample_sizes(counts: Mapping[Group, int], batch: int, homogeneous: bool) -> dict[Group, int]:
