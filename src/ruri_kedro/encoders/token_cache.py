@@ -57,8 +57,9 @@ class TokenCache:
 
     def rows(self, texts: Sequence[str], max_length: int | None, special: bool = True) -> TokenRows:
         """What `tokenize` gives for the texts; those that are not in the cache are tokenised and added."""
+        known = set(self.files)
         for path in sorted(self._folder.glob("*.arrow")):
-            if path.name not in self.files:
+            if path.name not in known:
                 self._open(path)
         digests = np.array([bytes.fromhex(stable_id(text)) for text in texts], _DIGEST)
         places, numbers = self._find(digests)
