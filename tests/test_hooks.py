@@ -1,5 +1,6 @@
 """The hooks, in a small project of their own: what is refused, what MLflow is told, and the last words."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -169,7 +170,12 @@ def test_only_errors_of_ours_lose_their_traceback():
         for error in (ours, wrapped):
             with pytest.raises(click.ClickException, match=r"^a.jsonl, row 3$"):
                 LastWordsHooks().on_pipeline_error(error)
+        full = DatasetError("Failed while saving")
+        full.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+        with pytest.raises(click.ClickException, match=r"^The disk is full .*make room, run the same again.$"):
+            LastWordsHooks().on_pipeline_error(full)
         LastWordsHooks().on_pipeline_error(other)
+        LastWordsHooks().on_pipeline_error(OSError(errno.EIO, "no full disk"))
     LastWordsHooks().on_pipeline_error(wrapped)  # outside the command line Kedro raises the error as it is
 
 

@@ -25,8 +25,9 @@ SETTINGS = {
 }
 
 
-def stage(tmp_path, **settings):
-    return Stage("tuned", {**SETTINGS, **settings}, 1, "cpu", tmp_path / "checkpoints", asdict(WATCHED))
+def stage(tmp_path, held_out=None, **settings):
+    folder = tmp_path / "checkpoints"
+    return Stage("tuned", {**SETTINGS, **settings}, 1, "cpu", folder, asdict(WATCHED), held_out=held_out)
 
 
 def tables(tmp_path, objective="contrastive"):
@@ -50,8 +51,13 @@ def tables(tmp_path, objective="contrastive"):
         {"docid": str(i), "source": "faq", "title": "", "section": "", "text": TEXTS[i % 36]} for i in range(36)
     ]
     examples = {name: [row(i, name) for i in range(12)] for name in ("faq", "nli")}
-    parts = {name: Part("k", lambda name=name: iter([examples[name]])) for name in examples}
     return (
-        write_table(tmp_path / "examples", SCHEMAS["examples"], parts),
+        examples_table(tmp_path / "examples", examples),
         write_table(tmp_path / "passages", SCHEMAS["passages"], {"faq": Part("k", lambda: iter([passages]))}),
     )
+
+
+def examples_table(folder, rows):
+    """A table of examples; rows: by source."""
+    parts = {name: Part("k", lambda name=name: iter([rows[name]])) for name in rows}
+    return write_table(folder, SCHEMAS["examples"], parts)

@@ -1,5 +1,6 @@
 """What surrounds a run: missing inputs named before anything starts, tracking, and the last words."""
 
+import errno
 import logging
 import shutil
 from collections.abc import Callable, Iterable, Mapping
@@ -216,12 +217,16 @@ class LastWordsHooks:
 
     @hook_impl(trylast=True)
     def on_pipeline_error(self, error: Exception) -> None:
-        """On the command line, an error of ours is shown as its message, without the way it came."""
+        """On the command line, an error of ours is shown as its message, without the way it came; so is a full disk."""
+        if click.get_current_context(silent=True) is None:
+            return
         cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, RuriError):
+        while cause is not None:
+            if isinstance(cause, RuriError):
+                fail(cause)
+            if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
+                fail(DataError(f"The disk is full ({cause}). What was finished stays: make room, run the same again."))
             cause = cause.__cause__
-        if cause is not None and click.get_current_context(silent=True):
-            fail(cause)
 
 
 def fail(error: RuriError) -> NoReturn:

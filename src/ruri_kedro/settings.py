@@ -3,6 +3,7 @@
 import logging
 import os
 
+from ruri_kedro.checks import CheckHooks
 from ruri_kedro.dry_run import DryRunHooks
 from ruri_kedro.hooks import CheckpointHooks, LastWordsHooks, MissingInputHooks, RecipeHooks, TrackingHooks
 from ruri_kedro.stats import StatsHooks
@@ -25,9 +26,9 @@ for _name, _value in _ENVIRONMENT.items():
 # Said by MLflow about a class of kedro-mlflow at each start; MLflow overrides the filters of `warnings` for it.
 logging.getLogger("py.warnings").addFilter(lambda record: "Add type hints to the" not in record.getMessage())
 
-# Of the first two, which both can end a run, Kedro calls the last one first.
+# Of the first three, which all can end a run, Kedro calls the last one first.
 HOOKS = (
-    DryRunHooks(), MissingInputHooks(), RecipeHooks(), TrackingHooks(), CheckpointHooks(), StatsHooks(),
+    DryRunHooks(), CheckHooks(), MissingInputHooks(), RecipeHooks(), TrackingHooks(), CheckpointHooks(), StatsHooks(),
     LastWordsHooks(),
 )  # fmt: skip
 

@@ -1,5 +1,9 @@
 """Encoding and scoring give what sentence-transformers gives, whatever the budget; models load with plain classes."""
 
+import logging
+from logging.handlers import QueueHandler
+from queue import SimpleQueue
+
 import numpy as np
 import pytest
 import torch
@@ -44,6 +48,32 @@ def test_scores_are_those_of_the_cross_encoder(tmp_path):
     theirs = CrossEncoder(str(tmp_path / "reranker"), device="cpu").predict(pairs, activation_fn=torch.nn.Identity())
     ours = score_pairs(load_cross_encoder(tmp_path / "reranker"), pairs, None, 100)
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize(("precision", "most"), [("float32", 0), ("float16", 3e-3), ("bfloat16", 3e-2)])
+def test_scores_of_a_lower_precision_are_close(tmp_path, precision, most):
+    model = tiny_reranker(tmp_path / "encoder")
+    pairs = [(TEXTS[i], TEXTS[j]) for i in range(6) for j in range(6, 18)]
+    exact = score_pairs(model, pairs, None, 200)
+    scores = score_pairs(model, pairs, None, 200, precision=precision)
+    assert scores.dtype == np.float32
+    error = np.abs(scores - exact).max() / np.ptp(exact)
+    assert (error > 0) == (most > 0), "another precision computes with other numbers"
+    assert error <= most
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+def test_a_new_head_is_not_reported_as_missing(tmp_path):
+    said = QueueHandler(SimpleQueue())
+    logger = logging.getLogger("transformers")
+    logger.addHandler(said)
+    try:
+        tiny_reranker(tmp_path / "encoder")
+        assert said.queue.empty()
+        logger.warning("others are heard")
+        assert not said.queue.empty()
+    finally:
+        logger.removeHandler(said)
 
 
 def test_learned_positions_are_frozen_and_rotary_ones_are_none(tmp_path):

@@ -84,6 +84,22 @@ def test_a_killed_run_continues_behind_its_last_file(fast, tmp_path, monkeypatch
     assert sum(calls) == len(TEXTS) - 20
 
 
+def test_texts_are_found_in_many_files(fast, tmp_path, monkeypatch):
+    monkeypatch.setattr(token_cache, "_SHARD_TEXTS", 3)
+    monkeypatch.setattr(token_cache, "_MERGED", 8)
+    cache = TokenCache(tmp_path, fast)
+    for start in range(0, len(TEXTS), 5):
+        cache.rows(TEXTS[start : start + 5], None)
+    monkeypatch.setattr(token_cache, "tokenize", refuse)
+    same(cache.rows(TEXTS[::-1], None), tokenize(fast, TEXTS[::-1], None))
+    again = TokenCache(tmp_path, fast)
+    rows = again.rows(TEXTS, None)
+    same(rows, tokenize(fast, TEXTS, None))
+    assert len(again.files) >= len(TEXTS) // 3 and again.has(again.files) and not again.has(["other.arrow"])
+    for mapped, ids in zip(again.arrays(again.files), rows.arrays, strict=True):
+        assert mapped.tolist() == ids.tolist()
+
+
 def test_several_processes_give_the_ids_of_one(slow, tmp_path, monkeypatch):
     monkeypatch.setattr(token_cache, "_TASK_TEXTS", 5)
     same(TokenCache(tmp_path, slow, workers=2).rows(TEXTS, 12), tokenize(slow, TEXTS, 12))

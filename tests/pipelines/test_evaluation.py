@@ -6,10 +6,12 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from tiny import tiny_reranker
 
 from ruri_kedro.benchmark.runs import read_run, write_run
 from ruri_kedro.benchmark.stored_tasks import store_task
 from ruri_kedro.datasets import FolderDataset, TableDataset
+from ruri_kedro.encoders import encode
 from ruri_kedro.encoders.reference import EncoderReference
 from ruri_kedro.pipelines.evaluation import nodes, searching
 from ruri_kedro.tables.files import write_json
@@ -75,6 +77,23 @@ def search(places):
     dataset = FolderDataset(filepath=str(places / "runs"))
     dataset.save(builds)
     return dataset.load()
+
+
+def test_the_reranker_scores_on_the_device_of_the_run(places, monkeypatch):
+    tiny_reranker(places / "body").save_pretrained(str(places / "reranker"))
+    devices = []
+
+    def scores(model, pairs, **settings):
+        devices.append(model.device.type)
+        return np.zeros(len(pairs))
+
+    monkeypatch.setattr(encode, "score_pairs", scores)
+    for device in ("cpu", "meta"):  # the second without data, where there is no GPU
+        builds = searching.search_reranker(
+            places / "sets", TASKS, places / "bm25", places / "reranker", EVALUATION, device
+        )
+        FolderDataset(filepath=str(places / device)).save(builds)
+    assert devices == ["cpu"] * 3 + ["meta"] * 3
 
 
 def score(places, runs):

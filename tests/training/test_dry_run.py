@@ -9,11 +9,11 @@ from train_tables import stage, tables
 
 from ruri_kedro.errors import TrainingError
 from ruri_kedro.tables import SCHEMAS, write_table
+from ruri_kedro.training.data import group_counts
 from ruri_kedro.training.dry_run import (
     Cost,
     cost_table,
     duration,
-    group_counts,
     sample_sizes,
     steps_of,
     training_cost,
@@ -22,7 +22,8 @@ from ruri_kedro.training.plan import plan_batches
 from ruri_kedro.training.run import train_embedder
 
 
-def test_the_cost_of_a_training_is_what_it_then_costs(tmp_path):
+def test_the_cost_of_a_training_is_what_it_then_costs(tmp_path, caplog):
+    caplog.set_level("INFO")
     examples, passages = tables(tmp_path)
 
     def train(sample, used, on_step):
@@ -32,9 +33,11 @@ def test_the_cost_of_a_training_is_what_it_then_costs(tmp_path):
     before = sorted(tmp_path.rglob("*"))
     cost = training_cost(examples, used, True, train)
     assert sorted(tmp_path.rglob("*")) == before, "nothing was written"
+    assert "in no batch" not in caplog.text, "which would be true of the sample only"
 
     seen = []
     train(examples, used, lambda step, metrics: seen.append(metrics))
+    assert "in no batch" in caplog.text
     assert cost.steps == len(seen) == 12 and cost.examples == 24
     rows = [used.settings["batch_size"] / metrics["examples_per_second"] for metrics in seen]
     tokens = sum(metrics["tokens_per_second"] * seconds for metrics, seconds in zip(seen, rows, strict=True))

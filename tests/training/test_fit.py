@@ -1,14 +1,16 @@
 """The loop: learns, resumes to the bit, refuses another recipe, stops when the watch gives an alarm."""
 
+import errno
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tiny_fit import IDS, SETTINGS, WATCHED, model
 
 from ruri_kedro.errors import TrainingError
+from ruri_kedro.training import checkpoints
 from ruri_kedro.training.checkpoints import Checkpoints
 from ruri_kedro.training.fit import fit, schedule
 from ruri_kedro.training.measures import Measures
@@ -38,8 +40,8 @@ def run(folder: Path, kill_at=None, identity=None, losses=None):
     def on_step(step, metrics):
         seen.append((step, metrics["loss"]))
 
-    checkpoints = Checkpoints(folder, identity or {"learning_rate": 0.01}, keep=2)
-    fit(trained, BATCHES, backward, SETTINGS, checkpoints, Watch(WATCHED, IDS, warmup_steps=2), on_step, "test")
+    kept = Checkpoints(folder, identity or {"learning_rate": 0.01}, keep=2)
+    fit(trained, BATCHES, backward, SETTINGS, kept, Watch(WATCHED, IDS, warmup_steps=2), on_step, "test")
     return trained.state_dict(), seen
 
 
@@ -88,6 +90,57 @@ def test_only_the_newest_checkpoints_stay_and_hold_no_pickle(tmp_path):
     files = {path.name for path in (tmp_path / "step-00000010").iterdir()}
     assert files == {"model.safetensors", "optimizer.safetensors", "random.safetensors", "state.json"}
     assert "0.weight|exp_avg" in load_file(tmp_path / "step-00000010" / "optimizer.safetensors")
+
+
+@pytest.fixture
+def disk(monkeypatch):
+    """A disk with room for so many checkpoints; another one raises what a full disk does."""
+
+    class Disk:
+        room = 100
+
+        def write(self, tensors, path):
+            others = [file for file in path.parent.parent.glob("*/model.safetensors") if file.parent != path.parent]
+            if len(others) >= self.room:
+                path.write_bytes(b"half")
+                raise OSError(errno.ENOSPC, "No space left on device")
+            save_file(tensors, path)
+
+    made = Disk()
+    monkeypatch.setattr(checkpoints, "save_file", made.write)
+    return made
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_full_disk_costs_no_training(tmp_path, disk, caplog):
+    whole, _ = run(tmp_path / "whole")
+    disk.room = 0
+    with pytest.raises(Killed):
+        run(tmp_path / "full", kill_at=5)
+    assert names(tmp_path / "full") == [] and "No space left on device" in caplog.text and "none yet" in caplog.text
+    disk.room = 100
+    with pytest.raises(Killed):
+        run(tmp_path / "full", kill_at=8)
+    kept = names(tmp_path / "full")
+    disk.room = 0
+    ended, _ = run(tmp_path / "full")
+    assert names(tmp_path / "full") == kept[-1:], "the last good one stays"
+    assert f"make room in {tmp_path / 'full'}. Last good one: {tmp_path / 'full' / kept[-1]}" in caplog.text
+    disk.room = 100
+    again, losses = run(tmp_path / "full")
+    assert len(losses) == 10 - int(kept[-1].removeprefix("step-"))
+    for name in whole:
+        assert torch.equal(whole[name], ended[name]) and torch.equal(whole[name], again[name])
+
+
+def test_older_checkpoints_make_room_for_a_new_one(tmp_path, disk, caplog):
+    disk.room = 2
+    run(tmp_path)
+    assert names(tmp_path) == ["step-00000009", "step-00000010"]
+    assert "no checkpoint" not in caplog.text
 
 
 def test_the_schedule_rises_to_one_and_falls_towards_zero():

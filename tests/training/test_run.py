@@ -1,12 +1,12 @@
 """A training from tables: what it reports, what stops it, and what is refused before it starts."""
 
 import json
-from types import SimpleNamespace
+from dataclasses import replace
 
 import pytest
 import torch
 from tiny import PROMPTS, tiny_encoder, tiny_reranker
-from train_tables import SETTINGS, stage, tables
+from train_tables import SETTINGS, examples_table, stage, tables
 
 from ruri_kedro.errors import RecipeError, TrainingError
 from ruri_kedro.training import run
@@ -57,6 +57,16 @@ def test_examples_in_no_batch_are_listed_by_epoch_and_source(tmp_path):
         assert len(set(part["incomplete_batch"])) == 2
         assert all(name.startswith(part["source"][:3]) for name in part["incomplete_batch"])
     assert sum(used) + 8 == 2 * 24
+
+
+def test_a_source_that_fills_no_batch_is_named(tmp_path, caplog):
+    first, passages = tables(tmp_path)
+    rows = {name: list(first.iter_rows([name])) for name in ("faq", "nli")}
+    for row in rows["nli"]:
+        row["negatives"] = ["35"]
+    data = examples_table(tmp_path / "alike", rows), passages
+    train_embedder(tiny_encoder(), *data, PROMPTS, stage(tmp_path), lambda *_: None)
+    assert "nothing is learnt from nli (contrastive): texts repeat too often to fill a batch of 4" in caplog.text
 
 
 def test_a_killed_training_is_continued_by_its_plan_to_the_same_weights(tmp_path, monkeypatch):
@@ -113,13 +123,15 @@ def test_a_missing_parameter_of_the_watch_is_named(tmp_path):
         train_embedder(tiny_encoder(), *tables(tmp_path), PROMPTS, incomplete, refuse)
 
 
-def table(*rows):
-    """Stands for a table of examples."""
-    return SimpleNamespace(root="examples", iter_rows=lambda: iter(rows))
-
-
-def example(source, objective, split="train"):
-    return {"source": source, "objective": objective, "split": split}
+def only_examples(tmp_path, **objectives):
+    """A table of a row per source, and passages that nobody reads."""
+    first, passages = tables(tmp_path)
+    row = next(first.iter_rows())
+    rows = {
+        source: [row | {"source": source, "objective": objective, "split": split}]
+        for source, (objective, split) in objectives.items()
+    }
+    return examples_table(tmp_path / "own", rows), passages
 
 
 def refuse(*_):
@@ -136,36 +148,101 @@ def refuse(*_):
     ],
 )
 def test_an_objective_that_cannot_be_trained_is_one_error(tmp_path, objective, teacher, allowed):
-    examples = table(example("news", "contrastive"), example("faq", objective), example("old", "dead", "validation"))
+    data = only_examples(tmp_path, news=("contrastive", "train"), faq=(objective, "train"), old=("dead", "validation"))
     message = rf"sources.faq.stages.tuned.objective: '{objective}' cannot be trained here. Allowed: {allowed}"
     with pytest.raises(RecipeError, match=message):
-        train_embedder(tiny_encoder(), examples, table(), PROMPTS, stage(tmp_path), refuse, teacher)
+        train_embedder(tiny_encoder(), *data, PROMPTS, stage(tmp_path), refuse, teacher)
 
 
 def test_a_reranker_is_trained_listwise_only(tmp_path):
     with pytest.raises(RecipeError, match=r"sources.faq.stages.tuned.objective: 'contrastive'.*Allowed: listwise."):
-        train_reranker(
-            tiny_reranker(tmp_path / "base"), table(example("faq", "contrastive")), table(), stage(tmp_path), refuse
-        )
+        data = only_examples(tmp_path, faq=("contrastive", "train"))
+        train_reranker(tiny_reranker(tmp_path / "base"), *data, stage(tmp_path), refuse)
 
 
 def test_no_training_rows_are_an_error(tmp_path):
     with pytest.raises(TrainingError, match="no training rows"):
-        train_embedder(
-            tiny_encoder(), table(example("a", "b", "validation")), table(), PROMPTS, stage(tmp_path), refuse
-        )
+        data = only_examples(tmp_path, a=("contrastive", "validation"))
+        train_embedder(tiny_encoder(), *data, PROMPTS, stage(tmp_path), refuse)
 
 
 def test_a_missing_parameter_is_named(tmp_path):
     incomplete = {name: value for name, value in SETTINGS.items() if name != "temperature"}
     with pytest.raises(RecipeError, match="tuned: parameter temperature missing"):
-        train_embedder(
-            tiny_encoder(), table(), table(), PROMPTS, Stage("tuned", incomplete, 1, "cpu", tmp_path, {}), refuse
-        )
+        train_embedder(tiny_encoder(), None, None, PROMPTS, Stage("tuned", incomplete, 1, "cpu", tmp_path, {}), refuse)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"precision": "float16"}, "tuned.precision: 'float16'; use float32 or bfloat16"),
+        ({"keep_tokens": ...}, "tuned: parameter keep_tokens missing"),
+        ({"learning_rate": ..., "seed": ...}, "tuned: parameter learning_rate missing"),
+        ({"batch_size": ..., "epochs": ...}, "tuned: parameter batch_size, epochs missing"),
+    ],
+)
+@pytest.mark.parametrize("train", [train_embedder, train_reranker])
+def test_wrong_parameters_are_named_before_anything_is_read(tmp_path, train, settings, message):
+    made = stage(tmp_path, **settings)
+    kept = {name: value for name, value in made.settings.items() if value is not ...}
+    arguments = (PROMPTS,) if train is train_embedder else ()
+    with pytest.raises(RecipeError, match=message):
+        train(None, None, None, *arguments, replace(made, settings=kept), refuse)
 
 
 def test_batches_that_mix_sources_have_one_objective(tmp_path):
-    first, passages = tables(tmp_path)
-    rows = [row | {"objective": "info_nce"} if row["source"] == "nli" else row for row in first.iter_rows()]
+    data = only_examples(tmp_path, faq=("contrastive", "train"), nli=("info_nce", "train"))
     with pytest.raises(RecipeError, match=r"tuned.homogeneous: false, .*\['contrastive', 'info_nce'\]"):
-        train_embedder(tiny_encoder(), table(*rows), passages, PROMPTS, stage(tmp_path, homogeneous=False), refuse)
+        train_embedder(tiny_encoder(), *data, PROMPTS, stage(tmp_path, homogeneous=False), refuse)
+
+
+def test_a_training_goes_on_with_less_memory(tmp_path):
+    def train(folder, kill_at=None, **settings):
+        def on_step(step, metrics):
+            losses.append(metrics["loss"])
+            if step == kill_at:
+                raise MemoryError
+
+        losses = []
+        model = train_embedder(tiny_encoder(), *tables(folder), PROMPTS, stage(folder, **settings), on_step)
+        return model.state_dict(), losses
+
+    whole, losses = train(tmp_path / "whole", keep_tokens=10_000)
+    with pytest.raises(MemoryError):
+        train(tmp_path / "killed", kill_at=3, keep_tokens=10_000)
+    smaller, rest = train(tmp_path / "killed", chunk_tokens=32, keep_tokens=0, checkpoint_steps=1)
+    assert len(rest) == 4 and rest == pytest.approx(losses[2:], rel=1e-4)
+    for name in whole:
+        torch.testing.assert_close(whole[name], smaller[name], rtol=1e-3, atol=1e-5)
+
+
+def test_two_runs_do_not_train_the_same_stage(tmp_path):
+    def second(step, metrics):
+        with pytest.raises(TrainingError, match=r"tuned: another run is at this training.*run.checkpoints"):
+            train_embedder(tiny_encoder(), *tables(tmp_path), PROMPTS, stage(tmp_path), refuse)
+        steps.append(step)
+
+    steps = []
+    train_embedder(tiny_encoder(), *tables(tmp_path), PROMPTS, stage(tmp_path), second)
+    assert steps == [1, 2, 3, 4, 5, 6]
+    train_embedder(tiny_encoder(), *tables(tmp_path), PROMPTS, stage(tmp_path), refuse)  # is at its end
+
+
+TEACHER = {(f"q{i}", str(d)): float(d * 7 % 5) for i in range(12) for d in (i + 12, i + 24)}
+
+
+@pytest.mark.parametrize(
+    ("prompts", "teacher", "named"),
+    [
+        (PROMPTS | {"query": "検索: "}, TEACHER, r"prompts: \['クエリ: ', '文章: '\] -> \['検索: ', '文章: '\]"),
+        (PROMPTS, TEACHER | {("q3", "15"): 9.0}, "teacher's scores: "),
+    ],
+)
+def test_other_prompts_or_scores_do_not_continue_a_training(tmp_path, prompts, teacher, named):
+    def train(prompts, teacher):
+        data = tables(tmp_path, "distillation")
+        return train_embedder(tiny_encoder(), *data, prompts, stage(tmp_path), lambda *_: None, teacher)
+
+    train(PROMPTS, TEACHER)
+    with pytest.raises(TrainingError, match=rf"was made by another recipe \({named}"):
+        train(prompts, teacher)

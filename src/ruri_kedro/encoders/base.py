@@ -1,7 +1,8 @@
 """Where an encoder comes from: built small from the corpus, or loaded by name or path."""
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,12 +135,24 @@ def build_cross_encoder(encoder: Path, max_length: int, seed: int) -> CrossEncod
     """
     set_seed(seed)
     with tempfile.TemporaryDirectory() as folder:
-        body = AutoModelForSequenceClassification.from_pretrained(
-            encoder, num_labels=1, use_safetensors=True, dtype=torch.float32
-        )
+        with _no_load_report():
+            body = AutoModelForSequenceClassification.from_pretrained(
+                encoder, num_labels=1, use_safetensors=True, dtype=torch.float32
+            )
         body.save_pretrained(folder)
         SentenceTransformer(str(encoder), device="cpu").tokenizer.save_pretrained(folder)
         return load_cross_encoder(folder, max_length)
+
+
+@contextmanager
+def _no_load_report() -> Iterator[None]:
+    """transformers tells in a table that a new head is new."""
+    before = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(before)
 
 
 def load_cross_encoder(

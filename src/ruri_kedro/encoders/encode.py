@@ -8,6 +8,7 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 from tqdm import tqdm
 
 from ruri_kedro.encoders.pairs import PairLayout
+from ruri_kedro.encoders.precision import autocast
 from ruri_kedro.encoders.products import fast_linear
 from ruri_kedro.encoders.speed import flat_features, reads_flat
 from ruri_kedro.encoders.tokens import TokenRows, chunk_by_tokens, pad, tokenize
@@ -40,11 +41,26 @@ def encode(
     is the label of the progress bar, none without it.
     """
     model.eval()
-    rows = tokenize(model.tokenizer, [with_prompt(prompt, text) for text in texts], max_length or model.max_seq_length)
-    vectors = np.empty((len(texts), model.get_embedding_dimension()), dtype=np.float32)
-    with _bar(progress, len(texts), "text") as bar:
-        for chunk in chunk_by_tokens(rows.lengths, chunk_tokens):
-            out = embed(model, [rows.row(i) for i in chunk])
+    tokens = tokenize(
+        model.tokenizer, [with_prompt(prompt, text) for text in texts], max_length or model.max_seq_length
+    )
+    return encode_rows(model, [tokens.row(i) for i in range(len(texts))], chunk_tokens, progress=progress)
+
+
+@torch.inference_mode()
+def encode_rows(
+    model: SentenceTransformer,
+    rows: Sequence[np.ndarray],
+    chunk_tokens: int,
+    precision: str = "float32",
+    progress: str | None = None,
+) -> np.ndarray:
+    """L2-normalised embeddings of token rows, float32 (rows, dimension); `precision` as in `score_pairs`."""
+    lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+    vectors = np.empty((len(rows), model.get_embedding_dimension()), dtype=np.float32)
+    with _bar(progress, len(rows), "text") as bar, autocast(model.device, precision):
+        for chunk in chunk_by_tokens(lengths, chunk_tokens):
+            out = embed(model, [rows[i] for i in chunk])
             vectors[chunk] = torch.nn.functional.normalize(out.float(), dim=1).cpu().numpy()
             bar.update(len(chunk))
     return vectors
@@ -57,17 +73,19 @@ def score_pairs(
     max_length: int | None,
     chunk_tokens: int,
     progress: str | None = None,
+    precision: str = "float32",
 ) -> np.ndarray:
     """Logits of a cross-encoder for (query, passage) pairs, float32 (pairs,), in their order.
 
-    Each distinct text is tokenised once.
+    Each distinct text is tokenised once. `precision`: float32, bfloat16 or float16, of the forward passes.
     """
     model.eval()
     texts = list(dict.fromkeys(text for pair in pairs for text in pair))
     position = {text: i for i, text in enumerate(texts)}
     tokens = tokenize(model.tokenizer, texts, None, special=False)
     queries, passages = (np.array([position[pair[side]] for pair in pairs], dtype=np.int64) for side in (0, 1))
-    return score_rows(model, tokens, queries, passages, max_length or model.max_length, chunk_tokens, progress)
+    length = max_length or model.max_length
+    return score_rows(model, tokens, queries, passages, length, chunk_tokens, progress, precision)
 
 
 @torch.inference_mode()
@@ -79,12 +97,13 @@ def score_rows(
     max_length: int,
     chunk_tokens: int,
     progress: str | None = None,
+    precision: str = "float32",
 ) -> np.ndarray:
     """Logits for pairs given as rows of `tokens` (made without special tokens), float32 (pairs,)."""
     layout = PairLayout.of(model.tokenizer)
     lengths = layout.lengths(tokens.lengths[queries], tokens.lengths[passages], max_length)
     scores = np.empty(len(queries), dtype=np.float32)
-    with _bar(progress, len(queries), "pair") as bar:
+    with _bar(progress, len(queries), "pair") as bar, autocast(model.device, precision):
         for chunk in chunk_by_tokens(lengths, chunk_tokens):
             rows = [(tokens.row(queries[i]), tokens.row(passages[i])) for i in chunk]
             scores[chunk] = logits(model, layout, rows, max_length).float().cpu().numpy()

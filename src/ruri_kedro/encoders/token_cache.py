@@ -4,8 +4,9 @@ import hashlib
 import json
 import multiprocessing
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from ruri_kedro.text.hashing import digest_all, digest_json, stable_id
 
 _SHARD_TEXTS = 65_536  # what a killed run loses at most
 _TASK_TEXTS = 1024
+_MERGED = 1 << 23  # texts; longer runs are left as they are
 _DIGEST_BYTES = 12
 _DIGEST = np.dtype(f"S{_DIGEST_BYTES}")
 _SCHEMA = pa.schema([("digest", pa.binary(_DIGEST_BYTES)), ("ids", pa.large_list(pa.int32()))])
@@ -38,15 +40,27 @@ class TokenCache:
     def __init__(self, folder: Path, tokenizer: PreTrainedTokenizerBase, workers: int = 1) -> None:
         self._tokenizer = tokenizer
         self._workers = workers
-        self._folder = Path(folder) / tokenizer_digest(tokenizer)
-        self._digests: list[np.ndarray] = []  # by file, in rising order
+        self.digest = tokenizer_digest(tokenizer)
+        self._folder = Path(folder) / self.digest
+        self.files: list[str] = []  # names, by place
+        self._runs: list[_Run] = []
         self._starts: list[np.ndarray] = []  # int64 (texts + 1,), of each text in `_ids`
         self._ids: list[np.ndarray] = []
-        for path in sorted(self._folder.glob("*.arrow")):
-            self._open(path)
+
+    def has(self, files: Iterable[str]) -> bool:
+        """Whether these files are there."""
+        return all((self._folder / name).exists() for name in files)
+
+    def arrays(self, files: Iterable[str]) -> list[np.ndarray]:
+        """The ids of these files, mapped: what `TokenRows.arrays` was when `files` had these names."""
+        return [_read(self._folder / name)["ids"].values.to_numpy() for name in files]
 
     def rows(self, texts: Sequence[str], max_length: int | None, special: bool = True) -> TokenRows:
         """What `tokenize` gives for the texts; those that are not in the cache are tokenised and added."""
+        known = set(self.files)
+        for path in sorted(self._folder.glob("*.arrow")):
+            if path.name not in known:
+                self._open(path)
         digests = np.array([bytes.fromhex(stable_id(text)) for text in texts], _DIGEST)
         places, numbers = self._find(digests)
         if len(missing := np.flatnonzero(places < 0)):
@@ -55,8 +69,10 @@ class TokenCache:
             places, numbers = self._find(digests)
         before, after = special_tokens(self._tokenizer) if special else np.zeros((2, 0), np.int32)
         starts, lengths = np.zeros(len(texts), np.int64), np.zeros(len(texts), np.int64)
-        for place, bounds in enumerate(self._starts):
-            here = np.flatnonzero(places == place)
+        by_place = np.argsort(places, kind="stable")
+        cuts = np.flatnonzero(np.diff(places[by_place])) + 1
+        for here in np.split(by_place, cuts) if len(texts) else ():
+            bounds = self._starts[places[here[0]]]
             starts[here] = bounds[numbers[here]]
             lengths[here] = bounds[numbers[here] + 1] - starts[here]
         lengths += len(before) + len(after)
@@ -67,16 +83,16 @@ class TokenCache:
     def _find(self, digests: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """File of each digest, int32, -1 for one that is in none, and its place in the file."""
         places, numbers = np.full(len(digests), -1, np.int32), np.zeros(len(digests), np.int64)
-        for place, known in enumerate(self._digests):
+        for run in self._runs:
             left = np.flatnonzero(places < 0)
-            found = np.minimum(np.searchsorted(known, digests[left]), len(known) - 1)
-            same = known[found] == digests[left]
-            places[left[same]], numbers[left[same]] = place, found[same]
+            found = np.minimum(np.searchsorted(run.digests, digests[left]), len(run.digests) - 1)
+            same = run.digests[found] == digests[left]
+            places[left[same]], numbers[left[same]] = run.places[found[same]], run.numbers[found[same]]
         return places, numbers
 
     def _add(self, texts: list[str]) -> None:
         with (
-            tqdm(total=len(texts), desc="tokenise", unit="text", mininterval=1.0) as bar,
+            tqdm(total=len(texts), desc="tokenise", unit="text", mininterval=1.0, leave=None) as bar,
             _tokenizing(self._tokenizer, self._workers) as ids_of,
         ):
             for start in range(0, len(texts), _SHARD_TEXTS):
@@ -105,10 +121,37 @@ class TokenCache:
         self._open(path)
 
     def _open(self, path: Path) -> None:
-        batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
-        self._digests.append(np.frombuffer(batch["digest"].buffers()[1], _DIGEST, batch.num_rows))
+        batch = _read(path)
+        digests = np.frombuffer(batch["digest"].buffers()[1], _DIGEST, batch.num_rows)
+        run = _Run(digests, np.full(len(digests), len(self.files), np.int32), np.arange(len(digests), dtype=np.int32))
+        while self._runs and len(self._runs[-1].digests) <= len(run.digests) <= _MERGED:
+            run = self._runs.pop().merged(run)
+        self._runs.append(run)
+        self.files.append(path.name)
         self._starts.append(batch["ids"].offsets.to_numpy())
         self._ids.append(batch["ids"].values.to_numpy())
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Digests of one file or several, in rising order, and where their ids are."""
+
+    digests: np.ndarray
+    places: np.ndarray  # int32, which file
+    numbers: np.ndarray  # int32, which text of it
+
+    def merged(self, other: "_Run") -> "_Run":
+        """Both in one: thousands of files are then a dozen runs to look into."""
+        digests = np.concatenate([self.digests, other.digests])
+        order = np.argsort(digests, kind="stable")
+        places, numbers = (
+            np.concatenate(pair) for pair in ((self.places, other.places), (self.numbers, other.numbers))
+        )
+        return _Run(digests[order], places[order], numbers[order])
+
+
+def _read(path: Path) -> pa.RecordBatch:
+    return pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
 
 
 def special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[np.ndarray, np.ndarray]:

@@ -14,10 +14,11 @@ Decision = Any  # ruri_kedro.registry.promotion.Decision
 
 
 def stage_of(name: str, settings: Params, run: Params) -> Any:
-    """A training stage from its parameters and those of the run: seed, devices, threads, checkpoints, watch."""
+    """A training stage from its parameters and those of the run: seed, devices, threads, checkpoints ..."""
     import torch
 
     from ruri_kedro.training.run import Stage
 
     torch.set_num_threads(min(run["threads"], os.cpu_count() or 1))
-    return Stage(name, settings, run["seed"], run["device"], Path(run["checkpoints"]), run["watch"], run["devices"])
+    folder = Path(run["checkpoints"])
+    return Stage(name, settings, run["seed"], run["device"], folder, run["watch"], run["devices"], run["held_out"])

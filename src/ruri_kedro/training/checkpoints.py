@@ -1,19 +1,49 @@
 """Checkpoints: weights, optimizer and random states as safetensors, everything else as JSON. Whole or not at all."""
 
+import fcntl
+import logging
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ruri_kedro.errors import TrainingError
 from ruri_kedro.tables.files import read_json, replace_dir, write_json
-from ruri_kedro.training.processes import from_first
+from ruri_kedro.training.processes import from_first, rank
 from ruri_kedro.training.watch import Watch
 
+log = logging.getLogger(__name__)
+
 _STATE = "state.json"
+
+
+@contextmanager
+def sole_training(folder: Path) -> Iterator[None]:
+    """Keeps other runs from a stage's checkpoints as long as the block lasts; a killed process keeps nothing.
+
+    Raises TrainingError where another run trains the stage. Of several processes the first one speaks for all.
+    """
+    if rank() != 0:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise TrainingError(
+                f"{folder}: another run is at this training. Wait for it, or give this one a folder of its own as "
+                "run.checkpoints."
+            ) from error
+        except OSError as error:  # a file system without locks
+            log.warning("%s cannot be locked (%s): start no other run of this training.", folder, error)
+        yield
 
 
 @dataclass(frozen=True)
@@ -29,17 +59,41 @@ class Checkpoints:
 
     def latest(self) -> Path | None:
         """The newest complete checkpoint, or None."""
-        complete = sorted(path.parent for path in self.folder.glob(f"step-*/{_STATE}"))
+        complete = self._complete()
         return complete[-1] if complete else None
 
+    def _complete(self) -> list[Path]:
+        return sorted(path.parent for path in self.folder.glob(f"step-*/{_STATE}"))
+
     def save(self, step: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer, watch: Watch) -> None:
-        """Write the state after `step` steps, then remove the older ones beyond `keep`."""
+        """Write the state after `step` steps, then remove the older ones beyond `keep`.
+
+        A disk that is full costs no training: all but the newest checkpoint make room, and if that is not enough it
+        stays, an error is logged, and training can go on to the next one.
+        """
+        for _ in range(2):
+            try:
+                self._write(step, model, optimizer, watch)
+            except (OSError, SafetensorError) as error:
+                reason = error
+                self._remove_all_but(1)
+            else:
+                self._remove_all_but(self.keep)
+                return
+        log.error(
+            "no checkpoint after step %d: %s. Training goes on; make room in %s. Last good one: %s.",
+            step, reason, self.folder, self.latest() or "none yet",
+        )  # fmt: skip
+
+    def _write(self, step: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer, watch: Watch) -> None:
         with replace_dir(self.folder / f"step-{step:08d}") as aside:
             save_file(_distinct(model.state_dict()), aside / "model.safetensors")
             save_file(_flatten(optimizer, model), aside / "optimizer.safetensors")
             save_file(_random_state(), aside / "random.safetensors")
             write_json(aside / _STATE, {"step": step, "identity": self.identity, "watch": watch.state_dict()})
-        for old in sorted(self.folder.glob("step-*"))[: -self.keep]:
+
+    def _remove_all_but(self, newest: int) -> None:
+        for old in self._complete()[:-newest]:
             shutil.rmtree(old, ignore_errors=True)
 
     def restore(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, watch: Watch) -> int:

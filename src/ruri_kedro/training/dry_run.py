@@ -3,21 +3,20 @@
 Steps and tokens are counted or projected from the sample; a source that repeats texts fills somewhat fewer batches.
 """
 
+import logging
 import math
 import shutil
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from ruri_kedro.errors import TrainingError
 from ruri_kedro.tables import Part, Table, write_table
+from ruri_kedro.training.data import Group, group_counts, group_name
+from ruri_kedro.training.logs import quiet
 from ruri_kedro.training.measures import source_metric
 from ruri_kedro.training.run import KEPT_CHECKPOINTS, Stage
 
@@ -62,8 +61,10 @@ def training_cost(examples: Table, stage: Stage, homogeneous: bool, probe: Probe
         wanted = sample_sizes(counts, batch, homogeneous)
         sample = write_table(Path(folder) / "examples", examples.schema, _sample(examples, wanted))
         settings = {**stage.settings, "epochs": 1, "checkpoint_steps": 10**9}
-        probed = replace(stage, settings=settings, checkpoints=Path(folder) / "checkpoints")
-        probe(sample, probed, lambda step, metrics: seen.append(metrics))
+        probed = replace(stage, settings=settings, checkpoints=Path(folder) / "checkpoints", held_out=None)
+        # What a training says of its batches is true of the sample only.
+        with quiet("ruri_kedro.training.run", logging.ERROR):
+            probe(sample, probed, lambda step, metrics: seen.append(metrics))
         saved = sum(path.stat().st_size for path in probed.checkpoints.rglob("step-*/*"))
     if not seen:
         raise TrainingError(
@@ -84,20 +85,6 @@ def training_cost(examples: Table, stage: Stage, homogeneous: bool, probe: Probe
         checkpoint_gb=saved / 2**30,
         free_gb=_free(stage.checkpoints) / 2**30,
     )
-
-
-Group = tuple[str, str]  # source, objective
-
-
-def group_counts(examples: Table) -> dict[Group, int]:
-    """Training rows by source and objective."""
-    counts: Counter[Group] = Counter()
-    for batch in examples.batches(columns=["source", "objective", "split"]):
-        rows = pa.Table.from_batches([batch])
-        rows = rows.filter(pc.equal(rows["split"], "train")).group_by(["source", "objective"])
-        for row in rows.aggregate([([], "count_all")]).to_pylist():
-            counts[row["source"], row["objective"]] += row["count_all"]
-    return dict(counts)
 
 
 def sample_sizes(counts: Mapping[Group, int], batch: int, homogeneous: bool) -> dict[Group, int]:
@@ -144,7 +131,7 @@ def _projected(rows: Mapping[Group, int], seen: Sequence[Mapping[str, float]]) -
     counted = seen[1:] or seen
 
     def steps(group: Group) -> Sequence[Mapping[str, float]]:
-        name = source_metric(f"{group[0]} ({group[1]})")
+        name = source_metric(group_name(group))
         return [metrics for metrics in counted if name in metrics] or counted
 
     # Full batches tell the speed, a source's own rows how much there is to do.

@@ -1,7 +1,6 @@
 """From a batch to gradients: the forward passes of bi-encoders and cross-encoders and the loss of each objective."""
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +10,7 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from ruri_kedro.encoders.encode import embed, logits
 from ruri_kedro.encoders.pairs import PairLayout
+from ruri_kedro.encoders.precision import TRAINED, autocast, check_precision
 from ruri_kedro.encoders.tokens import chunk_by_tokens, padded_length
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.training import processes
@@ -38,11 +38,9 @@ class Budget:
     keep_tokens: int
     precision: str  # float32 or bfloat16
 
-    def autocast(self, device: torch.device) -> AbstractContextManager:
-        """The context of a forward pass."""
-        if self.precision not in ("float32", "bfloat16"):
-            raise RecipeError(f"precision '{self.precision}' is unknown; use float32 or bfloat16.")
-        return torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16")
+    def check(self, stage: str) -> None:
+        """Raises RecipeError if the precision is none that trainings have."""
+        check_precision(self.precision, f"{stage}.precision", TRAINED)
 
 
 @dataclass(frozen=True)
@@ -142,7 +140,7 @@ def embedding_backward(
         similarity: list[float] = []
 
         def forward(items: np.ndarray) -> torch.Tensor:
-            with budget.autocast(model.device):
+            with autocast(model.device, budget.precision):
                 return embed(model, [data.tokens.row(distinct[item]) for item in items])
 
         def loss_of(embeddings: torch.Tensor) -> torch.Tensor:
@@ -231,7 +229,7 @@ def _share_backward(
     losses: list[torch.Tensor] = []
 
     def forward(items: np.ndarray) -> torch.Tensor:
-        with budget.autocast(model.device):
+        with autocast(model.device, budget.precision):
             return logits(model, layout, [(data.tokens.row(q[i]), data.tokens.row(p[i])) for i in items], max_length)
 
     def loss_of(scores: torch.Tensor) -> torch.Tensor:

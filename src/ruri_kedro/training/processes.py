@@ -26,6 +26,7 @@ from safetensors.torch import load_model, save_model
 
 from ruri_kedro.encoders.base import device_kind
 from ruri_kedro.errors import RecipeError, RuriError, TrainingError
+from ruri_kedro.training.logs import quiet
 
 # One process may tokenise a corpus for hours while the others wait; a process that died is noticed at once anyway.
 _PATIENCE = timedelta(days=1)
@@ -189,7 +190,9 @@ def train_in_processes(
     reports = multiprocessing.get_context("spawn").SimpleQueue()
     threads = max(torch.get_num_threads() // count, 1)
     failures: list[_Failure] = []
-    with tempfile.TemporaryDirectory() as folder, _quiet_launcher(), ThreadPoolExecutor(1) as pool:
+    # The launcher tells of each failure in a page of text; we say it in a line.
+    quietly = quiet("torch.distributed.elastic", logging.CRITICAL)
+    with tempfile.TemporaryDirectory() as folder, quietly, ThreadPoolExecutor(1) as pool:
         start, trained = Path(folder) / "start", Path(folder) / "trained.safetensors"
         model.save_pretrained(str(start))
         reading = pool.submit(_read_reports, reports, on_step, failures)
@@ -224,18 +227,6 @@ def _launch_config(count: int, label: str) -> Any:
         monitor_interval=0.2,
         start_method="spawn",
     )
-
-
-@contextmanager
-def _quiet_launcher() -> Iterator[None]:
-    """The launcher tells of each failure in a page of text; we say it in a line."""
-    launcher = logging.getLogger("torch.distributed.elastic")
-    before = launcher.level
-    launcher.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        launcher.setLevel(before)
 
 
 @dataclass(frozen=True)

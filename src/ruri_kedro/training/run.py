@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -21,24 +21,30 @@ from ruri_kedro.encoders.base import (
 )
 from ruri_kedro.encoders.speed import speed_up
 from ruri_kedro.encoders.token_cache import TokenCache
-from ruri_kedro.errors import RecipeError, TrainingError
+from ruri_kedro.errors import RecipeError
 from ruri_kedro.tables import Table
 from ruri_kedro.tables.files import write_json
-from ruri_kedro.tables.lookup import passage_texts
 from ruri_kedro.tables.objectives import RERANKING, TAUGHT, UNTAUGHT
 from ruri_kedro.tables.store import key_of
 from ruri_kedro.text.hashing import digest_all, stable_id
 from ruri_kedro.training import processes
-from ruri_kedro.training.checkpoints import Checkpoints
-from ruri_kedro.training.data import TrainingSet, assemble
+from ruri_kedro.training.checkpoints import Checkpoints, sole_training
+from ruri_kedro.training.data import TrainingSet
 from ruri_kedro.training.fit import FitSettings, OnStep, fit, warmup_steps
+from ruri_kedro.training.held_out import HeldOut, HeldOutSettings, of_embedder, of_reranker
 from ruri_kedro.training.objectives import Budget, LossSettings, embedding_backward, reranking_backward
 from ruri_kedro.training.plan import Plan, plan_batches, stored_plan
+from ruri_kedro.training.reading import Reading, Scores, read_examples, read_held_out
+from ruri_kedro.training.teacher import scores_digest
 from ruri_kedro.training.watch import Watch, WatchSettings
 
 log = logging.getLogger(__name__)
 
 KEPT_CHECKPOINTS = 2
+
+# Parameters that may change between a killed run and its continuation: a training that ran out of memory goes on with
+# smaller chunks. As with another number of devices, its weights are then the same but for rounding and dropout.
+_OF_THE_MACHINE = ("checkpoint_steps", "chunk_tokens", "keep_tokens")
 
 
 @dataclass(frozen=True)
@@ -52,10 +58,32 @@ class Stage:
     checkpoints: Path
     watch: Mapping[str, Any]
     devices: int | str = 1  # processes on this host, one for each device; auto: all CUDA devices
+    held_out: Mapping[str, Any] | None = None  # HeldOutSettings; None: nothing is measured
 
     def select(self, kind: type) -> Any:
         """The dataclass `kind` filled with the parameters of the same names; its defaults hold for missing ones."""
         return _filled(kind, {**self.settings, "seed": self.seed}, self.name)
+
+    def watch_settings(self) -> WatchSettings:
+        """When the training is stopped."""
+        return _filled(WatchSettings, self.watch, "run.watch")
+
+    def held_out_settings(self) -> HeldOutSettings:
+        """How often the training is measured on held-out examples."""
+        found = _filled(HeldOutSettings, self.held_out, "run.held_out")
+        if min(found.steps, found.rows) < 1:
+            raise RecipeError(f"run.held_out: {dict(self.held_out)}; give numbers from 1 on, or null for no measures.")
+        return found
+
+    def check(self) -> None:
+        """Raises RecipeError for a parameter that is missing or unknown, before any work is done."""
+        self.select(Budget).check(self.name)
+        self.select(FitSettings)
+        self.watch_settings()
+        if self.held_out:
+            self.held_out_settings()
+        if missing := sorted({"max_length", "batch_size", "epochs"} - self.settings.keys()):
+            raise RecipeError(f"{self.name}: parameter {', '.join(missing)} missing.")
 
 
 def _filled(kind: type, values: Mapping[str, Any], place: str) -> Any:
@@ -72,63 +100,90 @@ def train_embedder(
     prompts: Mapping[str, str],
     stage: Stage,
     on_step: OnStep,
-    teacher: Mapping[tuple[str, str], float] | None = None,
+    teacher: Scores | None = None,
 ) -> SentenceTransformer:
     """Train a bi-encoder in place on the training rows of `examples` and return it.
 
     Raises RecipeError for a source whose objective is unknown or needs a `teacher` that is not there.
     """
+    losses = stage.select(LossSettings)
+    stage.check()
     if count := processes.wanted(stage.device, stage.devices):
         arguments = {"examples": examples, "passages": passages, "prompts": dict(prompts), "teacher": teacher}
         _in_processes(count, train_embedder, load_encoder, model, stage, on_step, arguments)
         return model
-    losses = stage.select(LossSettings)
     losses.check(model.get_embedding_dimension(), stage.name)
-    length = stage.settings["max_length"]
-    check_length(model, length, stage.name)
-    model.to(device_kind(stage.device))
-    speed_up(model, stage.settings, stage.name)
+    _prepare(model, stage)
+    with sole_training(stage.checkpoints / stage.name):
+        _train_embedder(model, examples, passages, prompts, stage, losses, on_step, teacher)
+    return model
+
+
+def _train_embedder(
+    model: SentenceTransformer,
+    examples: Table,
+    passages: Table,
+    prompts: Mapping[str, str],
+    stage: Stage,
+    losses: LossSettings,
+    on_step: OnStep,
+    teacher: Scores | None,
+) -> None:
     if stage.settings.get("freeze_position_embeddings"):
         freeze_position_embeddings(model)
-    rows = _training_rows(examples, UNTAUGHT if teacher is None else UNTAUGHT + TAUGHT, stage.name)
-    if stage.settings.get("shuffle_positives"):
-        rows = [{**row, "shuffled": True} for row in rows]
-    with processes.first_of_host():
-        data = assemble(
-            rows,
-            _texts_of(rows, passages),
-            (prompts["query"], prompts["document"]),
-            partial(_tokens(stage, model).rows, max_length=length),
-            teacher,
-        )
+    reading = Reading(
+        objectives=UNTAUGHT if teacher is None else UNTAUGHT + TAUGHT,
+        prompts=(prompts["query"], prompts["document"]),
+        max_length=stage.settings["max_length"],
+        special=True,
+        shuffled=bool(stage.settings.get("shuffle_positives")),
+    )
+    budget = stage.select(Budget)
+    data, held_out = _read(stage, model, examples, passages, reading, teacher)
     homogeneous = stage.settings["homogeneous"]
     if not homogeneous and len(set(data.objectives)) > 1:
         raise RecipeError(f"{stage.name}.homogeneous: false, but the objectives are {sorted(set(data.objectives))}.")
-    backward = embedding_backward(model, data, stage.select(Budget), losses)
+    backward = embedding_backward(model, data, budget, losses)
     plan = _plan(data, stage, examples.digest(), homogeneous)
-    _fit(model, plan, backward, stage, data.example_ids, examples.digest(), on_step)
-    return model
+    if held_out:
+        on_step = _measured(on_step, of_embedder(model, held_out, budget.chunk_tokens, budget.precision), stage, plan)
+    made_of = {"examples": examples.digest(), "prompts": list(reading.prompts)}
+    if teacher is not None:
+        made_of["teacher's scores"] = scores_digest(teacher)
+    _fit(model, plan, backward, stage, data.example_ids, made_of, on_step)
 
 
 def train_reranker(
     model: CrossEncoder, examples: Table, passages: Table, stage: Stage, on_step: OnStep
 ) -> CrossEncoder:
     """Train a cross-encoder in place on the training rows of `examples` and return it; batches mix sources."""
+    stage.check()
     if count := processes.wanted(stage.device, stage.devices):
         arguments = {"examples": examples, "passages": passages}
         _in_processes(count, train_reranker, load_cross_encoder, model, stage, on_step, arguments)
         return model
+    _prepare(model, stage)
+    with sole_training(stage.checkpoints / stage.name):
+        _train_reranker(model, examples, passages, stage, on_step)
+    return model
+
+
+def _train_reranker(model: CrossEncoder, examples: Table, passages: Table, stage: Stage, on_step: OnStep) -> None:
+    budget, length = stage.select(Budget), stage.settings["max_length"]
+    data, held_out = _read(stage, model, examples, passages, Reading(RERANKING), None)
+    backward = reranking_backward(model, data, budget, length)
+    plan = _plan(data, stage, examples.digest(), homogeneous=False)
+    if held_out:
+        measures = of_reranker(model, held_out, length, budget.chunk_tokens, budget.precision)
+        on_step = _measured(on_step, measures, stage, plan)
+    _fit(model, plan, backward, stage, data.example_ids, {"examples": examples.digest()}, on_step)
+
+
+def _prepare(model: SentenceTransformer | CrossEncoder, stage: Stage) -> None:
+    """Put a model on its device, as fast as the recipe has it."""
     check_length(model, stage.settings["max_length"], stage.name)
     model.to(device_kind(stage.device))
     speed_up(model, stage.settings, stage.name)
-    rows = _training_rows(examples, RERANKING, stage.name)
-    to_tokens = partial(_tokens(stage, model).rows, max_length=None, special=False)
-    with processes.first_of_host():
-        data = assemble(rows, _texts_of(rows, passages), ("", ""), to_tokens)
-    backward = reranking_backward(model, data, stage.select(Budget), stage.settings["max_length"])
-    plan = _plan(data, stage, examples.digest(), homogeneous=False)
-    _fit(model, plan, backward, stage, data.example_ids, examples.digest(), on_step)
-    return model
 
 
 def _in_processes(
@@ -151,26 +206,35 @@ def _on_device(
     train(model, stage=replace(stage, device=device), **arguments)
 
 
-def _training_rows(examples: Table, objectives: tuple[str, ...], stage: str) -> list[dict]:
-    rows = [row for row in examples.iter_rows() if row["split"] == "train"]
-    if not rows:
-        raise TrainingError(f"{examples.root}: no training rows. Run negative_mining again and read its log.")
-    for source, objective in sorted({(row["source"], row["objective"]) for row in rows}):
-        if objective not in objectives:
-            raise RecipeError(
-                f"sources.{source}.stages.{stage}.objective: '{objective}' cannot be trained here. Allowed: "
-                f"{', '.join(objectives)}."
-            )
-    return rows
+def _read(
+    stage: Stage,
+    model: SentenceTransformer | CrossEncoder,
+    examples: Table,
+    passages: Table,
+    reading: Reading,
+    teacher: Scores | None,
+) -> tuple[TrainingSet, TrainingSet | None]:
+    """The training set of a stage, beside its checkpoints, and held-out examples, which the first process measures.
+
+    All stages of a recipe share their token ids.
+    """
+    cache = TokenCache(stage.checkpoints.with_name(".tokens"), model.tokenizer, torch.get_num_threads())
+    folder = stage.checkpoints / stage.name / "examples"
+    with processes.first_of_host():
+        data = read_examples(examples, passages, stage.name, reading, cache, folder, teacher)
+    if not stage.held_out or processes.rank() != 0:
+        return data, None
+    return data, read_held_out(examples, passages, reading, cache, stage.held_out_settings().rows)
 
 
-def _tokens(stage: Stage, model: SentenceTransformer | CrossEncoder) -> TokenCache:
-    """The token ids beside the checkpoints, which all stages of a recipe share."""
-    return TokenCache(stage.checkpoints.with_name(".tokens"), model.tokenizer, torch.get_num_threads())
+def _measured(on_step: OnStep, measures: HeldOut, stage: Stage, plan: Plan) -> OnStep:
+    """`on_step`, with what is measured on held-out examples where that is due."""
+    settings = stage.held_out_settings()
 
+    def report(step: int, metrics: Mapping[str, float]) -> None:
+        on_step(step, {**metrics, **measures()} if settings.due(step, len(plan)) else metrics)
 
-def _texts_of(rows: Iterable[Mapping], passages: Table) -> dict[str, str]:
-    return passage_texts(passages, {d for row in rows for d in (row["anchor"], row["positive"], *row["negatives"])})
+    return report
 
 
 def _plan(data: TrainingSet, stage: Stage, examples: str, homogeneous: bool) -> Plan:
@@ -191,10 +255,15 @@ def _plan(data: TrainingSet, stage: Stage, examples: str, homogeneous: bool) -> 
         "%s: %d examples, %d steps of %d over %d epochs; in no batch: %s",
         stage.name, len(data), len(plan), size, epochs, f"{counts} ({folder / 'dropped.json'})" if counts else "none",
     )  # fmt: skip
+    if unused := [names[group] for group in range(len(names) - 1) if homogeneous and group not in plan.batches[:, 0]]:
+        log.warning(
+            "%s: nothing is learnt from %s: texts repeat too often to fill a batch of %d. Lower batch_size or give "
+            "other negatives.", stage.name, ", ".join(unused), size,
+        )  # fmt: skip
     return plan
 
 
-def _dropped(plan: Plan, names: list[str], example_ids: list[str]) -> list[dict[str, Any]]:
+def _dropped(plan: Plan, names: list[str], example_ids: Sequence[str]) -> list[dict[str, Any]]:
     """The examples that are in no batch, by epoch and source, and why: a text twice, or too few for a last batch."""
     listed = []
     for epoch, group in np.unique(plan.dropped[["epoch", "group"]]).tolist():
@@ -211,19 +280,19 @@ def _fit(
     plan: Plan,
     backward: Callable,
     stage: Stage,
-    example_ids: list[str],
-    examples: str,
+    example_ids: Sequence[str],
+    made_of: Mapping[str, Any],
     on_step: OnStep,
 ) -> None:
-    identity = {name: value for name, value in stage.settings.items() if name != "checkpoint_steps"} | {
+    identity = {name: value for name, value in stage.settings.items() if name not in _OF_THE_MACHINE} | {
         "seed": stage.seed,
-        "examples": examples,
+        **made_of,
         "initial weights": weights_digest(model),
     }
     checkpoints = Checkpoints(stage.checkpoints / stage.name, identity, KEPT_CHECKPOINTS)
     settings = stage.select(FitSettings)
     warmup = warmup_steps(len(plan), settings.warmup_ratio)
-    watch = Watch(_filled(WatchSettings, stage.watch, "run.watch"), example_ids, warmup)
+    watch = Watch(stage.watch_settings(), example_ids, warmup)
     fit(model, plan, backward, settings, checkpoints, watch, on_step, stage.name)
     model.to("cpu")
 

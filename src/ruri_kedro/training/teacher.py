@@ -7,8 +7,10 @@ import numpy as np
 
 from ruri_kedro.errors import TrainingError
 from ruri_kedro.tables.objectives import TAUGHT
+from ruri_kedro.text.hashing import digest_all, stable_id
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 SHARD_PAIRS = 16_384  # scored and written at a time: what a killed run loses at most
@@ -22,6 +24,23 @@ def pairs_to_score(examples: Iterable[Mapping]) -> dict[tuple[str, str], str]:
         if row["objective"] in TAUGHT
         for docid in (row["positive"], *row["negatives"])
     }
+
+
+def scores_digest(scores: Mapping[tuple[str, str], float]) -> str:
+    """Digest of scores by (query_id, docid)."""
+    return digest_all(stable_id(*pair, repr(score)) for pair, score in sorted(scores.items()))
+
+
+def check_scores(pairs: Sequence[tuple[str, str]], scores: np.ndarray, precision: str) -> None:
+    """Raises TrainingError if a score is no number; pairs: (query_id, docid) by score."""
+    bad = np.flatnonzero(~np.isfinite(scores))
+    if len(bad):
+        query_id, docid = pairs[bad[0]]
+        remedy = "set finetuning.teacher_precision to bfloat16" if precision == "float16" else "look at its weights"
+        raise TrainingError(
+            f"the teacher's score of query {query_id} and passage {docid} is {scores[bad[0]]}, {len(bad)} of "
+            f"{len(pairs)} scores are no numbers: {remedy}."
+        )
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
@@ -38,6 +57,27 @@ def believed(row: Mapping, scores: Mapping[tuple[str, str], float], threshold: f
     if row["objective"] not in TAUGHT:
         return True
     return bool(sigmoid(np.float64(scores[row["query_id"], row["positive"]])) >= threshold)
+
+
+def weak_positives(
+    rows: Iterable[Mapping], scores: Mapping[tuple[str, str], float], threshold: float
+) -> "pd.DataFrame":
+    """The distilled `rows` that are not kept, one each, with the sigmoid of their positive's logit, lowest first."""
+    import pandas as pd
+
+    weak = [
+        {
+            "source": row["source"],
+            "example_id": row["example_id"],
+            "query_id": row["query_id"],
+            "docid": row["positive"],
+            "score": float(sigmoid(np.float64(scores[row["query_id"], row["positive"]]))),
+        }
+        for row in rows
+        if not believed(row, scores, threshold)
+    ]
+    columns = ["source", "example_id", "query_id", "docid", "score"]
+    return pd.DataFrame(weak, columns=columns).sort_values(["score", "example_id"], ignore_index=True)
 
 
 def threshold_of(

@@ -33,7 +33,7 @@ def create_pipeline(**kwargs) -> Pipeline:
             *[node for name, dataset in EMBEDDERS.items() for node in _embedder(name, dataset)],
             Node(
                 func=searching.search_reranker,
-                inputs=["test_sets", "params:tasks", "bm25_runs", "reranker", "params:evaluation"],
+                inputs=["test_sets", "params:tasks", "bm25_runs", "reranker", "params:evaluation", "params:run.device"],
                 outputs="runs_reranker",
                 name="search_reranker",
             ),

@@ -67,16 +67,16 @@ def search_embedder(
 
 
 def search_reranker(
-    test_sets: Path, tasks: Params, bm25_runs: Path, reranker: Path, evaluation: Params
+    test_sets: Path, tasks: Params, bm25_runs: Path, reranker: Path, evaluation: Params, device: str
 ) -> dict[str, Callable]:
-    """The reranker's order of the candidates."""
+    """The reranker's order of the candidates, scored on the run's device."""
     from ruri_kedro.benchmark.evaluate import rerank_run
 
     def runs(task: RetrievalTask) -> dict[str, dict]:
-        from ruri_kedro.encoders.base import load_cross_encoder
+        from ruri_kedro.encoders.base import device_kind, load_cross_encoder
         from ruri_kedro.encoders.encode import score_pairs
 
-        model = load_cross_encoder(reranker)
+        model = load_cross_encoder(reranker).to(device_kind(device))
         score = partial(
             score_pairs, model, max_length=evaluation["max_length"], chunk_tokens=evaluation["chunk_tokens"]
         )

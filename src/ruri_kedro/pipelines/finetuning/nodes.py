@@ -9,13 +9,22 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from ruri_kedro.encoders.reference import EncoderReference
-from ruri_kedro.pipelines.shared import Embedder, Figure, Params, stage_of
+from ruri_kedro.pipelines.shared import Embedder, Figure, Frame, Params, stage_of
 from ruri_kedro.registry.tracking import step_logger
 from ruri_kedro.tables import SCHEMAS, Part, ShardedPart, Table
 from ruri_kedro.tables.lookup import passage_texts
 from ruri_kedro.tables.objectives import TAUGHT
 from ruri_kedro.tables.store import blocks, key_of
-from ruri_kedro.training.teacher import SHARD_PAIRS, believed, check_kept, pairs_to_score, plot_scores, threshold_of
+from ruri_kedro.training.teacher import (
+    SHARD_PAIRS,
+    believed,
+    check_kept,
+    check_scores,
+    pairs_to_score,
+    plot_scores,
+    threshold_of,
+    weak_positives,
+)
 
 
 def score_with_teacher(
@@ -26,11 +35,14 @@ def score_with_teacher(
     The scores are written in shards: a killed run continues with the first that is missing.
     """
     teacher = EncoderReference.of(settings["teacher"], reranker)
+    precision = settings["teacher_precision"]
 
     def shards(source: str, done: Sequence[Path]) -> Iterator[pa.Table]:
         from ruri_kedro.encoders.base import device_kind, load_cross_encoder
         from ruri_kedro.encoders.encode import score_pairs
+        from ruri_kedro.encoders.precision import check_precision
 
+        check_precision(precision, "finetuning.teacher_precision")
         wanted = list(pairs_to_score(examples.iter_rows([source])).items())
         left = wanted[len(done) * SHARD_PAIRS :]
         if not left:
@@ -42,8 +54,11 @@ def score_with_teacher(
         ) as bar:
             for block in blocks(left, SHARD_PAIRS):
                 pairs = [(texts[anchor], texts[docid]) for (_, docid), anchor in block]
-                scores = score_pairs(model, pairs, settings["teacher_max_length"], settings["chunk_tokens"])
-                ids = (pair for pair, _ in block)
+                scores = score_pairs(
+                    model, pairs, settings["teacher_max_length"], settings["chunk_tokens"], precision=precision
+                )
+                ids = [pair for pair, _ in block]
+                check_scores(ids, scores, precision)
                 yield pa.Table.from_pylist(
                     [
                         {"query_id": query_id, "docid": docid, "score": score}
@@ -58,6 +73,7 @@ def score_with_teacher(
             examples=examples.digest([source]),
             teacher=teacher.digest(),
             max_length=settings["teacher_max_length"],
+            precision=precision,
             shard=SHARD_PAIRS,
         )
         return ShardedPart(key, partial(shards, source))
@@ -65,8 +81,10 @@ def score_with_teacher(
     return {source: part(source) for source in examples.parts()}
 
 
-def drop_weak_positives(examples: Table, teacher_scores: Table, settings: Params) -> tuple[dict[str, Part], Figure]:
-    """The examples whose positive the teacher believes, and the distribution of its scores."""
+def drop_weak_positives(
+    examples: Table, teacher_scores: Table, settings: Params
+) -> tuple[dict[str, Part], Figure, Frame]:
+    """The examples whose positive the teacher believes, the distribution of its scores, and the others, worst first."""
     scores = _by_query_and_docid(teacher_scores)
     distilled = [row for row in examples.iter_rows() if row["objective"] in TAUGHT]
     threshold = threshold_of(distilled, scores, settings["threshold"], settings["keep_share"])
@@ -85,7 +103,8 @@ def drop_weak_positives(examples: Table, teacher_scores: Table, settings: Params
         np.array([score for pair, score in scores.items() if pair not in positives]),
         threshold,
     )
-    return {source: part(source) for source in examples.parts()}, figure
+    weak = weak_positives(distilled, scores, threshold)
+    return {source: part(source) for source in examples.parts()}, figure, weak
 
 
 def finetune(

@@ -19,7 +19,7 @@ def create_pipeline(**kwargs) -> Pipeline:
             Node(
                 func=nodes.drop_weak_positives,
                 inputs=["finetuning_examples", "teacher_scores", "params:finetuning"],
-                outputs=["distilled_examples", "teacher_plot"],
+                outputs=["distilled_examples", "teacher_plot", "weak_positives"],
                 name="drop_weak_positives",
             ),
             Node(

@@ -1,0 +1,108 @@
+"""What a training has learnt, measured on held-out examples while it goes on."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from heapq import nsmallest
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from sentence_transformers import CrossEncoder, SentenceTransformer
+
+from ruri_kedro.encoders.encode import encode_rows, score_rows
+from ruri_kedro.tables import Table
+from ruri_kedro.training.data import ANCHOR, POSITIVE, TrainingSet
+
+_DEPTH = 10  # of nDCG
+
+HeldOut = Callable[[], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class HeldOutSettings:
+    """How often, and on how many examples; parameters `run.held_out`."""
+
+    steps: int  # between two measurements; the last step is measured, too
+    rows: int  # examples, at most
+
+    def due(self, step: int, steps: int) -> bool:
+        """Whether a training of so many steps is measured after this one."""
+        return step % self.steps == 0 or step == steps
+
+
+def held_out_rows(examples: Table, count: int) -> list[dict]:
+    """The held-out examples with the lowest ids: ids are digests, so these are a sample of all sources."""
+
+    def rows() -> Iterator[dict]:
+        for batch in examples.batches():
+            yield from pa.Table.from_batches([batch]).filter(pc.equal(batch["split"], "validation")).to_pylist()
+
+    return nsmallest(count, rows(), key=lambda row: row["example_id"])
+
+
+def of_embedder(model: SentenceTransformer, data: TrainingSet, chunk_tokens: int, precision: str) -> HeldOut:
+    """Alignment and uniformity of a bi-encoder, and nDCG@10 of anchors searched for among the positives of all."""
+    anchors, positives = data.texts[:, ANCHOR], data.texts[:, POSITIVE]
+    distinct, places = np.unique(np.concatenate([anchors, positives]), return_inverse=True)
+    same = data.identities[:, POSITIVE, None] == data.identities[None, :, POSITIVE]
+
+    def measures() -> dict[str, float]:
+        with _reading(model):
+            vectors = encode_rows(model, [data.tokens.row(text) for text in distinct], chunk_tokens, precision)
+        a, p = vectors[places[: len(data)]], vectors[places[len(data) :]]
+        scores = a @ p.T
+        return {
+            "held_out/alignment": alignment(a, p),
+            "held_out/uniformity": uniformity(vectors),
+            "held_out/ndcg_at_10": ndcg(np.diag(scores), scores, ~same),
+        }
+
+    return measures
+
+
+def of_reranker(model: CrossEncoder, data: TrainingSet, max_length: int, chunk_tokens: int, precision: str) -> HeldOut:
+    """nDCG@10 of a cross-encoder that orders each example's own passages."""
+    passages = data.texts[:, POSITIVE:]
+    present = passages >= 0
+    queries = np.broadcast_to(data.texts[:, ANCHOR, None], passages.shape)
+
+    def measures() -> dict[str, float]:
+        scores = np.zeros(passages.shape, np.float32)
+        with _reading(model):
+            scores[present] = score_rows(
+                model, data.tokens, queries[present], passages[present], max_length, chunk_tokens, precision=precision
+            )
+        return {"held_out/ndcg_at_10": ndcg(scores[:, 0], scores[:, 1:], present[:, 1:])}
+
+    return measures
+
+
+def alignment(anchors: np.ndarray, positives: np.ndarray) -> float:
+    """Mean squared distance of normalised pairs, (b, d) each (arXiv 2005.10242, Section 4.1.1, alpha 2)."""
+    return float(np.square(anchors - positives).sum(axis=1).mean())
+
+
+def uniformity(vectors: np.ndarray) -> float:
+    """Log of the mean of exp(-2 * squared distance) over pairs of normalised vectors (m, d) (the same, 4.1.2, t 2)."""
+    cosines = (vectors @ vectors.T)[np.triu_indices(len(vectors), 1)].astype(np.float64)
+    return float(np.log(np.exp(-2 * (2 - 2 * cosines)).mean())) if len(cosines) else 0.0
+
+
+def ndcg(own: np.ndarray, scores: np.ndarray, others: np.ndarray) -> float:
+    """Mean nDCG@10 of one relevant passage each, with score `own` (b,), among the `others` (b, c) of `scores` (b, c).
+
+    An equal score counts as a better one, so that a model which tells nothing apart gets nothing.
+    """
+    ranks = ((scores >= own[:, None]) & others).sum(axis=1)
+    return float(np.where(ranks < _DEPTH, 1 / np.log2(ranks + 2), 0.0).mean())
+
+
+@contextmanager
+def _reading(model: torch.nn.Module) -> Iterator[None]:
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train()

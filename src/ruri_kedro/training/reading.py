@@ -1,0 +1,110 @@
+"""The training rows of a stage, from the tables to a training set on disk, some of them in memory at a time."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import pyarrow.compute as pc
+from tqdm import tqdm
+
+from ruri_kedro.encoders.token_cache import TokenCache
+from ruri_kedro.errors import RecipeError, TrainingError
+from ruri_kedro.tables import Table
+from ruri_kedro.tables.lookup import passage_texts
+from ruri_kedro.tables.store import blocks, key_of
+from ruri_kedro.training.data import NEGATIVES, Group, TrainingSet, assemble, group_counts
+from ruri_kedro.training.held_out import held_out_rows
+from ruri_kedro.training.stored import Shape, stored_set
+from ruri_kedro.training.teacher import scores_digest
+
+BLOCK_ROWS = 2**17  # examples whose texts are in memory at a time: 1 GB with two passages of 400 characters each
+
+Scores = Mapping[tuple[str, str], float]  # of a teacher, by (query_id, docid)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the texts of a stage are read."""
+
+    objectives: tuple[str, ...]  # that can be trained
+    prompts: tuple[str, str] = ("", "")  # before anchors and before passages
+    max_length: int | None = None  # tokens; None where pairs are joined and cut later
+    special: bool = False  # with special tokens
+    shuffled: bool = False  # every positive with its sentences in another order, not only those of marked rows
+
+
+def read_examples(
+    examples: Table,
+    passages: Table,
+    stage: str,
+    reading: Reading,
+    cache: TokenCache,
+    folder: Path,
+    teacher: Scores | None,
+) -> TrainingSet:
+    """The training rows of `examples` as arrays in `folder`; what is there of the same data is not made again.
+
+    Raises TrainingError if there are no training rows, RecipeError for an objective that cannot be trained here.
+    """
+    counts = group_counts(examples)
+    if not counts:
+        raise TrainingError(f"{examples.root}: no training rows. Run negative_mining again and read its log.")
+    _check_objectives(counts, reading.objectives, stage)
+    key = key_of(
+        examples=examples.digest(), passages=passages.digest(), tokenizer=cache.digest, reading=asdict(reading),
+        teacher=None if teacher is None else scores_digest(teacher),
+    )  # fmt: skip
+    to_tokens = partial(cache.rows, max_length=reading.max_length, special=reading.special)
+
+    def made() -> Iterator[TrainingSet]:
+        total = sum(counts.values())
+        with tqdm(total=total, desc=f"{stage} examples", unit="row", disable=total <= BLOCK_ROWS) as bar:
+            for rows in blocks(_training_rows(examples, reading.shuffled), BLOCK_ROWS):
+                yield assemble(rows, _texts_of(rows, passages), reading.prompts, to_tokens, teacher)
+                bar.update(len(rows))
+
+    return stored_set(folder, key, Shape(sorted(counts), _width(examples)), cache, made)
+
+
+def read_held_out(
+    examples: Table, passages: Table, reading: Reading, cache: TokenCache, count: int
+) -> TrainingSet | None:
+    """At most `count` held-out examples, in memory; None if there are none."""
+    rows = held_out_rows(examples, count)
+    if not rows:
+        return None
+    to_tokens = partial(cache.rows, max_length=reading.max_length, special=reading.special)
+    return assemble(rows, _texts_of(rows, passages), reading.prompts, to_tokens)
+
+
+def _check_objectives(counts: Mapping[Group, int], allowed: tuple[str, ...], stage: str) -> None:
+    for source, objective in sorted(counts):
+        if objective not in allowed:
+            raise RecipeError(
+                f"sources.{source}.stages.{stage}.objective: '{objective}' cannot be trained here. Allowed: "
+                f"{', '.join(allowed)}."
+            )
+
+
+def _width(examples: Table) -> int:
+    """Texts of the example that has most: anchor, positive and negatives."""
+    batches = examples.batches(columns=["negatives"])
+    return NEGATIVES + max(pc.max(pc.list_value_length(batch["negatives"])).as_py() or 0 for batch in batches)
+
+
+def _training_rows(examples: Table, shuffled: bool) -> Iterator[dict]:
+    for row in examples.iter_rows():
+        if row["split"] == "train":
+            yield {**row, "shuffled": True} if shuffled else row
+
+
+def _texts_of(rows: list[dict], passages: Table) -> dict[str, str]:
+    """Texts by docid of all that the rows name; most are passages of their own sources, which are read first."""
+    wanted = {docid for row in rows for docid in (row["anchor"], row["positive"], *row["negatives"])}
+    parts = passages.parts()
+    own = sorted({row["source"] for row in rows}.intersection(parts))
+    texts = passage_texts(passages, wanted, own)
+    if left := wanted - texts.keys():
+        texts |= passage_texts(passages, left, [part for part in parts if part not in own])
+    return texts
