@@ -32,7 +32,8 @@ def test_freed_memory_is_used_again_and_given_back_at_the_end(blocks, size):
     pages = 256 * MIB // resource.getpagesize()
     with reused_memory():
         new_pages(blocks, size)
-        assert new_pages(blocks, size) < pages / 4
+        # A small object in between may cost one of four blocks its place.
+        assert new_pages(blocks, size) < pages / 3
         kept = resident()
     assert resident() < kept - 100 * MIB
     assert new_pages(blocks, size) > pages / 2, "afterwards glibc gives large blocks back by itself"

@@ -25,6 +25,7 @@ from ruri_kedro.tables.files import read_json, replace_dir, write_json
 from ruri_kedro.tables.store import MANIFEST, key_of
 
 _RUN = "params:run"
+_NO_RESULT = ("checkpoints", "held_out")  # parameters of runs on which no result depends; the store has its own place
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,7 @@ def plan(cell: Cell, seed: int, recipe: Params, nodes: Pipeline, given: Mapping[
             read = [name for name in node.inputs if not name.startswith("params:")]
             inputs = {name: source(cell.reads(node.name, name)) for name in read}
             values = {name: parameter(params, name.removeprefix("params:")) for name in node.inputs if name not in read}
-            # Not a matter of the result, and the store has a place of its own for them.
-            values = {name: {k: v for k, v in value.items() if k != "checkpoints"} if name == _RUN else value
+            values = {name: {k: v for k, v in value.items() if k not in _NO_RESULT} if name == _RUN else value
                       for name, value in values.items()}  # fmt: skip
             read_keys = {name: [made, maker.key if maker else given[made]] for name, (maker, made) in inputs.items()}
             code = behaviour_digest(node.func.__module__)
