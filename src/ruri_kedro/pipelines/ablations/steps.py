@@ -60,11 +60,11 @@ def plan(cell: Cell, seed: int, recipe: Params, nodes: Pipeline, given: Mapping[
             read = [name for name in node.inputs if not name.startswith("params:")]
             inputs = {name: source(cell.reads(node.name, name)) for name in read}
             values = {name: parameter(params, name.removeprefix("params:")) for name in node.inputs if name not in read}
-            values = {name: {k: v for k, v in value.items() if k not in _NO_RESULT} if name == _RUN else value
-                      for name, value in values.items()}  # fmt: skip
+            told = {name: {k: v for k, v in value.items() if k not in _NO_RESULT} if name == _RUN else value
+                    for name, value in values.items()}  # fmt: skip
             read_keys = {name: [made, maker.key if maker else given[made]] for name, (maker, made) in inputs.items()}
             code = behaviour_digest(node.func.__module__)
-            key = key_of(node=node.name, params=values, inputs=read_keys, code=code)
+            key = key_of(node=node.name, params=told, inputs=read_keys, code=code)
             steps[node.name] = Step(node, key, values, inputs)
         return steps[node.name]
 
