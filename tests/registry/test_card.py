@@ -69,6 +69,10 @@ def test_what_a_model_was_trained_with_is_told_as_unknown_where_no_run_says_it()
     assert "Parameters of pretraining, reranking_stage1: unknown: MLflow has no run that made it." in text
     assert "- Trained (pretraining, reranking_stage1): unknown: MLflow has no run" in text
     assert "Base model: unknown: MLflow has no run" in text and ModelCard(text).data.base_model is None
+    anew = TRAINING | {"tables": TRAINING["tables"] | {"finetuning": {"digest": "new"}},
+                       "trained": {"finetuning": TRAINED | {"settings": {}, "examples": "old"}}}  # fmt: skip
+    assert "The examples of finetuning were made anew after the training" in model_card(replace(FACTS, training=anew))
+    assert "made anew" not in text
     nothing = model_card(replace(FACTS, training=TRAINING | {"trained": {}, "base_model": {}}))
     assert (
         "| parameter |" not in nothing and "- Trained (pretraining, reranking_stage1, finetuning): unknown" in nothing

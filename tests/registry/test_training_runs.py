@@ -1,10 +1,7 @@
 """What a model was trained with comes from the runs that made it and what it was made of, or is not told."""
 
-import pytest
-
-from ruri_kedro.errors import DataError
 from ruri_kedro.registry import tracking
-from ruri_kedro.registry.training_runs import check_examples, trained_with
+from ruri_kedro.registry.training_runs import changed_stages, trained_with
 
 EXAMPLES = {
     "pretraining": "pretraining_examples",
@@ -91,8 +88,9 @@ def test_what_no_run_has_made_is_not_told(store):
     assert list(trained_with("embedder", "embedder", later, EXAMPLES)) == ["base_model", "pretraining", "finetuning"]
 
 
-def test_examples_that_were_made_anew_after_the_training_are_an_error():
-    trained = {"base_model": {"run_id": "0"}, "finetuning": {"run_id": "abc", "examples": "old"}, "pretraining": {}}
-    assert check_examples(trained, {"finetuning": {"digest": "old"}, "pretraining": {"digest": "any"}}) is None
-    with pytest.raises(DataError, match="examples of finetuning were made anew after run abc had trained on them"):
-        check_examples(trained, {"finetuning": {"digest": "new"}})
+def test_examples_that_were_made_anew_after_the_training_are_known():
+    trained = {"pretraining": {}, "finetuning": {"examples": "old"}}
+    tables = {"pretraining": {"digest": "any"}, "reranking_stage1": {"digest": "any"}, "finetuning": {"digest": "old"}}
+    assert changed_stages({"trained": trained, "tables": tables}) == []
+    assert changed_stages({"trained": trained, "tables": tables | {"finetuning": {"digest": "new"}}}) == ["finetuning"]
+    assert changed_stages({"tables": tables}) == changed_stages({"sources": {}}) == [], "an older version"

@@ -10,7 +10,7 @@ import yaml
 
 from ruri_kedro.benchmark.comparison import Scores, main_metrics, scores_by_query
 from ruri_kedro.benchmark.significance import bootstrap_interval
-from ruri_kedro.registry.training_runs import NO_RUN, commit_text
+from ruri_kedro.registry.training_runs import NO_RUN, changed_stages, commit_text
 
 # Of the parameters of a stage those that stand in the card.
 _SETTINGS = ("max_length", "batch_size", "epochs", "learning_rate", "warmup_ratio", "weight_decay", "temperature",
@@ -171,6 +171,8 @@ def _data(facts: CardFacts) -> Iterator[str]:
         f"\nSearched for the tests {', '.join(facts.contamination['tests'])}: {removed:,} pairs that a test knows were "
         f"left out, {leaked:,} are among the examples."
     )
+    if changed := changed_stages(facts.training):
+        yield f"\nThe examples of {', '.join(changed)} were made anew after the training: these are the new ones."
 
 
 def _recipe(facts: CardFacts) -> Iterator[str]:
@@ -188,12 +190,12 @@ def _recipe(facts: CardFacts) -> Iterator[str]:
 def _made(training: Mapping[str, Any]) -> Iterator[str]:
     """The run of each stage, that of the evaluation, the packages of the last training, the data of all."""
     trained = {stage: training["trained"].get(stage, {}) for stage in training["tables"]}
-    runs = list({run.get("run_id"): run for run in trained.values()}.values())
-    for run in runs:
+    for run in {run.get("run_id"): run for run in trained.values()}.values():
         stages = ", ".join(stage for stage, other in trained.items() if other.get("run_id") == run.get("run_id"))
         yield f"- Trained ({stages}): {_run_text(run)}"
     yield f"- Evaluated: {_run_text(training['made'])}"
-    versions = {k.removeprefix("version."): v for k, v in runs[-1].items() if k.startswith("version.")}
+    last = list(trained.values())[-1]
+    versions = {key.removeprefix("version."): value for key, value in last.items() if key.startswith("version.")}
     if versions:
         yield "- Packages: " + ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
     for key, value in sorted(training["data"].items()):

@@ -8,7 +8,7 @@ from typing import Any
 
 from ruri_kedro.errors import RegistryError
 from ruri_kedro.registry.models import PREFIX, Registered, registered, registered_by
-from ruri_kedro.registry.training_runs import NO_RUN, OUTPUT, commit_text, context_of, maker_of
+from ruri_kedro.registry.training_runs import NO_RUN, OUTPUT, changed_stages, commit_text, context_of, maker_of
 from ruri_kedro.registry.versions import SIGNED, logged_evidence, original_of, version_of
 
 _RERANKER = f"{PREFIX}reranker-"
@@ -158,9 +158,11 @@ def _stages(training: Mapping[str, Any]) -> str:
     from ruri_kedro.benchmark.comparison_text import aligned
 
     rows = [("stage", "sources", "digest of its table", "rows", "trained on")]
+    changed = changed_stages(training)
     for stage, table in training["tables"].items():
         counts = {name: row["examples"][stage] for name, row in training["sources"].items() if stage in row["examples"]}
-        rows.append((stage, ", ".join(counts), table["digest"], f"{table['rows']:,}", f"{sum(counts.values()):,}"))
+        digest = table["digest"] + (" (made anew since)" if stage in changed else "")
+        rows.append((stage, ", ".join(counts), digest, f"{table['rows']:,}", f"{sum(counts.values()):,}"))
     return aligned(rows, left=3)
 
 

@@ -8,7 +8,6 @@ import ast
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ruri_kedro.errors import DataError
 from ruri_kedro.registry.tracking import provenance_tags
 
 OUTPUT = "output of "  # in front of the stage that made data, in the context that MLflow keeps with them
@@ -54,15 +53,11 @@ def trained_with(model: str, digest: str, run_id: str | None, examples: Mapping[
     return {stage: found[stage] for stage in ("base_model", *examples) if stage in found}
 
 
-def check_examples(trained: Mapping[str, Mapping], tables: Mapping[str, Mapping]) -> None:
-    """Raise DataError for a stage whose table of examples was made anew after the training."""
-    for stage, row in trained.items():
-        if "examples" in row and row["examples"] != tables[stage]["digest"]:
-            raise DataError(
-                f"The examples of {stage} were made anew after run {row['run_id']} had trained on them: what is stored "
-                f"does not tell the sources and leaks of this model. Run {stage.split('_')[0]} and the pipelines after "
-                "it again."
-            )
+def changed_stages(training: Mapping[str, Any]) -> list[str]:
+    """The stages whose table of examples was made anew after the training: its sources and leaks are of other rows."""
+    digests = {stage: table.get("digest") for stage, table in training.get("tables", {}).items()}
+    trained = training.get("trained", {})
+    return [stage for stage, row in trained.items() if row.get("examples", digests.get(stage)) != digests.get(stage)]
 
 
 def commit_text(tags: Mapping[str, str]) -> str:

@@ -15,24 +15,20 @@ def describe_training(
 ) -> tuple[Params, Params]:
     """What the models were trained on and with, by stage, and what the tests know of it; `examples` by stage.
 
-    `trained` is of each kind of model what MLflow's runs tell of its trainings, `made` of this run. Raises DataError
-    where the examples are not those that a model was trained on.
+    `trained` is of each kind of model what MLflow's runs tell of its trainings, `made` of this run.
     """
     from ruri_kedro.registry.tracking import active_run_tags
     from ruri_kedro.registry.training_data import contamination_report, stage_tables, training_sources
-    from ruri_kedro.registry.training_runs import check_examples, trained_with
+    from ruri_kedro.registry.training_runs import trained_with
 
     made = active_run_tags()
-    tables = stage_tables(examples)
     models = {"embedder": embedder, "reranker": reranker}
     trained = {
         kind: trained_with(kind, folder_digest(path), made.get("run_id"), EXAMPLES) for kind, path in models.items()
     }
-    for of_kind in trained.values():
-        check_examples(of_kind, tables)
     training = {
         "sources": training_sources(parse_sources(sources), pairs, examples),
-        "tables": tables,
+        "tables": stage_tables(examples),
         "data": {"pairs": pairs.digest(), "test_texts": test_texts.digest()},
         "trained": trained,
         "made": made,
