@@ -77,6 +77,14 @@ def test_a_model_that_was_made_anew_since_is_not_what_the_embedder_was_made_of(s
     assert found["pretraining"]["run_id"] == first and found["pretraining"]["settings"] == {"epochs": 1}
 
 
+def test_the_teachers_pretraining_does_not_stand_for_one_that_is_not_known(store):
+    tracked("pretraining")
+    tracked("reranking")
+    tracked("finetuning", pretrained_model="pulled")
+    found = trained_with("embedder", "embedder", tracked("evaluation"), EXAMPLES)
+    assert list(found) == ["reranking_stage1", "reranking_stage2", "finetuning"]
+
+
 def test_what_no_run_has_made_is_not_told(store):
     tracked("pretraining")
     evaluation = tracked("evaluation")

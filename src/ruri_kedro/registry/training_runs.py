@@ -35,12 +35,16 @@ def trained_with(model: str, digest: str, run_id: str | None, examples: Mapping[
     from mlflow.tracking import MlflowClient
 
     found: dict[str, dict[str, Any]] = {}
+    seen = set()  # a teacher's pre-training does not stand for one of the embedder's that is not known
     waiting = [(model, digest, MlflowClient().get_run(run_id))]
     while waiting:
         name, digest, reader = waiting.pop(0)
         stage, parents = _CHAIN[name]
+        if stage in seen:
+            continue
+        seen.add(stage)
         run = maker_of(name, digest, reader)
-        if run is None or stage in found:
+        if run is None:
             continue
         data = {given.dataset.name: given.dataset.digest for given in run.inputs.dataset_inputs}
         found[stage] = {
