@@ -10,18 +10,30 @@ from ruri_kedro.registry import publication
 from ruri_kedro.registry.card import CardFacts
 from ruri_kedro.tables import SCHEMAS, Part, Table, write_table
 
-FACTS = CardFacts(
-    kind="embedder",
-    name="ruri-tiny",
-    base_model={"name": "tohoku-nlp/bert-base-japanese-v3", "revision": "65243d6"},
-    prompts={"query": "クエリ: ", "document": "文章: "},
-    stages={"pretraining": {"learning_rate": 1e-3, "max_length": 128}, "reranking_stage1": {"max_length": 512},
-            "finetuning": {"max_length": 256}},
-    sources={
+TRAINED = {"run_id": "abc", "reproduce": "kedro run --env tiny", "git_commit": "c0ffee", "git_dirty": "true",
+           "version.torch": "2.13.0"}  # fmt: skip
+TRAINING = {
+    "sources": {
         "news": {"licence": "CC BY 2.5", "origin": "given", "pairs": 12345, "examples": {"pretraining": 12000}},
         "autowikiqa": {"licence": "Apache-2.0", "origin": "synthetic", "pairs": 10, "examples": {"finetuning": 9}},
         "wiki": {"licence": "CC BY-SA 4.0", "origin": "given", "pairs": 0, "examples": {}},
     },
+    "tables": {"pretraining": {}, "reranking_stage1": {}, "finetuning": {}},
+    "trained": {
+        "pretraining": TRAINED | {"settings": {"learning_rate": 1e-3, "max_length": 128}},
+        "reranking_stage1": TRAINED | {"settings": {"max_length": 512}},
+        "finetuning": TRAINED | {"run_id": "def", "reproduce": "kedro run --pipelines finetuning",
+                                 "settings": {"max_length": 256, "temperature": None, "min_kept": 0.1}},
+    },
+    "base_model": {"name": "tohoku-nlp/bert-base-japanese-v3", "revision": "65243d6"},
+    "data": {"pairs": "all-pairs", "dvc.data/01_raw/tiny": "aaa.dir"},
+    "made": {"run_id": "fff", "reproduce": "kedro run --pipelines evaluation", "git_commit": "1234"},
+}  # fmt: skip
+FACTS = CardFacts(
+    kind="embedder",
+    name="ruri-tiny",
+    prompts={"query": "クエリ: ", "document": "文章: "},
+    training=TRAINING,
     contamination={
         "tests": list(TESTS),
         "stages": {"pretraining": {"examples": 12000, "leaked": 0}},
@@ -29,8 +41,6 @@ FACTS = CardFacts(
     },
     scores=rows(),
     tests=TESTS,
-    made={"run_id": "abc", "reproduce": "kedro run --env tiny", "git_commit": "c0ffee", "git_dirty": "true",
-          "version.torch": "2.13.0", "dvc.data/01_raw/tiny": "aaa.dir"},
     licence="cc-by-sa-4.0",
     limits="Not for medical texts.",
 )  # fmt: skip

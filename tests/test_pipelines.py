@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -156,6 +157,26 @@ def test_one_run_is_one_mlflow_run_with_curves_tags_and_challengers(project, out
     assert aliases == {("ruri-cut", "challenger"), ("ruri-reranker-cut", "challenger")}
 
 
+def test_card_and_lineage_tell_of_the_training_not_of_the_evaluation(project, output, tmp_path):
+    own = tmp_path / "project"
+    shutil.copytree(project, own)
+    pipeline = ("run", "--env", "cut", "--pipelines")
+    run_kedro(own, *pipeline, "finetuning", "--params", "finetuning.epochs=3")
+    run_kedro(own, *pipeline, "evaluation")  # whose own parameters say one epoch
+    card = (own / "data/08_reporting/cut/versions/embedder_card.md").read_text("utf-8")
+    (epochs,) = (line for line in card.splitlines() if line.startswith("| epochs |"))
+    assert epochs == "| epochs | 1 | 3 | 1 | 3 |" and "| query | `クエリ: ` |" in card
+    command = "kedro run --env cut --pipelines finetuning --params finetuning.epochs=3"
+    for line in (
+        "- Trained (pretraining, reranking_stage1, reranking_stage2): `kedro run --env cut`, ",
+        f"- Trained (finetuning): `{command}`, ",
+        "- Evaluated: `kedro run --env cut --pipelines evaluation`, ",
+    ):
+        assert line in card
+    said = " ".join(run_kedro(own, "ruri", "lineage", "--env", "cut", "ruri-cut/2").split())
+    assert f"made by {command} commit" in said and "base model built here, ModernBERT with 2 layers of width 32" in said
+
+
 def test_per_query_scores_are_kept(project, output):
     table = Table(project / "data/07_model_output/cut/versions/scores/finetuned", SCHEMAS["scores"])
     frame = pl.from_arrow(table.read(["questions"]))
@@ -212,8 +233,6 @@ def test_a_killed_run_is_continued_to_the_same_results(project, output, tmp_path
 
 def test_a_training_that_was_killed_continues_from_its_checkpoint(project, output, tmp_path):
     """kill -9 in the middle of pre-training, on data that stand already."""
-    import shutil
-
     killed = tmp_path / "project"
     shutil.copytree(project, killed)
     shutil.rmtree(killed / "data/06_models/cut/versions/pretrained_model")

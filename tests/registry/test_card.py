@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from huggingface_hub import ModelCard
 from judged import TESTS
-from released import FACTS
+from released import FACTS, TRAINED, TRAINING
 
 from ruri_kedro.registry.card import model_card
 
@@ -30,8 +30,10 @@ def test_the_hub_reads_the_card():
         "| query | `クエリ: ` |",
         'prompt_name="query"',
         "| learning_rate | 0.001 | - | - |",
-        "Command: `kedro run --env tiny`",
-        "`c0ffee`, with changes that were not committed",
+        "- Trained (pretraining, reranking_stage1): `kedro run --env tiny`, commit c0ffee, with changes that were not",
+        "- Trained (finetuning): `kedro run --pipelines finetuning`, commit c0ffee",
+        "- Evaluated: `kedro run --pipelines evaluation`, commit 1234, MLflow run `fff`",
+        "- Packages: torch 2.13.0",
         "`data/01_raw/tiny` at `aaa.dir`",
         "texts of up to 256 tokens",
         "Texts of autowikiqa were written by a language model",
@@ -52,8 +54,27 @@ def test_figures_have_intervals_around_them():
 def test_a_reranker_and_a_model_from_scratch():
     tests = {name: test | {"category": "reranking"} for name, test in TESTS.items()}
     base = {"name": None, "tiny": {"layers": 2, "hidden_size": 128}}
-    text = model_card(replace(FACTS, kind="reranker", tests=tests, base_model=base))
+    text = model_card(replace(FACTS, kind="reranker", tests=tests, training=TRAINING | {"base_model": base}))
     data = ModelCard(text).data
     assert data.pipeline_tag == "text-ranking" and data.base_model is None and "CrossEncoder(" in text
     assert "random weights (2 layers, 128 wide)" in text and "prompt name" not in text
     assert "texts of up to 512 tokens" in text, "its own stages, not those of the encoder"
+
+
+def test_what_a_model_was_trained_with_is_told_as_unknown_where_no_run_says_it():
+    assert "min_kept" not in model_card(FACTS) and "| temperature |" not in model_card(FACTS)
+    known = {"finetuning": TRAINED | {"settings": {"epochs": 3}}}
+    text = model_card(replace(FACTS, training=TRAINING | {"trained": known, "base_model": {}}))
+    assert "| parameter | finetuning |" in text and "| epochs | 3 |" in text
+    assert "Parameters of pretraining, reranking_stage1: unknown: MLflow has no run that made it." in text
+    assert "- Trained (pretraining, reranking_stage1): unknown: MLflow has no run" in text
+    assert "Base model: unknown: MLflow has no run" in text and ModelCard(text).data.base_model is None
+    anew = TRAINING | {"tables": TRAINING["tables"] | {"finetuning": {"digest": "new"}},
+                       "trained": {"finetuning": TRAINED | {"settings": {}, "examples": "old"}}}  # fmt: skip
+    assert "The examples of finetuning were made anew after the training" in model_card(replace(FACTS, training=anew))
+    assert "made anew" not in text
+    nothing = model_card(replace(FACTS, training=TRAINING | {"trained": {}, "base_model": {}}))
+    assert (
+        "| parameter |" not in nothing and "- Trained (pretraining, reranking_stage1, finetuning): unknown" in nothing
+    )
+    assert "kedro run --env tiny" not in nothing and "Packages" not in nothing

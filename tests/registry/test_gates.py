@@ -64,6 +64,16 @@ BAD = {
         better(training={"sources": {"rte": {"licence": "proprietary"}, "news": {"licence": "MIT"}}}),
         {"licence": r"^not for research use: rte \(proprietary\)$"},
     ),
+    "other examples than trained on": (
+        better(
+            training={
+                "sources": {"news": {"licence": "MIT"}},
+                "tables": {"finetuning": {"digest": "new"}},
+                "trained": {"finetuning": {"examples": "old"}},
+            }
+        ),
+        {"evidence": "made anew after the training: the examples of finetuning"},
+    ),
     "missing scores": (better(scores=None), {"evidence": "missing: scores"}),
     "missing contamination report": (better(contamination=None), {"evidence": "missing: contamination"}),
     "missing card": (better(card=False), {"evidence": "missing: card"}),

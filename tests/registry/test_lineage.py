@@ -24,10 +24,13 @@ TRAINING = {
         "finetuning": {"rows": 310, "digest": "table-two", "parts": {"questions": "part-two"}},
     },
     "data": {"pairs": "all-pairs", "test_texts": "texts", "git_commit": "c0ffee", "dvc.data/01_raw/tiny": "md5.dir"},
-    "made": {"reproduce": "kedro run --env tiny", "git_commit": "c0ffee", "git_dirty": "true",
-             "dvc.data/01_raw/tiny": "md5.dir"},
+    "trained": {
+        "finetuning": {"run_id": "run-two", "reproduce": "kedro run --env tiny --pipelines finetuning",
+                       "git_commit": "c0ffee", "git_dirty": "true",
+                       "settings": {"teacher": {"name": None, "revision": None}}},
+    },
+    "made": {"run_id": "run-three", "reproduce": "kedro run --env tiny --pipelines evaluation", "git_commit": "1234"},
     "base_model": {"name": "tohoku-nlp/bert-base-japanese-v3", "revision": "65243d6"},
-    "teacher": {"name": None, "revision": None},
 }  # fmt: skip
 
 
@@ -38,7 +41,7 @@ def register_both(folders) -> str:
     with mlflow.start_run() as run:
         tracking.log_input(run.info.run_id, "raw", "digest-of-raw", None, "data_engineering", "data/01_raw/tiny")
         tracking.log_input(run.info.run_id, "pairs", "all-pairs", 1200, "output of data_engineering", "data/pairs")
-        own = replace(dossier(), training=training_of_kind(TRAINING, "reranker"))
+        own = replace(dossier(), training=training_of_kind(TRAINING | {"trained": {"reranker": {}}}, "reranker"))
         models.register_reranker(folders / "reranker", RERANKER, {}, dossier=own)
         models.register_embedder(folders / "embedder", NAME, {}, dossier=replace(dossier(), training=TRAINING))
     return run.info.run_id
@@ -56,7 +59,9 @@ def test_a_version_says_where_it_comes_from(store, folders):
     for line in (
         "ruri-tiny version 1 (challenger)",
         "commit c0ffee, with changes that were not committed",
-        "made by kedro run --env tiny",
+        "made by kedro run --env tiny --pipelines finetuning",
+        "pretraining unknown - -",
+        "finetuning run-two c0ffee, with changes that were not committed kedro run --env tiny --pipelines finetuning",
         "base model tohoku-nlp/bert-base-japanese-v3@65243d6",
         "DVC data/01_raw/tiny md5.dir",
         "pretraining questions table-one 1,100 1,000",
@@ -68,6 +73,8 @@ def test_a_version_says_where_it_comes_from(store, folders):
         assert line in lines, lines
     reranker = lineage(*versions.resolve(RERANKER))
     assert reranker.teacher is None and list(reranker.training["tables"]) == ["pretraining"]
+    for key in ("made by", "commit", "base model"):
+        assert re.search(rf"^  {key} +unknown: MLflow has no run that made it$", lineage_text(reranker), re.MULTILINE)
 
 
 def test_with_a_run_per_pipeline_the_runs_before_are_named(store, folders):

@@ -1,5 +1,6 @@
 """What goes out: complete, with its licence, and nothing that a source does not allow."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -54,6 +55,20 @@ def test_a_model_is_refused_for_the_licence_of_a_source(fetched, tmp_path):
         publication.publish_model(fetched, NAME, tmp_path / "out", terms(), LICENCES, None)
     assert not (tmp_path / "out").exists()
     publication.publish_model(fetched, NAME, tmp_path / "out", terms("cc-by-nc-4.0"), LICENCES, None)
+
+
+def test_a_model_is_refused_whose_examples_were_made_anew(fetched, tmp_path):
+    training = {
+        "sources": {},
+        "tables": {"pretraining": {"digest": "b"}},
+        "trained": {"pretraining": {"examples": "a"}},
+    }
+    (fetched / "evidence/training.json").write_text(json.dumps(training), "utf-8")
+    with pytest.raises(
+        PublicationError, match=r"examples of pretraining were made anew .* sources of ruri-tiny are not"
+    ):
+        publication.publish_model(fetched, NAME, tmp_path / "out", terms("cc-by-4.0"), LICENCES, None)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

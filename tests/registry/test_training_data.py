@@ -15,6 +15,9 @@ from ruri_kedro.registry.training_data import (
 )
 from ruri_kedro.tables import SCHEMAS, Part, write_table
 
+BASE = {"run_id": "1", "git_commit": "first", "settings": {"name": "org/base"}}
+FIRST = {"run_id": "1", "git_commit": "first", "dvc.data/raw": "old", "settings": {"epochs": 1}}
+LAST = {"run_id": "2", "git_commit": "last", "dvc.data/raw": "new", "settings": {"epochs": 3}}
 SOURCES = parse_sources(
     {
         "wiki": {"kind": "collection", "path": "w.jsonl"},
@@ -58,13 +61,19 @@ def test_the_tables_of_the_stages_and_the_tags_that_find_them(tmp_path, examples
     assert tables["pretraining"]["rows"] == 10 and tables["pretraining"]["digest"] == examples["pretraining"].digest()
     assert tables["finetuning"]["parts"] == {"qa": examples["finetuning"].manifest("qa")["digest"]}
     training = {"tables": tables, "sources": training_sources(SOURCES, table(tmp_path, "pairs", qa=[]), examples),
-                "data": {"pairs": "p", "git_commit": "c0ffee"}, "teacher": {"name": None}}  # fmt: skip
-    tags = {"git_commit": "c0ffee", "data.pairs": "p", "data.pretraining": tables["pretraining"]["digest"]}
-    assert lineage_tags(training) == tags | {"data.finetuning": tables["finetuning"]["digest"]}
+                "data": {"pairs": "p"}, "made": {"git_commit": "of the evaluation"},
+                "trained": {"embedder": {"base_model": BASE, "pretraining": FIRST, "finetuning": LAST},
+                            "reranker": {"pretraining": FIRST}}}  # fmt: skip
+    tags = {"data.pairs": "p", "data.pretraining": tables["pretraining"]["digest"], "dvc.data/raw": "old"}
+    embedder = training_of_kind(training, "embedder")
+    assert lineage_tags(embedder) == tags | {
+        "data.finetuning": tables["finetuning"]["digest"], "git_commit": "last", "dvc.data/raw": "new"
+    }  # fmt: skip
+    assert embedder["trained"] == {"pretraining": FIRST, "finetuning": LAST}
+    assert embedder["base_model"] == {"name": "org/base"}
     reranker = training_of_kind(training, "reranker")
-    assert lineage_tags(reranker) == tags and "teacher" not in reranker
+    assert lineage_tags(reranker) == tags and reranker["base_model"] == {}, "its last stage is not known"
     assert reranker["sources"]["qa"]["examples"] == {"pretraining": 8}
-    assert training_of_kind(training, "embedder") == training
 
 
 def test_a_leaked_pair_among_the_examples_is_counted(tmp_path, examples):

@@ -26,13 +26,13 @@ class Killed(Exception):
     """Stands for a process that ends in the middle of a step."""
 
 
-def run(folder: Path, kill_at=None, identity=None, losses=None):
+def run(folder: Path, kill_at=None, identity=None, losses=None, error=Killed, label="test"):
     trained = model()
     seen = losses if losses is not None else []
 
     def backward(batch):
         if kill_at is not None and len(seen) + 1 == kill_at:
-            raise Killed
+            raise error
         loss = (trained(INPUTS[batch.rows]) - TARGET[batch.rows]).square().mean()
         loss.backward()
         return Measures(loss.item(), {"news": loss.item()}, 30, 40)
@@ -41,7 +41,7 @@ def run(folder: Path, kill_at=None, identity=None, losses=None):
         seen.append((step, metrics["loss"]))
 
     kept = Checkpoints(folder, identity or {"learning_rate": 0.01}, keep=2)
-    fit(trained, BATCHES, backward, SETTINGS, kept, Watch(WATCHED, IDS, warmup_steps=2), on_step, "test")
+    fit(trained, BATCHES, backward, SETTINGS, kept, Watch(WATCHED, IDS, warmup_steps=2), on_step, label)
     return trained.state_dict(), seen
 
 
@@ -57,6 +57,20 @@ def test_a_killed_run_ends_with_the_same_weights(tmp_path, kill_at):
     for name in whole:
         assert torch.equal(whole[name], resumed[name])
     assert rest == losses[len(losses) - len(rest) :]
+
+
+def test_a_device_without_memory_is_one_line_that_names_what_to_lower(tmp_path):
+    whole, _ = run(tmp_path / "whole")
+    full = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee the documentation")
+    said = (
+        r"^reranking_stage1: the device has no memory left \(CUDA out of memory\. Tried to allocate 2\.00 GiB\.\)\. "
+        r"Lower reranking\.stage1\.chunk_tokens or reranking\.stage1\.keep_tokens and run the same again: .*point\.$"
+    )
+    with pytest.raises(TrainingError, match=said) as caught:
+        run(tmp_path / "full", kill_at=8, error=full, label="reranking_stage1")
+    assert "\n" not in str(caught.value)
+    resumed, rest = run(tmp_path / "full")
+    assert rest[0][0] > 1 and all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
 def test_a_finished_stage_is_not_trained_again(tmp_path):

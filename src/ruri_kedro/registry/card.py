@@ -10,7 +10,11 @@ import yaml
 
 from ruri_kedro.benchmark.comparison import Scores, main_metrics, scores_by_query
 from ruri_kedro.benchmark.significance import bootstrap_interval
+from ruri_kedro.registry.training_runs import NO_RUN, changed_stages, commit_text
 
+# Of the parameters of a stage those that stand in the card.
+_SETTINGS = ("max_length", "batch_size", "epochs", "learning_rate", "warmup_ratio", "weight_decay", "temperature",
+             "matryoshka_dims", "precision")  # fmt: skip
 _TAGS = {
     "embedder": ("sentence-similarity", ["sentence-transformers", "sentence-similarity", "feature-extraction"]),
     "reranker": ("text-ranking", ["sentence-transformers", "cross-encoder", "reranker"]),
@@ -45,16 +49,29 @@ class CardFacts:
 
     kind: str  # embedder or reranker
     name: str  # of the registered model
-    base_model: Mapping[str, Any]  # the recipe's block
     prompts: Mapping[str, str]
-    stages: Mapping[str, Mapping[str, Any]]  # parameters by stage
-    sources: Mapping[str, Mapping[str, Any]]  # as training_data.training_sources
+    training: Mapping[str, Any]  # as training_data.training_of_kind
     contamination: Mapping[str, Any]
     scores: Sequence[Mapping[str, Any]]  # rows of SCORES
     tests: Mapping[str, Mapping[str, str]]
-    made: Mapping[str, str]  # tags of the run
     licence: str
     limits: str
+
+    @property
+    def base_model(self) -> Mapping[str, Any]:
+        """Its block of the recipe; empty where it is not known."""
+        return self.training["base_model"]
+
+    @property
+    def sources(self) -> Mapping[str, Mapping[str, Any]]:
+        """As training_data.training_sources."""
+        return self.training["sources"]
+
+    @property
+    def stages(self) -> dict[str, Mapping[str, Any]]:
+        """The parameters that each stage was trained with, as far as they are known."""
+        trained = self.training["trained"]
+        return {stage: trained.get(stage, {}).get("settings", {}) for stage in self.training["tables"]}
 
 
 def model_card(facts: CardFacts) -> str:
@@ -68,7 +85,7 @@ def model_card(facts: CardFacts) -> str:
         *_prompts(facts),
         "## Training data\n\n" + "\n".join(_data(facts)),
         "## Recipe\n\n" + "\n".join(_recipe(facts)),
-        "## How it was made\n\n" + "\n".join(_made(facts.made)),
+        "## How it was made\n\n" + "\n".join(_made(facts.training)),
         "## Limits\n\n" + "\n".join(_limits(facts)),
     ]
     front = yaml.safe_dump(_front_matter(facts, figures), allow_unicode=True, sort_keys=False, width=120)
@@ -117,6 +134,8 @@ def _introduction(facts: CardFacts) -> str:
     base = facts.base_model
     if base.get("name"):
         origin = f"`{base['name']}`" + (f" at revision `{base['revision']}`" if base.get("revision") else "")
+    elif not base:
+        origin = NO_RUN
     else:
         tiny = base.get("tiny", {})
         origin = f"a ModernBERT with random weights ({tiny.get('layers')} layers, {tiny.get('hidden_size')} wide)"
@@ -152,29 +171,42 @@ def _data(facts: CardFacts) -> Iterator[str]:
         f"\nSearched for the tests {', '.join(facts.contamination['tests'])}: {removed:,} pairs that a test knows were "
         f"left out, {leaked:,} are among the examples."
     )
+    if changed := changed_stages(facts.training):
+        yield f"\nThe examples of {', '.join(changed)} were made anew after the training: these are the new ones."
 
 
 def _recipe(facts: CardFacts) -> Iterator[str]:
-    names = list(dict.fromkeys(key for stage in facts.stages.values() for key in stage))
-    yield from table_head("parameter", *facts.stages)
-    for name in names:
-        yield table_row(name, *(stage.get(name, "-") for stage in facts.stages.values()))
+    known = {stage: settings for stage, settings in facts.stages.items() if settings}
+    if known:
+        yield from table_head("parameter", *known)
+    for name in _SETTINGS:
+        values = [settings.get(name) for settings in known.values()]
+        if any(value is not None for value in values):
+            yield table_row(name, *("-" if value is None else value for value in values))
+    if unknown := [stage for stage in facts.stages if stage not in known]:
+        yield f"\nParameters of {', '.join(unknown)}: {NO_RUN}."
 
 
-def _made(tags: Mapping[str, str]) -> Iterator[str]:
-    if command := tags.get("reproduce"):
-        yield f"- Command: `{command}`"
-    if commit := tags.get("git_commit"):
-        changed = ", with changes that were not committed" if tags.get("git_dirty") == "true" else ""
-        yield f"- Commit: `{commit}`{changed}"
-    if run := tags.get("run_id"):
-        yield f"- MLflow run: `{run}`"
-    versions = {key.removeprefix("version."): value for key, value in tags.items() if key.startswith("version.")}
+def _made(training: Mapping[str, Any]) -> Iterator[str]:
+    """The run of each stage, that of the evaluation, the packages of the last training, the data of all."""
+    trained = {stage: training["trained"].get(stage, {}) for stage in training["tables"]}
+    for run in {run.get("run_id"): run for run in trained.values()}.values():
+        stages = ", ".join(stage for stage, other in trained.items() if other.get("run_id") == run.get("run_id"))
+        yield f"- Trained ({stages}): {_run_text(run)}"
+    yield f"- Evaluated: {_run_text(training['made'])}"
+    last = list(trained.values())[-1]
+    versions = {key.removeprefix("version."): value for key, value in last.items() if key.startswith("version.")}
     if versions:
         yield "- Packages: " + ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
-    for key, value in sorted(tags.items()):
+    for key, value in sorted(training["data"].items()):
         if key.startswith("dvc."):
             yield f"- Data: `{key.removeprefix('dvc.')}` at `{value}` (DVC)"
+
+
+def _run_text(run: Mapping[str, str]) -> str:
+    if not run:
+        return NO_RUN
+    return f"`{run.get('reproduce', '?')}`, commit {commit_text(run)}, MLflow run `{run['run_id']}`"
 
 
 def _limits(facts: CardFacts) -> Iterator[str]:

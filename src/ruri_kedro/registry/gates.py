@@ -10,6 +10,7 @@ from ruri_kedro.benchmark.comparison import Measure, PairedResult, compare, main
 from ruri_kedro.benchmark.evaluate import RERANKING_SUFFIX
 from ruri_kedro.registry.evidence import Evidence
 from ruri_kedro.registry.rules import KINDS, Rules
+from ruri_kedro.registry.training_runs import changed_stages
 
 _NO_CHAMPION = True, "no champion yet"
 _SHOWN = 5  # of a list, in a reason
@@ -90,13 +91,15 @@ def signature(case: Case) -> Finding:
 
 
 def evidence(case: Case) -> Finding:
-    """All pieces of the dossier are there."""
+    """All pieces of the dossier are there, and its sources and leaks are those of what the model was trained on."""
     pieces = ("kind", "scores", "tests", "training", "contamination", "probe", "card")
     missing = [name for name in pieces if not getattr(case.challenger, name)]
     if case.challenger.kind not in (None, *KINDS):
         return False, f"'{case.challenger.kind}' is no kind of model"
     if missing:
         return False, f"missing: {', '.join(missing)}"
+    if changed := changed_stages(case.challenger.training):
+        return False, f"made anew after the training: the examples of {', '.join(changed)}. Train and evaluate again"
     return True, f"{len(case.challenger.tests)} tests, {len(case.challenger.training['sources'])} sources"
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from ruri_kedro.errors import RegistryError
 from ruri_kedro.registry.models import PREFIX, Registered, registered, registered_by
+from ruri_kedro.registry.training_runs import NO_RUN, OUTPUT, changed_stages, commit_text, context_of, maker_of
 from ruri_kedro.registry.versions import SIGNED, logged_evidence, original_of, version_of
 
 _RERANKER = f"{PREFIX}reranker-"
-_OUTPUT = "output of "
-_MADE_OF_IT = f"{_OUTPUT}evaluation"  # what came of the models, which they do not come from
+_MADE_OF_IT = f"{OUTPUT}evaluation"  # what came of the models, which they do not come from
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ def lineage(name: str, number: int) -> Lineage:
 
 def lineage_text(found: Lineage) -> str:
     """The lineage for a terminal."""
-    sections = ["\n".join(_facts(found)), _stages(found.training), _sources(found.training)]
+    of_training = [part(found.training) for part in (_trainings, _stages, _sources)]
+    sections = ["\n".join(_facts(found)), *of_training]
     if found.inputs:
         sections.append(_data(found.inputs))
     return "\n\n".join(section.rstrip("\n") for section in sections) + "\n"
@@ -73,7 +74,7 @@ def lineage_text(found: Lineage) -> str:
 
 def _teacher(training: Mapping[str, Any], run_id: str | None) -> str | None:
     """The teacher that the recipe names; without a name the reranker that the same run registered."""
-    teacher = training.get("teacher")
+    teacher = training.get("trained", {}).get("finetuning", {}).get("settings", {}).get("teacher")
     if teacher is None or "finetuning" not in training["tables"]:
         return None
     if teacher.get("name"):
@@ -90,37 +91,20 @@ def _run_inputs(run_id: str | None) -> list[RunInput]:
     found = []
     run = MlflowClient().get_run(run_id)
     for logged in run.inputs.dataset_inputs:
-        context = _context(logged)
+        context = context_of(logged)
         rows = json.loads(logged.dataset.profile or "{}").get("num_rows")
         place = json.loads(logged.dataset.source).get("uri", "")
         if context == _MADE_OF_IT:
             continue
-        maker = None if context.startswith(_OUTPUT) else _maker(run, logged.dataset)
+        maker = None if context.startswith(OUTPUT) else _maker(run, logged.dataset)
         found.append(RunInput(logged.dataset.name, context, logged.dataset.digest, rows, place, maker))
-    return sorted(found, key=lambda item: (item.context.startswith(_OUTPUT), item.name))
+    return sorted(found, key=lambda item: (item.context.startswith(OUTPUT), item.name))
 
 
 def _maker(run: Any, dataset: Any) -> str | None:
-    """The last run before `run` that made these data: with one run per pipeline, the one with the training's curves."""
-    from mlflow.tracking import MlflowClient
-
-    earlier = MlflowClient().search_runs(
-        [run.info.experiment_id],
-        f"dataset.name = '{dataset.name}' and dataset.digest = '{dataset.digest}' "
-        f"and attributes.start_time < {run.info.start_time}",
-        order_by=["attributes.start_time DESC"],
-    )
-    made = (one.info for one in earlier if any(_is_output(given, dataset) for given in one.inputs.dataset_inputs))
-    return next((f"{info.run_name}, {info.run_id}" for info in made), None)
-
-
-def _is_output(given: Any, dataset: Any) -> bool:
-    same = (given.dataset.name, given.dataset.digest) == (dataset.name, dataset.digest)
-    return same and _context(given).startswith(_OUTPUT)
-
-
-def _context(given: Any) -> str:
-    return next((tag.value for tag in given.tags if tag.key == "mlflow.data.context"), "")
+    """Name and id of the run before `run` that made these data: with one per pipeline, the one with the curves."""
+    made = maker_of(dataset.name, dataset.digest, run)
+    return f"{made.info.run_name}, {made.info.run_id}" if made else None
 
 
 def _pinned(model: Mapping[str, Any]) -> str:
@@ -128,7 +112,9 @@ def _pinned(model: Mapping[str, Any]) -> str:
 
 
 def _base(training: Mapping[str, Any]) -> str:
-    base = training.get("base_model") or {}
+    base = training.get("base_model")
+    if not base:
+        return NO_RUN
     if base.get("name"):
         return _pinned(base)
     tiny = base.get("tiny", {})
@@ -136,31 +122,47 @@ def _base(training: Mapping[str, Any]) -> str:
 
 
 def _facts(found: Lineage) -> Iterator[str]:
-    made = found.training.get("made", {})
-    commit = made.get("git_commit", "unknown: no git repository")
-    changed = ", with changes that were not committed" if made.get("git_dirty") == "true" else ""
+    last = _trained(found.training)[-1][1]
+    data = found.training.get("data", {})
     yield f"{found.version}  {found.version.decision}".rstrip()
     facts = {
         "copy of": found.copied_from,
         "registered": f"{found.time} UTC, run {found.run_id}",
-        "made by": made.get("reproduce"),
-        "commit": f"{commit}{changed}",
+        "made by": last.get("reproduce", NO_RUN),
+        "commit": commit_text(last) if last else NO_RUN,
         "base model": _base(found.training),
         "teacher": found.teacher,
         "manifest": f"SHA-256 {found.manifest}" if found.manifest else "none",
-        **{f"DVC {key.removeprefix('dvc.')}": value for key, value in sorted(made.items()) if key.startswith("dvc.")},
+        **{f"DVC {key.removeprefix('dvc.')}": value for key, value in sorted(data.items()) if key.startswith("dvc.")},
     }
     width = max(len(key) for key, value in facts.items() if value)
     yield from (f"  {key:<{width}}  {value}" for key, value in facts.items() if value)
+
+
+def _trained(training: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Each stage and what it was trained with; empty where that is not known, as of versions of an older release."""
+    return [(stage, training.get("trained", {}).get(stage, {})) for stage in training["tables"]]
+
+
+def _trainings(training: Mapping[str, Any]) -> str:
+    from ruri_kedro.benchmark.comparison_text import aligned
+
+    rows = [("stage", "trained by the run", "commit", "command")]
+    for stage, run in _trained(training):
+        commit = commit_text(run) if run else "-"
+        rows.append((stage, run.get("run_id", "unknown"), commit, run.get("reproduce", "-")))
+    return aligned(rows, left=4)
 
 
 def _stages(training: Mapping[str, Any]) -> str:
     from ruri_kedro.benchmark.comparison_text import aligned
 
     rows = [("stage", "sources", "digest of its table", "rows", "trained on")]
+    changed = changed_stages(training)
     for stage, table in training["tables"].items():
         counts = {name: row["examples"][stage] for name, row in training["sources"].items() if stage in row["examples"]}
-        rows.append((stage, ", ".join(counts), table["digest"], f"{table['rows']:,}", f"{sum(counts.values()):,}"))
+        digest = table["digest"] + (" (made anew since)" if stage in changed else "")
+        rows.append((stage, ", ".join(counts), digest, f"{table['rows']:,}", f"{sum(counts.values()):,}"))
     return aligned(rows, left=3)
 
 

@@ -13,6 +13,7 @@ import yaml
 from ruri_kedro.errors import PublicationError, RecipeError
 from ruri_kedro.registry.evidence import FOLDER, MANIFEST
 from ruri_kedro.registry.rules import USES, allows, plain
+from ruri_kedro.registry.training_runs import changed_stages
 from ruri_kedro.tables.files import read_json, replace_dir, write_json
 from ruri_kedro.tables.manifest import describe_files
 
@@ -89,8 +90,13 @@ def publish_model(
     safetensors, its card with the licence and the results as metadata, the evidence, and the SHA-256 of all files.
     Raises PublicationError where a source does not allow it, or there are weights in another form.
     """
-    sources = read_json(root / FOLDER / "training.json")["sources"]
-    check_model(sources, terms, licences)
+    training = read_json(root / FOLDER / "training.json")
+    if changed := changed_stages(training):
+        raise PublicationError(
+            f"The examples of {', '.join(changed)} were made anew after the training, so the sources of {name} are not "
+            "known. Train and evaluate it again."
+        )
+    check_model(training["sources"], terms, licences)
     model = _model_folder(root)
     with fresh_folder(out) as folder:
         shutil.copytree(model, folder, dirs_exist_ok=True)

@@ -89,10 +89,13 @@ def active_run_tags() -> dict[str, str]:
         return {}
     from mlflow.tracking import MlflowClient
 
-    tags = MlflowClient().get_run(run_id).data.tags
+    return {"run_id": run_id, **provenance_tags(MlflowClient().get_run(run_id))}
+
+
+def provenance_tags(run: Any) -> dict[str, str]:
+    """The tags that say how a run of MLflow came about: recipe, command, commit, versions of data and packages."""
     wanted = ("recipe", "reproduce", "git_commit", "git_dirty")
-    own = {key: value for key, value in tags.items() if key in wanted or key.startswith(("dvc.", "version."))}
-    return {"run_id": run_id, **own}
+    return {key: value for key, value in run.data.tags.items() if key in wanted or key.startswith(("dvc.", "version."))}
 
 
 class StepLogger:

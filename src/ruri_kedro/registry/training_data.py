@@ -97,9 +97,19 @@ def of_kind(report: Mapping[str, Any], kind: str, key: str = "stages") -> dict[s
 
 
 def training_of_kind(training: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    """What a kind of model was trained on: its stages' tables, its sources, and the embedder's teacher."""
-    own = of_kind({**training, "sources": sources_of_kind(training["sources"], kind)}, kind, "tables")
-    return own if kind == "embedder" else {key: value for key, value in own.items() if key != "teacher"}
+    """What a kind of model was trained on and with: its stages' tables and runs, its sources, and its base model.
+
+    Commit and versions of the data are those of the runs that trained it, the last one's before the others'.
+    """
+    trained = training["trained"][kind]
+    base = trained.get("base_model", {}).get("settings", {})
+    stages = {stage: trained[stage] for stage in STAGES[kind] if stage in trained}
+    versions = {key: value for run in stages.values() for key, value in run.items() if key.startswith("dvc.")}
+    if commit := stages.get(STAGES[kind][-1], {}).get("git_commit"):
+        versions["git_commit"] = commit
+    own = {"sources": sources_of_kind(training["sources"], kind), "data": {**training["data"], **versions},
+           "trained": stages, "base_model": base}  # fmt: skip
+    return of_kind({**training, **own}, kind, "tables")
 
 
 def sources_of_kind(sources: Mapping[str, Mapping], kind: str) -> dict[str, dict]:

@@ -3,7 +3,8 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 import torch
@@ -53,7 +54,8 @@ def fit(
     the same identity, training continues behind it and ends with the same weights as without interruption.
     `on_step(step, metrics)` is called after each step, 1-based. Of several processes each is given the same batches,
     and the first one alone writes checkpoints and shows progress. Raises TrainingError when `watch` gives an
-    alarm; the last good checkpoint stays, and none is written while anything is suspect.
+    alarm or the device has no memory left; the last good checkpoint stays, and none is written while anything is
+    suspect.
     """
     torch.manual_seed(settings.seed)
     optimizer = torch.optim.AdamW(_parameter_groups(model, settings.weight_decay), lr=settings.learning_rate)
@@ -65,7 +67,7 @@ def fit(
     due = False
     first = processes.rank() == 0
     bar = tqdm(total=len(batches), initial=done, desc=label, unit="step", mininterval=1.0, disable=not first)
-    with bar, reused_memory():
+    with bar, reused_memory(), _memory_named(label):
         for step in range(done + 1, len(batches) + 1):
             began = time.perf_counter()
             batch = batches[step - 1]
@@ -92,6 +94,19 @@ def fit(
     if watch.suspects:
         log.warning("%s ended on steps that look bad, too few to stop it: look at its loss and similarity.", label)
     model.eval()
+
+
+@contextmanager
+def _memory_named(label: str) -> Iterator[None]:
+    """Name the parameters that memory depends on where the device has none left."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        block = label.replace("_", ".", 1)  # reranking_stage1 is reranking.stage1 in the recipe
+        raise TrainingError(
+            f"{label}: the device has no memory left ({str(error).splitlines()[0]}). Lower {block}.chunk_tokens or "
+            f"{block}.keep_tokens and run the same again: it continues from its last checkpoint."
+        ) from error
 
 
 def warmup_steps(steps: int, warmup_ratio: float) -> int:

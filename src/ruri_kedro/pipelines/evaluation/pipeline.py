@@ -7,9 +7,7 @@ from kedro.pipeline import Node, Pipeline
 from ruri_kedro.pipelines.evaluation import nodes, registering, searching
 from ruri_kedro.project import EXAMPLES
 
-PARAMETERS_OF_CARDS = (
-    "recipe", "promotion", "tasks", "prompts", "base_model", "pretraining", "reranking", "finetuning",
-)  # fmt: skip
+PARAMETERS_OF_CARDS = ("recipe", "promotion", "tasks")
 EMBEDDERS = {"random": "base_model", "pretrained": "pretrained_model", "finetuned": "embedder"}
 
 
@@ -72,7 +70,7 @@ def _registration() -> list[Node]:
         Node(
             func=registering.describe_training,
             inputs={
-                **{name: name for name in ("pairs", "leaks", "test_texts")},
+                **{name: name for name in ("pairs", "leaks", "test_texts", "embedder", "reranker")},
                 "sources": "params:sources",
                 **EXAMPLES,
             },
@@ -83,6 +81,7 @@ def _registration() -> list[Node]:
             func=registering.compile_dossiers,
             inputs={
                 **{name: f"params:{name}" for name in PARAMETERS_OF_CARDS},
+                "embedder": "embedder",
                 "training": "training_data",
                 **{name: name for name in ("test_texts", "contamination", "scores_finetuned", "scores_reranker")},
             },

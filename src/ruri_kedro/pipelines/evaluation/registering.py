@@ -3,26 +3,34 @@
 from pathlib import Path
 
 from ruri_kedro.corpora.source import parse_sources
+from ruri_kedro.encoders.reference import folder_digest
 from ruri_kedro.pipelines.shared import Params
+from ruri_kedro.project import EXAMPLES
 from ruri_kedro.tables import Table
-
-_SETTINGS = ("max_length", "batch_size", "epochs", "learning_rate", "warmup_ratio", "weight_decay", "temperature",
-             "matryoshka_dims", "precision")  # fmt: skip
+from ruri_kedro.tables.files import read_json
 
 
 def describe_training(
-    pairs: Table, leaks: Table, test_texts: Table, sources: Params, **examples: Table
+    pairs: Table, leaks: Table, test_texts: Table, embedder: Path, reranker: Path, sources: Params, **examples: Table
 ) -> tuple[Params, Params]:
-    """What the models were trained on, by source and stage, and what the tests know of it; `examples` by stage."""
+    """What the models were trained on and with, by stage, and what the tests know of it; `examples` by stage.
+
+    `trained` is of each kind of model what MLflow's runs tell of its trainings, `made` of this run.
+    """
     from ruri_kedro.registry.tracking import active_run_tags
     from ruri_kedro.registry.training_data import contamination_report, stage_tables, training_sources
+    from ruri_kedro.registry.training_runs import trained_with
 
     made = active_run_tags()
-    versions = {key: value for key, value in made.items() if key.startswith("dvc.") or key == "git_commit"}
+    models = {"embedder": embedder, "reranker": reranker}
+    trained = {
+        kind: trained_with(kind, folder_digest(path), made.get("run_id"), EXAMPLES) for kind, path in models.items()
+    }
     training = {
         "sources": training_sources(parse_sources(sources), pairs, examples),
         "tables": stage_tables(examples),
-        "data": {"pairs": pairs.digest(), "test_texts": test_texts.digest(), **versions},
+        "data": {"pairs": pairs.digest(), "test_texts": test_texts.digest()},
+        "trained": trained,
         "made": made,
     }
     return training, contamination_report(leaks, test_texts.parts(), examples)
@@ -32,11 +40,7 @@ def compile_dossiers(
     recipe: str,
     promotion: Params,
     tasks: Params,
-    prompts: Params,
-    base_model: Params,
-    pretraining: Params,
-    reranking: Params,
-    finetuning: Params,
+    embedder: Path,
     test_texts: Table,
     training: Params,
     contamination: Params,
@@ -47,23 +51,19 @@ def compile_dossiers(
     from ruri_kedro.registry.card import CardFacts, model_card
     from ruri_kedro.registry.evidence import Dossier
     from ruri_kedro.registry.rules import parse_rules
-    from ruri_kedro.registry.training_data import STAGES, described_tests, of_kind, training_of_kind
+    from ruri_kedro.registry.training_data import described_tests, of_kind, training_of_kind
 
-    training = {**training, "base_model": base_model, "teacher": finetuning["teacher"]}
     probe = parse_rules(promotion).probe_pairs
-    stages = {"pretraining": pretraining, "reranking_stage1": reranking["stage1"],
-              "reranking_stage2": reranking["stage2"], "finetuning": finetuning}  # fmt: skip
+    prompts = read_json(embedder / "config_sentence_transformers.json")["prompts"]
     dossiers = {}
     for kind, table in (("embedder", scores_finetuned), ("reranker", scores_reranker)):
         rows = list(table.iter_rows())
         tests = described_tests(tasks, test_texts, list(dict.fromkeys(row["task"] for row in rows)))
         trained = training_of_kind(training, kind)
         report = of_kind(contamination, kind)
-        own = {stage: {key: settings[key] for key in _SETTINGS if settings.get(key) is not None}
-               for stage, settings in stages.items() if stage in STAGES[kind]}  # fmt: skip
         card = model_card(
-            CardFacts(kind, names(recipe)[kind], base_model, prompts, own, trained["sources"], report, rows,
-                      tests, training["made"], promotion["card"]["licence"], promotion["card"]["limits"])
+            CardFacts(kind, names(recipe)[kind], prompts, trained, report, rows, tests, promotion["card"]["licence"],
+                      promotion["card"]["limits"])
         )  # fmt: skip
         dossiers[kind] = Dossier(rows, tests, trained, report, probe, card)
     return dossiers, dossiers["embedder"].card, dossiers["reranker"].card

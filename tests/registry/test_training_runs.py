@@ -1,0 +1,104 @@
+"""What a model was trained with comes from the runs that made it and what it was made of, or is not told."""
+
+from ruri_kedro.registry import tracking
+from ruri_kedro.registry.training_runs import changed_stages, trained_with
+
+EXAMPLES = {
+    "pretraining": "pretraining_examples",
+    "reranking_stage1": "reranking_stage1_examples",
+    "reranking_stage2": "reranking_stage2_examples",
+    "finetuning": "distilled_examples",
+}
+MADE_OF = {
+    "pretraining": {"pretraining_examples": "examples"},
+    "reranking": {"pretrained_model": "pretrained"},
+    "finetuning": {"pretrained_model": "pretrained", "reranker": "reranker"},
+    "evaluation": {"embedder": "embedder", "pretrained_model": "pretrained", "reranker": "reranker"},
+}
+MAKES = {
+    "pretraining": {"base_model": "base", "pretrained_model": "pretrained"},
+    "reranking": {"reranker_stage1": "stage1", "reranker": "reranker"},
+    "finetuning": {"distilled_examples": "distilled", "embedder": "embedder"},
+    "evaluation": {},
+}
+
+
+def tracked(*names: str, params: dict | None = None, **digests: str) -> str:
+    """A run of these pipelines, in which some data have other digests; gives its id."""
+    import mlflow
+
+    read, made = ({key: value for name in names for key, value in of[name].items()} for of in (MADE_OF, MAKES))
+    with mlflow.start_run(tags={"reproduce": f"kedro run --pipelines {','.join(names)}", "git_commit": names[-1]}):
+        run_id = tracking.active_run_id()
+        mlflow.log_params(params or {})
+        for data, prefix in ((made, "output of "), ({k: v for k, v in read.items() if k not in made}, "")):
+            for name, digest in data.items():
+                tracking.log_input(run_id, name, digests.get(name, digest), None, f"{prefix}{names[0]}", name)
+    return run_id
+
+
+def test_each_stage_has_the_parameters_of_its_own_run(store):
+    first = tracked(
+        "pretraining", params={"pretraining.epochs": 1, "base_model.name": None, "base_model.tiny.layers": 2}
+    )
+    tracked("reranking", params={"reranking.stage1.epochs": 2, "reranking.stage2.learning_rate": 1e-05})
+    last = tracked(
+        "finetuning", params={"finetuning.epochs": 3, "finetuning.teacher.name": "org/x", "finetuning.dims": [64, 32]}
+    )
+    evaluation = tracked("evaluation", params={"finetuning.epochs": 1})
+    found = trained_with("embedder", "embedder", evaluation, EXAMPLES)
+    assert {stage: row["settings"] for stage, row in found.items()} == {
+        "base_model": {"name": None, "tiny": {"layers": 2}},
+        "pretraining": {"epochs": 1},
+        "reranking_stage1": {"epochs": 2},
+        "reranking_stage2": {"learning_rate": 1e-05},
+        "finetuning": {"epochs": 3, "teacher": {"name": "org/x"}, "dims": [64, 32]},
+    }
+    assert list(found) == ["base_model", *EXAMPLES]
+    assert found["finetuning"]["run_id"] == last and found["finetuning"]["git_commit"] == "finetuning"
+    assert found["finetuning"]["reproduce"] == "kedro run --pipelines finetuning"
+    assert (found["pretraining"]["run_id"], found["pretraining"]["examples"]) == (first, "examples")
+    assert found["finetuning"]["examples"] == "distilled" and "examples" not in found["reranking_stage1"]
+    assert list(trained_with("reranker", "reranker", evaluation, EXAMPLES)) == ["base_model", *list(EXAMPLES)[:3]]
+
+
+def test_one_run_of_all_is_told_for_every_stage(store):
+    tracked(*MAKES)
+    run_id = tracked(*MAKES)
+    found = trained_with("embedder", "embedder", run_id, EXAMPLES)
+    assert len(found) == 5 and {row["run_id"] for row in found.values()} == {run_id}
+
+
+def test_a_model_that_was_made_anew_since_is_not_what_the_embedder_was_made_of(store):
+    first = tracked("pretraining", params={"pretraining.epochs": 1})
+    tracked("finetuning")
+    tracked("pretraining", params={"pretraining.epochs": 9}, pretrained_model="other")
+    found = trained_with("embedder", "embedder", tracked("evaluation", pretrained_model="other"), EXAMPLES)
+    assert found["pretraining"]["run_id"] == first and found["pretraining"]["settings"] == {"epochs": 1}
+
+
+def test_the_teachers_pretraining_does_not_stand_for_one_that_is_not_known(store):
+    tracked("pretraining")
+    tracked("reranking")
+    tracked("finetuning", pretrained_model="pulled")
+    found = trained_with("embedder", "embedder", tracked("evaluation"), EXAMPLES)
+    assert list(found) == ["reranking_stage1", "reranking_stage2", "finetuning"]
+
+
+def test_what_no_run_has_made_is_not_told(store):
+    tracked("pretraining")
+    evaluation = tracked("evaluation")
+    assert trained_with("embedder", "embedder", evaluation, EXAMPLES) == {}, "reading a model is not making it"
+    assert trained_with("embedder", "embedder", None, EXAMPLES) == {}
+    tracked("finetuning")
+    later = tracked("evaluation")
+    assert trained_with("embedder", "embedder", evaluation, EXAMPLES) == {}, "a run that came later"
+    assert list(trained_with("embedder", "embedder", later, EXAMPLES)) == ["base_model", "pretraining", "finetuning"]
+
+
+def test_examples_that_were_made_anew_after_the_training_are_known():
+    trained = {"pretraining": {}, "finetuning": {"examples": "old"}}
+    tables = {"pretraining": {"digest": "any"}, "reranking_stage1": {"digest": "any"}, "finetuning": {"digest": "old"}}
+    assert changed_stages({"trained": trained, "tables": tables}) == []
+    assert changed_stages({"trained": trained, "tables": tables | {"finetuning": {"digest": "new"}}}) == ["finetuning"]
+    assert changed_stages({"tables": tables}) == changed_stages({"sources": {}}) == [], "an older version"
