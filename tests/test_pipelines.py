@@ -157,6 +157,7 @@ def test_one_run_is_one_mlflow_run_with_curves_tags_and_challengers(project, out
     assert aliases == {("ruri-cut", "challenger"), ("ruri-reranker-cut", "challenger")}
 
 
+@pytest.mark.slow
 def test_card_and_lineage_tell_of_the_training_not_of_the_evaluation(project, output, tmp_path):
     own = tmp_path / "project"
     shutil.copytree(project, own)

@@ -68,6 +68,14 @@ def _index(chunk: np.ndarray, outputs: torch.Tensor) -> torch.Tensor:
 @contextmanager
 def draws(seed: int) -> Iterator[None]:
     """In this context random numbers are those of the seed; after it they go on as if there had been none."""
-    with torch.random.fork_rng([torch.cuda.current_device()] if torch.cuda.is_available() else []):
-        torch.manual_seed(seed)
+    generators = [torch.default_generator]
+    if torch.cuda.is_initialized():
+        generators.append(torch.cuda.default_generators[torch.cuda.current_device()])
+    states = [generator.get_state() for generator in generators]
+    try:
+        for generator in generators:  # torch.manual_seed takes a hundred times as long: 0.3 ms for each chunk
+            generator.manual_seed(seed)
         yield
+    finally:
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)
