@@ -6,20 +6,17 @@ What depends on a task is known by its digest, so nobody loads a task to find th
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ruri_kedro.benchmark.tasks import (
-    BitextTask,
     ClassificationTask,
     ClusteringTask,
     MultilabelTask,
-    PairTask,
     RerankingTask,
     RetrievalTask,
-    StsTask,
     Task,
     load_task,
 )
@@ -29,19 +26,7 @@ from ruri_kedro.tables.raw import raw_files
 from ruri_kedro.tables.store import MANIFEST, digest_rows, file_digest, is_current, key_of
 from ruri_kedro.text.hashing import digest_all, digest_json
 
-_TYPES = {
-    kind.__name__: kind
-    for kind in (
-        RetrievalTask,
-        RerankingTask,
-        StsTask,
-        ClassificationTask,
-        ClusteringTask,
-        PairTask,
-        MultilabelTask,
-        BitextTask,
-    )
-}
+_TYPES = {kind.__name__: kind for kind in get_args(Task)}
 _FILES = ("path", "train")
 
 # ({id, revision, ...} of a data set on the hub, file) -> None: its rows as JSON Lines.
