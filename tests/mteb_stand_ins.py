@@ -5,10 +5,14 @@ A text starts with `<task>|<side>|`, its side being query, document or text, so 
 
 import itertools
 import zlib
+from contextlib import contextmanager
 
 import numpy as np
+import pytest
 from datasets import Dataset, DatasetDict
 from mteb.abstasks.retrieval_dataset_loaders import RetrievalSplitData
+
+from ruri_kedro.benchmark.mteb_tasks import benchmark_tasks
 
 WORDS = ("図書館", "美術館", "новости", "наука", "映画", "спорт")
 WITH_TITLE = ("MIRACLRetrieval", "MrTidyRetrieval", "RiaNewsRetrieval")
@@ -33,6 +37,16 @@ class Recorder:
     def texts(self):
         """(prompt, text) of everything encoded, in order."""
         return [(prompt, text) for texts, prompt, _, _ in self.calls for text in texts]
+
+
+@contextmanager
+def stand_in_data(benchmarks):
+    """In this context every task of the benchmarks has its stand-in data."""
+    with pytest.MonkeyPatch.context() as patch:
+        for benchmark in benchmarks:
+            for task in benchmark_tasks(benchmark):
+                patch.setattr(type(task), "load_data", load_stand_in)
+        yield
 
 
 def load_stand_in(task, num_proc=None, **kwargs):

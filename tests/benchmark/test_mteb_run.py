@@ -12,7 +12,7 @@ from statistics import fmean
 import mteb
 import pytest
 import yaml
-from mteb_stand_ins import Recorder, load_stand_in, search_rows
+from mteb_stand_ins import Recorder, search_rows, stand_in_data
 from scipy.stats import spearmanr
 
 from ruri_kedro.benchmark.comparison import scores_by_query
@@ -45,10 +45,7 @@ ABOUT_TOPICS = (
 @pytest.fixture(scope="module", autouse=True)
 def stand_ins():
     """Every task has its stand-in data."""
-    with pytest.MonkeyPatch.context() as patch:
-        for benchmark in PROMPTS:
-            for task in benchmark_tasks(benchmark):
-                patch.setattr(type(task), "load_data", load_stand_in)
+    with stand_in_data(PROMPTS):
         yield
 
 

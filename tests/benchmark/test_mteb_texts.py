@@ -1,7 +1,7 @@
 """What training must not have seen of mteb's benchmarks, on stand-in data of every type of task."""
 
 import pytest
-from mteb_stand_ins import load_stand_in, search_rows
+from mteb_stand_ins import search_rows, stand_in_data
 
 from ruri_kedro.benchmark import mteb_tasks, mteb_texts
 from ruri_kedro.benchmark.mteb_tasks import benchmark_tasks, fresh
@@ -15,10 +15,7 @@ JMTEB = BENCHMARKS[:1]
 
 @pytest.fixture(scope="module", autouse=True)
 def stand_ins():
-    with pytest.MonkeyPatch.context() as patch:
-        for benchmark in BENCHMARKS:
-            for task in benchmark_tasks(benchmark):
-                patch.setattr(type(task), "load_data", load_stand_in)
+    with stand_in_data(BENCHMARKS):
         yield
 
 
