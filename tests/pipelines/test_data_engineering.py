@@ -3,14 +3,13 @@
 import json
 
 import pytest
-from whole_source import whole_source
+from whole_source import candidates_by, whole_source
 
 from ruri_kedro.corpora.duplicates import families
 from ruri_kedro.corpora.source import parse_sources
 from ruri_kedro.datasets import TableDataset
 from ruri_kedro.errors import DataError
 from ruri_kedro.pipelines.data_engineering.nodes import build_pairs, build_passages, check_leaks, find_near_duplicates
-from ruri_kedro.retrieval.candidates import Candidates
 from ruri_kedro.retrieval.examples import StageRecipe, make_examples, mine_pairs
 from ruri_kedro.retrieval.negatives import ChoiceRules, Window
 from ruri_kedro.tables import SCHEMAS, Part, write_table
@@ -77,7 +76,7 @@ def test_a_question_without_a_passage_is_mined_one_by_its_answer(raw):
     assert row["positive"] == "" and row["answers"] == ["白山"]
     found = [doc["docid"] for doc in passages.iter_rows(["wiki"])]
     texts = passage_texts(passages, parts=["quiz", "wiki"])
-    candidates = Candidates(found, {"bm25": [1, 2, 3], "dense": [0, 0, 0]}, (), {}, depth=3)
+    candidates = candidates_by(found, bm25=[1, 2, 3])
     known = whole_source("quiz", [row], texts, {row["query_id"]: candidates})
     rules = ChoiceRules(Window(2, 3), 2, True, Window(1, 3), 1, 2)
     (mined,) = mine_pairs(known, rules, 1)

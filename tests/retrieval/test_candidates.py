@@ -5,13 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
-from whole_source import whole_source
+from whole_source import candidates_by, whole_source
 
 from ruri_kedro.errors import RecipeError
-from ruri_kedro.retrieval.candidates import Candidates, add_dense_scores, candidate_rows
+from ruri_kedro.retrieval.candidates import add_dense_scores, candidate_rows, candidates_of
 from ruri_kedro.retrieval.embeddings import Embeddings
 from ruri_kedro.retrieval.examples import StageRecipe, make_examples, mine_pairs
 from ruri_kedro.retrieval.negatives import ChoiceRules, Window
+from ruri_kedro.tables import SCHEMAS
+from ruri_kedro.tables.store import to_batch
 
 RULES = ChoiceRules(Window(1, 6), n=0, fill=True, mine_window=Window(1, 6), max_mined=1, min_answer_chars=2)
 TEXTS = {f"d{i}": f"本文その{i}" for i in range(8)} | {f"q{i}": f"問い{i}" for i in range(4)} | {"same": "本文 その0。"}
@@ -37,12 +39,19 @@ def known(*pairs):
 
 
 def found_by_bm25(docids):
-    ranks = list(range(1, len(docids) + 1))
-    return Candidates(docids, {"bm25": ranks, "dense": [0] * len(docids)}, (), {}, depth=100)
+    return candidates_by(docids, bm25=range(1, len(docids) + 1))
 
 
 def recipe(strategy, negatives=3, stage="finetuning", **row):
     return StageRecipe.of(stage, {"negatives": strategy, **row}, "contrastive", replace(RULES, n=negatives))
+
+
+def read(row, depth=5, avoided=()):
+    """What is read of a row of the table, between two others."""
+    other = row | {"query_id": "another", "docids": ["x"], "dense_ranks": [1], "positives": []}
+    other |= {name: [1.0] for name in ("bm25_ranks", "bm25_scores", "dense_scores")} | {"positive_scores": []}
+    batch = to_batch([other, row, other], SCHEMAS["candidates"])
+    return dict(candidates_of(batch, depth, avoided))[row["query_id"]]
 
 
 BM25 = [[("a", 3.0), ("b", 2.0)], []]
@@ -60,15 +69,15 @@ def test_rows_hold_what_every_retriever_found_with_its_ranks_and_scores():
 def test_with_one_retriever_the_rank_is_its_own():
     (row,) = candidate_rows("s", "c", ["q"], {"bm25": [[("z", 2.0), ("a", 1.0)]]}, rrf_k=0)
     assert row["docids"] == ["z", "a"] and row["bm25_ranks"] == [1, 2] and row["dense_ranks"] == [0, 0]
-    assert Candidates.of(row, 5).scores == {}
+    assert read(row).scores == {}
 
 
 def test_a_strategy_reads_its_own_ranking():
     row, _ = candidate_rows("s", "c", ["q0", "q1"], {"bm25": BM25, "dense": DENSE}, rrf_k=60)
-    found = Candidates.of(row, depth=5)
+    found = read(row)
     assert [found.ranked(name) for name in ("bm25", "dense", "rrf")] == [["a", "b"], ["b", "c"], ["b", "a", "c"]]
-    assert Candidates.of(row, 5, avoided={"b"}).ranked("rrf") == ["a", "c"]
-    shallow = Candidates.of(row, depth=1)
+    assert read(row, avoided={"b"}).ranked("rrf") == ["a", "c"]
+    shallow = read(row, depth=1)
     assert [shallow.ranked(name) for name in ("bm25", "dense", "rrf")] == [["a"], ["b"], ["b"]]
 
 
@@ -81,7 +90,7 @@ def test_every_candidate_and_positive_gets_its_cosine():
     first, second = add_dense_scores(rows, queries, collection, {"q0": ["own"]}, positives)
     assert first["dense_scores"] == [0.9, 0.0, 0.8]  # a, which dense search did not find, is at a right angle
     assert (first["positives"], second["positives"]) == (["own"], [])
-    assert Candidates.of(first, 5).scores == pytest.approx({"b": 0.9, "a": 0.0, "c": 0.8, "own": 0.8}, abs=1e-3)
+    assert read(first).scores == pytest.approx({"b": 0.9, "a": 0.0, "c": 0.8, "own": 0.8}, abs=1e-3)
 
 
 def test_negatives_exclude_every_known_positive_and_its_copies():
@@ -158,7 +167,7 @@ def ranked_by_both(count, positive_score=1.0):
     docids = [f"c{i}" for i in range(1, count + 1)]
     places = list(range(1, count + 1))
     scores = [1 - place / 100 for place in places]
-    found = Candidates(docids, {"bm25": places[::-1], "dense": places}, scores, {"gold": positive_score}, depth=110)
+    found = candidates_by(docids, places[::-1], places, scores, {"gold": positive_score})
     texts = {docid: f"本文{docid}番" for docid in docids} | {"gold": "正解", "q0": "問い"}
     return whole_source("s", [pair(0, "gold")], texts, {"id-q0": found})
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+from whole_source import candidates_by
 
-from ruri_kedro.retrieval.candidates import Candidates
 from ruri_kedro.retrieval.examples import StageRecipe
 from ruri_kedro.retrieval.mining_report import bigram_overlap, mining_page, report_source, rows_of
 from ruri_kedro.retrieval.negatives import ChoiceRules, Window
@@ -21,8 +21,7 @@ def example(number, negatives, shuffled=False, objective="contrastive"):
 
 
 def report(*rows, recipe=RECIPE, mined=3):
-    ranks = {"bm25": [1, 2, 3, 4, 5], "dense": [0] * 5}
-    found = Candidates([f"d{i}" for i in range(1, 6)], ranks, (), {}, depth=5)
+    found = candidates_by([f"d{i}" for i in range(1, 6)], bm25=[1, 2, 3, 4, 5])
     asked = []
 
     def texts(docids):

@@ -22,7 +22,11 @@ def windows(last=35):
 def queries(draw):
     """Everything `choose_negatives` takes; texts are short, so that they recur and hold answers often."""
     ranked = draw(st.lists(st.sampled_from(DOCIDS), unique=True))
-    texts = {docid: draw(st.text("ab。", min_size=1, max_size=3)) + draw(st.sampled_from("xyz")) for docid in ranked}
+    positives = draw(st.sets(st.sampled_from(DOCIDS), max_size=3))
+    known = {*ranked, *positives}
+    texts = {
+        docid: draw(st.text("ab。", min_size=1, max_size=3)) + draw(st.sampled_from(["x", "y", ""])) for docid in known
+    }
     rules = ChoiceRules(
         window=draw(windows()),
         n=draw(st.integers(0, 8)),
@@ -35,8 +39,7 @@ def queries(draw):
     return {
         "ranked": ranked,
         "texts": texts,
-        "positives": draw(st.sets(st.sampled_from(DOCIDS), max_size=3)),
-        "positive_texts": draw(st.lists(st.sampled_from(sorted(texts.values()) or ["q"]), max_size=2)),
+        "positives": positives,
         "answers": draw(st.lists(st.text("abxＡ 。", max_size=3), max_size=2)),
         "rules": rules,
         "scores": {docid: draw(st.integers(-1, 4)) / 4 for docid in ranked},
@@ -56,7 +59,7 @@ def keys_of(texts):
 
 def usable(query, docids):
     """Docids that may be negatives, by the plain rules, one for each text."""
-    known = {match_key(text) for text in query["positive_texts"]}
+    known = {"", *(match_key(query["texts"][docid]) for docid in query["positives"])}
     answers = [key for key in map(match_key, query["answers"]) if key]
     ratio = query["rules"].max_score_ratio
     found = {}
@@ -64,7 +67,7 @@ def usable(query, docids):
         key = match_key(query["texts"][docid])
         if ratio is not None and query["scores"][docid] >= ratio * query["positive_score"]:
             continue
-        if docid not in query["positives"] and key not in known and not any(a in key for a in answers):
+        if key not in known and not any(a in key for a in answers):
             found.setdefault(key, docid)
     return list(found.values())
 
@@ -86,12 +89,12 @@ def test_negatives_are_usable_distinct_and_as_many_as_there_are(query):
 @given(queries())
 def test_mined_positives_are_the_first_with_an_answer_long_enough(query):
     rules = query["rules"]
-    known = {match_key(text) for text in query["positive_texts"]}
+    known = {"", *(match_key(query["texts"][docid]) for docid in query["positives"])}
     answers = [key for key in map(match_key, query["answers"]) if len(key) >= rules.min_answer_chars]
     expected = {}
     for docid in rules.mine_window.of(query["ranked"]) if rules.mine_window else []:
         key = match_key(query["texts"][docid])
-        if docid not in query["positives"] and key not in known and any(answer in key for answer in answers):
+        if key not in known and any(answer in key for answer in answers):
             expected.setdefault(key, docid)
     assert choose(query).mined_positives == list(expected.values())[: rules.max_mined]
 
@@ -104,7 +107,7 @@ def test_the_same_query_and_seed_give_the_same_choice(query):
 def by_number(seed="1", **change):
     ranked = [str(number) for number in range(1, 13)]
     texts = {docid: f"本文{docid}番" for docid in ranked}
-    given = {"positives": (), "positive_texts": (), "answers": (), "rules": RULES, "seed": seed} | change
+    given = {"positives": (), "answers": (), "rules": RULES, "seed": seed} | change
     return choose_negatives(ranked, keys_of(texts), **given)
 
 

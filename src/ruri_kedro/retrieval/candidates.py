@@ -3,58 +3,82 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from ruri_kedro.retrieval.embeddings import Embeddings
 from ruri_kedro.retrieval.fusion import reciprocal_rank_fusion
 
 Ranking = Sequence[tuple[str, float]]  # (docid, score), best first
 
-# Columns that `Candidates.of` reads.
+# Columns that `candidates_of` reads.
 COLUMNS = ["query_id", "docids", "bm25_ranks", "dense_ranks", "dense_scores", "positives", "positive_scores"]
 # Whose rankings a strategy reads.
 RETRIEVERS = {"bm25": ("bm25",), "dense": ("dense",), "rrf": ("bm25", "dense")}
 _SCORED_AT_ONCE = 1024
+_NONE = np.zeros(0, dtype=np.float32)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Candidates:
-    """One query's candidates."""
+    """One query's candidates, as arrays: rows of the table hold hundreds of values that few strategies read."""
 
-    docids: Sequence[str]  # of all retrievers, by fused rank
-    ranks: Mapping[str, Sequence[int]]  # by retriever, in the order of the docids; 0 where it did not find one
-    dense_scores: Sequence[float]  # cosines in the order of the docids; empty without dense search
-    positive_scores: Mapping[str, float]  # cosine of each known positive; empty without dense search
+    docids: np.ndarray  # (c,) of str, of all retrievers, by fused rank
+    ranks: Mapping[str, np.ndarray]  # (c,) by retriever; 0 where it did not find a document
+    dense_scores: np.ndarray  # (c,) cosines; empty without dense search
+    positives: np.ndarray  # (p,) docids of the known positives
+    positive_scores: np.ndarray  # (p,) their cosines; empty without dense search
     depth: int  # ranks of a ranking
     avoided: Collection[str] = ()  # docids that are not read, such as texts of a test
 
-    @staticmethod
-    def of(row: Mapping, depth: int, avoided: Collection[str] = ()) -> "Candidates":
-        """From a row of the candidates table."""
-        dense = any(row["dense_ranks"])
-        return Candidates(
-            row["docids"],
-            {name: row[f"{name}_ranks"] for name in RETRIEVERS["rrf"]},
-            row["dense_scores"] if dense else (),
-            dict(zip(row["positives"], row["positive_scores"], strict=True)) if dense else {},
-            depth,
-            avoided,
-        )
-
     def ranked(self, strategy: str) -> list[str]:
         """Docids best first, at most `depth`, by the retriever that the strategy names, or fused (`rrf`)."""
-        ranked = self.docids
+        docids = self.docids
         if strategy != "rrf":
-            found = [(rank, docid) for rank, docid in zip(self.ranks[strategy], self.docids, strict=True) if rank]
-            ranked = [docid for _, docid in sorted(found)]
-        return [docid for docid in ranked[: self.depth] if docid not in self.avoided]
+            ranks = self.ranks[strategy]
+            found = np.flatnonzero(ranks)
+            docids = docids[found[np.argsort(ranks[found])]]
+        ranked = docids[: self.depth].tolist()
+        return [docid for docid in ranked if docid not in self.avoided] if self.avoided else ranked
 
     @cached_property
     def scores(self) -> dict[str, float]:
         """Cosine with the query by docid, of candidates and known positives."""
-        return dict(zip(self.docids, self.dense_scores, strict=False)) | dict(self.positive_scores)
+        if not self.dense_scores.size:
+            return {}
+        candidates = zip(self.docids.tolist(), self.dense_scores.tolist(), strict=True)
+        return dict(candidates) | dict(zip(self.positives.tolist(), self.positive_scores.tolist(), strict=True))
+
+
+def candidates_of(batch: pa.RecordBatch, depth: int, avoided: Collection[str] = ()) -> Iterator[tuple[str, Candidates]]:
+    """(query_id, candidates) of the rows of a batch of the candidates table."""
+    names = COLUMNS[1:]
+    columns = zip(*(_arrays(batch.column(name)) for name in names), strict=True)
+    for query_id, row in zip(batch.column("query_id").to_pylist(), columns, strict=True):
+        value = dict(zip(names, row, strict=True))
+        dense = value["dense_ranks"].any()
+        yield (
+            query_id,
+            Candidates(
+                value["docids"],
+                {name: value[f"{name}_ranks"] for name in RETRIEVERS["rrf"]},
+                value["dense_scores"] if dense else _NONE,
+                value["positives"],
+                value["positive_scores"] if dense else _NONE,
+                depth,
+                avoided,
+            ),
+        )
+
+
+def _arrays(lists: pa.ListArray) -> Iterator[np.ndarray]:
+    """The list of each row as a view of one array."""
+    values = lists.flatten().to_numpy(zero_copy_only=False)
+    ends = np.cumsum(pc.list_value_length(lists).to_numpy(zero_copy_only=False)).tolist()
+    return (values[start:end] for start, end in pairwise([0, *ends]))
 
 
 def dense_rankings(

@@ -52,14 +52,16 @@ class StageRecipe:
 
 
 class MatchKeys(dict[str, str]):
-    """Match key by docid, computed when it is first asked for."""
+    """Match key by docid, computed when it is first asked for; empty where it is among `barred`."""
 
-    def __init__(self, texts: Mapping[str, str]) -> None:
+    def __init__(self, texts: Mapping[str, str], barred: Container[str] = ()) -> None:
         super().__init__()
         self._texts = texts
+        self._barred = barred
 
     def __missing__(self, docid: str) -> str:
-        key = self[docid] = match_key(self._texts[docid])
+        key = match_key(self._texts[docid])
+        self[docid] = key = "" if key in self._barred else key
         return key
 
 
@@ -92,10 +94,17 @@ class SourcePairs:
     held_out: Container[str] = ()  # match keys of the source's held-out positives
     pool: Sequence[str] = ()  # the source's distinct positives of training, from which random negatives are drawn
 
+    def keys_for(self, split: str) -> MatchKeys:
+        """Match keys of the texts, each computed once; those of held-out positives are empty for training."""
+        return self._train_keys if split == TRAIN else self._keys
+
     @cached_property
-    def keys(self) -> "MatchKeys":
-        """Match keys of the texts, each computed once."""
+    def _keys(self) -> MatchKeys:
         return MatchKeys(self.texts)
+
+    @cached_property
+    def _train_keys(self) -> MatchKeys:
+        return MatchKeys(self.texts, self.held_out)
 
 
 def positives_by_query(pairs: Iterable[Mapping]) -> dict[str, list[str]]:
@@ -162,13 +171,11 @@ def _choice(known: SourcePairs, row: dict, strategy: str, rules: ChoiceRules, dr
     scores = candidates.scores if candidates and rules.max_score_ratio is not None else {}
     return choose_negatives(
         candidates.ranked(strategy) if candidates else (),
-        known.keys,
+        known.keys_for(row["split"]),
         positives=positives,
-        positive_texts=[known.texts[docid] for docid in positives],
         answers=row["answers"],
         rules=rules,
         seed=draw,
-        barred=known.held_out if row["split"] == TRAIN else (),
         scores=scores,
         positive_score=scores[row["positive"]] if scores else 0.0,
     )

@@ -1,9 +1,9 @@
 """Which of a query's candidates are negatives, and which are positives nobody has marked (Ruri, Section 3.1)."""
 
 import random
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from types import MappingProxyType
 
 from ruri_kedro.errors import RecipeError, require_whole
@@ -73,40 +73,36 @@ def choose_negatives(
     keys: Mapping[str, str],
     *,
     positives: Collection[str],
-    positive_texts: Iterable[str],
     answers: Iterable[str],
     rules: ChoiceRules,
     seed: str,
-    barred: Container[str] = (),
     scores: Mapping[str, float] = MappingProxyType({}),
     positive_score: float = 0.0,
 ) -> Choice:
     """Negatives and mined positives of one query among its candidates `ranked`, docids best first.
 
-    `keys` has the match key of every candidate's text, by docid: a key costs 29 microseconds per 400 characters and
-    the same documents are candidates of many queries. Neither a negative nor mined is a document of `positives`
-    (docids), with the text of one of `positive_texts`, or with a key in `barred`. A document with one of `answers` is
-    never a negative, since it may well answer the query. With `max_score_ratio`, `scores` (by docid) and the
-    `positive_score` decide as well. No two documents chosen have the same text. Texts and answers are compared by
-    `match_key`. The draw is a function of `seed` and the other arguments. Source: Ruri, Section 3.1.
+    `keys` has the match key of every candidate's text and of the `positives` (docids), by docid: a key costs 29
+    microseconds per 400 characters and the same documents are candidates of many queries. An empty key says that the
+    document is not to be chosen. Neither a negative nor mined is a document of `positives` or with the text of one. A
+    document with one of `answers` is never a negative, since it may well answer the query. With `max_score_ratio`,
+    `scores` (by docid) and the `positive_score` decide as well. No two documents chosen have the same text. Texts and
+    answers are compared by `match_key`. The draw is a function of `seed` and the other arguments. Source: Ruri,
+    Section 3.1.
     """
-    known = {match_key(text) for text in positive_texts}
+    taken = {"", *map(keys.__getitem__, positives)}
     answer_keys = {key for key in map(match_key, answers) if key}
+    long_keys = [key for key in answer_keys if len(key) >= rules.min_answer_chars]
     ratio = rules.max_score_ratio
 
     def distant(docids: Iterable[str]) -> Iterable[str]:
         return docids if ratio is None else (docid for docid in docids if scores[docid] < ratio * positive_score)
 
-    def unknown(docids: Iterable[str], taken: set[str]) -> Iterator[tuple[str, str]]:
-        return _unknown(docids, keys, positives, barred, taken)
-
-    mined = _mine(unknown(_mined_ranks(ranked, rules), set(known)), answer_keys, rules)
-    taken = set(known)
-    window = _without(unknown(distant(rules.window.of(ranked)), taken), answer_keys)
+    mined = _pick(_mined_ranks(ranked, rules), keys, set(taken), long_keys, True, rules.max_mined)
+    window = _pick(distant(rules.window.of(ranked)), keys, taken, answer_keys, False)
     negatives = random.Random(seed).sample(window, min(rules.n, len(window)))
     if rules.fill and len(negatives) < rules.n:
-        outside = unknown(distant(_outwards(ranked, rules.window)), taken)
-        negatives += _without(outside, answer_keys, rules.n - len(negatives))
+        outside = distant(_outwards(ranked, rules.window))
+        negatives += _pick(outside, keys, taken, answer_keys, False, rules.n - len(negatives))
     return Choice(negatives, mined, max(0, len(window) - rules.n))
 
 
@@ -130,36 +126,35 @@ def random_negatives(pool: Sequence[str], exclude: Collection[str], n: int, seed
     return [*drawn, *rng.sample(left, min(n - len(drawn), len(left)))]
 
 
-def _unknown(
+def _pick(
     docids: Iterable[str],
     keys: Mapping[str, str],
-    positives: Container[str],
-    barred: Container[str],
     taken: set[str],
-) -> Iterator[tuple[str, str]]:
-    """Docid and match key of the documents that are no positives and not `barred`, one for each text not `taken`.
+    answer_keys: Collection[str],
+    answering: bool,
+    most: int | None = None,
+) -> list[str]:
+    """The first `most` (None: all) docids whose key holds an answer, or, unless `answering`, holds none.
 
-    Adds their keys to `taken`.
+    No two of them have the same key, none has one that is `taken`; all keys that were looked at are added to it. Plain
+    loops, since they run for every candidate of every query.
     """
+    picked: list[str] = []
     for docid in docids:
-        if docid not in positives and (key := keys[docid]) not in taken and key not in barred:
-            taken.add(key)
-            yield docid, key
-
-
-def _without(candidates: Iterable[tuple[str, str]], answer_keys: Collection[str], most: int | None = None) -> list[str]:
-    """The first `most` (None: all) docids whose key holds no answer."""
-    return list(islice((docid for docid, key in candidates if not _holds(key, answer_keys)), most))
-
-
-def _mine(candidates: Iterable[tuple[str, str]], answer_keys: Collection[str], rules: ChoiceRules) -> list[str]:
-    """The first `max_mined` docids whose key holds an answer long enough not to stand there by chance."""
-    long_keys = [key for key in answer_keys if len(key) >= rules.min_answer_chars]
-    return list(islice((docid for docid, key in candidates if _holds(key, long_keys)), rules.max_mined))
-
-
-def _holds(key: str, answer_keys: Iterable[str]) -> bool:
-    return any(map(key.__contains__, answer_keys))
+        if len(picked) == most:
+            break
+        key = keys[docid]
+        if key in taken:
+            continue
+        taken.add(key)
+        holds = False
+        for answer in answer_keys:
+            if answer in key:
+                holds = True
+                break
+        if holds is answering:
+            picked.append(docid)
+    return picked
 
 
 def _mined_ranks(ranked: Sequence[str], rules: ChoiceRules) -> Sequence[str]:

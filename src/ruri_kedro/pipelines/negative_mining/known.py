@@ -1,12 +1,12 @@
 """What is known of a source's pairs when negatives are chosen, a shard of them in memory at a time."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, islice
 
 from ruri_kedro.corpora.source import Source
-from ruri_kedro.retrieval.candidates import COLUMNS, Candidates
+from ruri_kedro.retrieval.candidates import COLUMNS, Candidates, candidates_of
 from ruri_kedro.retrieval.examples import TRAIN, HeldOut, SourcePairs, StageRecipe, positives_by_query
 from ruri_kedro.tables import Table
 from ruri_kedro.tables.ids import IdList, Ids, among, distinct_ids
@@ -128,5 +128,4 @@ def found_candidates(
 ) -> dict[str, Candidates]:
     """Candidates by query_id of some queries of a source; none without a table, which is a source not searched."""
     batches = candidates.select(source, "query_id", queries, COLUMNS) if candidates else ()
-    rows: Iterator[Mapping] = chain.from_iterable(batch.to_pylist() for batch in batches)
-    return {row["query_id"]: Candidates.of(row, depth, avoided) for row in rows}
+    return dict(chain.from_iterable(candidates_of(batch, depth, avoided) for batch in batches))
