@@ -69,7 +69,7 @@ def test_rows_hold_what_every_retriever_found_with_its_ranks_and_scores():
 def test_with_one_retriever_the_rank_is_its_own():
     (row,) = candidate_rows("s", "c", ["q"], {"bm25": [[("z", 2.0), ("a", 1.0)]]}, rrf_k=0)
     assert row["docids"] == ["z", "a"] and row["bm25_ranks"] == [1, 2] and row["dense_ranks"] == [0, 0]
-    assert read(row).scores == {}
+    assert read(row).scored_from(-1.0) == set()
 
 
 def test_a_strategy_reads_its_own_ranking():
@@ -90,7 +90,11 @@ def test_every_candidate_and_positive_gets_its_cosine():
     first, second = add_dense_scores(rows, queries, collection, {"q0": ["own"]}, positives)
     assert first["dense_scores"] == [0.9, 0.0, 0.8]  # a, which dense search did not find, is at a right angle
     assert (first["positives"], second["positives"]) == (["own"], [])
-    assert read(first).scores == pytest.approx({"b": 0.9, "a": 0.0, "c": 0.8, "own": 0.8}, abs=1e-3)
+    found = read(first)
+    scores = {docid: found.score(docid) for docid in ("b", "a", "c", "own")}
+    assert scores == pytest.approx({"b": 0.9, "a": 0.0, "c": 0.8, "own": 0.8}, abs=1e-3)
+    for least in (-1.0, 0.0, 0.5, scores["b"], 0.95):
+        assert found.scored_from(least) == {docid for docid in ("a", "b", "c") if scores[docid] >= least}
 
 
 def test_negatives_exclude_every_known_positive_and_its_copies():

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import islice, pairwise
 
 import numpy as np
@@ -44,13 +43,17 @@ class Candidates:
         ranked = docids[: self.depth].tolist()
         return [docid for docid in ranked if docid not in self.avoided] if self.avoided else ranked
 
-    @cached_property
-    def scores(self) -> dict[str, float]:
-        """Cosine with the query by docid, of candidates and known positives."""
-        if not self.dense_scores.size:
-            return {}
-        candidates = zip(self.docids.tolist(), self.dense_scores.tolist(), strict=True)
-        return dict(candidates) | dict(zip(self.positives.tolist(), self.positive_scores.tolist(), strict=True))
+    def score(self, docid: str) -> float:
+        """Cosine of a candidate or known positive with the query; the search was dense."""
+        for docids, scores in ((self.positives, self.positive_scores), (self.docids, self.dense_scores)):
+            places = np.flatnonzero(docids == docid)
+            if places.size:
+                return float(scores[places[0]])
+        raise KeyError(docid)
+
+    def scored_from(self, least: float) -> set[str]:
+        """The candidates with a cosine of `least` or more; none without dense search."""
+        return set(self.docids[np.flatnonzero(self.dense_scores.astype(np.float64) >= least)].tolist())
 
 
 def candidates_of(batch: pa.RecordBatch, depth: int, avoided: Collection[str] = ()) -> Iterator[tuple[str, Candidates]]:

@@ -168,7 +168,9 @@ def _negatives(known: SourcePairs, row: dict, recipe: StageRecipe, seed: int) ->
 def _choice(known: SourcePairs, row: dict, strategy: str, rules: ChoiceRules, draw: str) -> Choice:
     positives = [*known.positives[row["query_id"]], row["anchor"]]
     candidates = known.candidates.get(row["query_id"])
-    scores = candidates.scores if candidates and rules.max_score_ratio is not None else {}
+    barred = set()
+    if candidates and rules.max_score_ratio is not None:
+        barred = candidates.scored_from(rules.max_score_ratio * candidates.score(row["positive"]))
     return choose_negatives(
         candidates.ranked(strategy) if candidates else (),
         known.keys_for(row["split"]),
@@ -176,6 +178,5 @@ def _choice(known: SourcePairs, row: dict, strategy: str, rules: ChoiceRules, dr
         answers=row["answers"],
         rules=rules,
         seed=draw,
-        scores=scores,
-        positive_score=scores[row["positive"]] if scores else 0.0,
+        barred=barred,
     )

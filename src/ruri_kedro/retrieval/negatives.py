@@ -1,10 +1,9 @@
 """Which of a query's candidates are negatives, and which are positives nobody has marked (Ruri, Section 3.1)."""
 
 import random
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from types import MappingProxyType
 
 from ruri_kedro.errors import RecipeError, require_whole
 from ruri_kedro.text.normalize import match_key
@@ -76,32 +75,30 @@ def choose_negatives(
     answers: Iterable[str],
     rules: ChoiceRules,
     seed: str,
-    scores: Mapping[str, float] = MappingProxyType({}),
-    positive_score: float = 0.0,
+    barred: Container[str] = (),
 ) -> Choice:
     """Negatives and mined positives of one query among its candidates `ranked`, docids best first.
 
     `keys` has the match key of every candidate's text and of the `positives` (docids), by docid: a key costs 29
     microseconds per 400 characters and the same documents are candidates of many queries. An empty key says that the
     document is not to be chosen. Neither a negative nor mined is a document of `positives` or with the text of one. A
-    document with one of `answers` is never a negative, since it may well answer the query. With `max_score_ratio`,
-    `scores` (by docid) and the `positive_score` decide as well. No two documents chosen have the same text. Texts and
-    answers are compared by `match_key`. The draw is a function of `seed` and the other arguments. Source: Ruri,
-    Section 3.1.
+    document with one of `answers` is never a negative, since it may well answer the query, and none of `barred` is
+    (docids, such as those too near by `max_score_ratio`), but may be mined. No two documents chosen have the same text.
+    Texts and answers are compared by `match_key`. The draw is a function of `seed` and the other arguments. Source:
+    Ruri, Section 3.1.
     """
     taken = {"", *map(keys.__getitem__, positives)}
     answer_keys = {key for key in map(match_key, answers) if key}
     long_keys = [key for key in answer_keys if len(key) >= rules.min_answer_chars]
-    ratio = rules.max_score_ratio
 
-    def distant(docids: Iterable[str]) -> Iterable[str]:
-        return docids if ratio is None else (docid for docid in docids if scores[docid] < ratio * positive_score)
+    def allowed(docids: Iterable[str]) -> Iterable[str]:
+        return (docid for docid in docids if docid not in barred) if barred else docids
 
     mined = _pick(_mined_ranks(ranked, rules), keys, set(taken), long_keys, True, rules.max_mined)
-    window = _pick(distant(rules.window.of(ranked)), keys, taken, answer_keys, False)
+    window = _pick(allowed(rules.window.of(ranked)), keys, taken, answer_keys, False)
     negatives = random.Random(seed).sample(window, min(rules.n, len(window)))
     if rules.fill and len(negatives) < rules.n:
-        outside = distant(_outwards(ranked, rules.window))
+        outside = allowed(_outwards(ranked, rules.window))
         negatives += _pick(outside, keys, taken, answer_keys, False, rules.n - len(negatives))
     return Choice(negatives, mined, max(0, len(window) - rules.n))
 
