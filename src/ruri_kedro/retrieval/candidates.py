@@ -78,8 +78,13 @@ def candidates_of(batch: pa.RecordBatch, depth: int, avoided: Collection[str] = 
 
 
 def _arrays(lists: pa.ListArray) -> Iterator[np.ndarray]:
-    """The list of each row as a view of one array."""
-    values = lists.flatten().to_numpy(zero_copy_only=False)
+    """The list of each row as a view of one array; a docid is one Python string, however often it stands there."""
+    values = lists.flatten()
+    if pa.types.is_string(values.type):
+        coded = values.dictionary_encode()
+        values = coded.dictionary.to_numpy(zero_copy_only=False)[coded.indices.to_numpy()]
+    else:
+        values = values.to_numpy(zero_copy_only=False)
     ends = np.cumsum(pc.list_value_length(lists).to_numpy(zero_copy_only=False)).tolist()
     return (values[start:end] for start, end in pairwise([0, *ends]))
 
