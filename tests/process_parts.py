@@ -47,7 +47,7 @@ def failing(model, *, device, on_step, way):
             os.kill(os.getpid(), signal.SIGKILL)
         if way == "ours":
             raise TrainingError("tuned stopped: loss nan at step 3")
-        raise ZeroDivisionError("no batch\nat all")
+        raise ZeroDivisionError("" if way == "silent" else "no batch\nat all")
     processes.total(torch.zeros(1))
 
 

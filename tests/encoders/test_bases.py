@@ -103,10 +103,10 @@ def test_a_model_reads_no_more_tokens_than_it_has_positions(base):
     limit = 8192 if "modernbert" in base.name else POSITIONS
     assert model.max_seq_length == limit
     assert encode(model, [LONG * 20], "", min(limit, 200), 9000).shape == (1, 32)
-    check_length(model, limit, "finetuning")
+    check_length(model, limit, "finetuning.max_length")
     if limit == POSITIONS:
         with pytest.raises(RecipeError, match=r"finetuning.max_length: 65, but the model reads 64 tokens at most"):
-            check_length(model, limit + 1, "finetuning")
+            check_length(model, limit + 1, "finetuning.max_length")
 
 
 def test_a_stage_longer_than_the_model_is_refused_before_it_starts(tmp_path):

@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 from tiny import tiny_reranker
 from train_tables import tables
 
-from ruri_kedro.encoders import encode
+from ruri_kedro.encoders import base, encode
 from ruri_kedro.errors import RecipeError, TrainingError
 from ruri_kedro.pipelines.finetuning import nodes
 from ruri_kedro.tables import SCHEMAS, write_table
@@ -65,6 +65,12 @@ def test_scores_stand_by_query_and_passage(score):
 def test_the_teacher_scores_on_the_device_of_the_run(score):
     table, scored = score("scores", device="meta")  # a device without data, where there is no GPU
     assert table.rows() == sum(scored) == 2 * PAIRS
+
+
+def test_pairs_longer_than_the_teacher_reads_are_refused(score, monkeypatch):
+    monkeypatch.setattr(base, "learned_positions", lambda model: 30)
+    with pytest.raises(RecipeError, match=r"finetuning.teacher_max_length: 32, but the model reads 30 tokens at most"):
+        score("scores")
 
 
 def test_every_example_that_is_dropped_is_listed(score, tmp_path):

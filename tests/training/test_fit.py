@@ -73,6 +73,17 @@ def test_a_device_without_memory_is_one_line_that_names_what_to_lower(tmp_path):
     assert rest[0][0] > 1 and all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
+def test_a_training_on_the_cpu_leaves_a_gpu_alone(tmp_path, monkeypatch):
+    """To ask a GPU for its random state would start it."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for call in ("get_rng_state", "set_rng_state"):
+        monkeypatch.setattr(torch.cuda, call, lambda *_: pytest.fail("the GPU was started"))
+    with pytest.raises(Killed):
+        run(tmp_path, kill_at=8)
+    _, rest = run(tmp_path)
+    assert rest[0][0] > 1
+
+
 def test_a_finished_stage_is_not_trained_again(tmp_path):
     first, _ = run(tmp_path)
     again, losses = run(tmp_path)

@@ -40,6 +40,8 @@ def test_ndcg_counts_those_that_are_not_worse():
     assert ndcg(scores[:, 0], scores, np.array([[False, False, False, True]])) == 1
     alike = np.zeros((1, 30))
     assert ndcg(alike[:, 0], alike, np.arange(30)[None] > 0) == 0
+    nothing = np.full((1, 30), np.nan)
+    assert ndcg(nothing[:, 0], nothing, np.arange(30)[None] > 0) == 0
 
 
 def held_out(tmp_path, objective="contrastive", count=9):

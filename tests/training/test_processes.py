@@ -3,6 +3,7 @@
 import socket
 from dataclasses import replace
 from functools import partial
+from queue import SimpleQueue
 
 import pytest
 import torch
@@ -101,6 +102,7 @@ def test_a_killed_training_is_continued_by_another_number_of_processes(tmp_path,
         ("killed", r"^tuned stopped, one of its 2 processes failed: .*SIGKILL, perhaps for want of memory.*continues"),
         pytest.param("ours", r"^tuned stopped: loss nan at step 3$", marks=pytest.mark.slow),
         pytest.param("other", r"process 1: ZeroDivisionError: no batch\. The last", marks=pytest.mark.slow),
+        pytest.param("silent", r"process 1: ZeroDivisionError: no word of why\. The last", marks=pytest.mark.slow),
     ],
 )
 def test_a_process_that_fails_ends_all_with_one_error(way, message):
@@ -165,6 +167,31 @@ def test_devices_are_a_number_or_all(monkeypatch):
     for wrong, message in ((8, "8, but there are 4 CUDA devices"), (0, "auto or a number"), ("all", "auto or a num")):
         with pytest.raises(RecipeError, match=message):
             wanted("cuda", wrong)
+
+
+def test_a_report_that_fails_keeps_no_process_waiting():
+    """The processes write into a pipe: one that nobody reads is full after some hundred steps, and they wait."""
+    reports, taken = SimpleQueue(), []
+    for step in (1, 2, 3):
+        reports.put((step, {}))
+    reports.put(None)
+
+    def on_step(step, metrics):
+        taken.append(step)
+        if step == 1:
+            raise OSError("the tracking store is gone")
+
+    with pytest.raises(OSError, match="the tracking store is gone"):
+        processes._read_reports(reports, on_step, [])
+    assert taken == [1, 2, 3] and reports.empty()
+
+
+def test_the_first_process_has_the_threads_of_all_for_what_the_others_wait_for(monkeypatch):
+    alone = processes.threads_of_host()
+    assert alone == torch.get_num_threads()
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert processes.threads_of_host() == 4 * alone
 
 
 def test_hosts_are_named_by_the_variables_of_torchrun(monkeypatch):

@@ -179,6 +179,9 @@ def test_a_missing_parameter_is_named(tmp_path):
         ({"keep_tokens": ...}, "tuned: parameter keep_tokens missing"),
         ({"learning_rate": ..., "seed": ...}, "tuned: parameter learning_rate missing"),
         ({"batch_size": ..., "epochs": ...}, "tuned: parameter batch_size, epochs missing"),
+        ({"batch_size": 0}, "tuned.batch_size: 0; give a whole number from 1 on"),
+        ({"checkpoint_steps": 0}, "tuned.checkpoint_steps: 0; give a whole number from 1 on"),
+        ({"max_length": None}, "tuned.max_length: None; give a whole number from 1 on"),
     ],
 )
 @pytest.mark.parametrize("train", [train_embedder, train_reranker])
@@ -188,6 +191,30 @@ def test_wrong_parameters_are_named_before_anything_is_read(tmp_path, train, set
     arguments = (PROMPTS,) if train is train_embedder else ()
     with pytest.raises(RecipeError, match=message):
         train(None, None, None, *arguments, replace(made, settings=kept), refuse)
+
+
+@pytest.mark.parametrize(
+    ("device", "devices", "message"),
+    [
+        ("cuda:1", 1, "run.device: 'cuda:1'; give auto, cpu or cuda, and CUDA_VISIBLE_DEVICES"),
+        ("cuda", "auto", "device 'cuda': torch finds no CUDA device here"),
+        ("cpu", 0, "run.devices: 0"),
+    ],
+)
+def test_a_device_that_a_training_cannot_have_is_named_before_anything_is_read(
+    tmp_path, monkeypatch, device, devices, message
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(RecipeError, match=message):
+        replace(stage(tmp_path), device=device, devices=devices).check()
+
+
+def test_examples_without_negatives_teach_no_order(tmp_path):
+    first, passages = tables(tmp_path, "distillation")
+    rows = {name: [row | {"negatives": []} for row in first.iter_rows([name])] for name in ("faq", "nli")}
+    bare = examples_table(tmp_path / "bare", rows)
+    with pytest.raises(TrainingError, match=r"bare: no example has a negative, so tuned cannot learn from faq, nli"):
+        train_embedder(tiny_encoder(), bare, passages, PROMPTS, stage(tmp_path), refuse, {})
 
 
 def test_batches_that_mix_sources_have_one_objective(tmp_path):

@@ -121,11 +121,11 @@ def learned_positions(model: torch.nn.Module) -> int | None:
     return None
 
 
-def check_length(model: SentenceTransformer | CrossEncoder, max_length: int, stage: str) -> None:
-    """Raises RecipeError if texts of `max_length` tokens are longer than the model can read."""
+def check_length(model: SentenceTransformer | CrossEncoder, max_length: int, parameter: str) -> None:
+    """Raises RecipeError if texts of `max_length` tokens, as `parameter` has it, are longer than the model can read."""
     positions = learned_positions(model)
     if positions is not None and max_length > positions:
-        raise RecipeError(f"{stage}.max_length: {max_length}, but the model reads {positions} tokens at most.")
+        raise RecipeError(f"{parameter}: {max_length}, but the model reads {positions} tokens at most.")
 
 
 def build_cross_encoder(encoder: Path, max_length: int, seed: int) -> CrossEncoder:
@@ -181,5 +181,8 @@ def freeze_position_embeddings(model: torch.nn.Module) -> int:
 
 
 def device_kind(device: str) -> str:
-    """`device` of a recipe with auto decided: cuda where there is one."""
-    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    """`device` of a recipe with auto decided: cuda where there is one. Raises RecipeError for a cuda that is not."""
+    there = torch.cuda.is_available()
+    if device.startswith("cuda") and not there:
+        raise RecipeError(f"device '{device}': torch finds no CUDA device here; give auto or cpu.")
+    return ("cuda" if there else "cpu") if device == "auto" else device

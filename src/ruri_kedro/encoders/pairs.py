@@ -58,7 +58,7 @@ class PairLayout:
         joined = [self.join(query, passage, max_length) for query, passage in pairs]
         features = pad([ids for ids, _ in joined], self.pad_id, max_length, device)
         if self.has_types:
-            starts = torch.tensor([start for _, start in joined], device=device)
+            starts = torch.tensor([start for _, start in joined]).to(device, non_blocking=True)
             positions = torch.arange(features["input_ids"].shape[1], device=device)
             types = (positions >= starts[:, None]) & (features["attention_mask"] > 0)
             features["token_type_ids"] = types.long()

@@ -162,12 +162,12 @@ def _unflatten(optimizer: torch.optim.Optimizer, model: torch.nn.Module, tensors
 
 def _random_state() -> dict[str, torch.Tensor]:
     state = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
+    if torch.cuda.is_initialized():  # not where it is merely there: a training on the CPU leaves the GPU alone
         state["cuda"] = torch.cuda.get_rng_state()
     return state
 
 
 def _set_random_state(state: dict[str, torch.Tensor]) -> None:
     torch.set_rng_state(state["cpu"])
-    if "cuda" in state and torch.cuda.is_available():
+    if "cuda" in state and torch.cuda.is_initialized():
         torch.cuda.set_rng_state(state["cuda"])

@@ -54,10 +54,11 @@ def fit(
     the same identity, training continues behind it and ends with the same weights as without interruption.
     `on_step(step, metrics)` is called after each step, 1-based. Of several processes each is given the same batches,
     and the first one alone writes checkpoints and shows progress. Raises TrainingError when `watch` gives an
-    alarm or the device has no memory left; the last good checkpoint stays, and none is written while anything is
-    suspect.
+    alarm or the device has no memory left; the last good checkpoint stays, and but for that of the last step none is
+    written while anything is suspect.
     """
     torch.manual_seed(settings.seed)
+    processes.forget_peak_memory()
     optimizer = torch.optim.AdamW(_parameter_groups(model, settings.weight_decay), lr=settings.learning_rate)
     done = checkpoints.restore(model, optimizer, watch)
     if done:

@@ -43,7 +43,7 @@ def cached_backward(
             # All rows at once, in full precision. Small tensors left behind by each chunk would break up the memory
             # that it frees: 1.8 GiB instead of 1.0 for two steps of 4,096 pairs.
             outputs = torch.zeros(items, *output.shape[1:], device=output.device)
-        if number in own:
+        if own:
             outputs[_index(chunks[number], outputs)] = output.detach().float()
         if keep:
             held += chunk_tokens[number]
@@ -62,7 +62,8 @@ def cached_backward(
 
 
 def _index(chunk: np.ndarray, outputs: torch.Tensor) -> torch.Tensor:
-    return torch.as_tensor(chunk, device=outputs.device)
+    # Without waiting for the device: a chunk is made ready while it computes the one before.
+    return torch.as_tensor(chunk).to(outputs.device, non_blocking=True)
 
 
 @contextmanager

@@ -93,9 +93,9 @@ def uniformity(vectors: np.ndarray) -> float:
 def ndcg(own: np.ndarray, scores: np.ndarray, others: np.ndarray) -> float:
     """Mean nDCG@10 of one relevant passage each, with score `own` (b,), among the `others` (b, c) of `scores` (b, c).
 
-    An equal score counts as a better one, so that a model which tells nothing apart gets nothing.
+    An equal score counts as a better one, and so does NaN: a model which tells nothing apart gets nothing.
     """
-    ranks = ((scores >= own[:, None]) & others).sum(axis=1)
+    ranks = (~(scores < own[:, None]) & others).sum(axis=1)
     return float(np.where(ranks < _DEPTH, 1 / np.log2(ranks + 2), 0.0).mean())
 
 

@@ -139,10 +139,13 @@ class Hosts:
 def wanted(device: str, devices: int | str) -> int:
     """How many processes a training is to have on this host; 0: none but this one.
 
-    `devices`: auto for all CUDA devices, or one process on a CPU. Raises RecipeError for more than there are.
+    `devices`: auto for all CUDA devices, or one process on a CPU. Raises RecipeError for more than there are, and for
+    a device that trainings do not have.
     """
     if dist.is_initialized():
         return 0
+    if device not in ("auto", "cpu", "cuda"):  # the random numbers of a chunk are those of the current device
+        raise RecipeError(f"run.device: '{device}'; give auto, cpu or cuda, and CUDA_VISIBLE_DEVICES to choose a GPU.")
     there = torch.cuda.device_count() if device_kind(device).startswith("cuda") else None
     if devices != "auto" and not (isinstance(devices, int) and devices >= 1):
         raise RecipeError(f"run.devices: {devices!r}; give auto or a number from 1 on.")
@@ -150,6 +153,17 @@ def wanted(device: str, devices: int | str) -> int:
         raise RecipeError(f"run.devices: {devices}, but there are {there} CUDA devices.")
     count = (there if there is not None else 1) if devices == "auto" else devices
     return 0 if count == 1 and Hosts.of(os.environ).count == 1 else count
+
+
+def threads_of_host() -> int:
+    """Threads of all processes of this host together, for work that the first of them does while the others wait."""
+    return torch.get_num_threads() * (int(os.environ["LOCAL_WORLD_SIZE"]) if dist.is_initialized() else 1)
+
+
+def forget_peak_memory() -> None:
+    """From here on `peak_memory` of a GPU is that of what comes; of a process the system keeps it to the end."""
+    if torch.cuda.is_initialized():
+        torch.cuda.reset_peak_memory_stats()
 
 
 def peak_memory() -> int:
@@ -280,8 +294,9 @@ def _work(job: _Job, reports: Any) -> None:
 
 
 def _read_reports(reports: Any, on_step: Callable, failures: list[_Failure]) -> None:
-    """Hand on what the processes report, until None comes."""
-    while (report := reports.get()) is not None:
+    """Hand on what the processes report, until None comes; raises at the end what `on_step` has raised first."""
+    raised: list[Exception] = []
+    while (report := reports.get()) is not None:  # to the end in any case, or the processes wait for a full pipe
         if isinstance(report, logging.LogRecord):
             logger = logging.getLogger(report.name)
             if logger.isEnabledFor(report.levelno):
@@ -289,7 +304,12 @@ def _read_reports(reports: Any, on_step: Callable, failures: list[_Failure]) -> 
         elif isinstance(report, _Failure):
             failures.append(report)
         else:
-            on_step(*report)
+            try:
+                on_step(*report)
+            except Exception as error:
+                raised.append(error)
+    if raised:
+        raise raised[0]
 
 
 def _first_error(failures: Sequence[_Failure], error: Any, label: str, count: int) -> RuriError:
@@ -303,7 +323,8 @@ def _first_error(failures: Sequence[_Failure], error: Any, label: str, count: in
         if died.signal_name() == "SIGKILL":
             reason += ", perhaps for want of memory"
     elif failures:
-        reason = f"process {failures[0].rank}: {failures[0].kind.__name__}: {failures[0].message.splitlines()[0]}"
+        said = next(iter(failures[0].message.splitlines()), "no word of why")
+        reason = f"process {failures[0].rank}: {failures[0].kind.__name__}: {said}"
     else:
         reason = f"process {number} ended with exit code {died.exitcode}"
     return TrainingError(

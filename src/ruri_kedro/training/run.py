@@ -76,7 +76,8 @@ class Stage:
         return found
 
     def check(self) -> None:
-        """Raises RecipeError for a parameter that is missing or unknown, before any work is done."""
+        """Raises RecipeError for a parameter that is missing or cannot be, before any work is done."""
+        processes.wanted(self.device, self.devices)
         self.select(Budget).check(self.name)
         self.select(FitSettings)
         self.watch_settings()
@@ -84,6 +85,10 @@ class Stage:
             self.held_out_settings()
         if missing := sorted({"max_length", "batch_size", "epochs"} - self.settings.keys()):
             raise RecipeError(f"{self.name}: parameter {', '.join(missing)} missing.")
+        for name in ("max_length", "batch_size", "epochs", "chunk_tokens", "checkpoint_steps"):
+            value = self.settings[name]
+            if not isinstance(value, int) or value < 1:
+                raise RecipeError(f"{self.name}.{name}: {value!r}; give a whole number from 1 on.")
 
 
 def _filled(kind: type, values: Mapping[str, Any], place: str) -> Any:
@@ -181,7 +186,7 @@ def _train_reranker(model: CrossEncoder, examples: Table, passages: Table, stage
 
 def _prepare(model: SentenceTransformer | CrossEncoder, stage: Stage) -> None:
     """Put a model on its device, as fast as the recipe has it."""
-    check_length(model, stage.settings["max_length"], stage.name)
+    check_length(model, stage.settings["max_length"], f"{stage.name}.max_length")
     model.to(device_kind(stage.device))
     speed_up(model, stage.settings, stage.name)
 
@@ -218,7 +223,7 @@ def _read(
 
     All stages of a recipe share their token ids.
     """
-    cache = TokenCache(stage.checkpoints.with_name(".tokens"), model.tokenizer, torch.get_num_threads())
+    cache = TokenCache(stage.checkpoints.with_name(".tokens"), model.tokenizer, processes.threads_of_host())
     folder = stage.checkpoints / stage.name / "examples"
     with processes.first_of_host():
         data = read_examples(examples, passages, stage.name, reading, cache, folder, teacher)

@@ -38,7 +38,7 @@ def score_with_teacher(
     precision = settings["teacher_precision"]
 
     def shards(source: str, done: Sequence[Path]) -> Iterator[pa.Table]:
-        from ruri_kedro.encoders.base import device_kind, load_cross_encoder
+        from ruri_kedro.encoders.base import check_length, device_kind, load_cross_encoder
         from ruri_kedro.encoders.encode import score_pairs
         from ruri_kedro.encoders.precision import check_precision
 
@@ -49,6 +49,7 @@ def score_with_teacher(
             return
         texts = passage_texts(passages, {text for (_, docid), anchor in left for text in (docid, anchor)})
         model = load_cross_encoder(teacher.name, revision=teacher.revision).to(device_kind(device))
+        check_length(model, settings["teacher_max_length"], "finetuning.teacher_max_length")
         with tqdm(
             total=len(wanted), initial=len(wanted) - len(left), desc=f"teacher scores {source}", unit="pair"
         ) as bar:
