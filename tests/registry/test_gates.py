@@ -104,6 +104,14 @@ BAD = {
     ),
     "missing scores": (better(scores=None), {"evidence": "missing: scores"}),
     "missing contamination report": (better(contamination=None), {"evidence": "missing: contamination"}),
+    "a report without its stages": (
+        better(contamination={"tests": list(TESTS)}),
+        {"evidence": "^missing: contamination.stages$"},
+    ),
+    "a source without a licence": (
+        better(training={"sources": {"news": {"licence": None}}}),
+        {"licence": r"^not for research use: news \(unknown\)$"},
+    ),
     "missing card": (better(card=False), {"evidence": "missing: card"}),
     "corrupted file": (
         better(faults=("model.safetensors has 1 bytes, not 7",)),

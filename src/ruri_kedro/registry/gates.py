@@ -14,6 +14,7 @@ from ruri_kedro.registry.training_runs import changed_stages
 
 _NO_CHAMPION = True, "no champion yet"
 _NEW_CHAMPION = "Register it again, or remove its alias"
+_KEYS = (("training", "sources"), ("contamination", "tests"), ("contamination", "stages"))
 _SHOWN = 5  # of a list, in a reason
 
 
@@ -95,6 +96,8 @@ def evidence(case: Case) -> Finding:
     """All pieces of the dossier are there, and its sources and leaks are those of what the model was trained on."""
     pieces = ("kind", "scores", "tests", "training", "contamination", "probe", "card")
     missing = [name for name in pieces if not getattr(case.challenger, name)]
+    # Of a piece that is missing as a whole, that is enough.
+    missing += [f"{name}.{key}" for name, key in _KEYS if key not in (getattr(case.challenger, name) or (key,))]
     if case.challenger.kind not in (None, *KINDS):
         return False, f"'{case.challenger.kind}' is no kind of model"
     if missing:
@@ -190,8 +193,8 @@ def contamination(case: Case) -> Finding:
 
 def licence(case: Case) -> Finding:
     """Every training source may be used for the stated use."""
-    sources = case.challenger.training["sources"]
-    faults = [f"{name} ({row['licence']})" for name, row in sources.items() if not case.rules.allows(row["licence"])]
+    sources = {name: row.get("licence") or "unknown" for name, row in case.challenger.training["sources"].items()}
+    faults = [f"{name} ({licence})" for name, licence in sources.items() if not case.rules.allows(licence)]
     if faults:
         return False, f"not for {case.rules.use} use: {_listed(faults)}"
     return bool(sources), f"{len(sources)} sources for {case.rules.use} use"
