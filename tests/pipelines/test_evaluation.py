@@ -6,6 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from judged import parameters
 from tiny import tiny_reranker
 
 from ruri_kedro.benchmark.runs import read_run, write_run
@@ -13,7 +14,8 @@ from ruri_kedro.benchmark.stored_tasks import store_task
 from ruri_kedro.datasets import FolderDataset, TableDataset
 from ruri_kedro.encoders import encode
 from ruri_kedro.encoders.reference import EncoderReference
-from ruri_kedro.pipelines.evaluation import nodes, searching
+from ruri_kedro.pipelines.evaluation import nodes, registering, searching
+from ruri_kedro.tables import Part
 from ruri_kedro.tables.files import write_json
 
 TASKS = {
@@ -137,3 +139,36 @@ def test_candidates_of_a_run_have_the_scores_of_the_search(places, encoder):
     for qid, scores in reordered.items():
         for docid, value in scores.items():
             assert whole[qid].get(docid, value) == pytest.approx(value, abs=1e-6)
+
+
+def test_a_dossier_says_what_each_model_was_tested_on(places, encoder):
+    """Both reordered the same candidates; how deep BM25 looked for them is part of the test."""
+    runs = search(places)
+    rows = score(places, runs)
+    write_json(places / "model/config_sentence_transformers.json", {"prompts": {"query": "クエリ: "}})
+    tables = {}
+    for name, wanted in (("finetuned", rows), ("reranker", [row for row in rows if row["task"] != "first"])):
+        tables[name] = TableDataset(filepath=str(places / name), schema="scores")
+        tables[name].save({"all": Part(name, lambda wanted=wanted: [wanted])})
+    sources = {"news": {"licence": "MIT", "origin": "given", "pairs": 1, "examples": {"pretraining": 1}}}
+    training = {"sources": sources, "tables": {"pretraining": {}}, "data": {}, "made": {},
+                "trained": {"embedder": {}, "reranker": {}}}  # fmt: skip
+    leaks = {"tests": list(TASKS), "stages": {"pretraining": {"examples": 1, "leaked": 0}}, "sources": {}}
+
+    def dossiers(depth: int) -> dict:
+        compiled, *cards = registering.compile_dossiers(
+            "tiny", parameters(), TASKS, {"k1": 1.2}, EVALUATION | {"depth": depth}, places / "model",
+            places / "model", places / "sets", training, leaks, tables["finetuned"].load(), tables["reranker"].load(),
+        )  # fmt: skip
+        assert cards == [compiled[kind].card for kind in ("embedder", "reranker")]
+        return compiled
+
+    found, deeper = dossiers(10), dossiers(20)
+    assert "| query | `クエリ: ` |" in found["embedder"].card and "| first |" not in found["reranker"].card
+    tests = found["embedder"].tests
+    assert {name: test["category"] for name, test in tests.items()} == {
+        "first": "retrieval", "first_rerank": "reranking", "second": "retrieval", "second_rerank": "reranking",
+        "given": "reranking"}  # fmt: skip
+    assert found["reranker"].tests == {name: test for name, test in tests.items() if name != "first"}
+    changed = {name for name, test in tests.items() if test != deeper["embedder"].tests[name]}
+    assert changed == {"first_rerank", "second_rerank"}

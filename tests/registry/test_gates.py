@@ -36,6 +36,11 @@ def worse_on(task: str):
     return replace(better(), scores=table | {measure: {q: s - 0.02 for q, s in good().scores[measure].items()}})
 
 
+def few_queries(level: float):
+    """Scores of 5 queries of `faq` at a level: a test of 5 has no p below 0.06, and so finds nothing."""
+    return better().scores | {("faq", "ndcg@10"): {f"q{n}": level for n in range(5)}}
+
+
 BAD = {
     "worse": (good(scores=scores(level=0.4)), {"loss": r"questions ndcg@10 -0\.1.*p 0\.0", "gain": "no gated task"}),
     "worse on one task": (worse_on("faq"), {"loss": r"^faq ndcg@10 -0\.0200 \(p 0\.00"}),
@@ -48,6 +53,29 @@ BAD = {
     "leaked": (
         better(contamination={"tests": list(TESTS), "stages": {"finetuning": {"examples": 1000, "leaked": 1}}}),
         {"contamination": r"leaked: 1 of 1000 examples of finetuning, allowed 0\.00%"},
+    ),
+    "not searched for a test that is not gated": (
+        better(
+            scores=better().scores | {("jsts", "spearman"): {"": 0.99}},
+            tests=TESTS | {"jsts": {"category": "sts", "digest": "j"}},
+        ),
+        {"contamination": "not searched for 'jsts'"},
+    ),
+    "a stage not searched": (
+        better(training={"sources": good().training["sources"], "tables": {"pretraining": {}, "finetuning": {}}}),
+        {"contamination": "^the examples of finetuning were not searched$"},
+    ),
+    "nothing searched": (
+        better(contamination={"tests": list(TESTS), "stages": {"pretraining": {"examples": 0, "leaked": 0}}}),
+        {"contamination": "^the report is of no example$"},
+    ),
+    "no stage in the report": (
+        better(contamination={"tests": list(TESTS), "stages": {}}),
+        {"contamination": "^the report is of no example$"},
+    ),
+    "another metric": (
+        better(scores={(t, "accuracy" if t == "faq" else m): s for (t, m), s in better().scores.items()}),
+        {"tests": "'faq' has accuracy, the champion ndcg@10"},
     ),
     "not searched for a test": (
         better(contamination={"tests": ["questions", "sts"], "stages": PRETRAINING}),
@@ -76,6 +104,14 @@ BAD = {
     ),
     "missing scores": (better(scores=None), {"evidence": "missing: scores"}),
     "missing contamination report": (better(contamination=None), {"evidence": "missing: contamination"}),
+    "a report without its stages": (
+        better(contamination={"tests": list(TESTS)}),
+        {"evidence": "^missing: contamination.stages$"},
+    ),
+    "a source without a licence": (
+        better(training={"sources": {"news": {"licence": None}}}),
+        {"licence": r"^not for research use: news \(unknown\)$"},
+    ),
     "missing card": (better(card=False), {"evidence": "missing: card"}),
     "corrupted file": (
         better(faults=("model.safetensors has 1 bytes, not 7",)),
@@ -128,8 +164,25 @@ def test_the_first_champion_is_compared_with_nobody_but_passes_the_absolute_gate
     assert refused(good(size=3_000_000_000)).keys() == {"size"}
 
 
-def test_a_champion_without_evidence_is_said():
-    assert "the champion has no scores" in refused(better(), good(scores=None, tests=None))["tests"]
+@pytest.mark.parametrize(
+    ("champion", "reason"),
+    [
+        (good(scores=None, tests=None), r"the champion has no scores\. Register it again, or remove its alias"),
+        (good(faults=("probe.json is missing",)), "the champion's evidence is corrupted: probe.json is missing"),
+        (good(kind="reranker"), "the champion is another kind of model: reranker"),
+        (with_task(good(), "faq", q3=math.nan), "the champion's scores of 'faq' are no numbers"),
+        (good(tests={"questions": TESTS["questions"]}), "'faq' was tested on other data than the champion"),
+    ],
+)
+def test_a_champion_that_nothing_can_be_compared_with_is_said(champion, reason):
+    assert re.search(reason, refused(better(), champion)["tests"])
+
+
+def test_a_task_with_too_few_queries_for_a_test_may_not_drop_either():
+    champion = good(scores=good().scores | {("faq", "ndcg@10"): few_queries(0.9)["faq", "ndcg@10"]})
+    assert refused(better(scores=few_queries(0.895)), champion) == {}
+    found = refused(better(scores=few_queries(0.5)), champion)
+    assert found == {"loss": "faq 0.5000, champion 0.9000: a drop of more than 0.01"}
 
 
 def test_a_loss_is_found_by_its_own_test_and_a_gain_only_after_correction():
@@ -201,6 +254,12 @@ def test_a_licence_allows_its_use_and_all_wider_ones(use, licence, allowed):
         ({"minimum": {"embedder": {"categories": {"search": 0.1}}}}, "categories: 'search' is unknown"),
         ({"minimum": {"embedder": {"tasks": {"faq": 40}}}}, "minimum.embedder.tasks.faq: 40 is no number from -1"),
         ({"gates": {}}, "promotion: 'gates' is unknown"),
+        ({"minimum": {"embedder": {"tasks": None}}}, r"promotion.minimum.embedder.tasks: None; .* \{\} for none"),
+        ({"size_mb": 2000}, "promotion.size_mb: 2000; names with values"),
+        ({"licences": {"commercial": "MIT"}}, "promotion.licences.commercial: texts are needed, as a list"),
+        ({"tasks": "faq"}, "promotion.tasks: one or more texts are needed, as a list"),
+        ({"resamples": 10}, "promotion.resamples: 10; a whole number .* as low as 0.05"),
+        ({"loss": {"alpha": 0.001, "max_drop": 0.01}}, "promotion.resamples: 500; .* as low as 0.001"),
         ({"probe": {"tolerance": 0.1, "queries": ["q"]}}, "promotion.probe.passages: one or more texts"),
     ],
 )

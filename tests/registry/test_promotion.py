@@ -196,6 +196,34 @@ def test_a_challenger_judged_against_another_champion_is_told(store, folder):
     assert aliases()["champion"] == 2
 
 
+def test_a_judgement_from_before_a_rollback_does_not_promote_again(store, folder):
+    """The champion that it was made against is there again, but the version was tried meanwhile."""
+    register(folder)
+    promote()
+    register(folder, dossier(level=0.6))
+    early = promotion.judge_version(PROMOTION)
+    promote()
+    promotion.rollback(NAME)
+    with pytest.raises(
+        RegistryError, match=r"version 2: it was rolled back on .* of ruri-tiny version 2\. Nothing was"
+    ):
+        promotion.apply_decision(early)
+    assert aliases() == {"challenger": 2, "champion": 1} and "promotion.rolled_back" in tags(2)
+
+
+def test_the_way_back_skips_a_champion_that_was_deleted(store, folder):
+    import mlflow
+
+    for level in (0.5, 0.6, 0.7):
+        register(folder, dossier(level))
+        assert promote().promoted
+    mlflow.MlflowClient().delete_model_version(NAME, "1")
+    assert promotion.rollback(NAME) == (2, 3)
+    assert aliases() == {"challenger": 3, "champion": 2} and "promotion.rolled_back" in tags(3)
+    with pytest.raises(RegistryError, match="no previous champion"):
+        promotion.rollback(NAME)
+
+
 PROMOTER = """
 import sys, time
 sys.path.insert(0, sys.argv[3])
@@ -319,6 +347,21 @@ def test_a_released_copy_that_was_rolled_back_is_not_promoted_again(store, folde
         assert promote(released=RELEASED).promoted
     promotion.rollback(RELEASED)
     assert "it was rolled back on 20" in failed(promote(released=RELEASED))["standing"]
+
+
+def test_what_happened_to_the_original_is_not_the_way_back_of_its_copy(store, folder):
+    """Version 2 took the place of 1; its copy, the first in the released model, took nobody's."""
+    for level in (0.5, 0.6):
+        register(folder, dossier(level))
+        assert promote().promoted
+    assert promotion.judge_version(PROMOTION | {"released": RELEASED}, NAME, 1).promoted
+    assert promote(released=RELEASED).promoted
+    register(folder, dossier(level=0.7))
+    assert promote(released=RELEASED).promoted
+    assert promotion.rollback(RELEASED) == (1, 2) and aliases(RELEASED) == {"champion": 1}
+    promotion.rollback(NAME)
+    elsewhere = promotion.judge_version(PROMOTION | {"released": "other"}, NAME, 2)
+    assert "of ruri-tiny version 2" in failed(elsewhere)["standing"]
 
 
 def test_a_version_whose_manifest_changed_after_the_judgement_is_not_released(store, folder):

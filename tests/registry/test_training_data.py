@@ -2,6 +2,7 @@
 
 import pytest
 
+from ruri_kedro.benchmark.stored_tasks import store_task
 from ruri_kedro.corpora.source import parse_sources
 from ruri_kedro.registry.training_data import (
     contamination_report,
@@ -103,13 +104,31 @@ def test_without_leaks_and_rows_nothing_is_leaked(tmp_path):
     assert report["stages"] == {"pretraining": {"examples": 0, "leaked": 0}}
 
 
-def test_reordering_candidates_is_a_test_of_its_own(tmp_path):
-    texts = table(tmp_path, "test_texts", jsquad=[{"text": "問い"}], jsts=[{"text": "文"}])
+def test_what_a_task_was_tested_on_is_its_texts_its_judgments_and_its_candidates(tmp_path):
+    sets = tmp_path / "sets"
     tasks = {"jsquad": {"type": "retrieval"}, "jsts": {"type": "sts"}}
-    found = described_tests(tasks, texts, ["jsquad", "jsts", "jsquad_rerank"])
-    assert {name: test["category"] for name, test in found.items()} == {
+
+    def stored(gold: float = 5.0, relevant: str = "d1", **candidates) -> dict[str, dict]:
+        (tmp_path / "jsts.jsonl").write_text(
+            "".join(f'{{"text1": "文", "text2": "文{n}", "score": {score}}}\n' for n, score in enumerate((0.0, gold)))
+        )
+        (tmp_path / "jsquad.jsonl").write_text(
+            f'{{"qid": "q", "question": "問い", "context_id": "{relevant}", "context": "文。", "title": ""}}\n'
+        )
+        for name, spec in {"jsts": {"type": "sts"}, "jsquad": {"type": "retrieval", "shape": "qa"}}.items():
+            store_task(name, spec | {"path": f"{name}.jsonl"}, tmp_path, sets / name, None)
+        return described_tests(tasks, sets, ["jsquad", "jsts", "jsquad_rerank"], candidates)
+
+    def changed(other: dict[str, dict]) -> set[str]:
+        return {name for name, test in stored(depth=10).items() if test["digest"] != other[name]["digest"]}
+
+    first = stored(depth=10)
+    assert {name: test["category"] for name, test in first.items()} == {
         "jsquad": "retrieval",
         "jsts": "sts",
         "jsquad_rerank": "reranking",
     }
-    assert found["jsquad"]["digest"] == found["jsquad_rerank"]["digest"] != found["jsts"]["digest"]
+    assert changed(first) == set()
+    assert changed(stored(depth=20)) == {"jsquad_rerank"}
+    assert changed(stored(gold=4.0, depth=10)) == {"jsts"}, "the texts are the same"
+    assert changed(stored(relevant="d2", depth=10)) == {"jsquad", "jsquad_rerank"}

@@ -1,7 +1,14 @@
 """What a model was trained with comes from the runs that made it and what it was made of, or is not told."""
 
+import pytest
+
+from ruri_kedro.encoders.reference import folder_digest
+from ruri_kedro.errors import DataError
+from ruri_kedro.pipelines.evaluation.registering import check_scored
 from ruri_kedro.registry import tracking
 from ruri_kedro.registry.training_runs import changed_stages, trained_with
+from ruri_kedro.tables import SCHEMAS, Part, write_table
+from ruri_kedro.tables.files import write_json
 
 EXAMPLES = {
     "pretraining": "pretraining_examples",
@@ -19,7 +26,7 @@ MAKES = {
     "pretraining": {"base_model": "base", "pretrained_model": "pretrained"},
     "reranking": {"reranker_stage1": "stage1", "reranker": "reranker"},
     "finetuning": {"distilled_examples": "distilled", "embedder": "embedder"},
-    "evaluation": {},
+    "evaluation": {"scores_finetuned": "scores"},
 }
 
 
@@ -102,3 +109,20 @@ def test_examples_that_were_made_anew_after_the_training_are_known():
     assert changed_stages({"trained": trained, "tables": tables}) == []
     assert changed_stages({"trained": trained, "tables": tables | {"finetuning": {"digest": "new"}}}) == ["finetuning"]
     assert changed_stages({"tables": tables}) == changed_stages({"sources": {}}) == [], "an older version"
+
+
+def test_scores_of_another_model_are_not_registered_with_this_one(store, tmp_path):
+    """The embedder was trained anew, and only the last nodes of the evaluation were run again."""
+    write_json(tmp_path / "model/manifest.json", {"files": {"model.safetensors": "new"}})
+    row = {"model": "m", "task": "t", "metric": "ndcg@10", "query_id": "q", "score": 0.5}
+    scores = write_table(tmp_path / "scores", SCHEMAS["scores"], {"t": Part("key", lambda: [[row]])})
+
+    def check(run_id: str | None) -> None:
+        check_scored("embedder", tmp_path / "model", scores, run_id)
+
+    check(None)
+    check(tracked("finetuning"))  # nothing is known of the scores: they may have been pulled
+    tracked("evaluation", scores_finetuned=scores.digest(), embedder="old")
+    with pytest.raises(DataError, match=r"scores_finetuned: made of another embedder .* kedro run --pipelines evalu"):
+        check(tracked("finetuning"))
+    check(tracked("evaluation", scores_finetuned=scores.digest(), embedder=folder_digest(tmp_path / "model")))

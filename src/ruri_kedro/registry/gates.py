@@ -13,6 +13,8 @@ from ruri_kedro.registry.rules import KINDS, Rules
 from ruri_kedro.registry.training_runs import changed_stages
 
 _NO_CHAMPION = True, "no champion yet"
+_NEW_CHAMPION = "Register it again, or remove its alias"
+_KEYS = (("training", "sources"), ("contamination", "tests"), ("contamination", "stages"))
 _SHOWN = 5  # of a list, in a reason
 
 
@@ -94,6 +96,8 @@ def evidence(case: Case) -> Finding:
     """All pieces of the dossier are there, and its sources and leaks are those of what the model was trained on."""
     pieces = ("kind", "scores", "tests", "training", "contamination", "probe", "card")
     missing = [name for name in pieces if not getattr(case.challenger, name)]
+    # Of a piece that is missing as a whole, that is enough.
+    missing += [f"{name}.{key}" for name, key in _KEYS if key not in (getattr(case.challenger, name) or (key,))]
     if case.challenger.kind not in (None, *KINDS):
         return False, f"'{case.challenger.kind}' is no kind of model"
     if missing:
@@ -105,9 +109,11 @@ def evidence(case: Case) -> Finding:
 
 def tests(case: Case) -> Finding:
     """Every gated task was tested, with finite scores, on the data that the champion was tested on."""
-    faults = [fault for task in case.tasks if (fault := _test_fault(case, task))]
+    if fault := _champion_fault(case):
+        return False, fault
     if not case.tasks:
         return False, "there is no gated task"
+    faults = [fault for task in case.tasks if (fault := _test_fault(case, task))]
     return not faults, _listed(faults) or f"{len(case.tasks)} tasks"
 
 
@@ -129,17 +135,19 @@ def minimum(case: Case) -> Finding:
 def loss(case: Case) -> Finding:
     """No gated task is significantly worse than the champion's.
 
-    The p-values are not corrected: a correction would let losses through that one test alone finds.
+    The p-values are not corrected: a correction would let losses through that one test alone finds. Where no test can
+    find one, a mean may not fall by more than `max_drop`.
     """
     if case.champion is None:
         return _NO_CHAMPION
     alpha, allowed = case.rules.loss["alpha"], case.rules.loss["max_drop"]
+    # Of a few queries even the loss of all has a larger p: the test could not fail.
+    tested = {result.task for result in case.results if 2 ** (1 - result.queries) <= alpha}
     faults = [
         f"{_difference(result)} (p {result.p:.4f})"
         for result in case.results
         if result.difference < 0 and result.p <= alpha
     ]
-    tested = {result.task for result in case.results}
     old = _means(case.champion)
     for task in case.tasks:
         if task not in tested and task in old and not case.means[task] >= old[task] - allowed:
@@ -167,23 +175,26 @@ def contamination(case: Case) -> Finding:
     # Reordering a task's candidates has no texts of its own.
     faults = [
         f"the training data were not searched for '{task}'"
-        for task in case.tasks
+        for task in case.challenger.tests
         if not {task, task.removesuffix(RERANKING_SUFFIX)} & set(report["tests"])
     ]
     for stage, counts in report["stages"].items():
         if counts["leaked"] > bound * counts["examples"]:
             found = f"{counts['leaked']} of {counts['examples']} examples of {stage}"
             faults.append(f"leaked: {found}, allowed {bound:.2%}")
-    if not report["stages"]:
-        faults.append("the report has no stage")
+    for stage in case.challenger.training.get("tables", {}):
+        if stage not in report["stages"]:
+            faults.append(f"the examples of {stage} were not searched")
+    if not any(counts["examples"] for counts in report["stages"].values()):
+        faults.append("the report is of no example")
     leaked = sum(counts["leaked"] for counts in report["stages"].values())
     return not faults, _listed(faults) or f"{leaked} leaks in {len(report['stages'])} stages"
 
 
 def licence(case: Case) -> Finding:
     """Every training source may be used for the stated use."""
-    sources = case.challenger.training["sources"]
-    faults = [f"{name} ({row['licence']})" for name, row in sources.items() if not case.rules.allows(row["licence"])]
+    sources = {name: row.get("licence") or "unknown" for name, row in case.challenger.training["sources"].items()}
+    faults = [f"{name} ({licence})" for name, licence in sources.items() if not case.rules.allows(licence)]
     if faults:
         return False, f"not for {case.rules.use} use: {_listed(faults)}"
     return bool(sources), f"{len(sources)} sources for {case.rules.use} use"
@@ -234,19 +245,35 @@ def _test_fault(case: Case, task: str) -> str | None:
     measure = _main_measure(one, task)
     if measure is None or task not in one.tests:
         return f"'{task}' has no scores"
-    if not all(math.isfinite(score) for score in one.scores[measure].values()):
+    if not _finite(one.scores[measure]):
         return f"'{task}' has scores that are no numbers"
+    theirs = _main_measure(other, task) if other else None
+    if other is None or (theirs is None and task not in other.tests):
+        return None
+    if theirs != measure:
+        return f"'{task}' has {measure[1]}, the champion {theirs[1] if theirs else 'no main metric'}"
+    if not _finite(other.scores[theirs]):
+        return f"the champion's scores of '{task}' are no numbers. {_NEW_CHAMPION}"
+    same = other.tests.get(task, {}).get("digest") == one.tests[task]["digest"]
+    if same and other.scores[theirs].keys() == one.scores[measure].keys():
+        return None
+    return f"'{task}' was tested on other data than the champion"
+
+
+def _champion_fault(case: Case) -> str | None:
+    """Why nothing can be compared with the champion, if so."""
+    one, other = case.challenger, case.champion
     if other is None:
         return None
+    if other.faults:
+        return f"the champion's evidence is corrupted: {_listed(other.faults)}. {_NEW_CHAMPION}"
     if not other.scores or not other.tests:
-        return "the champion has no scores: register it again, or remove its alias"
-    if task not in other.tests:
-        return None
-    theirs = other.scores.get(measure)
-    if theirs is None:
-        return f"'{task}' has {measure[1]}, which the champion has not"
-    same = other.tests[task]["digest"] == one.tests[task]["digest"] and theirs.keys() == one.scores[measure].keys()
-    return None if same else f"'{task}' was tested on other data than the champion"
+        return f"the champion has no scores. {_NEW_CHAMPION}"
+    return None if other.kind in (None, one.kind) else f"the champion is another kind of model: {other.kind}"
+
+
+def _finite(scores: Mapping[str, float]) -> bool:
+    return all(math.isfinite(score) for score in scores.values())
 
 
 def _main_measure(given: Evidence, task: str) -> Measure | None:

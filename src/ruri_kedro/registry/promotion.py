@@ -32,8 +32,10 @@ from ruri_kedro.registry.versions import (
     logged_evidence,
     logged_model_id,
     number_of,
+    numbers,
     original_of,
     remove_version,
+    standing_of,
     version_of,
 )
 from ruri_kedro.tables.files import write_json
@@ -134,6 +136,7 @@ def apply_decision(decision: Decision, wait: float = WAIT) -> None:
 def rollback(name: str, wait: float = WAIT) -> tuple[int, int]:
     """Give `champion` back to the version that has `previous`; gives the new and the old champion's number.
 
+    The old one is marked first: whoever is killed in between leaves nothing that would be promoted again.
     `previous` then goes to the champion before that one, if there is one. Raises RegistryError where there is no
     previous champion.
     """
@@ -145,13 +148,13 @@ def rollback(name: str, wait: float = WAIT) -> tuple[int, int]:
         new, old = _way_back(name)
         before = version_of(name, new).tags.get(REPLACED)
         held.check()
+        client.set_model_version_tag(name, str(old), ROLLED_BACK, _now())
+        client.set_model_version_tag(name, str(old), DECISION, f"rolled back to version {new}")
         client.set_registered_model_alias(name, CHAMPION, str(new))
-        if before:
+        if before and int(before) in numbers(name):
             client.set_registered_model_alias(name, PREVIOUS, before)
         else:
             client.delete_registered_model_alias(name, PREVIOUS)
-        client.set_model_version_tag(name, str(old), ROLLED_BACK, _now())
-        client.set_model_version_tag(name, str(old), DECISION, f"rolled back to version {new}")
     return new, old
 
 
@@ -194,11 +197,15 @@ def _move(decision: Decision, held: Lease) -> int:
             f"'{decision.name}' version {decision.version} was judged against another champion ({was}) than there is "
             f"now ({now}): another promotion or rollback came first, and nothing was moved. Judge it again."
         )
+    if reason := standing_of(decision.name, decision.version, name):  # since: the same champion may be there again
+        raise RegistryError(f"'{decision.name}' version {decision.version}: {reason}. Nothing was moved.")
     number = decision.version if name == decision.name else _copy(decision)
     held.check()
     if champion is not None:
         client.set_registered_model_alias(name, PREVIOUS, str(champion))
         client.set_model_version_tag(name, str(number), REPLACED, str(champion))
+    else:  # a copy has the tags of its original
+        client.delete_model_version_tag(name, str(number), REPLACED)
     client.set_registered_model_alias(name, CHAMPION, str(number))
     return number
 

@@ -54,16 +54,15 @@ def parse_rules(promotion: Mapping[str, Any]) -> Rules:
     for name in names:
         if name not in promotion:
             raise RecipeError(f"promotion.{name}: missing. conf/base/parameters_promotion.yml has an example.")
+    for name in ("minimum", "loss", "gain", "contamination", "size_mb", "latency_ms", "probe", "licences"):
+        _mapping(promotion[name], f"promotion.{name}")
     if promotion["use"] not in USES:
         raise RecipeError(f"promotion.use: '{promotion['use']}' is unknown. Allowed: {', '.join(USES)}.")
     _only(promotion["licences"], USES, "promotion.licences")
+    for use, licences in promotion["licences"].items():
+        _texts(licences, f"promotion.licences.{use}", least=0)
     for kind in KINDS:
-        minimum = promotion["minimum"].get(kind, {})
-        _only(minimum, {"categories", "tasks"}, f"promotion.minimum.{kind}")
-        _only(minimum.get("categories", {}), CATEGORIES, f"promotion.minimum.{kind}.categories")
-        for part, bounds in minimum.items():
-            for name in (name for name, bound in bounds.items() if bound is not None):
-                _number(bounds[name], f"promotion.minimum.{kind}.{part}.{name}", -1, 1)
+        _check_minimum(promotion["minimum"].get(kind, {}), f"promotion.minimum.{kind}")
         for name in ("size_mb", "latency_ms"):
             _number(promotion[name].get(kind), f"promotion.{name}.{kind}", 0, float("inf"))
     for name, key, highest in (
@@ -74,10 +73,32 @@ def parse_rules(promotion: Mapping[str, Any]) -> Rules:
         ("probe", "tolerance", float("inf")),
     ):
         _number(promotion[name].get(key), f"promotion.{name}.{key}", 0, highest)
+    _check_resamples(promotion)
+    if promotion["tasks"] is not None:
+        _texts(promotion["tasks"], "promotion.tasks")
     for key in ("queries", "passages"):
-        if not promotion["probe"].get(key):
-            raise RecipeError(f"promotion.probe.{key}: one or more texts are needed.")
+        _texts(promotion["probe"].get(key), f"promotion.probe.{key}")
     return Rules(**{name: promotion[name] for name in names})
+
+
+def _check_minimum(minimum: Any, place: str) -> None:
+    _mapping(minimum, place)
+    _only(minimum, {"categories", "tasks"}, place)
+    for part, bounds in minimum.items():
+        _mapping(bounds, f"{place}.{part}")
+        for name in (name for name, bound in bounds.items() if bound is not None):
+            _number(bounds[name], f"{place}.{part}.{name}", -1, 1)
+    _only(minimum.get("categories", {}), CATEGORIES, f"{place}.categories")
+
+
+def _check_resamples(promotion: Mapping[str, Any]) -> None:
+    """A randomisation test of n resamples has no p below 1 / (n + 1): with too few a gate could not find anything."""
+    resamples, alpha = promotion["resamples"], min(promotion[name]["alpha"] for name in ("loss", "gain"))
+    if isinstance(resamples, bool) or not isinstance(resamples, int) or not (resamples + 1) * alpha >= 1:
+        raise RecipeError(
+            f"promotion.resamples: {resamples!r}; a whole number is needed with which p can be as low as {alpha}, the "
+            "smaller alpha of loss and gain."
+        )
 
 
 def plain(licence: str) -> str:
@@ -89,6 +110,16 @@ def _only(given: Mapping[str, Any], known: Any, place: str) -> None:
     for key in given:
         if key not in known:
             raise RecipeError(f"{place}: '{key}' is unknown. Allowed: {', '.join(sorted(known))}.")
+
+
+def _mapping(value: Any, place: str) -> None:
+    if not isinstance(value, Mapping):
+        raise RecipeError(f"{place}: {value!r}; names with values are needed, {{}} for none.")
+
+
+def _texts(value: Any, place: str, least: int = 1) -> None:
+    if not isinstance(value, list) or len(value) < least or not all(isinstance(text, str) for text in value):
+        raise RecipeError(f"{place}: {'one or more texts' if least else 'texts'} are needed, as a list.")
 
 
 def _number(value: Any, place: str, lowest: float, highest: float) -> None:

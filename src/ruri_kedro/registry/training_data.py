@@ -1,14 +1,17 @@
 """What a model was trained on, and how much of it the tests know: the part of its evidence that tables give."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ruri_kedro.benchmark.evaluate import RERANKING_SUFFIX
+from ruri_kedro.benchmark.stored_tasks import stored_digest
 from ruri_kedro.corpora.source import Source
 from ruri_kedro.tables import Table
+from ruri_kedro.tables.store import key_of
 
 # Whose examples shaped the weights; the reranker is the embedder's teacher.
 STAGES = {
@@ -81,13 +84,20 @@ def contamination_report(leaks: Table, tests: Sequence[str], examples: Mapping[s
     }
 
 
-def described_tests(tasks: Mapping[str, Mapping], test_texts: Table, scored: Sequence[str]) -> dict[str, dict]:
-    """Category and digest of the texts of each scored task; reordering candidates is a task of its own."""
+def described_tests(
+    tasks: Mapping[str, Mapping], test_sets: Path, scored: Sequence[str], candidates: Mapping[str, Any]
+) -> dict[str, dict]:
+    """Category of each scored task, and digest of its texts and judgments as they are stored in `test_sets`.
+
+    Reordering candidates is a task of its own, to whose digest belongs how they were found (`candidates`).
+    """
     described = {}
     for name in scored:
-        task = name.removesuffix(RERANKING_SUFFIX) if name not in tasks else name
-        category = tasks[task]["type"] if task == name else "reranking"
-        described[name] = {"category": category, "digest": test_texts.manifest(task)["digest"]}
+        if name in tasks:
+            described[name] = {"category": tasks[name]["type"], "digest": stored_digest(test_sets, name)}
+        else:
+            found = key_of(task=stored_digest(test_sets, name.removesuffix(RERANKING_SUFFIX)), candidates=candidates)
+            described[name] = {"category": "reranking", "digest": found}
     return described
 
 

@@ -46,7 +46,7 @@ def trained_with(model: str, digest: str, run_id: str | None, examples: Mapping[
         run = maker_of(name, digest, reader)
         if run is None:
             continue
-        data = {given.dataset.name: given.dataset.digest for given in run.inputs.dataset_inputs}
+        data = _digests(run)
         found[stage] = {
             "run_id": run.info.run_id,
             **provenance_tags(run),
@@ -55,6 +55,19 @@ def trained_with(model: str, digest: str, run_id: str | None, examples: Mapping[
         }
         waiting += [(parent, data[parent], run) for parent in parents if parent in data]
     return {stage: found[stage] for stage in ("base_model", *examples) if stage in found}
+
+
+def scored_model(scores: str, digest: str, model: str, run_id: str | None) -> str | None:
+    """Digest of the `model` that the run had in which these scores were made, of all up to the run `run_id` the last.
+
+    `scores` and `model` are names in the catalog, `digest` is of the table. None where MLflow has no such run.
+    """
+    if run_id is None:
+        return None
+    from mlflow.tracking import MlflowClient
+
+    run = maker_of(scores, digest, MlflowClient().get_run(run_id))
+    return _digests(run).get(model) if run else None
 
 
 def changed_stages(training: Mapping[str, Any]) -> list[str]:
@@ -86,6 +99,11 @@ def maker_of(name: str, digest: str, reader: Any) -> Any:
 def context_of(given: Any) -> str:
     """The stage that read data of a run, or `output of <stage>`."""
     return next((tag.value for tag in given.tags if tag.key == "mlflow.data.context"), "")
+
+
+def _digests(run: Any) -> dict[str, str]:
+    """Digest by name of the data that a run read or made."""
+    return {given.dataset.name: given.dataset.digest for given in run.inputs.dataset_inputs}
 
 
 def _made(run: Any) -> Iterator[tuple[str, str]]:

@@ -136,7 +136,7 @@ def challenger_evidence(name: str, number: int, released: str | None = None) -> 
         if fields.get("kind") and fields.get("probe"):
             fields["trial"] = try_model(root, fields["kind"], fields["probe"])
         fields["signature"] = _has_signature(root)
-    return Evidence(**fields, standing=_standing(name, number, released or name))
+    return Evidence(**fields, standing=standing_of(name, number, released or name))
 
 
 def logged_evidence(name: str, number: int) -> Evidence:
@@ -237,13 +237,14 @@ def _has_signature(root: Path) -> bool:
         return False
 
 
-def _standing(name: str, number: int, released: str) -> str | None:
+def standing_of(name: str, number: int, released: str) -> str | None:
     """Why a version may not be promoted: it, or the copy that was released of it, has been already."""
     champion = number_of(released, CHAMPION)
     if champion is not None and original_of(released, champion) == (name, number):
         return "it is the champion"
-    for other in numbers(released) if released != name else [number]:
-        when = version_of(released, other).tags.get(ROLLED_BACK)
-        if when and original_of(released, other) == (name, number):
-            return f"it was rolled back on {when}. Register a better one, or remove its tag {ROLLED_BACK}"
+    copies = [] if released == name else [(released, other) for other in numbers(released)]
+    for model, version in [(name, number), *(copy for copy in copies if original_of(*copy) == (name, number))]:
+        if when := version_of(model, version).tags.get(ROLLED_BACK):
+            remedy = f"Register a better one, or remove the tag {ROLLED_BACK} of {model} version {version}"
+            return f"it was rolled back on {when}. {remedy}"
     return None

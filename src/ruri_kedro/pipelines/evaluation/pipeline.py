@@ -7,7 +7,7 @@ from kedro.pipeline import Node, Pipeline
 from ruri_kedro.pipelines.evaluation import nodes, registering, searching
 from ruri_kedro.project import EXAMPLES
 
-PARAMETERS_OF_CARDS = ("recipe", "promotion", "tasks")
+PARAMETERS_OF_CARDS = ("recipe", "promotion", "tasks", "bm25", "evaluation")
 EMBEDDERS = {"random": "base_model", "pretrained": "pretrained_model", "finetuned": "embedder"}
 
 
@@ -81,9 +81,9 @@ def _registration() -> list[Node]:
             func=registering.compile_dossiers,
             inputs={
                 **{name: f"params:{name}" for name in PARAMETERS_OF_CARDS},
-                "embedder": "embedder",
                 "training": "training_data",
-                **{name: name for name in ("test_texts", "contamination", "scores_finetuned", "scores_reranker")},
+                **{name: name for name in ("embedder", "reranker", "test_sets", "contamination")},
+                **{name: name for name in ("scores_finetuned", "scores_reranker")},
             },
             outputs=["dossiers", "embedder_card", "reranker_card"],
             name="compile_dossiers",

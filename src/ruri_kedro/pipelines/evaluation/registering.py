@@ -4,10 +4,13 @@ from pathlib import Path
 
 from ruri_kedro.corpora.source import parse_sources
 from ruri_kedro.encoders.reference import folder_digest
+from ruri_kedro.errors import DataError
 from ruri_kedro.pipelines.shared import Params
 from ruri_kedro.project import EXAMPLES
 from ruri_kedro.tables import Table
 from ruri_kedro.tables.files import read_json
+
+_SCORES = {"embedder": "scores_finetuned", "reranker": "scores_reranker"}
 
 
 def describe_training(
@@ -40,14 +43,20 @@ def compile_dossiers(
     recipe: str,
     promotion: Params,
     tasks: Params,
+    bm25: Params,
+    evaluation: Params,
     embedder: Path,
-    test_texts: Table,
+    reranker: Path,
+    test_sets: Path,
     training: Params,
     contamination: Params,
     scores_finetuned: Table,
     scores_reranker: Table,
 ) -> tuple[Params, str, str]:
-    """The dossiers of embedder and reranker, and the card of each."""
+    """The dossiers of embedder and reranker, and the card of each.
+
+    Raises DataError where the scores are of other models than these.
+    """
     from ruri_kedro.registry.card import CardFacts, model_card
     from ruri_kedro.registry.evidence import Dossier
     from ruri_kedro.registry.rules import parse_rules
@@ -55,10 +64,12 @@ def compile_dossiers(
 
     probe = parse_rules(promotion).probe_pairs
     prompts = read_json(embedder / "config_sentence_transformers.json")["prompts"]
+    candidates = {"bm25": bm25, "depth": evaluation["depth"]}
     dossiers = {}
-    for kind, table in (("embedder", scores_finetuned), ("reranker", scores_reranker)):
+    for kind, path, table in (("embedder", embedder, scores_finetuned), ("reranker", reranker, scores_reranker)):
+        check_scored(kind, path, table, training["made"].get("run_id"))
         rows = list(table.iter_rows())
-        tests = described_tests(tasks, test_texts, list(dict.fromkeys(row["task"] for row in rows)))
+        tests = described_tests(tasks, test_sets, list(dict.fromkeys(row["task"] for row in rows)), candidates)
         trained = training_of_kind(training, kind)
         report = of_kind(contamination, kind)
         card = model_card(
@@ -67,6 +78,17 @@ def compile_dossiers(
         )  # fmt: skip
         dossiers[kind] = Dossier(rows, tests, trained, report, probe, card)
     return dossiers, dossiers["embedder"].card, dossiers["reranker"].card
+
+
+def check_scored(kind: str, model: Path, scores: Table, run_id: str | None) -> None:
+    """Raise DataError where MLflow knows that the scores were made of another model: only a part of a run was run."""
+    from ruri_kedro.registry.training_runs import scored_model
+
+    scored = scored_model(_SCORES[kind], scores.digest(), kind, run_id)
+    if scored not in (None, folder_digest(model)):
+        raise DataError(
+            f"{_SCORES[kind]}: made of another {kind} than there is now. Run: kedro run --pipelines evaluation"
+        )
 
 
 def register(embedder: Path, reranker: Path, metrics: dict, recipe: str, dossiers: Params) -> dict:
