@@ -150,7 +150,7 @@ def build(tmp_path, raw, sources, **change):
     """The tables duplicates, passages and pairs of sources with these raw rows."""
     for name, rows in raw.items():
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        (tmp_path / f"{name}.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+        (tmp_path / f"{name}.jsonl.gz").write_bytes(gzip.compress(lines.encode(), mtime=0))
     parsed = parse_sources({name: {"path": f"{name}.jsonl.gz", **source} for name, source in sources.items()})
     rules = {**SHIPPED, "threshold": 0.8, "scratch": str(tmp_path / "scratch"), **change}
     schemas = {name: SCHEMAS[name] for name in ("duplicates", "passages", "pairs")}
