@@ -107,11 +107,18 @@ def test_another_search_begins_anew_and_removes_what_is_left(whole, tmp_path, wo
     assert [path.name for path in tmp_path.iterdir()] == ["other"]
 
 
-@pytest.mark.parametrize("loss", [lambda path: os.truncate(path, 100), os.unlink])
-def test_what_did_not_come_to_the_disk_is_not_believed(whole, tmp_path, work, loss):
+@pytest.mark.parametrize(
+    ("name", "loss"),
+    [
+        ("band-3", lambda path: os.truncate(path, 100)),
+        ("keys", os.unlink),
+        ("journal.json", lambda path: os.truncate(path, 0)),
+    ],
+)
+def test_what_did_not_come_to_the_disk_is_not_believed(whole, tmp_path, work, name, loss):
     with stopped(40, full_disk), pytest.raises(OSError):
         search(tmp_path)
-    loss(tmp_path / ".duplicates-k/band-3")
+    loss(tmp_path / ".duplicates-k" / name)
     work["hashed"].clear()
     assert search(tmp_path) == whole[0] and len(work["hashed"]) == 180
 

@@ -1,5 +1,6 @@
 """Near-duplicate texts within and across sources, in memory that does not grow with the corpus."""
 
+import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,7 +16,7 @@ from tqdm import tqdm
 
 from ruri_kedro.corpora.source import Source
 from ruri_kedro.errors import DataError, RecipeError, require_whole
-from ruri_kedro.tables.files import read_json, sole_user, write_json
+from ruri_kedro.tables.files import sole_user
 from ruri_kedro.text.normalize import match_key
 from ruri_kedro.text.overlap import MinHash, by_chars, jaccard
 
@@ -127,7 +128,8 @@ class _Progress:
     def of(folder: Path) -> "_Progress":
         """That of the search in `folder`, whose files are cut to it."""
         journal = folder / _JOURNAL
-        done = _Progress(**read_json(journal)) if journal.exists() else _Progress()
+        said = journal.read_text("utf-8") if journal.exists() else ""  # empty after a loss of power
+        done = _Progress(**json.loads(said)) if said else _Progress()
         files = {path.name: path for path in folder.glob("[!.]*") if path != journal}
         if any(name not in files or files[name].stat().st_size < size for name, size in done.sizes.items()):
             journal.unlink()  # the machine stopped before all was on disk, or the folder was being removed
@@ -292,7 +294,10 @@ class _Store:
         return self._done.sizes.get(name, 0)
 
     def _save(self) -> None:
-        write_json(self._folder / _JOURNAL, asdict(self._done))
+        """Replace the journal whole; not synced, as the files it tells of are not: a busy disk takes long."""
+        aside = self._folder / f".{_JOURNAL}"
+        aside.write_text(json.dumps(asdict(self._done)), encoding="utf-8")
+        os.replace(aside, self._folder / _JOURNAL)
 
     # Read, not mapped: the pages of a mapped file count as memory of this process.
     def _read(self, name: str, start: int, size: int) -> bytes:
