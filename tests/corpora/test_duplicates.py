@@ -9,7 +9,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from leak_rules import PARAMETERS
+from stopped_search import full_disk, stopped
 
+from ruri_kedro.corpora import reading
 from ruri_kedro.corpora.build import duplicate_parts, pair_parts, passage_parts
 from ruri_kedro.corpora.duplicates import DuplicateRules, families, find_duplicates
 from ruri_kedro.corpora.source import parse_sources
@@ -17,7 +19,7 @@ from ruri_kedro.errors import DataError, RecipeError
 from ruri_kedro.tables import SCHEMAS, write_table
 from ruri_kedro.text.hashing import stable_id
 from ruri_kedro.text.normalize import match_key
-from ruri_kedro.text.overlap import jaccard
+from ruri_kedro.text.overlap import MinHash, jaccard
 
 SHIPPED = yaml.safe_load(PARAMETERS.read_text("utf-8"))["deduplication"]
 # Bands of one row miss a pair at 0.5 once in 2^24.
@@ -28,7 +30,10 @@ def find(sources, folder, family=None, **change):
     """(docid, kept) of what goes of the (docid, text) by source."""
     rules = DuplicateRules.of({**EVERY_PAIR, **change, "scratch": str(folder)})
     family = family or {name: number for number, name in enumerate(sources)}
-    return [(row["docid"], row["kept"]) for row in find_duplicates(sources, family, rules)]
+    return [
+        (row["docid"], row["kept"])
+        for row in find_duplicates({name: [texts] for name, texts in sources.items()}, family, rules, "k")
+    ]
 
 
 def named(*texts, start=0):
@@ -122,13 +127,8 @@ def test_nothing_is_read_where_no_threshold_is_given(tmp_path):
 
     assert find({"a": never()}, tmp_path / "scratch", threshold=None) == []
     assert not (tmp_path / "scratch").exists()
-
-
-def test_what_a_killed_run_left_goes(tmp_path):
-    (tmp_path / ".duplicates-x").mkdir()
-    (tmp_path / "other").mkdir()
-    find({"a": named("青葉城は山城である。")}, tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["other"]
+    (tmp_path / ".duplicates-of_another_search").mkdir()
+    assert find({"a": never()}, tmp_path, threshold=None) == [] == list(tmp_path.iterdir())
 
 
 def test_sources_that_hold_the_same_texts_on_purpose_are_one_family():
@@ -150,7 +150,7 @@ def build(tmp_path, raw, sources, **change):
     """The tables duplicates, passages and pairs of sources with these raw rows."""
     for name, rows in raw.items():
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        (tmp_path / f"{name}.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+        (tmp_path / f"{name}.jsonl.gz").write_bytes(gzip.compress(lines.encode(), mtime=0))
     parsed = parse_sources({name: {"path": f"{name}.jsonl.gz", **source} for name, source in sources.items()})
     rules = {**SHIPPED, "threshold": 0.8, "scratch": str(tmp_path / "scratch"), **change}
     schemas = {name: SCHEMAS[name] for name in ("duplicates", "passages", "pairs")}
@@ -193,6 +193,26 @@ def test_anchors_and_negatives_are_not_compared(tmp_path):
 def test_the_shipped_parameters_keep_every_text(tmp_path):
     duplicates, _, pairs = build(tmp_path, {"a": QUESTIONS}, {"a": KIND}, threshold=SHIPPED["threshold"])
     assert duplicates.parts() == ["all"] and duplicates.rows() == 0 and pairs.rows() == 3
+
+
+@pytest.mark.parametrize(("change", "again"), [({"memory_mb": 1}, 40), ({"threshold": 0.7}, 60)])
+def test_the_table_of_a_stopped_run_is_continued_unless_its_rows_depend_on_what_changed(
+    tmp_path, monkeypatch, change, again
+):
+    hashed = []
+    buckets = MinHash.buckets
+    monkeypatch.setattr(MinHash, "buckets", lambda self, keys: hashed.extend(keys) or buckets(self, keys))
+    monkeypatch.setattr(reading, "SHARD_CHARS", 1)  # a row a shard
+    rows = [{"question": f"{number}?", "answers": [], "context": text} for number, text in enumerate(corpus(60))]
+    raw = {"a": rows[:20], "b": rows[20:]}
+    with stopped(23 * 20 + 5, full_disk), pytest.raises(OSError):  # 23 files: in the first shard of b
+        build(tmp_path, raw, {"a": KIND, "b": KIND})
+    hashed.clear()
+    duplicates, *_ = build(tmp_path, raw, {"a": KIND, "b": KIND}, **change)
+    assert len(hashed) == again and not list((tmp_path / "scratch").iterdir())
+    (tmp_path / "whole").mkdir()
+    whole, *_ = build(tmp_path / "whole", raw, {"a": KIND, "b": KIND}, **change)
+    assert duplicates.digest() == whole.digest() and duplicates.rows() > 10
 
 
 def test_a_source_whose_pairs_all_go_is_named(tmp_path):

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from ruri_kedro.corpora.duplicates import DuplicateRules, families, find_duplicates
 from ruri_kedro.corpora.kinds import KINDS, Draft, Text
-from ruri_kedro.corpora.reading import Shard, drafts, file_digests, shard_drafts, shards_of
+from ruri_kedro.corpora.reading import Shard, file_digests, shard_drafts, shards_of
 from ruri_kedro.corpora.source import Source
 from ruri_kedro.errors import DataError
 from ruri_kedro.tables import SCHEMAS, Part, ShardedPart, Table
@@ -32,12 +32,16 @@ def duplicate_parts(sources: Mapping[str, Source], root: Path, settings: Mapping
     rules = DuplicateRules.of(settings)
     family = families(sources)
 
-    def rows() -> Iterator[dict]:
-        return find_duplicates({name: _positives(source, root) for name, source in sources.items()}, family, rules)
-
     definitions = [_definition(source, root) for source in sources.values()] if rules.threshold is not None else []
     decisive = {name: value for name, value in settings.items() if name not in ("memory_mb", "scratch")}
     key = key_of(sources=definitions, family=family, settings=decisive, code=code_digest("text", "corpora"))
+
+    def rows() -> Iterator[dict]:
+        texts = {
+            name: map(partial(_positives, source, root), shards_of(source, root)) for name, source in sources.items()
+        }
+        return find_duplicates(texts, family, rules, key)
+
     return {"all": Part(key, lambda: blocks(rows()))}
 
 
@@ -109,9 +113,9 @@ def _left_out(duplicates: Table | None, source: str) -> frozenset[str]:
     return frozenset(row["docid"] for row in rows if row["source"] == source)
 
 
-def _positives(source: Source, root: Path) -> Iterator[tuple[str, str]]:
-    """(docid, full text) of the positives, or of the passages of a collection, as often as they come."""
-    for _, draft in drafts(source, root):
+def _positives(source: Source, root: Path, shard: Shard) -> Iterator[tuple[str, str]]:
+    """(docid, full text) of a shard's positives, or of its passages of a collection, as often as they come."""
+    for _, draft in shard_drafts(source, root, shard):
         if draft.positive:
             yield draft.positive.docid(source.name), draft.positive.full
 

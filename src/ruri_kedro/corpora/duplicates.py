@@ -1,29 +1,34 @@
 """Near-duplicate texts within and across sources, in memory that does not grow with the corpus."""
 
+import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, fields
-from itertools import groupby, pairwise
+from dataclasses import asdict, dataclass, field, fields
+from itertools import groupby, islice, pairwise
 from operator import itemgetter
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
 import numpy as np
 from tqdm import tqdm
 
 from ruri_kedro.corpora.source import Source
-from ruri_kedro.errors import RecipeError, require_whole
+from ruri_kedro.errors import DataError, RecipeError, require_whole
+from ruri_kedro.tables.files import sole_user
 from ruri_kedro.text.normalize import match_key
 from ruri_kedro.text.overlap import MinHash, by_chars, jaccard
 
 _FOLDER = ".duplicates-"
+_JOURNAL = "journal.json"
 _WINDOW = 16  # of a bucket's texts, each is compared with the first and with so many before it
 _ROW_BYTES = 256  # memory for a row of two numbers, its sorted copy and its Python objects
 _READ_VALUES = 1 << 16  # an even number: pairs are read whole
 _DOCID_BYTES = 12  # of `text.hashing.stable_id`
+_PAIR_BYTES = 16
+
+Shard = Iterable[tuple[str, str]]  # (docid, text)
 
 
 @dataclass(frozen=True)
@@ -75,72 +80,123 @@ def families(sources: Mapping[str, Source]) -> dict[str, int]:
 
 
 def find_duplicates(
-    texts: Mapping[str, Iterable[tuple[str, str]]], family: Mapping[str, int], rules: DuplicateRules
+    texts: Mapping[str, Iterable[Shard]], family: Mapping[str, int], rules: DuplicateRules, key: str
 ) -> Iterator[dict]:
     """Rows of DUPLICATES, in the order of the texts: what is left out, and the earlier text that stays for it.
 
-    `texts`: (docid, text) of each source, a docid as often as it comes. Sources with one number in `family` are not
-    compared with each other. A text is left out if an earlier one that is kept itself has `rules.threshold` with it,
-    so no text goes for its likeness to one that went. Candidates share a MinHash band; the n-grams decide. Of a bucket,
-    a text is compared with the first and the 16 before it, so that one bucket of all texts takes linear time.
+    `texts`: (docid, text) of each source, a docid as often as it comes, in shards. Sources with one number in `family`
+    are not compared with each other. A text is left out if an earlier one that is kept itself has `rules.threshold`
+    with it, so no text goes for its likeness to one that went. Candidates share a MinHash band; the n-grams decide. Of
+    a bucket, a text is compared with the first and the 16 before it, so that one bucket of all texts takes linear time.
 
     Texts, buckets and candidates are files in `rules.scratch`. A band is joined portion by portion of its hash values,
     the candidates portion by portion of the texts, each of about `rules.memory_mb`, or of one bucket if that is more.
+
+    `key`: of everything that the texts and what is done with them depend on. A search that was stopped is continued by
+    the next one with its key, behind the last shard or band that was finished; any other search removes what it left.
+    Raises DataError where another process is at this search.
     """
+    scratch = Path(rules.scratch)
+    folder = scratch / f"{_FOLDER}{key}"
+    for leftover in scratch.glob(f"{_FOLDER}*"):
+        if leftover != folder:
+            shutil.rmtree(leftover)
     if rules.threshold is None:
         return
-    scratch = Path(rules.scratch)
-    scratch.mkdir(parents=True, exist_ok=True)
-    for leftover in scratch.glob(f"{_FOLDER}*"):  # of a run that was killed
-        shutil.rmtree(leftover)
-    with TemporaryDirectory(dir=scratch, prefix=_FOLDER) as folder, closing(_Store(Path(folder), rules)) as store:
-        for source, stream in texts.items():
-            store.add(source, stream)
-        store.join(family)
-        yield from store.decide()
+    folder.mkdir(parents=True, exist_ok=True)
+    busy = DataError(
+        f"{folder}: another run is at this search. Wait for its end, or name another folder in deduplication.scratch."
+    )
+    with sole_user(folder, busy):
+        with closing(_Store(folder, rules, list(texts))) as store:
+            store.add(texts)
+            store.join(family)
+            yield from store.decide()
+        shutil.rmtree(folder)
+
+
+@dataclass
+class _Progress:
+    """What a search has finished, as its journal says; what its files hold beyond `sizes` does not count."""
+
+    ends: list[int] = field(default_factory=list)  # the number behind the last text of each source that was added
+    shards: int = 0  # that were added of the next source
+    bands: int = 0  # that were joined
+    sizes: dict[str, int] = field(default_factory=dict)  # bytes of each file
+
+    @staticmethod
+    def of(folder: Path) -> "_Progress":
+        """That of the search in `folder`, whose files are cut to it."""
+        journal = folder / _JOURNAL
+        said = journal.read_text("utf-8") if journal.exists() else ""  # empty after a loss of power
+        done = _Progress(**json.loads(said)) if said else _Progress()
+        files = {path.name: path for path in folder.glob("[!.]*") if path != journal}
+        if any(name not in files or files[name].stat().st_size < size for name, size in done.sizes.items()):
+            journal.unlink()  # the machine stopped before all was on disk, or the folder was being removed
+            done = _Progress()
+        for name, path in files.items():
+            if name in done.sizes:
+                os.truncate(path, done.sizes[name])
+            else:
+                path.unlink()
+        return done
 
 
 class _Store:
     """Texts numbered in their order, with their buckets and the pairs to compare, on disk."""
 
-    def __init__(self, folder: Path, rules: DuplicateRules) -> None:
+    def __init__(self, folder: Path, rules: DuplicateRules, sources: list[str]) -> None:
         self._folder = folder
         self._rules = rules
+        self._sources = sources
         self._minhash = MinHash(rules.ngram, rules.bands, rules.rows)
-        self._sources: list[str] = []
-        self._ends: list[int] = []  # the number behind the last text of each source
-        self._count = 0
-        self._key_bytes = 0
-        self._found = 0  # pairs
         self._files: dict[str, BinaryIO] = {}
+        self._done = _Progress.of(folder)
 
     def close(self) -> None:
         """Close what was read."""
         for file in self._files.values():
             file.close()
 
-    def add(self, source: str, texts: Iterable[tuple[str, str]]) -> None:
-        """Number and write the texts of a source that are long enough; a repetition in a row is left out."""
-        told = tqdm(texts, desc=f"near duplicates, {source}", unit="text", mininterval=1.0, disable=None)
-        distinct = (next(group) for _, group in groupby(told, key=itemgetter(0)))
+    @property
+    def _count(self) -> int:
+        """Texts."""
+        return self._size("docids") // _DOCID_BYTES
+
+    def add(self, texts: Mapping[str, Iterable[Shard]]) -> None:
+        """Number and write the texts that are long enough, of the shards that were not added yet."""
+        done = self._done
+        for source in self._sources[len(done.ends) :]:
+            label, added = f"near duplicates, {source}", self._count - max(done.ends, default=0)
+            with tqdm(desc=label, unit="text", initial=added, mininterval=1.0, disable=None) as told:
+                for shard in islice(texts[source], done.shards, None):
+                    self._add_shard(shard, told)
+                    done.shards += 1
+                    self._save()
+            done.ends.append(self._count)
+            done.shards = 0
+            self._save()
+
+    def _add_shard(self, shard: Shard, told: tqdm) -> None:
+        """Write the texts of a shard; a repetition in a row is left out."""
+        distinct = (next(group) for _, group in groupby(shard, key=itemgetter(0)))
         long = ((docid, match_key(text)) for docid, text in distinct if len(text) >= self._rules.min_chars)
         for docids, keys in by_chars(item for item in long if len(item[1]) >= self._rules.ngram):
             encoded = [key.encode("utf-8") for key in keys]
-            ends = self._key_bytes + np.cumsum([len(data) for data in encoded], dtype=np.int64)
+            ends = self._size("keys") + np.cumsum([len(data) for data in encoded], dtype=np.int64)
             self._append("docids", b"".join(map(bytes.fromhex, docids)))
             self._append("keys", b"".join(encoded))
             self._append("ends", ends)
             for band, buckets in enumerate(self._minhash.buckets(keys).T):
                 self._append(f"band-{band}", np.ascontiguousarray(buckets))
-            self._key_bytes = int(ends[-1])
-            self._count += len(docids)
-        self._sources.append(source)
-        self._ends.append(self._count)
+            told.update(len(docids))
 
     def join(self, family: Mapping[str, int]) -> None:
-        """Write the pairs of texts that share a bucket."""
+        """Write the pairs of texts that share a bucket, of the bands that were not joined yet."""
         families = np.array([family[source] for source in self._sources])
-        for band in tqdm(range(self._rules.bands), desc="near duplicates, join", unit="band", disable=None):
+        bands, first = range(self._rules.bands), self._done.bands
+        told = {"desc": "near duplicates, join", "unit": "band", "disable": None}
+        for band in tqdm(bands[first:], initial=first, total=len(bands), **told):
             for buckets, numbers in self._portions(f"band-{band}"):
                 order = np.argsort(buckets, kind="stable")
                 for later, earlier in _neighbours(buckets[order], numbers[order]):
@@ -149,13 +205,17 @@ class _Store:
                     if self._rules.across:
                         wanted |= families[one] != families[two]
                     self._append("pairs", np.column_stack([later, earlier])[wanted])
-                    self._found += int(wanted.sum())
+            self._done.bands += 1
+            self._save()
 
     def decide(self) -> Iterator[dict]:
         """Rows of DUPLICATES; each text is judged when all earlier ones are."""
-        if not self._found:
+        if not self._size("pairs"):
             return
-        gone = np.memmap(self._folder / "gone", dtype=bool, mode="w+", shape=self._count)
+        # Written, not a file with holes: where the disk is full, a write into a mapped hole kills the process.
+        for start in range(0, self._count, _READ_VALUES):
+            self._append("gone", bytes(min(_READ_VALUES, self._count - start)))
+        gone = np.memmap(self._folder / "gone", dtype=bool, mode="r+")
         for portion in self._pairs():
             for later, group in groupby(portion.tolist(), key=itemgetter(0)):
                 row = self._judge(later, [earlier for _, earlier in group], gone)
@@ -188,7 +248,7 @@ class _Store:
         }
 
     def _source_of(self, numbers: np.ndarray | int) -> np.ndarray:
-        return np.searchsorted(self._ends, numbers, side="right")
+        return np.searchsorted(self._done.ends, numbers, side="right")
 
     def _docid(self, number: int) -> str:
         return self._read("docids", number * _DOCID_BYTES, _DOCID_BYTES).hex()
@@ -214,7 +274,8 @@ class _Store:
 
     def _pairs(self) -> Iterator[np.ndarray]:
         """Distinct (later, earlier) in order, by ranges of the later one."""
-        bounds = np.linspace(0, self._count, self._number_of_portions(self._found) + 1).astype(np.int64)
+        portions = self._number_of_portions(self._size("pairs") // _PAIR_BYTES)
+        bounds = np.linspace(0, self._count, portions + 1).astype(np.int64)
         for first, last in pairwise(bounds):
             blocks = (block.reshape(-1, 2) for _, block in self._blocks("pairs", np.int64))
             chosen = [block[(block[:, 0] >= first) & (block[:, 0] < last)] for block in blocks]
@@ -226,6 +287,17 @@ class _Store:
     def _append(self, name: str, data: bytes | np.ndarray) -> None:
         with (self._folder / name).open("ab") as file:
             file.write(data)
+        self._done.sizes[name] = self._size(name) + memoryview(data).nbytes
+
+    def _size(self, name: str) -> int:
+        """Bytes that were written to a file."""
+        return self._done.sizes.get(name, 0)
+
+    def _save(self) -> None:
+        """Replace the journal whole; not synced, as the files it tells of are not: a busy disk takes long."""
+        aside = self._folder / f".{_JOURNAL}"
+        aside.write_text(json.dumps(asdict(self._done)), encoding="utf-8")
+        os.replace(aside, self._folder / _JOURNAL)
 
     # Read, not mapped: the pages of a mapped file count as memory of this process.
     def _read(self, name: str, start: int, size: int) -> bytes:

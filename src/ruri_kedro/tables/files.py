@@ -1,6 +1,8 @@
 """Whole or not at all: write beside, then rename."""
 
+import fcntl
 import json
+import logging
 import os
 import shutil
 import uuid
@@ -10,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ruri_kedro.errors import DataError
+
+logger = logging.getLogger(__name__)
 
 _ASIDE = ".writing-"
 
@@ -83,6 +87,19 @@ def move_dir(aside: Path, target: Path) -> None:
     os.rename(target, old)
     os.rename(aside, target)
     shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def sole_user(folder: Path, busy: Exception) -> Iterator[None]:
+    """Raises `busy` where another process holds `folder` by this; a process that is killed holds nothing."""
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise busy from error
+        except OSError as error:  # a file system without locks
+            logger.warning("%s cannot be locked (%s): start no other run that uses it.", folder, error)
+        yield
 
 
 def _sync_files(folder: Path) -> None:
