@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 from bases import modernbert_ja, roberta, tohoku_bert
-from tiny import PROMPTS, TEXTS, tiny_encoder
+from tiny import PROMPTS, TEXTS, tiny_encoder, tiny_reranker
+from tiny_examples import training_set
+from torch._dynamo.utils import counters
 from train_tables import stage, tables
 from transformers import AttentionInterface
 
@@ -15,6 +17,8 @@ from ruri_kedro.encoders.encode import embed
 from ruri_kedro.encoders.speed import flat_features, speed_up
 from ruri_kedro.encoders.tokens import tokenize
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.training.objectives import Budget, LossSettings, embedding_backward, reranking_backward
+from ruri_kedro.training.plan import Batch
 from ruri_kedro.training.run import train_embedder
 
 
@@ -86,6 +90,35 @@ def test_a_compiled_model_is_trained_to_the_same_weights(tmp_path):
     assert plain.keys() == compiled.keys()
     for name in plain:
         torch.testing.assert_close(plain[name], compiled[name], rtol=1e-2, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["contrastive", "listwise"])
+def test_a_compiled_model_has_the_gradients_of_one_that_is_not(tmp_path, kind):
+    """With dropout, whether activations are kept or computed twice, in another graph."""
+
+    def gradients(keep_tokens, compiled):
+        model = (tiny_reranker(tmp_path / "body", dropout=0.3) if reranks else tiny_encoder(dropout=0.3)).train()
+        speed_up(model, {"compile": compiled, "precision": "float32"}, "tuned")
+        budget = Budget(40, keep_tokens, "float32")
+        if reranks:
+            data = training_set(model, ("", ""), special=False, negatives=2)
+            backward = reranking_backward(model, data, budget, 64)
+        else:
+            backward = embedding_backward(model, training_set(model, negatives=2), budget, LossSettings(0.05))
+        torch.manual_seed(3)
+        backward(Batch(0, np.arange(8)))
+        return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+    reranks = kind == "listwise"
+    plain = gradients(10_000, False)
+    counters.clear()
+    for keep_tokens in (0, 10_000):
+        found = gradients(keep_tokens, True)
+        assert found.keys() == plain.keys()
+        for name in plain:
+            torch.testing.assert_close(found[name], plain[name], rtol=1e-3, atol=1e-4)
+    assert counters["stats"]["unique_graphs"] > 0, "nothing was compiled"
 
 
 def test_bfloat16_trains_in_the_forward_passes_only(tmp_path):

@@ -31,6 +31,8 @@ class _FastLinear(TorchFunctionMode):
 
 
 def _fits(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> bool:
+    if torch.compiler.is_compiling():  # the compiler takes oneDNN by itself
+        return False
     is_float32 = input.dtype == weight.dtype == torch.float32
     return is_float32 and not torch.is_autocast_enabled("cpu") and input.ndim > 1 and input.numel() > 0
 

@@ -25,7 +25,9 @@ def speed_up(model: SentenceTransformer | CrossEncoder, settings: Mapping[str, A
         encoder.set_attn_implementation(attention)
         model[0].unpad_inputs = None  # decides again whether texts can stand one behind the other
     if settings.get("compile"):
-        encoder.compile(dynamic=True)  # in place: the weights keep their names
+        # Not `encoder.compile()`: sentence-transformers calls `forward` itself. In place: the weights keep their names.
+        # The draws are those of torch's generator: with and without gradient there are two graphs for the same masks.
+        encoder.forward = torch.compile(encoder.forward, dynamic=True, options={"fallback_random": True})
 
 
 def _check_attention(attention: str, device: torch.device, precision: str, stage: str) -> None:
