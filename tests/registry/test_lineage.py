@@ -43,7 +43,10 @@ def register_both(folders) -> str:
         tracking.log_input(run.info.run_id, "pairs", "all-pairs", 1200, "output of data_engineering", "data/pairs")
         own = replace(dossier(), training=training_of_kind(TRAINING | {"trained": {"reranker": {}}}, "reranker"))
         models.register_reranker(folders / "reranker", RERANKER, {}, dossier=own)
-        models.register_embedder(folders / "embedder", NAME, {}, dossier=replace(dossier(), training=TRAINING))
+        searched = {stage: {"examples": table["rows"], "leaked": 0} for stage, table in TRAINING["tables"].items()}
+        report = dossier().contamination | {"stages": searched}
+        own = replace(dossier(), training=TRAINING, contamination=report)
+        models.register_embedder(folders / "embedder", NAME, {}, dossier=own)
     return run.info.run_id
 
 
@@ -92,7 +95,10 @@ def test_with_a_run_per_pipeline_the_runs_before_are_named(store, folders):
     with mlflow.start_run() as run:
         tracking.log_input(run.info.run_id, "embedder", "weights", None, "evaluation", "data/embedder")
         tracking.log_input(run.info.run_id, "pairs", "all-pairs", 1200, "evaluation", "data/pairs")
-        models.register_embedder(folders / "embedder", NAME, {}, dossier=replace(dossier(), training=TRAINING))
+        searched = {stage: {"examples": table["rows"], "leaked": 0} for stage, table in TRAINING["tables"].items()}
+        report = dossier().contamination | {"stages": searched}
+        own = replace(dossier(), training=TRAINING, contamination=report)
+        models.register_embedder(folders / "embedder", NAME, {}, dossier=own)
     with mlflow.start_run() as later:
         tracking.log_input(later.info.run_id, "embedder", "weights", None, "output of finetuning", "data/embedder")
     found = lineage(NAME, 1)
