@@ -31,7 +31,7 @@ MODEL = TinySettings(
     dropout=0.0, initializer_range=0.01,
 )  # fmt: skip
 PROMPTS = {"query": "クエリ: ", "document": "文章: "}
-ENCODING = {"max_length": 256, "chunk_tokens": 4096}
+ENCODING = {"max_length": 256, "chunk_tokens": 4096, "precision": "float32", "device": "cpu"}
 BM25 = {"engine": "lucene", "analyzer": "ja", "k1": 0.9, "b": 0.4, "threads": 2, "heap_mb": 1024}
 MINING = {
     "encoder": {"name": None},

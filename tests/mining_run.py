@@ -25,10 +25,11 @@ SOURCES = {
     "collection": {"kind": "collection", "path": "paragraphs"},
 }
 BM25 = {"engine": "bm25s", "analyzer": "sudachi_a", "k1": 0.9, "b": 0.4, "threads": 1, "heap_mb": 64}
-PROMPTS, ENCODING = {"query": "問: ", "document": "文: "}, {"max_length": 32, "chunk_tokens": 512}
+PROMPTS = {"query": "問: ", "document": "文: "}
+ENCODING = {"max_length": 32, "chunk_tokens": 512, "precision": "float32", "device": "cpu"}
 
 
-def _encode(self, texts, prompt, max_length, chunk_tokens, label):
+def _encode(self, texts, prompt, max_length, chunk_tokens, label, precision):
     vectors = np.array([np.random.default_rng([ord(c) for c in text[:20]]).normal(size=8) for text in texts])
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 

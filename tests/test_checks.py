@@ -24,6 +24,7 @@ def check(tmp_path, pipeline=PIPELINE, **changed):
         "base_model": NOBODY,
         "consistency": {"encoder": NOBODY},
         "mining.supervised": {"encoder": NOBODY},
+        "encoding": {"precision": "float32"},
         "run": run | {"checkpoints": str(tmp_path)},
         "pretraining": SETTINGS,
         "reranking.stage1": SETTINGS,
@@ -48,15 +49,16 @@ def test_every_fault_is_named_at_once(tmp_path):
             tmp_path,
             base_model=HUB,
             mining__supervised={"encoder": HUB},
+            encoding={"precision": "bf16"},
             finetuning={"teacher": HUB, "teacher_precision": "half"},
             reranking__stage2={"precision": "float16"},
         )
     lines = str(error.value).splitlines()
     assert [line.split(":")[0].strip() for line in lines[1:]] == [
-        "base_model", "mining.supervised.encoder", "finetuning.teacher", "reranking_stage2.precision",
-        "finetuning.teacher_precision",
+        "base_model", "mining.supervised.encoder", "finetuning.teacher", "encoding.precision",
+        "reranking_stage2.precision", "finetuning.teacher_precision",
     ]  # fmt: skip
-    assert "has no revision" in lines[1] and "use float32 or bfloat16" in lines[4]
+    assert "has no revision" in lines[1] and "use float32 or bfloat16" in lines[5]
 
 
 def test_only_what_the_run_needs_is_checked(tmp_path):

@@ -13,11 +13,11 @@ PLACES = ("東京", "京都", "札幌", "那覇", "仙台", "広島")
 SOURCES = {"s": {"kind": "question_to_passage", "path": "s.jsonl", "stages": {"finetuning": {"negatives": "rrf"}}}}
 BM25 = {"engine": "bm25s", "analyzer": "sudachi_a", "k1": 0.9, "b": 0.4, "threads": 1, "heap_mb": 64}
 PROMPTS = {"query": "問: ", "document": "文: "}
-ENCODING = {"max_length": 32, "chunk_tokens": 512}
+ENCODING = {"max_length": 32, "chunk_tokens": 512, "precision": "float32", "device": "cpu"}
 ENCODED: list[str] = []
 
 
-def encode(self, texts, prompt, max_length, chunk_tokens, label):
+def encode(self, texts, prompt, max_length, chunk_tokens, label, precision):
     ENCODED.extend(texts)
     vectors = np.array([np.random.default_rng([ord(c) for c in text]).normal(size=8) for text in texts])
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
@@ -125,6 +125,12 @@ def test_an_added_document_encodes_only_itself(project):
     assert encoded == ["福岡の駅は町の東にある。"]
 
 
+def test_another_precision_encodes_anew(project, monkeypatch):
+    _, first = project.mine()
+    monkeypatch.setitem(ENCODING, "precision", "float16")
+    assert sorted(project.mine()[1]) == sorted(first)
+
+
 def test_a_row_of_a_source_has_its_own_window_and_count(project):
     row = {"negatives": "dense", "window": {"first": 2, "last": 4}, "count": 1}
     sources = {"s": SOURCES["s"] | {"stages": {"finetuning": row}}}
@@ -142,7 +148,7 @@ def test_the_threshold_compares_cosines_of_cached_vectors(project):
 
     def cosine(query, docid):
         texts = {row["docid"]: row["text"] for row in project.tables["passages"].iter_rows()}
-        one, other = encode(None, [texts[f"q{query.removeprefix('id')}"], texts[docid]], "", 0, 0, "")
+        one, other = encode(None, [texts[f"q{query.removeprefix('id')}"], texts[docid]], "", 0, 0, "", "float32")
         return one @ other
 
     for query, negatives in loose.items():

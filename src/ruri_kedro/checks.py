@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 
 from ruri_kedro.dry_run import TRAININGS
+from ruri_kedro.encoders.precision import check_precision
 from ruri_kedro.encoders.reference import EncoderReference
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.hooks import fail
@@ -21,6 +21,7 @@ _MODELS = {
     "supervised.embed": ("mining.supervised", "encoder"),
     "score_with_teacher": ("finetuning", "teacher"),
 }
+_ENCODES = {"consistency", "supervised.embed"}  # nodes that read `encoding`
 
 
 class CheckHooks:
@@ -30,7 +31,7 @@ class CheckHooks:
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Raise one RecipeError that names every fault."""
         names = {node.name for node in pipeline.nodes}
-        if faults := [*_models(names, catalog), *_trainings(names, catalog)]:
+        if faults := [*_models(names, catalog), *_encoding(names, catalog), *_trainings(names, catalog)]:
             fail(RecipeError("\n".join(["The run cannot start, the recipe is not complete.", *faults])))
 
 
@@ -43,6 +44,14 @@ def _models(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
             yield f"  {parameters if key is None else f'{parameters}.{key}'}: {error}"
 
 
+def _encoding(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
+    if nodes & _ENCODES:
+        try:
+            check_precision(catalog.load("params:encoding")["precision"], "encoding.precision")
+        except RecipeError as error:
+            yield f"  {error}"
+
+
 def _trainings(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
     for training in TRAININGS:
         if training.node not in nodes:
@@ -51,12 +60,6 @@ def _trainings(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
         try:
             stage_of(training.stage, settings, run).check()
             if "teacher_precision" in settings:
-                _check_teacher(settings)
+                check_precision(settings["teacher_precision"], "finetuning.teacher_precision")
         except RecipeError as error:
             yield f"  {error}"
-
-
-def _check_teacher(settings: dict[str, Any]) -> None:
-    from ruri_kedro.encoders.precision import check_precision
-
-    check_precision(settings["teacher_precision"], "finetuning.teacher_precision")

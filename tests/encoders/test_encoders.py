@@ -1,6 +1,7 @@
 """Encoding and scoring give what sentence-transformers gives, whatever the budget; models load with plain classes."""
 
 import logging
+from functools import partial
 from logging.handlers import QueueHandler
 from queue import SimpleQueue
 
@@ -51,16 +52,19 @@ def test_scores_are_those_of_the_cross_encoder(tmp_path):
 
 
 @pytest.mark.parametrize(("precision", "most"), [("float32", 0), ("float16", 3e-3), ("bfloat16", 3e-2)])
-def test_scores_of_a_lower_precision_are_close(tmp_path, precision, most):
-    model = tiny_reranker(tmp_path / "encoder")
+def test_scores_and_embeddings_of_a_lower_precision_are_close(tmp_path, encoder, precision, most):
+    reranker, embedder = tiny_reranker(tmp_path / "encoder"), load_encoder(encoder)
     pairs = [(TEXTS[i], TEXTS[j]) for i in range(6) for j in range(6, 18)]
-    exact = score_pairs(model, pairs, None, 200)
-    scores = score_pairs(model, pairs, None, 200, precision=precision)
-    assert scores.dtype == np.float32
-    error = np.abs(scores - exact).max() / np.ptp(exact)
-    assert (error > 0) == (most > 0), "another precision computes with other numbers"
-    assert error <= most
-    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    for reader, read in (
+        (reranker, partial(score_pairs, reranker, pairs, None, 200)),
+        (embedder, partial(encode, embedder, TEXTS, PROMPTS["query"], 64, 200)),
+    ):
+        exact, found = read(), read(precision=precision)
+        assert found.dtype == np.float32
+        error = np.abs(found - exact).max() / np.ptp(exact)
+        assert (error > 0) == (most > 0), "another precision computes with other numbers"
+        assert error <= most
+        assert {parameter.dtype for parameter in reader.parameters()} == {torch.float32}
 
 
 def test_a_new_head_is_not_reported_as_missing(tmp_path):

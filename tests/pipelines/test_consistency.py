@@ -11,7 +11,8 @@ from ruri_kedro.pipelines.negative_mining import nodes
 from ruri_kedro.retrieval.consistency import drawn, ranks_among
 from ruri_kedro.tables import SCHEMAS, Part, write_table
 
-PROMPTS, ENCODING = {"query": "問: ", "document": "文: "}, {"max_length": 32, "chunk_tokens": 512}
+PROMPTS = {"query": "問: ", "document": "文: "}
+ENCODING = {"max_length": 32, "chunk_tokens": 512, "precision": "float32", "device": "cpu"}
 OFF = {"encoder": {"name": None, "revision": None}, "rank": 2, "sample": 100, "sources": None, "shard_rows": 10}
 PAIRS, SWAPPED = 40, (3, 7, 22)
 SOURCES = {"s": {"kind": "question_to_passage", "path": "s", "stages": {"finetuning": {"negatives": "random"}}}}
@@ -21,7 +22,7 @@ MINING = {
 }  # fmt: skip
 
 
-def encode(self, texts, prompt, max_length, chunk_tokens, label):
+def encode(self, texts, prompt, max_length, chunk_tokens, label, precision):
     """Texts with one number are near each other; the prompt moves them a little."""
     ENCODED.append(len(texts))
     vectors = np.array([np.random.default_rng(int(text.split()[-1])).normal(size=32) for text in texts])

@@ -34,17 +34,18 @@ def encode(
     max_length: int | None,
     chunk_tokens: int,
     progress: str | None = None,
+    precision: str = "float32",
 ) -> np.ndarray:
     """L2-normalised embeddings, float32 (texts, dimension), in the order of the texts.
 
     `prompt` goes in front of every text; `chunk_tokens` bounds the padded tokens of one forward pass; `progress`
-    is the label of the progress bar, none without it.
+    is the label of the progress bar, none without it; `precision` as in `score_pairs`.
     """
     model.eval()
     tokens = tokenize(
         model.tokenizer, [with_prompt(prompt, text) for text in texts], max_length or model.max_seq_length
     )
-    return encode_rows(model, [tokens.row(i) for i in range(len(texts))], chunk_tokens, progress=progress)
+    return encode_rows(model, [tokens.row(i) for i in range(len(texts))], chunk_tokens, precision, progress)
 
 
 @torch.inference_mode()

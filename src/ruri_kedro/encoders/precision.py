@@ -1,14 +1,15 @@
-"""The numbers that forward passes compute with."""
+"""The numbers that forward passes compute with. No torch is imported here before there is such a pass."""
 
 from contextlib import AbstractContextManager
-
-import torch
+from typing import TYPE_CHECKING
 
 from ruri_kedro.errors import RecipeError
 
-_KINDS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+if TYPE_CHECKING:
+    import torch
+
 TRAINED = ("float32", "bfloat16")  # gradients in float16 fall below its smallest number
-READ = tuple(_KINDS)
+READ = (*TRAINED, "float16")
 
 
 def check_precision(precision: str, parameter: str, allowed: tuple[str, ...] = READ) -> None:
@@ -17,6 +18,8 @@ def check_precision(precision: str, parameter: str, allowed: tuple[str, ...] = R
         raise RecipeError(f"{parameter}: '{precision}'; use {', '.join(allowed[:-1])} or {allowed[-1]}.")
 
 
-def autocast(device: torch.device, precision: str) -> AbstractContextManager:
+def autocast(device: "torch.device", precision: str) -> AbstractContextManager:
     """The context of forward passes: products in `precision`, weights in float32, sums as torch's autocast has them."""
-    return torch.autocast(device.type, dtype=_KINDS[precision], enabled=precision != "float32")
+    import torch
+
+    return torch.autocast(device.type, dtype=getattr(torch, precision), enabled=precision != "float32")

@@ -25,17 +25,18 @@ class EncoderReference:
 
     name: str
     revision: str | None = None
+    device: str = "auto"
 
     @staticmethod
-    def of(row: Mapping[str, Any], default: Path) -> "EncoderReference":
+    def of(row: Mapping[str, Any], default: Path, device: str = "auto") -> "EncoderReference":
         """The encoder that `{name, revision}` names; without a name the folder `default`."""
         if row.get("name") is None:
-            return EncoderReference(str(default))
+            return EncoderReference(str(default), device=device)
         if not Path(row["name"]).is_dir() and not row.get("revision"):
             raise RecipeError(
                 f"model '{row['name']}' is no local folder and has no revision. Pin the commit on the hub."
             )
-        return EncoderReference(row["name"], row.get("revision"))
+        return EncoderReference(row["name"], row.get("revision"), device)
 
     def digest(self) -> str:
         """Digest of the model's files, or of name and revision if it is on the hub."""
@@ -43,18 +44,24 @@ class EncoderReference:
 
     @cached_property
     def model(self) -> "SentenceTransformer":
-        """The model, loaded, on a GPU where there is one."""
+        """The model, loaded and on its device."""
         from ruri_kedro.encoders.base import device_kind, load_encoder
 
-        return load_encoder(self.name, revision=self.revision).to(device_kind("auto"))
+        return load_encoder(self.name, revision=self.revision).to(device_kind(self.device))
 
     def encode(
-        self, texts: list[str], prompt: str, max_length: int, chunk_tokens: int, label: str | None
+        self,
+        texts: list[str],
+        prompt: str,
+        max_length: int,
+        chunk_tokens: int,
+        label: str | None,
+        precision: str = "float32",
     ) -> "np.ndarray":
-        """L2-normalised embeddings, float32 (texts, dimension)."""
+        """L2-normalised embeddings, float32 (texts, dimension), of forward passes in `precision`."""
         from ruri_kedro.encoders.encode import encode
 
-        return encode(self.model, texts, prompt, max_length, chunk_tokens, label)
+        return encode(self.model, texts, prompt, max_length, chunk_tokens, label, precision)
 
 
 def folder_digest(folder: Path) -> str | None:

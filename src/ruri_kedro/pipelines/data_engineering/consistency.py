@@ -72,7 +72,7 @@ class ConsistencyCheck:
             tables=[table.digest([self.source]) for table in (self.passages, self.pairs)],
             encoder=self.encoder.digest(),
             settings=[self.rules.rank, self.rules.sample, self.rules.shard_rows],
-            encoding=[self.prompts, self.encoding["max_length"]],
+            encoding=[self.prompts, self.encoding["max_length"], self.encoding["precision"]],
             code=code_digest("text", "retrieval"),
         )
         return ShardedPart(key, self._shards, lambda: -(-sum(1 for _ in self._pairs()) // self.rules.shard_rows))
@@ -120,6 +120,7 @@ class ConsistencyCheck:
             max_length=self.encoding["max_length"],
             chunk_tokens=self.encoding["chunk_tokens"],
             label=f"consistency of {self.source}",
+            precision=self.encoding["precision"],
         )
 
 
@@ -129,7 +130,7 @@ def check_consistency(
     """The pairs that are not consistent, a part per source that is filtered: none, unless there is an encoder."""
     rules = ConsistencyRules.of(consistency, pairs.parts())
     wanted = [source for source in pairs.parts() if rules.filters(source)]
-    encoder = EncoderReference.of(rules.encoder, Path()) if wanted else None
+    encoder = EncoderReference.of(rules.encoder, Path(), encoding["device"]) if wanted else None
     return {
         source: ConsistencyCheck(source, passages, pairs, rules, encoder, prompts, encoding).part() for source in wanted
     }

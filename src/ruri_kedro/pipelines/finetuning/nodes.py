@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
+from ruri_kedro.encoders.precision import check_precision
 from ruri_kedro.encoders.reference import EncoderReference
 from ruri_kedro.pipelines.shared import Embedder, Figure, Frame, Params, stage_of
 from ruri_kedro.registry.tracking import step_logger
@@ -40,7 +41,6 @@ def score_with_teacher(
     def shards(source: str, done: Sequence[Path]) -> Iterator[pa.Table]:
         from ruri_kedro.encoders.base import check_length, device_kind, load_cross_encoder
         from ruri_kedro.encoders.encode import score_pairs
-        from ruri_kedro.encoders.precision import check_precision
 
         check_precision(precision, "finetuning.teacher_precision")
         wanted = list(pairs_to_score(examples.iter_rows([source])).items())

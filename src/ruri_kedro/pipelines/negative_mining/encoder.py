@@ -31,13 +31,13 @@ class CachedEncoder:
     @staticmethod
     def of(pretrained: Path, mining: Params, prompts: Params, encoding: Params) -> "CachedEncoder":
         """The encoder that `mining.encoder` names, by default the pre-trained one."""
-        model = EncoderReference.of(mining["encoder"], pretrained)
+        model = EncoderReference.of(mining["encoder"], pretrained, encoding["device"])
         return CachedEncoder(model, model.digest(), prompts, encoding, mining["cache"])
 
     def key(self, role: str) -> str:
         """Key of all that a text's embedding depends on besides the text."""
-        length = self.encoding["max_length"]
-        return key_of(model=self.digest, prompt=self.prompts[role], max_length=length, dtype=_DTYPES[role])
+        read = [self.encoding[name] for name in ("max_length", "precision")]
+        return key_of(model=self.digest, prompt=self.prompts[role], read=read, dtype=_DTYPES[role])
 
     def cache(self, role: str) -> "EmbeddingCache":
         """The embeddings there are for a role (query or document)."""
@@ -54,6 +54,7 @@ class CachedEncoder:
             max_length=self.encoding["max_length"],
             chunk_tokens=self.encoding["chunk_tokens"],
             label=label,
+            precision=self.encoding["precision"],
         )
 
     def embed(self, role: str, label: str, texts: Iterable[tuple[str, str]]) -> "Embeddings":
