@@ -5,13 +5,16 @@ import zlib
 from types import SimpleNamespace
 
 import pytest
+from kedro.config import OmegaConfigLoader
 from kedro.io import CatalogConfigResolver
 from kedro.pipeline import Node, Pipeline
+from kedro_project import REPOSITORY
 
 from ruri_kedro.errors import RecipeError, TrainingError
 from ruri_kedro.pipeline_registry import register_pipelines
 from ruri_kedro.pipelines.ablations import nodes, steps
 from ruri_kedro.pipelines.ablations.cells import parse_cells, parse_seeds
+from ruri_kedro.settings import CONFIG_LOADER_ARGS
 from ruri_kedro.tables import Part
 from ruri_kedro.tables.code import behaviour_digest
 
@@ -287,15 +290,33 @@ def test_the_default_run_has_no_ablations():
     assert "run_cells" not in {node.name for node in pipelines["__default__"].nodes}
 
 
+def recipe_of(env):
+    loader = OmegaConfigLoader(str(REPOSITORY / "conf"), env=env, **CONFIG_LOADER_ARGS)
+    return loader["parameters"]
+
+
 @pytest.mark.parametrize("env", ["base", "mini", "ruri"])
 def test_the_cells_of_every_recipe_have_a_meaning(env):
-    from kedro.config import OmegaConfigLoader
-    from kedro_project import REPOSITORY
-
-    from ruri_kedro.settings import CONFIG_LOADER_ARGS
-
-    loader = OmegaConfigLoader(str(REPOSITORY / "conf"), env=env, **CONFIG_LOADER_ARGS)
-    params = loader["parameters"]
+    params = recipe_of(env)
     cells = parse_cells(params["ablations"], params, nodes.recipe_nodes())
     tables = {cell.table for cell in cells}
     assert tables == {"table6", "table7", "table12", "table13", "distillation"}
+
+
+@pytest.mark.parametrize(
+    ("cell", "other", "first"),
+    [
+        ("distillation/without", "distillation/with", "supervised.choose_finetuning_examples"),
+        ("table12/without", "table12/with", "pretraining.index"),
+        ("table13/without", "table13/both", "finetune"),
+    ],
+)
+def test_a_cell_repeats_nothing_before_what_it_changes(cell, other, first):
+    params, recipe_nodes = recipe_of("base"), nodes.recipe_nodes()
+    cells = {one.title: one for one in parse_cells(params["ablations"], params, recipe_nodes)}
+    given = {name: "digest" for name in recipe_nodes.inputs() if not name.startswith("params:")}
+    ours, theirs = (steps.plan(cells[name], 1, params, recipe_nodes, given) for name in (cell, other))
+    shared = {step.key for step in theirs}
+    made = [step.node.name for step in ours if step.key not in shared]
+    ancestors = {node.name for node in recipe_nodes.to_nodes(first).nodes} - {first}
+    assert made[0] == first and not ancestors & set(made)

@@ -24,7 +24,7 @@ from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.files import read_json, replace_dir, write_json
 from ruri_kedro.tables.store import MANIFEST, key_of
 
-_RUN = "params:run"
+_RUN, _SOURCES = "params:run", "params:sources"
 _NO_RESULT = ("checkpoints", "held_out")  # parameters of runs on which no result depends; the store has its own place
 
 
@@ -60,8 +60,11 @@ def plan(cell: Cell, seed: int, recipe: Params, nodes: Pipeline, given: Mapping[
             read = [name for name in node.inputs if not name.startswith("params:")]
             inputs = {name: source(cell.reads(node.name, name)) for name in read}
             values = {name: parameter(params, name.removeprefix("params:")) for name in node.inputs if name not in read}
-            told = {name: {k: v for k, v in value.items() if k not in _NO_RESULT} if name == _RUN else value
-                    for name, value in values.items()}  # fmt: skip
+            told = dict(values)
+            if _RUN in told:
+                told[_RUN] = {name: value for name, value in told[_RUN].items() if name not in _NO_RESULT}
+            if _SOURCES in told:
+                told[_SOURCES] = _sources_read(node, told[_SOURCES], recipe["sources"])
             read_keys = {name: [made, maker.key if maker else given[made]] for name, (maker, made) in inputs.items()}
             code = behaviour_digest(node.func.__module__)
             key = key_of(node=node.name, params=told, inputs=read_keys, code=code)
@@ -144,6 +147,35 @@ class StepStore:
                 for manifest in newest.glob(f"{name}/[!.]*/{MANIFEST}"):
                     part = manifest.parent
                     shutil.copytree(part, aside / name / part.name, copy_function=_link)
+
+
+def _sources_read(node: Node, sources: Params, recipe: Params) -> Params:
+    """The sources, with the recipe's own in place of what the node does not read of their stages.
+
+    A node of one stage reads the rows of that stage, one of some stages theirs, and but for the first none reads the
+    objective of a row.
+    """
+    bound = getattr(node.func, "keywords", {})
+    stage, stages = bound.get("stage"), bound.get("stages")
+
+    def rows(name: str, source: str) -> Any:
+        changed, own = sources[source]["stages"].get(name), recipe[source]["stages"].get(name)
+        if name == stage:
+            return changed
+        if stage is not None or (stages is not None and name not in stages):
+            return own
+        return own if _without_objective(changed) == _without_objective(own) else changed
+
+    def read(source: str) -> Params:
+        found = {name: rows(name, source) for name in recipe[source]["stages"]}
+        return {**sources[source], "stages": {name: made for name, made in found.items() if made is not None}}
+
+    return {source: read(source) if "stages" in recipe[source] else row for source, row in sources.items()}
+
+
+def _without_objective(rows: Any) -> Any:
+    listed = [rows] if isinstance(rows, Mapping) else rows or []
+    return [{name: value for name, value in row.items() if name != "objective"} for row in listed]
 
 
 def _link(source: str, target: str) -> None:
