@@ -33,6 +33,9 @@ def stage(tmp_path, held_out=None, **settings):
 def tables(tmp_path, objective="contrastive"):
     """Examples of two sources of 12 rows each, and the passages they name."""
 
+    # Of two scores the lower is always 0 and the higher 1 for a student that is distilled: no gradient.
+    count = 2 if objective == "distillation" else 1
+
     def row(number, source):
         return {
             "example_id": f"{source}{number}",
@@ -43,7 +46,7 @@ def tables(tmp_path, objective="contrastive"):
             "objective": objective,
             "anchor": str(number),
             "positive": str(number + 12),
-            "negatives": [str(number + 24)],
+            "negatives": [str((number + place) % 12 + 24) for place in range(count)],
             "shuffled": False,
         }
 
