@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from process_parts import Scores
 from tiny import PROMPTS, tiny_encoder, tiny_reranker
 from train_tables import SETTINGS, examples_table, stage, tables
 
@@ -57,6 +58,17 @@ def test_examples_in_no_batch_are_listed_by_epoch_and_source(tmp_path):
         assert len(set(part["incomplete_batch"])) == 2
         assert all(name.startswith(part["source"][:3]) for name in part["incomplete_batch"])
     assert sum(used) + 8 == 2 * 24
+
+
+def test_examples_whose_distillation_has_no_gradient_are_told(tmp_path, caplog):
+    first, passages = tables(tmp_path, "distillation")
+    rows = {name: list(first.iter_rows([name])) for name in ("faq", "nli")}
+    for row in rows["nli"][:9]:
+        row["negatives"] = row["negatives"][:1]
+    data = examples_table(tmp_path / "fewer", rows), passages
+    train_embedder(tiny_encoder(), *data, PROMPTS, stage(tmp_path), lambda *_: None, Scores())
+    assert "9 of 12 examples of nli (distillation) have fewer than two negatives" in caplog.text
+    assert "examples of faq" not in caplog.text
 
 
 def test_a_source_that_fills_no_batch_is_named(tmp_path, caplog):
@@ -255,7 +267,7 @@ def test_two_runs_do_not_train_the_same_stage(tmp_path):
     train_embedder(tiny_encoder(), *tables(tmp_path), PROMPTS, stage(tmp_path), refuse)  # is at its end
 
 
-TEACHER = {(f"q{i}", str(d)): float(d * 7 % 5) for i in range(12) for d in (i + 12, i + 24)}
+TEACHER = {(f"q{i}", str(d)): float(d * 7 % 5) for i in range(12) for d in range(12, 36)}
 
 
 @pytest.mark.parametrize(

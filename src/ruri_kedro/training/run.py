@@ -29,7 +29,7 @@ from ruri_kedro.tables.store import key_of
 from ruri_kedro.text.hashing import digest_all, stable_id
 from ruri_kedro.training import processes
 from ruri_kedro.training.checkpoints import Checkpoints, sole_training
-from ruri_kedro.training.data import TrainingSet
+from ruri_kedro.training.data import NEGATIVES, TrainingSet
 from ruri_kedro.training.fit import FitSettings, OnStep, fit, warmup_steps
 from ruri_kedro.training.held_out import HeldOut, HeldOutSettings, of_embedder, of_reranker
 from ruri_kedro.training.objectives import Budget, LossSettings, embedding_backward, reranking_backward
@@ -150,6 +150,7 @@ def _train_embedder(
         raise RecipeError(f"{stage.name}.homogeneous: false, but the objectives are {sorted(set(data.objectives))}.")
     backward = embedding_backward(model, data, budget, losses)
     plan = _plan(data, stage, examples.digest(), homogeneous)
+    _tell_untaught(data, stage)
     if held_out:
         on_step = _measured(on_step, of_embedder(model, held_out, budget.chunk_tokens, budget.precision), stage, plan)
     made_of = {"examples": examples.digest(), "prompts": list(reading.prompts)}
@@ -266,6 +267,19 @@ def _plan(data: TrainingSet, stage: Stage, examples: str, homogeneous: bool) -> 
             "other negatives.", stage.name, ", ".join(unused), size,
         )  # fmt: skip
     return plan
+
+
+def _tell_untaught(data: TrainingSet, stage: Stage) -> None:
+    """Warn of examples whose distillation has no gradient."""
+    for group, (name, objective) in enumerate(zip(data.group_names, data.objectives, strict=True)):
+        if objective == "distillation":
+            negatives = (data.texts[data.groups == group, NEGATIVES:] >= 0).sum(axis=1)
+            if few := int((negatives < 2).sum()):
+                log.warning(
+                    "%s: %d of %d examples of %s have fewer than two negatives and teach nothing: of two scores, "
+                    "scaled to their minimum and maximum, one is 0 and the other 1. Give more, or another objective.",
+                    stage.name, few, len(negatives), name,
+                )  # fmt: skip
 
 
 def _dropped(plan: Plan, names: list[str], example_ids: Sequence[str]) -> list[dict[str, Any]]:
