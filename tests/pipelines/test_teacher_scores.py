@@ -13,7 +13,7 @@ from ruri_kedro.pipelines.finetuning import nodes
 from ruri_kedro.tables import SCHEMAS, write_table
 
 SETTINGS = {"teacher": {"name": None}, "teacher_max_length": 32, "teacher_precision": "float32", "chunk_tokens": 64}
-PAIRS = 24  # of each source: 12 examples of one positive and one negative
+PAIRS = 36  # of each source: 12 examples of one positive and two negatives
 
 
 @pytest.fixture
@@ -43,11 +43,11 @@ def score(tmp_path, monkeypatch):
 
 def test_an_interrupted_scoring_is_continued_to_the_same_scores(score):
     whole, scored = score("whole")
-    assert scored == [10, 10, 4, 10, 10, 4]
+    assert scored == [10, 10, 10, 6, 10, 10, 10, 6]
     with pytest.raises(KeyboardInterrupt):
         score("killed", interrupt_after=2)
     table, scored = score("killed")
-    assert scored == [4, 10, 10, 4]
+    assert scored == [10, 6, 10, 10, 10, 6]
     assert table.read().equals(whole.read())
     assert table.rows() == 2 * PAIRS
     assert score("killed")[1] == []
@@ -57,7 +57,7 @@ def test_scores_stand_by_query_and_passage(score):
     table, _ = score("scores")
     rows = list(table.iter_rows(["faq"]))
     assert {(row["query_id"], row["docid"]) for row in rows} == {
-        (f"q{i}", str(d)) for i in range(12) for d in (i + 12, i + 24)
+        (f"q{i}", str(d)) for i in range(12) for d in (i + 12, i + 24, (i + 1) % 12 + 24)
     }
     assert len({row["score"] for row in rows}) > PAIRS // 2
 
