@@ -1,6 +1,5 @@
 """Checkpoints: weights, optimizer and random states as safetensors, everything else as JSON. Whole or not at all."""
 
-import fcntl
 import logging
 import shutil
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ruri_kedro.errors import TrainingError
-from ruri_kedro.tables.files import read_json, replace_dir, write_json
+from ruri_kedro.tables.files import read_json, replace_dir, sole_user, write_json
 from ruri_kedro.training.processes import from_first, rank
 from ruri_kedro.training.watch import Watch
 
@@ -33,16 +32,11 @@ def sole_training(folder: Path) -> Iterator[None]:
         yield
         return
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise TrainingError(
-                f"{folder}: another run is at this training. Wait for it, or give this one a folder of its own as "
-                "run.checkpoints."
-            ) from error
-        except OSError as error:  # a file system without locks
-            log.warning("%s cannot be locked (%s): start no other run of this training.", folder, error)
+    busy = TrainingError(
+        f"{folder}: another run is at this training. Wait for it, or give this one a folder of its own as "
+        "run.checkpoints."
+    )
+    with sole_user(folder, busy):
         yield
 
 
