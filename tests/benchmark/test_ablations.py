@@ -55,6 +55,15 @@ def test_the_verdict_is_by_sign_and_by_seed(own, answer):
     assert f"| {answer}" in markdown("toy", ablation_tables({"stages": scores}, settings))
 
 
+def test_figures_of_unlike_metrics_are_counted_not_averaged():
+    """One falls as in the paper, the other rises by far more."""
+    scores = {"one": {"1": {"q": 0.4, "r": 0.9}}, "both": {"1": {"q": 0.5, "r": 0.2}}}
+    settings = {"stages": SETTINGS["stages"] | {"columns": ["q", "r"]}}
+    assert "as often as not: lower in 1 of 2 figures here" in markdown(
+        "toy", ablation_tables({"stages": scores}, settings)
+    )
+
+
 def test_a_single_seed_has_no_deviation():
     scores = {"stages": {cell: {"1": seeds["1"]} for cell, seeds in SCORES["stages"].items()}}
     text = markdown("toy", ablation_tables(scores, SETTINGS))

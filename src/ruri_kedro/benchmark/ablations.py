@@ -171,15 +171,16 @@ def _differences(table: AblationTable) -> str:
 
 
 def _verdict(line: Line) -> str:
-    """Whether the mean difference has the sign of the paper's, and how many figures of each have it."""
+    """Whether more figures than not differ as the paper's do in the mean; no mean over figures of unlike metrics."""
     if not line.paper_differences:
         return "not in the paper"
     paper, changes = fmean(line.paper_differences), list(line.differences.values())
-    own = fmean(change.mean for change in changes)
-    answer = "no difference" if own == 0 else "yes" if own * paper > 0 else "no"
-    if own and not any(change.same_sign for change in changes):
+    means = [round(change.mean, 9) for change in changes]  # 0 but for rounding is neither
+    same, other = (sum(sign * mean * paper > 0 for mean in means) for sign in (1, -1))
+    answer = "yes" if same > other else "no" if other > same else "as often as not" if same else "no difference"
+    if same + other and not any(change.same_sign for change in changes):
         answer += ", but not in every seed"
-    same, published = sum(change.mean * paper > 0 for change in changes), line.paper_differences
+    published = line.paper_differences
     agreeing = sum(change * paper > 0 for change in published)
     return (
         f"{answer}: {'lower' if paper < 0 else 'higher'} in {same} of {len(changes)} figures here, in {agreeing} of "
