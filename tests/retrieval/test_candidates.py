@@ -203,6 +203,14 @@ def test_and_so_is_the_threshold_of_nv_retriever():
     assert drawn(ranked_by_both(12, 0.1), row) == []
 
 
+def test_a_query_for_which_dense_search_found_nothing_has_no_negatives_or_those_of_bm25():
+    row = {"negatives": "rrf", "window": {"first": 1, "last": 9}, "count": 9, "max_score_ratio": 0.95}
+    for docids in ([], ["d1", "d2"]):
+        found = found_by_bm25(docids)
+        known = whole_source("s", [pair(0, "d0")], TEXTS, {"id-q0": replace(found, positives=np.array(["d0"]))})
+        assert set(drawn(known, row)) == set(docids)
+
+
 def test_a_threshold_on_cosines_needs_dense_search():
     row = {"negatives": "bm25", "max_score_ratio": 0.95}
     with pytest.raises(RecipeError, match="max_score_ratio compares cosines"):

@@ -169,7 +169,7 @@ def _choice(known: SourcePairs, row: dict, strategy: str, rules: ChoiceRules, dr
     positives = [*known.positives[row["query_id"]], row["anchor"]]
     candidates = known.candidates.get(row["query_id"])
     barred = set()
-    if candidates and rules.max_score_ratio is not None:
+    if candidates and candidates.dense_scores.size and rules.max_score_ratio is not None:
         barred = candidates.scored_from(rules.max_score_ratio * candidates.score(row["positive"]))
     return choose_negatives(
         candidates.ranked(strategy) if candidates else (),
