@@ -3,9 +3,9 @@
 No torch is imported here: a node may know which model it would use without loading it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +62,11 @@ class EncoderReference:
         from ruri_kedro.encoders.encode import encode
 
         return encode(self.model, texts, prompt, max_length, chunk_tokens, label, precision)
+
+    def encode_with(self, prompt: str, encoding: Mapping[str, Any], label: str | None) -> Callable[..., "np.ndarray"]:
+        """`encode` of texts alone, with the rest as the recipe's block `encoding` has it."""
+        read = {name: encoding[name] for name in ("max_length", "chunk_tokens", "precision")}
+        return partial(self.encode, prompt=prompt, label=label, **read)
 
 
 def folder_digest(folder: Path) -> str | None:

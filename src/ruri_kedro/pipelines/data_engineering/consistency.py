@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,14 +114,7 @@ class ConsistencyCheck:
         return self._encode("document")([texts[docid] for docid in self._sample])
 
     def _encode(self, role: str) -> Callable[[list[str]], "np.ndarray"]:
-        return partial(
-            self.encoder.encode,
-            prompt=self.prompts[role],
-            max_length=self.encoding["max_length"],
-            chunk_tokens=self.encoding["chunk_tokens"],
-            label=f"consistency of {self.source}",
-            precision=self.encoding["precision"],
-        )
+        return self.encoder.encode_with(self.prompts[role], self.encoding, f"consistency of {self.source}")
 
 
 def check_consistency(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,14 +48,7 @@ class CachedEncoder:
 
     def encode(self, role: str, label: str) -> Callable:
         """encode(texts) for a role, with a label for the progress bar."""
-        return partial(
-            self.model.encode,
-            prompt=self.prompts[role],
-            max_length=self.encoding["max_length"],
-            chunk_tokens=self.encoding["chunk_tokens"],
-            label=label,
-            precision=self.encoding["precision"],
-        )
+        return self.model.encode_with(self.prompts[role], self.encoding, label)
 
     def embed(self, role: str, label: str, texts: Iterable[tuple[str, str]]) -> "Embeddings":
         """Embeddings of (id, text) rows; what the cache has is not encoded again."""
