@@ -25,6 +25,7 @@ from figures import alone, peak_memory, say
 from ruri_kedro.benchmark.matches import BenchmarkTexts, LeakRules, match_shards
 from ruri_kedro.corpora.build import duplicate_parts, pair_parts, passage_parts
 from ruri_kedro.corpora.source import parse_sources
+from ruri_kedro.recipe.parse import parse
 from ruri_kedro.tables import SCHEMAS, AnyPart, Part, ShardedPart, Table, write_table
 from ruri_kedro.tables.store import blocks
 
@@ -142,7 +143,7 @@ def build_pairs(folder: Path) -> None:
 
 
 def match_tests(folder: Path) -> None:
-    rules = LeakRules.of(_parameters()["leaks"])
+    rules = parse(LeakRules, _parameters()["leaks"], "leaks")
     passages, tests = _table(folder, "passages"), BenchmarkTexts(_table(folder, "test_texts").iter_rows, rules)
     shards = passages.shards("paragraphs")
     part = ShardedPart("m", lambda done: match_shards(shards, tests, rules, len(done)))

@@ -6,10 +6,11 @@ import yaml
 
 from ruri_kedro.benchmark.contamination import find_leaks
 from ruri_kedro.benchmark.matches import BenchmarkTexts, LeakRules, find_matches
+from ruri_kedro.recipe.parse import parse
 
 PARAMETERS = Path(__file__).resolve().parents[1] / "conf/base/parameters.yml"
 SETTINGS = yaml.safe_load(PARAMETERS.read_text("utf-8"))["leaks"]
-RULES = LeakRules.of(SETTINGS)
+RULES = parse(LeakRules, SETTINGS, "leaks")
 
 LONG = "青葉城は、慶長六年に築かれた山城である。本丸の石垣は三度の地震で崩れ、その都度積み直されて今日に至っている。"
 EMBEDDED = "ある晩のこと、" + LONG + "そう語られてきた。"

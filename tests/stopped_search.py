@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ruri_kedro.corpora.duplicates import DuplicateRules, _Store, find_duplicates
+from ruri_kedro.recipe.parse import parse
 from ruri_kedro.text.hashing import stable_id
 
 RULES = {"threshold": 0.5, "min_chars": 4, "ngram": 2, "bands": 5, "rows": 2, "across": True, "memory_mb": 1}
@@ -33,7 +34,7 @@ def corpus() -> dict[str, list[list[tuple[str, str]]]]:
 
 def search(scratch: Path, key: str = "k", **change) -> list[dict]:
     """The rows that a search of the corpus finds, begun or continued."""
-    rules = DuplicateRules.of({**RULES, **change, "scratch": str(scratch)})
+    rules = parse(DuplicateRules, {**RULES, **change, "scratch": str(scratch)}, "deduplication")
     shards = {source: map(iter, given) for source, given in corpus().items()}
     return list(find_duplicates(shards, FAMILY, rules, key))
 

@@ -17,7 +17,7 @@ SPEC = {
 
 def test_bm25_finds_some_answers_and_misses_others(tmp_path):
     task = load_task("questions", SPEC, RAW)
-    settings = BM25Settings(analyzer="ja", k1=0.9, b=0.4, threads=2, heap_mb=512)
+    settings = BM25Settings(analyzer="ja", k1=0.9, b=0.4, threads=2, heap_mb=512, engine="lucene")
     build_index(task.corpus.items(), tmp_path / "index", settings, "key")
     hits = search(tmp_path / "index", list(task.queries.values()), 100, settings)
     run = {qid: dict(found) for qid, found in zip(task.queries, hits, strict=True)}

@@ -7,6 +7,7 @@ from leak_rules import EDITED, EMBEDDED, LONG, RULES, SETTINGS
 
 from ruri_kedro.benchmark.matches import BenchmarkTexts, LeakRules, find_matches
 from ruri_kedro.errors import DataError, RecipeError
+from ruri_kedro.recipe.parse import parse
 from ruri_kedro.tables.schema import MATCHES
 from ruri_kedro.tables.store import to_batch
 from ruri_kedro.text.normalize import match_key
@@ -77,7 +78,9 @@ def test_matches_are_what_a_plain_search_finds(texts, rows, index_ngrams):
             kind = plain_kind(text, test_row)
             if kind:
                 expected.add((str(number), test_row["test"], test_row["role"], kind))
-    found = {(m["docid"], m["test"], m["role"], m["kind"]) for m in matches(texts, rows, LeakRules.of(settings))}
+    found = {
+        (m["docid"], m["test"], m["role"], m["kind"]) for m in matches(texts, rows, parse(LeakRules, settings, "leaks"))
+    }
     assert found <= expected
     assert {place[:3] for place in expected} == {place[:3] for place in found}
     strongest = {place: min(map(order, kinds)) for place, kinds in grouped(expected).items()}
@@ -116,7 +119,7 @@ def test_one_portion_is_read_once_and_several_at_each_pass():
 
     for index_ngrams, expected in ((1000, 1), (10, 2)):
         reads.clear()
-        tests = BenchmarkTexts(rows, LeakRules.of(SETTINGS | {"index_ngrams": index_ngrams}))
+        tests = BenchmarkTexts(rows, parse(LeakRules, SETTINGS | {"index_ngrams": index_ngrams}, "leaks"))
         found = [list(find_matches(lambda: [("d", LONG)], tests, 5)) for _ in range(2)]
         assert found[0] == found[1] and len(found[0]) == 1
         assert len(reads) == expected
@@ -125,17 +128,17 @@ def test_one_portion_is_read_once_and_several_at_each_pass():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"min_chars": 0}, "leaks.min_chars: 0 given"),
-        ({"contained": {"ngram": 13, "threshold": 1.2}}, "leaks.contained.threshold: 1.2 is no share"),
-        ({"near": SETTINGS["near"] | {"threshold": 0}}, "leaks.near.threshold: 0 is no share"),
-        ({"contained": {"ngram": 13}}, "leaks.contained: ngram given. Expected: ngram, threshold"),
-        ({"near": None}, "leaks.near: None given. Expected: ngram, threshold, min_chars, bands, rows"),
-        ({"depth": 3}, "leaks: .*depth given. Expected: min_chars, contained, near, index_ngrams"),
+        ({"min_chars": 0}, "leaks.min_chars: 0 is given, expected is greater than or equal to 1"),
+        ({"contained": {"ngram": 13, "threshold": 1.2}}, "leaks.contained.threshold: 1.2 is given, .* equal to 1"),
+        ({"near": SETTINGS["near"] | {"threshold": 0}}, "leaks.near.threshold: 0 is given, expected is greater than 0"),
+        ({"contained": {"ngram": 13}}, "leaks.contained.threshold: missing"),
+        ({"near": None}, "leaks.near: null is given, expected is"),
+        ({"depth": 3}, "leaks.depth: there is no such parameter. Allowed: min_chars, contained, near, index_ngrams"),
     ],
 )
 def test_a_rule_that_makes_no_sense_is_named(change, message):
     with pytest.raises(RecipeError, match=message):
-        LeakRules.of(SETTINGS | change)
+        parse(LeakRules, SETTINGS | change, "leaks")
 
 
 def test_an_unknown_role_is_named():

@@ -16,6 +16,7 @@ from ruri_kedro.corpora.build import duplicate_parts, pair_parts, passage_parts
 from ruri_kedro.corpora.duplicates import DuplicateRules, families, find_duplicates
 from ruri_kedro.corpora.source import parse_sources
 from ruri_kedro.errors import DataError, RecipeError
+from ruri_kedro.recipe.parse import parse
 from ruri_kedro.tables import SCHEMAS, write_table
 from ruri_kedro.text.hashing import stable_id
 from ruri_kedro.text.normalize import match_key
@@ -28,7 +29,7 @@ EVERY_PAIR = {"threshold": 0.5, "min_chars": 4, "ngram": 2, "bands": 24, "rows":
 
 def find(sources, folder, family=None, **change):
     """(docid, kept) of what goes of the (docid, text) by source."""
-    rules = DuplicateRules.of({**EVERY_PAIR, **change, "scratch": str(folder)})
+    rules = parse(DuplicateRules, {**EVERY_PAIR, **change, "scratch": str(folder)}, "deduplication")
     family = family or {name: number for number, name in enumerate(sources)}
     return [
         (row["docid"], row["kept"])
@@ -223,13 +224,13 @@ def test_a_source_whose_pairs_all_go_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"threshold": 1.5}, "deduplication.threshold: 1.5 is no share above 0 and up to 1. Give null"),
-        ({"threshold": "0.8"}, "deduplication.threshold: 0.8 is no share"),
-        ({"bands": 0}, "deduplication.bands=0: a whole number, 1 or more"),
-        ({"memory_mb": 0.5}, "deduplication.memory_mb=0.5: a whole number"),
-        ({"colour": 1}, "deduplication: .*colour given. Expected: across"),
+        ({"threshold": 1.5}, "deduplication.threshold: 1.5 is given, expected is less than or equal to 1"),
+        ({"threshold": "0.8"}, 'deduplication.threshold: "0.8" .text; .* is given, expected is a valid number'),
+        ({"bands": 0}, "deduplication.bands: 0 is given, expected is greater than or equal to 1"),
+        ({"memory_mb": 0.5}, "deduplication.memory_mb: 0.5 is given, expected is a valid integer"),
+        ({"colour": 1}, "deduplication.colour: there is no such parameter. Allowed: threshold, min_chars"),
     ],
 )
 def test_a_rule_that_makes_no_sense_is_named(change, message):
     with pytest.raises(RecipeError, match=message):
-        DuplicateRules.of({**SHIPPED, **change})
+        parse(DuplicateRules, {**SHIPPED, **change}, "deduplication")

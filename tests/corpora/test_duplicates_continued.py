@@ -12,6 +12,7 @@ from stopped_search import FAMILY, RULES, corpus, full_disk, search, stopped
 
 from ruri_kedro.corpora.duplicates import DuplicateRules, _Store, find_duplicates
 from ruri_kedro.errors import DataError
+from ruri_kedro.recipe.parse import parse
 from ruri_kedro.tables.files import read_json
 from ruri_kedro.text.normalize import match_key
 from ruri_kedro.text.overlap import MinHash
@@ -88,7 +89,7 @@ def test_what_is_read_fails_and_the_texts_before_are_not_read_again(whole, tmp_p
         raise AssertionError("read")
         yield
 
-    rules = DuplicateRules.of({**RULES, "scratch": str(tmp_path)})
+    rules = parse(DuplicateRules, {**RULES, "scratch": str(tmp_path)}, "deduplication")
     with pytest.raises(DataError, match="row 31"):
         list(find_duplicates({"a": corpus()["a"], "b": [fails()], "c": []}, FAMILY, rules, "k"))
     work["hashed"].clear()
@@ -124,7 +125,7 @@ def test_what_did_not_come_to_the_disk_is_not_believed(whole, tmp_path, work, na
 
 
 def test_two_runs_do_not_share_a_search(whole, tmp_path):
-    rules = DuplicateRules.of({**RULES, "scratch": str(tmp_path)})
+    rules = parse(DuplicateRules, {**RULES, "scratch": str(tmp_path)}, "deduplication")
     first = find_duplicates(corpus(), FAMILY, rules, "k")
     row = next(first)
     with pytest.raises(DataError, match=r"another run is at this search. Wait for its end, or name another folder in"):

@@ -1,13 +1,15 @@
 """BM25: the formula, a known corpus, ties, odd queries, builds that fail."""
 
 import random
+from typing import get_args
 
 import numpy as np
 import pytest
 from lucene_formula import bm25_scores, stored_length
 
 from ruri_kedro.errors import DataError, RecipeError
-from ruri_kedro.retrieval.bm25 import ANALYZERS, BM25Settings, build_index, search
+from ruri_kedro.recipe.parse import parse
+from ruri_kedro.retrieval.bm25 import Analyzer, BM25Settings, build_index, search
 from ruri_kedro.retrieval.java import java_class, start_jvm
 from ruri_kedro.retrieval.sudachi import term_splitter
 from ruri_kedro.tables.files import read_json
@@ -42,7 +44,7 @@ def town(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("analyzer", ANALYZERS)
+@pytest.mark.parametrize("analyzer", get_args(Analyzer))
 def test_scores_and_order_are_those_of_the_formula(jsquad, tmp_path, analyzer):
     documents = dict(list(jsquad.documents.items())[::4])
     queries = jsquad.questions[::40]
@@ -215,4 +217,5 @@ def test_no_hits_cannot_be_asked_for(town):
 )
 def test_settings_without_a_meaning_are_refused(change):
     with pytest.raises(RecipeError, match=f"{next(iter(change))}.*{next(iter(change.values()))}"):
-        BM25Settings(**{"analyzer": "ja", "k1": 0.9, "b": 0.4, "threads": 1, "heap_mb": 64} | change)
+        given = {"analyzer": "ja", "k1": 0.9, "b": 0.4, "threads": 1, "heap_mb": 64, "engine": "lucene"}
+        parse(BM25Settings, given | change, "bm25")

@@ -81,7 +81,7 @@ import os, sys
 from pathlib import Path
 from ruri_kedro.retrieval.bm25 import BM25Settings, build_index, search
 folder, before = Path(os.environ["FOLDER"]), dict(os.environ)
-settings = BM25Settings("ja", 0.9, 0.4, threads=2, heap_mb=256)
+settings = BM25Settings("ja", 0.9, 0.4, threads=2, heap_mb=256, engine="lucene")
 build_index([("a", "東京タワーは高い"), ("b", "海は広い")], folder, settings, "key")
 hits = list(search(folder, ["タワー"], 2, settings))
 assert [docid for docid, _ in hits[0]] == ["a"], hits

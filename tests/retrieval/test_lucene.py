@@ -44,7 +44,7 @@ def test_docids_and_scores_are_those_of_anserini(tmp_path, analyzer, k):
     ]
     texts = [" ".join(rng.choice(words, rng.integers(1, 12))) for _ in range(400)]
     documents = [(f"d{rng.integers(10**9)}-{number % 7}-é{number}", text) for number, text in enumerate(texts)]
-    settings = BM25Settings(analyzer, 1.2, 0.7, 2, 512)
+    settings = BM25Settings(analyzer, 1.2, 0.7, 2, 512, "lucene")
     build_index(documents, tmp_path / "index", settings, "key")
     queries = [" ".join(rng.choice(words, 3)) for _ in range(25)] + ["", "海", "海 海 海"]
     found = list(search(tmp_path / "index", queries, k, settings))

@@ -1,12 +1,13 @@
 """Kinds of dense index by size: flat equals sorting all inner products, the others find nearly the same."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from ruri_kedro.errors import DataError, RecipeError
+from ruri_kedro.recipe.parse import parse
 from ruri_kedro.retrieval.candidates import dense_rankings
 from ruri_kedro.retrieval.embeddings import Embeddings
 from ruri_kedro.retrieval.nearest import INDEX, NearestSettings, search_nearest, write_nearest_index
@@ -76,5 +77,5 @@ def test_an_index_that_is_not_there_is_named(tmp_path):
 @pytest.mark.parametrize("change", [{"kind": "tree"}, {"probes": 0}, {"probes": 17}, {"exact_below": 15}])
 def test_settings_without_a_meaning_are_refused(change):
     name = next(iter(change))
-    with pytest.raises(RecipeError, match=f"nearest.{name}.*{change[name]}"):
-        replace(SETTINGS, **change)
+    with pytest.raises(RecipeError, match=f"nearest.*{name}.*{change[name]}"):
+        parse(NearestSettings, asdict(SETTINGS) | change, "nearest")

@@ -1,15 +1,15 @@
 """Texts of a corpus that a test holds, whole, in part or edited."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from ruri_kedro.errors import DataError, RecipeError
+from ruri_kedro.errors import DataError
+from ruri_kedro.recipe.parse import Count, ShareAbove, parameters
 from ruri_kedro.tables import SCHEMAS
 from ruri_kedro.tables.lookup import shard_texts
 from ruri_kedro.tables.store import blocks, to_batch
@@ -23,53 +23,40 @@ _BY_ITEM = ("query", "positive")  # these join into pairs, so each item counts
 _ROUNDING = 1e-9
 
 
-@dataclass(frozen=True)
+@parameters
 class Contained:
     """`threshold`: the least share of the distinct `ngram`-grams of one text that stand in the other."""
 
-    ngram: int
-    threshold: float
+    ngram: Count
+    threshold: ShareAbove
 
 
-@dataclass(frozen=True)
+@parameters
 class Near:
     """`threshold`: the least Jaccard similarity of the `ngram`-grams of two texts of `min_chars` or more."""
 
-    ngram: int
-    threshold: float
-    min_chars: int
-    bands: int
-    rows: int
+    ngram: Count
+    threshold: ShareAbove
+    min_chars: Count
+    bands: Count
+    rows: Count
 
     def is_long(self, text: str, key: str) -> bool:
         """Whether the text is long enough, and its match key has an n-gram."""
         return len(text) >= self.min_chars and len(key) >= self.ngram
 
 
-@dataclass(frozen=True)
+@parameters
 class LeakRules:
-    """When a text counts as one of a test; `index_ngrams`: n-grams of test texts in memory at once."""
+    """When a text counts as one of a test; `index_ngrams`: n-grams of test texts in memory at once.
 
-    min_chars: int
+    `min_chars` is 1 or more: texts of punctuation alone are all the same.
+    """
+
+    min_chars: Count
     contained: Contained
     near: Near
-    index_ngrams: int
-
-    @staticmethod
-    def of(settings: Mapping[str, Any]) -> "LeakRules":
-        """From a recipe's block `leaks`. Raises RecipeError that names the key."""
-        given = _only("leaks", settings, LeakRules)
-        contained = Contained(**_only("leaks.contained", given.pop("contained"), Contained))
-        near = Near(**_only("leaks.near", given.pop("near"), Near))
-        for name, threshold in (("contained", contained.threshold), ("near", near.threshold)):
-            if not 0 < threshold <= 1:
-                raise RecipeError(f"leaks.{name}.threshold: {threshold} is no share above 0 and up to 1.")
-        if given["min_chars"] < 1:
-            raise RecipeError(
-                f"leaks.min_chars: {given['min_chars']} given. Give 1 or more: texts of punctuation alone are all the "
-                "same."
-            )
-        return LeakRules(contained=contained, near=near, **given)
+    index_ngrams: Count
 
 
 class Owner(NamedTuple):
@@ -238,12 +225,3 @@ def _by_text(hashes: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndar
     """(hashes, number of the text of each) of what `ngram_hashes` gives."""
     values, offsets = hashes
     return values, np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-
-
-def _only(place: str, given: Any, kind: type) -> dict[str, Any]:
-    """The given values, if they are those the class has; RecipeError otherwise."""
-    known = [field.name for field in fields(kind)]
-    if not isinstance(given, Mapping) or set(given) != set(known):
-        names = ", ".join(given) if isinstance(given, Mapping) else given
-        raise RecipeError(f"{place}: {names} given. Expected: {', '.join(known)}.")
-    return dict(given)

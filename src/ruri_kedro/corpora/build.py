@@ -14,6 +14,7 @@ from ruri_kedro.corpora.kinds import KINDS, Draft, Text
 from ruri_kedro.corpora.reading import Shard, file_digests, shard_drafts, shards_of
 from ruri_kedro.corpora.source import Source
 from ruri_kedro.errors import DataError
+from ruri_kedro.recipe.parse import parse
 from ruri_kedro.tables import SCHEMAS, Part, ShardedPart, Table
 from ruri_kedro.tables.code import code_digest
 from ruri_kedro.tables.engines import Engine
@@ -29,7 +30,7 @@ def duplicate_parts(sources: Mapping[str, Source], root: Path, settings: Mapping
 
     Anchors and given negatives are not compared: an edit or a contradiction is near its anchor on purpose.
     """
-    rules = DuplicateRules.of(settings)
+    rules = parse(DuplicateRules, settings, "deduplication")
     family = families(sources)
 
     definitions = [_definition(source, root) for source in sources.values()] if rules.threshold is not None else []

@@ -5,17 +5,18 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from itertools import groupby, islice, pairwise
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from tqdm import tqdm
 
 from ruri_kedro.corpora.source import Source
-from ruri_kedro.errors import DataError, RecipeError, require_whole
+from ruri_kedro.errors import DataError
+from ruri_kedro.recipe.parse import Count, ShareAbove, parameters
 from ruri_kedro.tables.files import sole_user
 from ruri_kedro.text.normalize import match_key
 from ruri_kedro.text.overlap import MinHash, by_chars, jaccard
@@ -31,7 +32,7 @@ _PAIR_BYTES = 16
 Shard = Iterable[tuple[str, str]]  # (docid, text)
 
 
-@dataclass(frozen=True)
+@parameters
 class DuplicateRules:
     """When a text is a near duplicate: Jaccard similarity of n-grams of `threshold` (None: no text is) or more.
 
@@ -39,29 +40,14 @@ class DuplicateRules:
     for the sorting; `scratch` a folder for about 10 * bands bytes per text and the texts themselves.
     """
 
-    threshold: float | None
-    min_chars: int
-    ngram: int
-    bands: int
-    rows: int
+    threshold: ShareAbove | None
+    min_chars: Count
+    ngram: Count
+    bands: Count
+    rows: Count
     across: bool
-    memory_mb: int
+    memory_mb: Count
     scratch: str
-
-    @staticmethod
-    def of(settings: Mapping[str, Any]) -> "DuplicateRules":
-        """From a recipe's block `deduplication`. Raises RecipeError that names the key."""
-        known = {field.name for field in fields(DuplicateRules)}
-        if set(settings) != known:
-            raise RecipeError(f"deduplication: {', '.join(settings)} given. Expected: {', '.join(sorted(known))}.")
-        threshold = settings["threshold"]
-        if threshold is not None and not (isinstance(threshold, float | int) and 0 < threshold <= 1):
-            raise RecipeError(
-                f"deduplication.threshold: {threshold} is no share above 0 and up to 1. Give null to keep all."
-            )
-        for name in ("min_chars", "ngram", "bands", "rows", "memory_mb"):
-            require_whole(f"deduplication.{name}", settings[name], 1)
-        return DuplicateRules(**settings)
 
 
 def families(sources: Mapping[str, Source]) -> dict[str, int]:

@@ -3,7 +3,6 @@
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -16,24 +15,25 @@ from transformers.utils import logging as transformers_logging
 from ruri_kedro.encoders.checkpoint import checkpoint_folder
 from ruri_kedro.encoders.tokenizer import train_tokenizer
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.recipe.parse import Count, Positive, ShareBelow, parameters
 
 # A bar per loaded or saved model would stand between the bars of the work itself.
 transformers_logging.disable_progress_bar()
 
 
-@dataclass(frozen=True)
+@parameters
 class TinySettings:
     """Size of the encoder built when a recipe names none. Lengths in tokens."""
 
-    vocab_size: int
-    max_piece_chars: int
-    hidden_size: int
-    intermediate_size: int
-    layers: int
-    heads: int
-    max_length: int
-    dropout: float
-    initializer_range: float  # standard deviation of the random weights
+    vocab_size: Count
+    max_piece_chars: Count
+    hidden_size: Count
+    intermediate_size: Count
+    layers: Count
+    heads: Count
+    max_length: Count
+    dropout: ShareBelow
+    initializer_range: Positive  # standard deviation of the random weights
 
 
 def build_encoder(

@@ -3,14 +3,15 @@
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from annotated_types import Ge
 from tqdm import tqdm
 
-from ruri_kedro.errors import DataError, RecipeError, require_whole
+from ruri_kedro.errors import DataError, RecipeError
+from ruri_kedro.recipe.parse import Count, Share, parameters, parse
 from ruri_kedro.retrieval.eager import EagerSearcher, write_index
 from ruri_kedro.retrieval.java import start_jvm
 from ruri_kedro.retrieval.lucene import IndexWriter, Searcher, verify, write_docids
@@ -19,46 +20,34 @@ from ruri_kedro.tables.files import read_json, remove_leftovers, replace_dir, wr
 from ruri_kedro.tables.store import MANIFEST, is_current
 from ruri_kedro.text.hashing import stable_id
 
-ANALYZERS = ("ja", "sudachi_a", "sudachi_b", "sudachi_c")
-ENGINES = ("lucene", "bm25s")
+Analyzer = Literal["ja", "sudachi_a", "sudachi_b", "sudachi_c"]
 _DOCUMENTS_PER_CALL = 1_000
 _HITS_PER_CALL = 100_000  # bounds what Java and Python hold at a time
 _BLANK = "".join(map(chr, range(33)))  # what Anserini strips before it refuses an empty document
 
 
-@dataclass(frozen=True)
+@parameters
 class BM25Settings:
     """How texts become terms and how terms are weighted.
 
     analyzer: `ja` is Lucene's Japanese analyser (kuromoji), `sudachi_a`, `_b`, `_c` are Sudachi's modes from the
     shortest words to the longest; `k1`, `b`: BM25's constants; `threads`, `heap_mb` (MiB): what Java may use;
-    `engine`: `lucene`, or `bm25s`, which needs no Java and takes Sudachi's terms only. Raises RecipeError for values
-    that have no meaning.
+    `engine`: `lucene`, or `bm25s`, which needs no Java and takes Sudachi's terms only.
     """
 
-    analyzer: str
-    k1: float
-    b: float
-    threads: int
-    heap_mb: int
-    engine: str = "lucene"
+    analyzer: Analyzer
+    k1: Annotated[float, Ge(0)]
+    b: Share
+    threads: Count
+    heap_mb: Count
+    engine: Literal["lucene", "bm25s"]
 
     def __post_init__(self) -> None:
-        if self.analyzer not in ANALYZERS:
-            raise RecipeError(f"bm25 analyzer '{self.analyzer}' is unknown. Known: {', '.join(ANALYZERS)}.")
-        if self.engine not in ENGINES:
-            raise RecipeError(f"bm25 engine '{self.engine}' is unknown. Known: {', '.join(ENGINES)}.")
         if self.engine == "bm25s" and not self.pretokenized:
             raise RecipeError(
-                f"bm25 engine 'bm25s' with analyzer '{self.analyzer}': that analyser is part of Lucene. "
+                f"the engine bm25s has no analyzer '{self.analyzer}', which is part of Lucene. "
                 "Take sudachi_a, sudachi_b or sudachi_c, or the engine lucene."
             )
-        if not all(isinstance(value, float | int) for value in (self.k1, self.b)):
-            raise RecipeError(f"bm25 k1={self.k1}, b={self.b}: both are numbers.")
-        if self.k1 < 0 or not 0 <= self.b <= 1:
-            raise RecipeError(f"bm25 k1={self.k1}, b={self.b}: k1 is 0 or more, b lies between 0 and 1.")
-        for name in ("threads", "heap_mb"):
-            require_whole(f"bm25 {name}", getattr(self, name), 1)
 
     @property
     def pretokenized(self) -> bool:
@@ -101,10 +90,12 @@ def build_index(
 def searcher_of(settings: Mapping[str, Any]) -> Callable[[Mapping[str, str], Sequence[str], int], list]:
     """A search of documents that were not indexed before: (texts by docid, queries, k) -> hits of each query."""
 
+    parsed = parse(BM25Settings, settings, "bm25")
+
     def found(documents: Mapping[str, str], queries: Sequence[str], k: int) -> list[list[tuple[str, float]]]:
         with tempfile.TemporaryDirectory() as folder:
-            build_index(documents.items(), Path(folder) / "index", BM25Settings(**settings), "")
-            return list(search(Path(folder) / "index", queries, k, BM25Settings(**settings)))
+            build_index(documents.items(), Path(folder) / "index", parsed, "")
+            return list(search(Path(folder) / "index", queries, k, parsed))
 
     return found
 

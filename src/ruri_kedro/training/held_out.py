@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from heapq import nsmallest
 
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from ruri_kedro.encoders.encode import encode_rows, score_rows
+from ruri_kedro.recipe.parse import Count, parameters
 from ruri_kedro.tables import Table
 from ruri_kedro.training.data import ANCHOR, POSITIVE, TrainingSet
 
@@ -20,12 +20,12 @@ _DEPTH = 10  # of nDCG
 HeldOut = Callable[[], Mapping[str, float]]
 
 
-@dataclass(frozen=True)
+@parameters
 class HeldOutSettings:
     """How often, and on how many examples; parameters `run.held_out`."""
 
-    steps: int  # between two measurements; the last step is measured, too
-    rows: int  # examples, at most
+    steps: Count  # between two measurements; the last step is measured, too
+    rows: Count  # examples, at most
 
     def due(self, step: int, steps: int) -> bool:
         """Whether a training of so many steps is measured after this one."""

@@ -20,6 +20,7 @@ from ruri_kedro.pipelines.data_engineering.hub_tasks import (
     fetch_rows,
 )
 from ruri_kedro.pipelines.shared import Figure, Frame, Params
+from ruri_kedro.recipe.parse import parse
 from ruri_kedro.tables import Part, ShardedPart, Table
 from ruri_kedro.tables.code import code_digest
 from ruri_kedro.tables.engines import engine_of
@@ -83,7 +84,7 @@ def collect_test_texts(test_sets: Path, tasks: Params, tested_on: Sequence[str] 
 
 def match_tests(passages: Table, test_texts: Table, settings: Params) -> dict[str, ShardedPart]:
     """The texts that a test holds, whole, in part or edited, a part per source."""
-    rules = LeakRules.of(settings)
+    rules = parse(LeakRules, settings, "leaks")
     tests = BenchmarkTexts(test_texts.iter_rows, rules)
 
     def part(source: str) -> ShardedPart:

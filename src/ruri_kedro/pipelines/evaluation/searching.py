@@ -13,6 +13,7 @@ from ruri_kedro.benchmark.stored_tasks import stored_digest, stored_task
 from ruri_kedro.benchmark.tasks import RerankingTask, RetrievalTask
 from ruri_kedro.encoders.reference import EncoderReference
 from ruri_kedro.pipelines.shared import Params
+from ruri_kedro.recipe.parse import parse
 from ruri_kedro.tables.code import code_digest
 from ruri_kedro.tables.files import replace_dir, write_json
 from ruri_kedro.tables.store import MANIFEST, is_current, key_of
@@ -24,10 +25,13 @@ _FOUND = 1000  # rank to which BM25 looks for a reranking task's candidates; tho
 
 def search_tasks(test_sets: Path, tasks: Params, bm25: Params, evaluation: Params) -> dict[str, Callable]:
     """BM25's run for every retrieval task, whose top documents rerankers order, and its order of given candidates."""
+    from ruri_kedro.retrieval.bm25 import BM25Settings
+
+    settings = parse(BM25Settings, bm25, "bm25")
 
     def build(name: str, folder: Path) -> None:
         from ruri_kedro.benchmark.runs import write_run
-        from ruri_kedro.retrieval.bm25 import BM25Settings, build_index, search
+        from ruri_kedro.retrieval.bm25 import build_index, search
 
         depth = evaluation["depth"] if tasks[name]["type"] == "retrieval" else max(evaluation["depth"], _FOUND)
         key = key_of(task=stored_digest(test_sets, name), bm25=bm25, depth=depth, code=code_digest("retrieval"))
@@ -35,8 +39,8 @@ def search_tasks(test_sets: Path, tasks: Params, bm25: Params, evaluation: Param
             return
         task = stored_task(test_sets, name)
         with replace_dir(folder) as aside:
-            build_index(task.corpus.items(), aside / "index", BM25Settings(**bm25), key)
-            found = search(aside / "index", list(task.queries.values()), depth, BM25Settings(**bm25))
+            build_index(task.corpus.items(), aside / "index", settings, key)
+            found = search(aside / "index", list(task.queries.values()), depth, settings)
             run = {qid: dict(hits) for qid, hits in zip(task.queries, found, strict=True)}
             if isinstance(task, RerankingTask):
                 run = {qid: {docid: run[qid].get(docid, 0.0) for docid in task.candidates[qid]} for qid in run}

@@ -16,6 +16,7 @@ from ruri_kedro.pipelines.negative_mining.encoder import CachedEncoder, Embedded
 from ruri_kedro.pipelines.negative_mining.recipes import check_mining
 from ruri_kedro.pipelines.negative_mining.source_search import Queries, SourceSearch, bm25_rankings
 from ruri_kedro.pipelines.shared import Params
+from ruri_kedro.recipe.parse import parse
 from ruri_kedro.retrieval.candidates import RETRIEVERS
 from ruri_kedro.tables import SCHEMAS, ShardedPart, Table
 from ruri_kedro.tables.code import code_digest
@@ -36,7 +37,7 @@ def build_indexes(
     """A BM25 index per collection that a source of the given stages searches."""
     from ruri_kedro.retrieval.bm25 import BM25Settings, build_index
 
-    settings, known = BM25Settings(**bm25), parse_sources(sources)
+    settings, known = parse(BM25Settings, bm25, "bm25"), parse_sources(sources)
     check_mining(known.values(), stages, mining)
 
     def build(collection: str, folder: Path) -> None:
@@ -64,7 +65,7 @@ def embed_collections(
     known = parse_sources(sources)
     check_mining(known.values(), SUPERVISED_STAGES, mining)
     encoder = CachedEncoder.of(pretrained_model, mining, prompts, encoding)
-    nearest = NearestSettings(**mining["nearest"])
+    nearest = parse(NearestSettings, mining["nearest"], "mining.supervised.nearest")
     index = partial(write_nearest_index, settings=nearest, threads=bm25["threads"])
 
     def build(collection: str, folder: Path) -> None:

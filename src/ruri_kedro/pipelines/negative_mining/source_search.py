@@ -12,6 +12,7 @@ from pathlib import Path
 from ruri_kedro.corpora.source import Source
 from ruri_kedro.pipelines.negative_mining.encoder import CachedEncoder, EmbeddedCollection
 from ruri_kedro.pipelines.shared import Params
+from ruri_kedro.recipe.parse import parse
 from ruri_kedro.tables import Table
 from ruri_kedro.tables.engines import Engine
 from ruri_kedro.tables.lookup import passage_texts
@@ -54,7 +55,8 @@ class SourceSearch:
         if not self.collection:
             return fused()
         vectors = self.encoder.embed("query", f"encode queries of {name}", queries.items()).vectors
-        collection, nearest = self.collection.embeddings, NearestSettings(**self.mining["nearest"])
+        collection = self.collection.embeddings
+        nearest = parse(NearestSettings, self.mining["nearest"], "mining.supervised.nearest")
         hits = search_nearest(vectors, collection.vectors, self.collection.folder, depth, nearest, self.bm25["threads"])
         found["dense"] = dense_rankings(*hits, collection)
         known = self._known(queries)
@@ -89,4 +91,4 @@ def bm25_rankings(index: Path, queries: Queries, depth: int, bm25: Params) -> It
     """What BM25 finds for each query."""
     from ruri_kedro.retrieval.bm25 import BM25Settings, search
 
-    return search(index, list(queries.values()), depth, BM25Settings(**bm25))
+    return search(index, list(queries.values()), depth, parse(BM25Settings, bm25, "bm25"))

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ruri_kedro.pipelines.shared import Embedder, Params, stage_of
+from ruri_kedro.recipe.parse import parse
 from ruri_kedro.registry.tracking import step_logger
 from ruri_kedro.tables import Table
 from ruri_kedro.tables.lookup import iter_texts
@@ -20,7 +21,7 @@ def make_base_model(passages: Table, base_model: Params, prompts: Params, seed: 
         yield from (text for _, text in iter_texts(passages))
         yield from prompts.values()
 
-    return build_encoder(texts(), TinySettings(**base_model["tiny"]), prompts, seed)
+    return build_encoder(texts(), parse(TinySettings, base_model["tiny"], "base_model.tiny"), prompts, seed)
 
 
 def pretrain(

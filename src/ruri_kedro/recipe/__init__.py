@@ -1,0 +1,1 @@
+"""What a recipe may say: blocks of parameters, checked before anything is computed."""
