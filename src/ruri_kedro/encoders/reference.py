@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ruri_kedro.errors import RecipeError
-from ruri_kedro.tables.files import read_json
-from ruri_kedro.tables.store import MANIFEST, file_digest
+from ruri_kedro.tables.checksums import MANIFEST, read_checked
+from ruri_kedro.tables.store import file_digest
 from ruri_kedro.text.hashing import digest_json
 
 if TYPE_CHECKING:
@@ -75,6 +75,6 @@ def folder_digest(folder: Path) -> str | None:
         return None
     manifest = folder / MANIFEST
     if manifest.exists():
-        return digest_json(read_json(manifest)["files"])
+        return digest_json(read_checked(manifest)["files"])
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return digest_json([[path.relative_to(folder).as_posix(), file_digest(path)] for path in files])

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ruri_kedro.tables.files import read_json, replace_dir, write_json
+from ruri_kedro.tables.checksums import is_current, write_manifest
+from ruri_kedro.tables.files import replace_dir
 
 # Of texts that recur without end a batch takes one row, and the others wait: no more of them are tried at a time.
 _TRIED = 65_536
@@ -47,7 +48,7 @@ class Plan(Sequence[Batch]):
         with replace_dir(folder) as aside:
             for name in ("rows", "batches", "dropped"):
                 np.save(aside / f"{name}.npy", getattr(self, name))
-            write_json(aside / "key.json", key)
+            write_manifest(aside, {"key": key})
 
     @staticmethod
     def open(folder: Path) -> "Plan":
@@ -57,11 +58,11 @@ class Plan(Sequence[Batch]):
 
 
 def stored_plan(folder: Path, key: str, make: Callable[[], Plan]) -> Plan:
-    """The plan saved in `folder` under `key`; if there is none, the one that `make` gives, saved.
+    """The plan saved in `folder` under `key`; if there is none, or it is damaged, the one that `make` gives, saved.
 
     So a training that is continued at any of its steps opens its plan and does not make it again.
     """
-    if not (folder / "key.json").exists() or read_json(folder / "key.json") != key:
+    if not is_current(folder, key):
         make().save(folder, key)
     return Plan.open(folder)
 

@@ -1,16 +1,17 @@
 """The answers that were paid for: one JSON line each, on disk before the next request is sent."""
 
-import fcntl
 import json
 import logging
 import os
 import threading
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
 
 from ruri_kedro.corpora.synthesis.chat import Answer
 from ruri_kedro.errors import DataError
+from ruri_kedro.tables.files import sole_user
 
 logger = logging.getLogger(__name__)
 
@@ -27,23 +28,22 @@ class Journal:
         self._lock = threading.Lock()
         self._places: dict[str, int] = {}
         self._file: BinaryIO | None = None
+        self._open = ExitStack()  # the file and its lock
 
     def __enter__(self) -> "Journal":
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self.path.open("a+b")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self._file.close()
-            raise DataError(
-                f"{self.path}: another run is writing to it. Wait for its end, or name another file in "
-                "synthesis.journal."
-            ) from error
-        self._read()
+        busy = DataError(
+            f"{self.path}: another run is writing to it. Wait for its end, or name another file in synthesis.journal."
+        )
+        with ExitStack() as stack:
+            stack.enter_context(sole_user(self.path, busy))
+            self._file = stack.enter_context(self.path.open("a+b"))
+            self._read()
+            self._open = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        self._open.close()
 
     def __contains__(self, key: str) -> bool:
         return key in self._places

@@ -20,9 +20,10 @@ from kedro.pipeline.node import Node
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.pipelines.ablations.cells import Cell, parameter
 from ruri_kedro.pipelines.shared import Params
+from ruri_kedro.tables.checksums import MANIFEST, read_checked, write_checked
 from ruri_kedro.tables.code import behaviour_digest
-from ruri_kedro.tables.files import read_json, replace_dir, write_json
-from ruri_kedro.tables.store import MANIFEST, key_of
+from ruri_kedro.tables.files import replace_dir
+from ruri_kedro.tables.store import key_of
 
 _RUN, _SOURCES = "params:run", "params:sources"
 _NO_RESULT = ("checkpoints", "held_out")  # parameters of runs on which no result depends; the store has its own place
@@ -90,7 +91,7 @@ class StepStore:
 
     def made_by(self, step: Step) -> str | None:
         """Id of the MLflow run in which the step was done."""
-        return read_json(self._folder / step.folder / MANIFEST)["run_id"]
+        return read_checked(self._folder / step.folder / MANIFEST)["run_id"]
 
     def run(self, step: Step, run_id: str | None) -> None:
         """Do the step: run its node on what earlier steps have left, save what comes out, then say that it is done."""
@@ -110,7 +111,7 @@ class StepStore:
             "run_id": run_id,
             "seconds": round(time.monotonic() - start, 1),
         }
-        write_json(folder / MANIFEST, made)
+        write_checked(folder / MANIFEST, made)
 
     def load(self, step: Step | None, name: str) -> Any:
         """An output of a step that is done, or a data set of the recipe."""
