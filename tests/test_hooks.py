@@ -197,3 +197,50 @@ def test_a_data_run_imports_no_torch(module_project):
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=module_project, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from ruri_kedro.sole_run import MARK
+from ruri_kedro.tables.files import sole_user
+with sole_user(Path(sys.argv[1]), mark=MARK):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_run_that_writes_what_another_one_writes_is_told_at_once(project):
+    run(project, "data_engineering")
+    table = project / "data/03_primary/tiny/passages"
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(table)], stdout=subprocess.PIPE) as other:
+        try:
+            assert other.stdout.readline() == b"held\n"
+            before = last_run().info.run_id
+            with pytest.raises(DataError, match=r"passages: another run is writing it, so this one cannot start. Wait"):
+                run(project, "data_engineering")
+            assert last_run().info.run_id == before
+            run(project, "pretraining", fail=False)  # which only reads it
+        finally:
+            other.kill()
+    run(project, "data_engineering")
+    with pytest.raises(RuntimeError, match="broke"):
+        run(project, "pretraining", fail=True)
+    assert not list(project.glob("data/**/.*-*"))
+
+
+@pytest.mark.slow
+def test_of_two_runs_at_once_one_works_and_the_other_is_told(tmp_path):
+    project = make_project(tmp_path / "twice")
+    registry = project / "src/tiny_project/pipeline_registry.py"
+    registry.write_text(
+        registry.read_text("utf-8").replace("    rows = [", "    __import__('time').sleep(60)\n    rows = [")
+    )
+    runs = [
+        subprocess.Popen([KEDRO, "run"], cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for _ in range(2)
+    ]
+    ends = sorted((process.communicate()[0], process.returncode) for process in runs)
+    (told,) = [text for text, code in ends if code == 1]
+    assert [code for _, code in ends].count(0) == 1
+    assert "another run is writing it, so this one cannot start" in " ".join(told.split()) and "Traceback" not in told

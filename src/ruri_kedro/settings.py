@@ -6,6 +6,7 @@ import os
 from ruri_kedro.checks import CheckHooks
 from ruri_kedro.dry_run import DryRunHooks
 from ruri_kedro.hooks import CheckpointHooks, LastWordsHooks, MissingInputHooks, RecipeHooks, TrackingHooks
+from ruri_kedro.sole_run import SoleRunHooks
 from ruri_kedro.stats import StatsHooks
 
 _ENVIRONMENT = {
@@ -26,10 +27,10 @@ for _name, _value in _ENVIRONMENT.items():
 # Said by MLflow about a class of kedro-mlflow at each start; MLflow overrides the filters of `warnings` for it.
 logging.getLogger("py.warnings").addFilter(lambda record: "Add type hints to the" not in record.getMessage())
 
-# Of the first three, which all can end a run, Kedro calls the last one first.
+# Of the first four, which all can end a run, Kedro calls the last one first.
 HOOKS = (
-    DryRunHooks(), CheckHooks(), MissingInputHooks(), RecipeHooks(), TrackingHooks(), CheckpointHooks(), StatsHooks(),
-    LastWordsHooks(),
+    SoleRunHooks(), DryRunHooks(), CheckHooks(), MissingInputHooks(), RecipeHooks(), TrackingHooks(),
+    CheckpointHooks(), StatsHooks(), LastWordsHooks(),
 )  # fmt: skip
 
 CONFIG_LOADER_ARGS = {

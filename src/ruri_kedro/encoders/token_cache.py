@@ -161,7 +161,7 @@ class _Run:
 
 
 def _is_sound(path: Path) -> bool:
-    """Whether a file is there as it was written; one that is damaged, or that 0.1 wrote without checksum, is removed."""
+    """Whether a file is there as it was written; one that is damaged, or that 0.1 wrote, is removed."""
     if not path.exists():
         return False
     if path.stem.partition("-")[2] == checksum(path)["xxh3"]:
