@@ -19,6 +19,7 @@ from tqdm import tqdm
 from ruri_kedro.corpora.source import Source
 from ruri_kedro.errors import DataError, RecipeError, require_whole
 from ruri_kedro.tables.files import sole_user, sole_writer
+from ruri_kedro.text.hashing import digest_json
 from ruri_kedro.text.normalize import match_key
 from ruri_kedro.text.overlap import MinHash, by_chars, jaccard
 
@@ -141,16 +142,16 @@ class _Progress:
         """That of the search in `folder`, whose files are cut to it; of nothing where they are damaged."""
         journal = folder / _JOURNAL
         try:
-            done = _Progress(**json.loads(journal.read_text("utf-8"))) if journal.exists() else _Progress()
-            fault = next(
-                (name for name, size in done.sizes.items() if _crc(folder / name, size) != done.sums[name]), ""
-            )
+            done = _Progress.said(journal.read_text("utf-8")) if journal.exists() else _Progress()
+            sizes = done.sizes.items()
+            fault = next((name for name, size in sizes if _crc(folder / name, size) != done.sums[name]), "")
         except (OSError, ValueError, TypeError, KeyError, AttributeError):  # empty after a loss of power, for example
             fault = _JOURNAL
         if fault:  # the machine stopped before all was on disk, the folder was being removed, or the disk is failing
             logger.warning("%s: missing or damaged. The search for near duplicates starts again.", folder / fault)
             journal.unlink()
             done = _Progress()
+        # What was written behind the last entry of the journal is cut off.
         files = {path.name: path for path in folder.glob("[!.]*") if path != journal}
         for name, path in files.items():
             if name in done.sizes:
@@ -159,9 +160,24 @@ class _Progress:
                 path.unlink()
         return done
 
+    @staticmethod
+    def said(text: str) -> "_Progress":
+        """That of a journal; raises one of several errors where it is not what `text` gave."""
+        value = json.loads(text)
+        if value.pop("check") != digest_json(value):
+            raise ValueError("not what was written")
+        return _Progress(**value)
+
+    def text(self) -> str:
+        """The journal, with its checksum."""
+        value = asdict(self)
+        return json.dumps({**value, "check": digest_json(value)})
+
 
 def _crc(path: Path, size: int) -> int | None:
-    """CRC-32 of the first `size` bytes of a file; None where it has fewer."""
+    """CRC-32 of the first `size` bytes of a file; None where it has fewer, or is not there."""
+    if not path.exists():
+        return None
     crc, left = 0, size
     with path.open("rb") as file:
         while left and (block := file.read(min(left, _READ_BYTES))):
@@ -324,7 +340,7 @@ class _Store:
     def _save(self) -> None:
         """Replace the journal whole; not synced, as the files it tells of are not: a busy disk takes long."""
         aside = self._folder / f".{_JOURNAL}"
-        aside.write_text(json.dumps(asdict(self._done)), encoding="utf-8")
+        aside.write_text(self._done.text(), encoding="utf-8")
         os.replace(aside, self._folder / _JOURNAL)
 
     # Read, not mapped: the pages of a mapped file count as memory of this process.

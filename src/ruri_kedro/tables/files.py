@@ -76,7 +76,7 @@ def read_json(path: Path) -> Any:
     """The JSON value in `path`; raises DamagedError where it is not JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:  # not UTF-8, or not JSON
+    except (ValueError, RecursionError) as error:  # not UTF-8, or not JSON
         raise DamagedError(
             f"{path}: not JSON ({error}), so the file is damaged", "Remove or restore it and run the same again."
         ) from error

@@ -84,7 +84,10 @@ class Table:
         path = self.root / part / MANIFEST
         if not path.exists():
             raise DataError(f"{self.root}: there is no part '{part}'. It has: {', '.join(self.parts()) or 'none'}.")
-        return read_checked(path)
+        manifest = read_checked(path)
+        if missing := {"rows", "digest", "key", "shards"} - manifest.keys():
+            raise DamagedError(f"{path}: {', '.join(sorted(missing))} missing", remedy(path.parent))
+        return manifest
 
     def digest(self, parts: Iterable[str] | None = None) -> str:
         """Digest of the rows of the given parts (default: all), whatever the time they were written."""
