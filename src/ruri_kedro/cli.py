@@ -188,11 +188,13 @@ def compare(
     "can do too.",
 )
 @click.option("--task", "only", multiple=True, help="Run only this task of the benchmark; may be given again.")
-@click.option("--prompts", default="ruri", show_default=True, help="Name in the parameters mteb.prompts.")
+@click.option("--prompts", help="Name in the parameters mteb.prompts. Default: the prompts the model was saved with.")
 @click.option(
     "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder of results and vectors."
 )
-def evaluate(env: str | None, reference: str, benchmark: str, only: Sequence[str], prompts: str, out: Path) -> None:
+def evaluate(
+    env: str | None, reference: str, benchmark: str, only: Sequence[str], prompts: str | None, out: Path
+) -> None:
     """Evaluate a model on a benchmark; a task that is done for it is not run again."""
     context = _context(env)  # the hooks settle where MLflow keeps its models
     if benchmark == "recipe":
@@ -205,23 +207,40 @@ def evaluate(env: str | None, reference: str, benchmark: str, only: Sequence[str
     from ruri_kedro.benchmark.mteb_tasks import benchmark_tasks, check_data, hub_reachable
 
     model = _saved_model(reference, params["device"])
-    settings = EncodingSettings.of(params, prompts)
+    settings = EncodingSettings.of(params, prompts or _own_prompts(context.params, model, benchmark))
     encoder = benchmark_encoder(model.name, model.revision, model.encode, settings, out)
     tasks = benchmark_tasks(benchmark, only)
     missing = missing_tasks(tasks, encoder, out)
     click.echo(f"{benchmark}, {model.name}: {len(tasks) - len(missing)} of {len(tasks)} tasks are done already")
     if missing:
         check_data(missing, online=hub_reachable())
-        if model.is_multi_vector or model.is_cross_encoder:
-            raise RecipeError(
-                f"'{model.name}' has no vectors of texts, which {benchmark} needs. Use --benchmark recipe."
-            )
+        _check_vectors(model, benchmark)
         _ = model.model  # what cannot be loaded is to say so before any data are fetched
     evaluate_tasks(missing, encoder, out, lambda done: click.echo(f"{done.task_name}: {100 * done.main_score:.2f}"))
     click.echo(write_report(benchmark, params["official"].get(benchmark, {}), out), nl=False)
 
 
-def _evaluate_recipe(context: Any, reference: str, only: Sequence[str], prompts: str, out: Path) -> None:
+def _check_vectors(model: "SavedModel", benchmark: str) -> None:
+    """Raise RecipeError for a model of pairs or of tokens."""
+    if model.is_multi_vector or model.is_cross_encoder:
+        raise RecipeError(f"'{model.name}' has no vectors of texts, which {benchmark} needs. Use --benchmark recipe.")
+
+
+def _own_prompts(params: dict[str, Any], model: "SavedModel", benchmark: str) -> dict[str, str]:
+    """The prompts that a model of vectors was saved with."""
+    from ruri_kedro.benchmark.prompt_sets import saved_prompts
+
+    _check_vectors(model, benchmark)
+    return saved_prompts(model.name, model.prompts, params["mteb"], _recipe_prompts(params))
+
+
+def _recipe_prompts(params: dict[str, Any]) -> dict[str, str]:
+    from ruri_kedro.benchmark.prompt_sets import recipe_prompts
+
+    return recipe_prompts(params.get("prompts", {}), params.get("task_prompts", {}))
+
+
+def _evaluate_recipe(context: Any, reference: str, only: Sequence[str], prompts: str | None, out: Path) -> None:
     """Scores, runs and a table of a model on the tasks that `kedro run` has read for the recipe."""
     from ruri_kedro.benchmark.judge import Judged, evaluate_recipe
     from ruri_kedro.retrieval.bm25 import searcher_of
@@ -233,7 +252,8 @@ def _evaluate_recipe(context: Any, reference: str, only: Sequence[str], prompts:
         model = Judged.bm25(search, params["bm25"], depth)
     else:
         saved = _saved_model(reference, params["mteb"]["device"])
-        model = Judged.of(saved, params["mteb"], prompts, search, params["bm25"], depth)
+        own = _recipe_prompts(params)
+        model = Judged.of(saved, params["mteb"], prompts, own, search, params["bm25"], depth)
     types = {name: spec["type"] for name, spec in params["tasks"].items()}
     for name in only:
         if name not in types:

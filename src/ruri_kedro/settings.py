@@ -38,6 +38,8 @@ CONFIG_LOADER_ARGS = {
     "default_run_env": "local",
     # A recipe's file changes single keys of conf/base; the default would replace whole top-level keys.
     "merge_strategy": {"parameters": "soft"},
-    # ${store:...} in the catalog: runs of Kedro and stages of DVC keep their outputs apart.
-    "custom_resolvers": {"store": lambda versioned: "versions" if versioned else "dvc"},
+    # ${store:versioned,size} in the catalog: runs of Kedro, stages of DVC and sizes keep their outputs apart.
+    "custom_resolvers": {
+        "store": lambda versioned, *size: "/".join(["versions" if versioned else "dvc", *filter(None, size)])
+    },
 }

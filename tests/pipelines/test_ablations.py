@@ -264,6 +264,7 @@ def test_benchmarks_whose_data_are_not_there_stop_before_any_cell_is_run(toy, mo
     toy.nodes += benchmark.create_pipeline()
     toy.recipe["mteb"] = {"prompts": {"ruri": {}}, "tasks": {}, "max_length": 8, "chunk_tokens": 64, "official": {},
                           "device": "cpu"}  # fmt: skip
+    toy.recipe |= {"prompts": {"query": "q: ", "document": "d: "}, "task_prompts": {"sts": "q: "}}
     toy.recipe["ablations"]["tables"]["tuning"]["benchmark"] = True
     with pytest.raises(DataError, match=r"the data of 16 of 16 tasks are not in"):
         run(toy, benchmark={"name": "MTEB(jpn, v1)", "prompts": "ruri"})

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from ruri_kedro.corpora.kinds import KINDS, OPTIONAL_FIELDS
 from ruri_kedro.corpora.shapes import SHAPES, Row
 from ruri_kedro.corpora.source import Input, Source
 from ruri_kedro.errors import DataError, RuriError
+from ruri_kedro.tables.formats import RawFile
 from ruri_kedro.tables.raw import Types, check_type, missing, raw_files
 from ruri_kedro.text.normalize import is_blank
 from ruri_kedro.text.words import join_words
@@ -41,9 +42,10 @@ def source_files(source: Source, root: Path) -> list[Path]:
     found: list[Path] = []
     for place in source.inputs:
         if place.hub is None:
-            found += raw_files(source.folder(root), place.path)
+            found += _files(source, root, place)
         elif place.hub.is_local:
-            found += [path for path in Path(place.hub.id).glob(place.path or "**/*") if path.is_file()]
+            patterns = place.paths or ("**/*",)
+            found += [path for pattern in patterns for path in Path(place.hub.id).glob(pattern) if path.is_file()]
     return sorted(found)
 
 
@@ -57,14 +59,20 @@ def read_source(source: Source, root: Path, place: Input) -> Iterator[Fields]:
 
 def _records(source: Source, root: Path, place: Input) -> Iterator[Row]:
     """The records of an input as they are published, unfolded."""
-    columns = top_level([*_paths(source), *source.unfold])
+    columns = top_level([*_paths(source, place), *source.unfold])
     if place.split:
         found: Iterator[Row] = ((place, number, row) for number, row in hub_records(place.hub, place.split, columns))
     else:
-        files = hub_files(place.hub, place.path) if place.hub else raw_files(source.folder(root), place.path)
-        found = SHAPES[source.shape](files, columns, source.header)
+        found = SHAPES[source.shape](_files(source, root, place), columns, source.header)
     for file, number, row in _said_clearly(place.hub, found):
         yield from ((file, number, element) for element in unfold(row, source.unfold))
+
+
+def _files(source: Source, root: Path, place: Input) -> list[RawFile]:
+    """The files that the paths of an input name."""
+    folder = source.folder(root)
+    named = (hub_files(place.hub, path) if place.hub else raw_files(folder, path) for path in place.paths)
+    return list(dict.fromkeys(chain.from_iterable(named)))
 
 
 def _said_clearly(hub: Hub | None, rows: Iterator[Row]) -> Iterator[Row]:
@@ -75,16 +83,16 @@ def _said_clearly(hub: Hub | None, rows: Iterator[Row]) -> Iterator[Row]:
         yield from rows
 
 
-def _paths(source: Source) -> list[str]:
+def _paths(source: Source, place: Input) -> list[str]:
     """Where in a record everything stands that the source asks for."""
     named = [source.fields.get(name, name) for name in KINDS[source.kind].fields]
-    return [*filter(None, named), *source.where, *source.exclude, *source.drop_lowest]
+    return [*filter(None, named), *place.where, *place.exclude, *source.drop_lowest]
 
 
 def _checked(source: Source, root: Path, place: Input) -> Iterator[tuple[Row, Fields]]:
     """(record, its fields under the kind's names) with types, and texts that are not blank."""
     fields = [_field(source, name, types) for name, types in KINDS[source.kind].fields.items()]
-    asked = (*source.where, *source.exclude, *source.drop_lowest)
+    asked = (*place.where, *place.exclude, *source.drop_lowest)
     for file, number, row in _records(source, root, place):
         for path in asked:
             if value_at(row, path) is MISSING:
@@ -109,9 +117,9 @@ def _selected(source: Source, root: Path, place: Input) -> Iterator[tuple[Row, F
 
     What is excluded is not to be trained on: a pattern that no row has is one that does not fit the file's values.
     """
-    tests = [_is_one_of(path, value) for path, value in source.where.items()]
+    tests = [_is_one_of(path, value) for path, value in place.where.items()]
     tests += [_is_at_least(path, _quantile(source, root, place, path)) for path in source.drop_lowest]
-    unused = {path: re.compile(pattern) for path, pattern in source.exclude.items()}
+    unused = {path: re.compile(pattern) for path, pattern in place.exclude.items()}
     patterns = dict(unused)
     for row, found in _checked(source, root, place):
         matches = [path for path, pattern in patterns.items() if pattern.search(str(value_at(row[2], path)))]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ruri_kedro.encoders.reference import folder_digest
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.tables.files import read_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,6 +49,17 @@ class SavedModel:
         from ruri_kedro.encoders.base import load_encoder
 
         return load_encoder(self.source, revision=self._hub_revision).to(self._torch_device)
+
+    @cached_property
+    def prompts(self) -> dict[str, str]:
+        """The prompts that were saved with it, by name; the model itself is not loaded."""
+        from sentence_transformers.util import load_file_path
+
+        try:
+            path = load_file_path(self.source, "config_sentence_transformers.json", revision=self._hub_revision)
+        except OSError as error:
+            raise RecipeError(f"model '{self.source}' cannot be loaded: {error}") from error
+        return (read_json(Path(path)).get("prompts") or {}) if path else {}
 
     @cached_property
     def is_cross_encoder(self) -> bool:

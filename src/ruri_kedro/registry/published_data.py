@@ -110,7 +110,7 @@ def _how(source: Source, raw: Path, terms: Terms, synthesis: Mapping[str, Any]) 
     """How a source's synthetic rows were written: by the terms, else by the report of the pipeline `synthesis`."""
     if source.name in terms.synthetic:
         return terms.synthetic[source.name]
-    path = source.folder(raw) / Path(source.path or "").parent / "report.json"
+    path = source.folder(raw) / Path(next(iter(source.paths), "")).parent / "report.json"
     if not path.is_file():
         raise PublicationError(
             f"source '{source.name}' has synthetic rows, and {path} is not there to say how they were made. Say it in "

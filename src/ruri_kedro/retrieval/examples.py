@@ -24,6 +24,7 @@ class StageRecipe:
     rules: ChoiceRules
     shuffled_copy: bool  # each example once more, its positive's sentences in another order
     share: float  # of the source's pairs that take part
+    mined: bool = True  # whether pairs whose positive was mined take part, too
 
     @staticmethod
     def of(stage: str, row: Mapping, objective: str, rules: ChoiceRules) -> "StageRecipe":
@@ -48,6 +49,7 @@ class StageRecipe:
             rules,
             row.get("shuffled_copy", False),
             row.get("share", 1.0),
+            row.get("mined", True),
         )
 
 
@@ -138,6 +140,8 @@ def make_examples(known: SourcePairs, recipe: StageRecipe, seed: int) -> Iterato
     """Rows of the examples table of one source and stage: an example per pair, and its shuffled copy if wanted."""
     for row in known.pairs:
         if not row["positive"] or unit_interval(recipe.stage, row["pair_id"]) >= recipe.share:
+            continue
+        if row["origin"] == "mined" and not recipe.mined:
             continue
         example = {
             "pair_id": row["pair_id"],

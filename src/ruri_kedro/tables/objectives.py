@@ -23,4 +23,5 @@ STAGE_STRATEGIES = {stage: STRATEGIES[:3] if stage == "pretraining" else STRATEG
 ROW_KEYS = {  # of a source's row for a stage, with the types of their values
     "negatives": str, "count": int, "window": Mapping, "fill": bool, "max_score_ratio": (float, int, NoneType),
     "objective": str, "shuffled_copy": bool, "share": (float, int),
+    "mined": bool,
 }  # fmt: skip
