@@ -4,7 +4,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from ruri_kedro.registry import models, tracking
+from ruri_kedro.registry import tracking
 
 # The recipe after each one, by the name of its environment; None is conf/base alone.
 NEXT_RECIPE = {None: "mini"}
@@ -12,6 +12,8 @@ NEXT_RECIPE = {None: "mini"}
 
 def last_words(run_id: str | None, project: Path, env: str | None) -> str:
     """Registered versions of the run, and the commands for MLflow, Kedro-Viz and the next recipe."""
+    from ruri_kedro.registry import models  # with it come polars and scipy
+
     lines = []
     own = f" --env {env}" if env else ""
     commands = [(_ui_command(project), "runs, metrics and models")]
