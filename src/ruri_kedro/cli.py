@@ -23,7 +23,7 @@ _resamples = click.option("--resamples", default=10_000, show_default=True, type
 _seed = click.option("--seed", default=0, show_default=True, help="Seed of the resampling.")
 
 
-class _Commands(click.Group):
+class _Commands(LazyGroup):
     """A group whose commands end with one line where the input is at fault."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -45,7 +45,7 @@ def cli() -> None:
     """Commands of this project."""
 
 
-@cli.group(cls=_Commands)
+@cli.group(cls=_Commands, lazy_subcommands={"new": "ruri_kedro.new.new"})
 def ruri() -> None:
     """Registered models, and the evidence for them."""
 

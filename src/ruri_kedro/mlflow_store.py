@@ -46,9 +46,13 @@ def connect(context: Any) -> None:
     with without_collector():
         from kedro_mlflow.config.kedro_mlflow_config import KedroMlflowConfig
 
-        config = KedroMlflowConfig.model_validate(dict(context.config_loader["mlflow"]))
-        config.tracking.experiment.name = config.tracking.experiment.name or context._package_name
-        config.setup(context)
+        class WithoutExperiment(KedroMlflowConfig):
+            """A command starts no run, so it makes no experiment: it may read where it must not write."""
+
+            def _set_experiment(self) -> None:
+                pass
+
+        WithoutExperiment.model_validate(dict(context.config_loader["mlflow"])).setup(context)
 
 
 def store_file(context: Any) -> Path | None:
@@ -76,6 +80,8 @@ def check_readable(file: Path) -> None:
 
 def check_writable(file: Path) -> None:
     """Raise RegistryError unless the database, or its folder where there is none yet, can be written."""
+    if not file.parent.is_dir():
+        raise RegistryError(f"{file.parent} is not a folder, so {file} cannot be made. Make it, {_ELSEWHERE}")
     try:
         # SQLite writes its journal beside the database.
         with tempfile.TemporaryFile(dir=file.parent) as probe:
@@ -88,10 +94,12 @@ def check_writable(file: Path) -> None:
                 connection.rollback()
             finally:
                 connection.close()
-    except (OSError, sqlite3.Error) as error:
-        message = explained(error, file) or f"{file}: {error}"
+    except OSError as error:
+        said = _FULL if error.errno in _FULL_DISK else _READ_ONLY
+        raise RegistryError(said.format(place=file, cause=error.strerror)) from error
+    except sqlite3.Error as error:
         if "locked" not in str(error):  # by a run beside this one: MLflow waits for it
-            raise RegistryError(message) from error
+            raise RegistryError(explained(error, file) or f"{file}: {error}") from error
 
 
 def explained(error: BaseException, place: object) -> str | None:
