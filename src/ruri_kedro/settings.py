@@ -6,6 +6,7 @@ import os
 from ruri_kedro.checks import CheckHooks
 from ruri_kedro.dry_run import DryRunHooks
 from ruri_kedro.hooks import CheckpointHooks, LastWordsHooks, MissingInputHooks, RecipeHooks, TrackingHooks
+from ruri_kedro.progress import ProgressHooks
 from ruri_kedro.startup import postpone_mlflow_commands
 from ruri_kedro.stats import StatsHooks
 
@@ -26,13 +27,15 @@ for _name, _value in _ENVIRONMENT.items():
 
 postpone_mlflow_commands()
 
+# The warnings of libraries become lines of the log.
+logging.captureWarnings(True)
 # Said by MLflow about a class of kedro-mlflow at each start; MLflow overrides the filters of `warnings` for it.
 logging.getLogger("py.warnings").addFilter(lambda record: "Add type hints to the" not in record.getMessage())
 
 # Of the first three, which all can end a run, Kedro calls the last one first.
 HOOKS = (
     DryRunHooks(), CheckHooks(), MissingInputHooks(), RecipeHooks(), TrackingHooks(), CheckpointHooks(), StatsHooks(),
-    LastWordsHooks(),
+    LastWordsHooks(), ProgressHooks(),
 )  # fmt: skip
 
 CONFIG_LOADER_ARGS = {
