@@ -39,6 +39,7 @@ viz: install
 	$(BIN)/kedro viz run
 
 ui: install
+	@echo "Open http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db
 
 # The documentation, into site/; docs-serve shows it at http://127.0.0.1:8001 and follows changes.

@@ -70,6 +70,8 @@ def test_a_whole_run_leaves_its_evidence(project, capsys):
     printed = capsys.readouterr().out
     assert "| tiny | 0.5 |" in printed
     assert "mlflow ui --backend-store-uri sqlite:///mlflow.db " in printed and "kedro viz run" in printed
+    address = f"http://127.0.0.1:5000/#/experiments/{found.info.experiment_id}?workflowType=machine_learning"
+    assert f"at {address}\n" in printed  # MLflow's other view shows no runs
 
 
 def test_kedro_viz_is_told_the_size_of_tables_and_forgets_none(project):

@@ -9,7 +9,6 @@ from kedro.pipeline import Pipeline
 
 from ruri_kedro.dry_run import TRAININGS
 from ruri_kedro.encoders.precision import check_precision
-from ruri_kedro.encoders.reference import EncoderReference
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.hooks import fail
 from ruri_kedro.pipelines.shared import stage_of
@@ -36,6 +35,8 @@ class CheckHooks:
 
 
 def _models(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
+    from ruri_kedro.encoders.reference import EncoderReference  # with it comes pyarrow
+
     for parameters, key in (place for node, place in _MODELS.items() if node in nodes):
         row = catalog.load(f"params:{parameters}")
         try:

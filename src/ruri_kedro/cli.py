@@ -1,15 +1,17 @@
-"""Commands of the project: `kedro ruri ...`. Kedro finds the group `cli` by its name."""
+"""Commands of the project: `kedro run` and `kedro ruri ...`. Kedro finds the group `cli` by its name."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from kedro.framework.cli.utils import LazyGroup
 
 from ruri_kedro.errors import DataError, RecipeError, RuriError
-from ruri_kedro.project import project_context as _context
-from ruri_kedro.project import stored_test_sets
+from ruri_kedro.mlflow_store import connect, explained, store_file
+from ruri_kedro.project import project_context, registry_context, stored_test_sets
 from ruri_kedro.releases import export, fetch, lineage, publish
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ _resamples = click.option("--resamples", default=10_000, show_default=True, type
 _seed = click.option("--seed", default=0, show_default=True, help="Seed of the resampling.")
 
 
-class _Commands(click.Group):
+class _Commands(LazyGroup):
     """A group whose commands end with one line where the input is at fault."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -29,14 +31,21 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except RuriError as error:
             raise click.ClickException(str(error)) from error
+        except click.ClickException:
+            raise
+        except Exception as error:
+            message = explained(error, "the tracking database")
+            if message is None:
+                raise
+            raise click.ClickException(message) from error
 
 
-@click.group(name="ruri-kedro")
+@click.group(name="ruri-kedro", cls=LazyGroup, lazy_subcommands={"run": "ruri_kedro.run_command.run"})
 def cli() -> None:
     """Commands of this project."""
 
 
-@cli.group(cls=_Commands)
+@cli.group(cls=_Commands, lazy_subcommands={"new": "ruri_kedro.new.new"})
 def ruri() -> None:
     """Registered models, and the evidence for them."""
 
@@ -45,10 +54,13 @@ def ruri() -> None:
 @click.option("--env", "-e", default=None, help="Environment whose mlflow.yml names the tracking server.")
 def status(env: str | None) -> None:
     """List the registered models with their versions, aliases, last decision and test metrics."""
-    from ruri_kedro.registry.models import list_registered
+    context = project_context(env, anywhere="MLFLOW_TRACKING_URI" in os.environ)
+    file, versions = store_file(context), []
+    if file is None or file.exists():
+        connect(context)
+        from ruri_kedro.registry.models import list_registered
 
-    _context(env)  # the hooks settle where MLflow keeps its runs
-    versions = list_registered()
+        versions = list_registered()
     if not versions:
         click.echo("No model is registered yet. Run: kedro run")
     for version in versions:
@@ -64,9 +76,10 @@ def status(env: str | None) -> None:
 @click.option("--dry-run", is_flag=True, help="Judge only: move and record nothing.")
 def promote(env: str | None, model: str | None, number: int | None, dry_run: bool) -> None:
     """Make a challenger the champion if it passes every gate; ends with 1 if it does not."""
+    rules = _promotion_rules(env)
     from ruri_kedro.registry.promotion import apply_decision, judge_version
 
-    decision = judge_version(_promotion_rules(env), model, number)
+    decision = judge_version(rules, model, number)
     if not dry_run:
         apply_decision(decision)
     click.echo(decision.to_markdown())
@@ -79,10 +92,10 @@ def promote(env: str | None, model: str | None, number: int | None, dry_run: boo
 @click.option("--model", help="Registered model. Default: promotion.model of the recipe.")
 def rollback(env: str | None, model: str | None) -> None:
     """Give the alias champion back to the previous champion."""
+    rules = _promotion_rules(env)
     from ruri_kedro.registry.promotion import released_name
     from ruri_kedro.registry.promotion import rollback as roll_back
 
-    rules = _promotion_rules(env)
     name = released_name(rules, model or rules["model"])
     new, old = roll_back(name)
     click.echo(f"{name}: version {new} is the champion again, version {old} is not.")
@@ -154,12 +167,13 @@ def compare(
     seed: int,
 ) -> None:
     """Compare models by their scores per query, as a table, JSON and a page with the queries won and lost most."""
+    context = project_context(env)
+    models = _score_tables(context.catalog, named)
+
     from ruri_kedro.benchmark.comparison import compare as compare_models
     from ruri_kedro.benchmark.comparison_page import query_texts
     from ruri_kedro.benchmark.comparison_text import means_text
 
-    context = _context(env)
-    models = _score_tables(context.catalog, named)
     comparison = compare_models(models, baseline or next(iter(models)), list(metrics) or None, resamples, seed)
     click.echo(means_text(comparison))
     texts: Texts = {}
@@ -196,17 +210,20 @@ def evaluate(
     env: str | None, reference: str, benchmark: str, only: Sequence[str], prompts: str | None, out: Path
 ) -> None:
     """Evaluate a model on a benchmark; a task that is done for it is not run again."""
-    context = _context(env)  # the hooks settle where MLflow keeps its models
+    # A model in a folder can be evaluated by mteb anywhere; the recipe's own tasks are those of a project.
+    context = project_context(env, anywhere=benchmark != "recipe")
+    if reference.startswith("models:/"):
+        connect(context)
     if benchmark == "recipe":
         _evaluate_recipe(context, reference, only, prompts, out)
         return
     params = context.params["mteb"]
+    model = _saved_model(reference, params["device"])
 
     from ruri_kedro.benchmark.mteb_model import EncodingSettings, benchmark_encoder
     from ruri_kedro.benchmark.mteb_run import evaluate_tasks, missing_tasks, write_report
     from ruri_kedro.benchmark.mteb_tasks import benchmark_tasks, check_data, hub_reachable
 
-    model = _saved_model(reference, params["device"])
     settings = EncodingSettings.of(params, prompts or _own_prompts(context.params, model, benchmark))
     encoder = benchmark_encoder(model.name, model.revision, model.encode, settings, out)
     tasks = benchmark_tasks(benchmark, only)
@@ -242,18 +259,18 @@ def _recipe_prompts(params: dict[str, Any]) -> dict[str, str]:
 
 def _evaluate_recipe(context: Any, reference: str, only: Sequence[str], prompts: str | None, out: Path) -> None:
     """Scores, runs and a table of a model on the tasks that `kedro run` has read for the recipe."""
+    sets, params = stored_test_sets(context), context.params
+    saved = None if reference == "bm25" else _saved_model(reference, params["mteb"]["device"])
+
     from ruri_kedro.benchmark.judge import Judged, evaluate_recipe
     from ruri_kedro.retrieval.bm25 import searcher_of
 
-    sets = stored_test_sets(context)
-    params, search = context.params, searcher_of(context.params["bm25"])
+    search = searcher_of(params["bm25"])
     depth = params["evaluation"]["depth"]
-    if reference == "bm25":
+    if saved is None:
         model = Judged.bm25(search, params["bm25"], depth)
     else:
-        saved = _saved_model(reference, params["mteb"]["device"])
-        own = _recipe_prompts(params)
-        model = Judged.of(saved, params["mteb"], prompts, own, search, params["bm25"], depth)
+        model = Judged.of(saved, params["mteb"], prompts, _recipe_prompts(params), search, params["bm25"], depth)
     types = {name: spec["type"] for name, spec in params["tasks"].items()}
     for name in only:
         if name not in types:
@@ -280,7 +297,7 @@ def _saved_model(reference: str, device: str) -> "SavedModel":
 
 def _promotion_rules(env: str | None) -> dict[str, Any]:
     """The block `promotion` of a recipe."""
-    params = _context(env).params  # the hooks settle where MLflow keeps its runs
+    params = registry_context(env).params
     if "promotion" not in params:
         raise RecipeError("promotion: missing. conf/base/parameters_promotion.yml of the project has an example.")
     return params["promotion"]
@@ -288,12 +305,11 @@ def _promotion_rules(env: str | None) -> dict[str, Any]:
 
 def _score_tables(catalog: Any, named: Sequence[str]) -> dict[str, list["Scores"]]:
     """Scores by query of each model, an item per seed."""
-    from ruri_kedro.benchmark.comparison import scores_by_query
-    from ruri_kedro.tables import SCHEMAS, Table
-
-    models: dict[str, list[Scores]] = {}
+    tables: list[tuple[str, Any]] = []
     for name, _, folder in (text.partition("=") for text in named or _models_with_scores(catalog)):
         if folder:  # also one of `kedro ruri evaluate`, which grows task by task
+            from ruri_kedro.tables import SCHEMAS, Table
+
             table = Table(Path(folder), SCHEMAS["scores"])
             complete, remedy = bool(table.parts()), "Name the folder that has a folder for each task"
         else:
@@ -301,6 +317,12 @@ def _score_tables(catalog: Any, named: Sequence[str]) -> dict[str, list["Scores"
             table, complete, remedy = dataset.table, dataset.exists(), "Run: kedro run --pipelines evaluation"
         if not complete:
             raise DataError(f"model '{name}': no complete score table in {table.root}. {remedy}")
+        tables.append((name, table))
+
+    from ruri_kedro.benchmark.comparison import scores_by_query
+
+    models: dict[str, list[Scores]] = {}
+    for name, table in tables:
         models.setdefault(name, []).append(scores_by_query(table.iter_rows()))
     return models
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ruri_kedro.errors import DataError, RecipeError
-from ruri_kedro.project import EXAMPLES, project_context, stored_test_sets
+from ruri_kedro.project import EXAMPLES, project_context, registry_context, stored_test_sets
 
 _env = click.option("--env", "-e", default=None, help="Environment (recipe) whose tables and tracking server are used.")
 _out = click.option(
@@ -27,7 +27,7 @@ def lineage(model: str | None, row: str | None, env: str | None) -> None:
     """
     if (model is None) == (row is None):
         raise click.UsageError("Name a model, such as ruri-sample@champion, or a row by --row.")
-    context = project_context(env)  # the hooks settle where MLflow keeps its models
+    context = registry_context(env)
     click.echo(_lineage_of(model) if model else _trace_of(context.catalog, row), nl=False)
 
 
@@ -37,7 +37,7 @@ def lineage(model: str | None, row: str | None, env: str | None) -> None:
 @_env
 def fetch(model: str, out: Path, env: str | None) -> None:
     """Download MODEL, check every file against its manifest, and say how it is served."""
-    project_context(env)
+    registry_context(env)
     from ruri_kedro.registry.versions import fetch as fetch_version
     from ruri_kedro.registry.versions import resolve
     from ruri_kedro.tables.files import new_folder, replace_dir
@@ -60,7 +60,7 @@ def export(model: str, onnx: bool, int8: bool, out: Path, env: str | None) -> No
     """Write MODEL in another format, and measure and log what that costs on the recipe's retrieval tasks."""
     if not onnx:
         raise click.UsageError("Name a format: --onnx, or --onnx --int8.")
-    context = project_context(env)
+    context = registry_context(env)
     from ruri_kedro.registry.exporting import export_version
     from ruri_kedro.registry.versions import resolve
 
@@ -91,7 +91,7 @@ _public = click.option("--public", is_flag=True, help="A repository that is made
 def publish_model(model: str, out: Path, repo: str | None, upload: bool, public: bool, env: str | None) -> None:
     """A registered MODEL: weights, card with results, evidence, manifest."""
     _check_upload(repo, upload)
-    params = project_context(env).params
+    params = registry_context(env).params
     from ruri_kedro.registry import publication
     from ruri_kedro.registry.versions import fetch as fetch_version
     from ruri_kedro.registry.versions import original_of, resolve

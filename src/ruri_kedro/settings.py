@@ -6,7 +6,9 @@ import os
 from ruri_kedro.checks import CheckHooks
 from ruri_kedro.dry_run import DryRunHooks
 from ruri_kedro.hooks import CheckpointHooks, LastWordsHooks, MissingInputHooks, RecipeHooks, TrackingHooks
+from ruri_kedro.progress import ProgressHooks
 from ruri_kedro.sole_run import SoleRunHooks
+from ruri_kedro.startup import postpone_mlflow_commands
 from ruri_kedro.stats import StatsHooks
 
 _ENVIRONMENT = {
@@ -24,13 +26,17 @@ _ENVIRONMENT = {
 for _name, _value in _ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)
 
+postpone_mlflow_commands()
+
+# The warnings of libraries become lines of the log.
+logging.captureWarnings(True)
 # Said by MLflow about a class of kedro-mlflow at each start; MLflow overrides the filters of `warnings` for it.
 logging.getLogger("py.warnings").addFilter(lambda record: "Add type hints to the" not in record.getMessage())
 
 # Of the first four, which all can end a run, Kedro calls the last one first.
 HOOKS = (
     SoleRunHooks(), DryRunHooks(), CheckHooks(), MissingInputHooks(), RecipeHooks(), TrackingHooks(),
-    CheckpointHooks(), StatsHooks(), LastWordsHooks(),
+    CheckpointHooks(), StatsHooks(), LastWordsHooks(), ProgressHooks(),
 )  # fmt: skip
 
 CONFIG_LOADER_ARGS = {

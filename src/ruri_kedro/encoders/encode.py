@@ -121,4 +121,4 @@ def logits(
 
 
 def _bar(label: str | None, total: int, unit: str) -> tqdm:
-    return tqdm(total=total, desc=label, unit=unit, disable=label is None, mininterval=1.0)
+    return tqdm(total=total, desc=label, unit=unit, disable=True if label is None else None, mininterval=1.0)

@@ -64,7 +64,7 @@ class LateInteraction:
         """MaxSim of every query with every passage, float32 (queries, passages)."""
         asked = self._queries(queries)
         scores = np.empty((len(queries), len(passages)), dtype=np.float32)
-        with tqdm(total=len(passages), desc="passages", unit="text", mininterval=1.0) as bar:
+        with tqdm(total=len(passages), desc="passages", unit="text", mininterval=1.0, disable=None) as bar:
             for start in range(0, len(passages), _BLOCK):
                 block = self._passages(passages[start : start + _BLOCK])
                 found = self.model.similarity(asked, block, device=self.model.device)

@@ -98,7 +98,7 @@ class TokenCache:
 
     def _add(self, texts: list[str]) -> None:
         with (
-            tqdm(total=len(texts), desc="tokenise", unit="text", mininterval=1.0, leave=None) as bar,
+            tqdm(total=len(texts), desc="tokenise", unit="text", mininterval=1.0, leave=None, disable=None) as bar,
             _tokenizing(self._tokenizer, self._workers) as ids_of,
         ):
             for start in range(0, len(texts), _SHARD_TEXTS):

@@ -134,7 +134,7 @@ def _write_stage(
 ) -> dict[str, dict[str, int]]:
     """Write a stage; its rows by split and source."""
     counts: dict[str, dict[str, int]] = {split: {} for split in _SPLITS}
-    for part in tqdm(table.parts(), desc=folder.name, unit="source"):
+    for part in tqdm(table.parts(), desc=folder.name, unit="source", disable=None):
         parts = [name for name in dict.fromkeys([part, sources[part].candidates]) if name in passages.parts()]
         texts = passage_texts(passages, parts=parts)
         for split in _SPLITS:

@@ -68,7 +68,9 @@ def read_examples(
 
     def made() -> Iterator[TrainingSet]:
         total = sum(counts.values())
-        with tqdm(total=total, desc=f"{stage} examples", unit="row", disable=total <= BLOCK_ROWS) as bar:
+        with tqdm(
+            total=total, desc=f"{stage} examples", unit="row", disable=True if total <= BLOCK_ROWS else None
+        ) as bar:
             for rows in blocks(_training_rows(examples, reading.shuffled), BLOCK_ROWS):
                 yield assemble(rows, _texts_of(rows, passages), reading.prompts, to_tokens, teacher)
                 bar.update(len(rows))

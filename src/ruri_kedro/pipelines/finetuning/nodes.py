@@ -51,7 +51,11 @@ def score_with_teacher(
         model = load_cross_encoder(teacher.name, revision=teacher.revision).to(device_kind(device))
         check_length(model, settings["teacher_max_length"], "finetuning.teacher_max_length")
         with tqdm(
-            total=len(wanted), initial=len(wanted) - len(left), desc=f"teacher scores {source}", unit="pair"
+            total=len(wanted),
+            initial=len(wanted) - len(left),
+            desc=f"teacher scores {source}",
+            unit="pair",
+            disable=None,
         ) as bar:
             for block in blocks(left, SHARD_PAIRS):
                 pairs = [(texts[anchor], texts[docid]) for (_, docid), anchor in block]
