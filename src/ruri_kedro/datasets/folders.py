@@ -10,6 +10,7 @@ from kedro.io.core import AbstractDataset
 from ruri_kedro.datasets.marker import MANIFEST, mark, marked_parts, unmark
 from ruri_kedro.errors import DataError
 from ruri_kedro.text.hashing import digest_all, stable_id
+from ruri_kedro.text.names import check_name
 
 Build = Callable[[Path], None]
 
@@ -34,7 +35,9 @@ class FolderDataset(AbstractDataset[Mapping[str, Build], Path]):
         return self._filepath
 
     def save(self, data: Mapping[str, Build]) -> None:
-        """Build every folder that `data` names, remove the others."""
+        """Build every folder that `data` names, remove the others; RecipeError for a name that cannot be a folder's."""
+        for name in data:
+            check_name(f"folder {self._filepath}", name, dots=True)
         self._filepath.mkdir(parents=True, exist_ok=True)
         unmark(self._filepath)
         for folder in self._filepath.iterdir():

@@ -7,7 +7,7 @@ from functools import cached_property
 from statistics import fmean
 
 from ruri_kedro.benchmark.comparison import Measure, PairedResult, compare, main_metrics
-from ruri_kedro.benchmark.evaluate import RERANKING_SUFFIX
+from ruri_kedro.benchmark.specs import RERANKING_SUFFIX
 from ruri_kedro.registry.evidence import Evidence
 from ruri_kedro.registry.rules import KINDS, Rules
 from ruri_kedro.registry.training_runs import changed_stages

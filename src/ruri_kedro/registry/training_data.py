@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ruri_kedro.benchmark.evaluate import RERANKING_SUFFIX
+from ruri_kedro.benchmark.specs import RERANKING_SUFFIX
 from ruri_kedro.benchmark.stored_tasks import stored_digest
 from ruri_kedro.corpora.source import Source
 from ruri_kedro.tables import Table

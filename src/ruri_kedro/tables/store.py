@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,6 +21,7 @@ from tqdm import tqdm
 from ruri_kedro.errors import DataError
 from ruri_kedro.tables.files import move_dir, read_json, remove_leftovers, replace_dir, replace_file, write_json
 from ruri_kedro.text.hashing import digest_all, digest_json, stable_id
+from ruri_kedro.text.names import check_name
 
 MANIFEST = "manifest.json"
 SHARD_ROWS = 200_000
@@ -131,9 +133,12 @@ def read_shards(
 def write_table(root: Path, schema: pa.Schema, parts: Mapping[str, AnyPart | None]) -> Table:
     """Write the parts that are not there yet, remove those that are not named, return the handle.
 
-    None in place of a part leaves what is there under that name, whole or not at all.
+    None in place of a part leaves what is there under that name, whole or not at all. Raises RecipeError for a name
+    that cannot be a folder's, before anything is written.
     """
     root = Path(root)
+    for name in parts:
+        check_name(f"table {root}", name, dots=True)
     root.mkdir(parents=True, exist_ok=True)
     table = Table(root, schema)
     for name in table.parts():
@@ -153,7 +158,15 @@ def write_table(root: Path, schema: pa.Schema, parts: Mapping[str, AnyPart | Non
             _write_sharded(target, schema, part)
         else:
             _write_part(target, schema, part)
+    check_parts(root, table.parts(), parts)
     return table
+
+
+def check_parts(root: Path, found: Iterable[str], parts: Mapping[str, Any]) -> None:
+    """Raise DataError where the parts that are there now are not those that were asked for (None: may be missing)."""
+    found, wanted = set(found), {name for name, part in parts.items() if part is not None}
+    if odd := sorted(wanted - found | found - parts.keys()):
+        raise DataError(f"{root}: written were {', '.join(parts)}, but {odd[0]} is not what is there. Write it again.")
 
 
 def is_current(folder: Path, key: str) -> bool:
