@@ -55,9 +55,9 @@ def test_planted_leaks_are_found_whatever_the_names(name, tmp_path):
 def test_a_part_is_never_written_under_another_name_than_its_own(name, tmp_path):
     root = tmp_path / "data/table"
     before = write_table(root, SCHEMAS["scores"], {"good": Part("k", list)})
-    with pytest.raises(RecipeError, match="is not allowed"):
+    with pytest.raises(RecipeError, match="the name"):
         write_table(root, SCHEMAS["scores"], {"good": Part("k", list), name: Part("k", list)})
-    with pytest.raises(DatasetError, match="is not allowed"):
+    with pytest.raises(DatasetError, match="the name"):
         FolderDataset(filepath=str(tmp_path / "folders")).save({name: lambda folder: folder.mkdir()})
     assert before.parts() == ["good"]
     assert [path.name for path in tmp_path.rglob("*") if path.is_dir()] == ["data", "table", "good"]

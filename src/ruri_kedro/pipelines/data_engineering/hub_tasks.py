@@ -57,11 +57,11 @@ def check_benchmarks(names: list[str], own: Iterable[str]) -> None:
     """
     if not names:
         return
-    from ruri_kedro.benchmark.mteb_tasks import check_data, hub_reachable
-
     found = _benchmark_tasks(names)
     if same := sorted(found.keys() & set(own)):
         raise RecipeError(f"tasks.{same[0]}: a task of {', '.join(names)} (`tested_on`) has this name. Rename yours.")
+    from ruri_kedro.benchmark.mteb_tasks import check_data, hub_reachable
+
     try:
         check_data(found.values(), hub_reachable())
     except DataError as error:
