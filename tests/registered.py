@@ -34,6 +34,7 @@ def dossier(level: float = 0.5, sts: float = 0.7, licence: str = "Apache-2.0", l
         contamination={"tests": list(TESTS), "stages": {"pretraining": {"examples": 100, "leaked": leaked}}},
         probe=rules(probe=PROMOTION["probe"]).probe_pairs,
         card=CARD,
+        baselines=[row | {"model": "bm25"} for row in rows(level - 0.05, sts)],
     )
 
 

@@ -132,7 +132,7 @@ def drop(name):
     [
         (damage_weights, "manifest", r"corrupted: model.sentence_transformer/model.safetensors has \d+ bytes"),
         (add_code, "manifest", r"corrupted: .*modeling.py is not in the manifest"),
-        (better_figures, "manifest", r"corrupted: evidence/probe.json has .*; evidence/scores.parquet has"),
+        (better_figures, "manifest", r"corrupted: .*evidence/probe.json has .*; evidence/scores.parquet has"),
         (new_manifest, "manifest", r"corrupted: evidence/manifest.json has SHA-256 .*, the version says"),
         (drop("evidence/manifest.json"), "manifest", "unsigned"),
         (drop("evidence/contamination.json"), "manifest", "corrupted: evidence/contamination.json is missing"),

@@ -6,9 +6,22 @@ from typing import Any
 
 from ruri_kedro.errors import DataError, RecipeError
 from ruri_kedro.tables.raw import raw_files, read_rows
+from ruri_kedro.text.names import check_names
 from ruri_kedro.text.normalize import normalize
 
 Fields = Mapping[str, type | tuple[type, ...]]
+
+RERANKING_SUFFIX = "_rerank"  # behind a retrieval task's name: the order of its candidates, a task of its own
+
+
+def check_task_names(tasks: Mapping[str, Any]) -> None:
+    """Raise RecipeError for a name in the block `tasks` that cannot be one, or that another task's reordering has."""
+    reordered = {
+        f"{name}{RERANKING_SUFFIX}": f"the reordering of the candidates of '{name}'"
+        for name, spec in tasks.items()
+        if isinstance(spec, Mapping) and spec.get("type") == "retrieval"
+    }
+    check_names("tasks", tasks, reordered)
 
 
 def check_spec(

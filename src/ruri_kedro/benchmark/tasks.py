@@ -12,6 +12,7 @@ from ruri_kedro.benchmark.collection import read_collection
 from ruri_kedro.benchmark.runs import Qrels
 from ruri_kedro.benchmark.specs import check_spec, choose, clean, raw_rows, with_fields
 from ruri_kedro.errors import DataError, RecipeError
+from ruri_kedro.text.names import check_name
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,7 @@ def load_task(name: str, spec: Mapping[str, Any], raw_root: Path) -> Task:
     Labels become strings. Raises RecipeError for a type, shape or key that is not known, DataError for rows that do
     not fit.
     """
+    check_name("tasks", name)
     return _LOADERS[choose(name, spec, "type", _LOADERS)](name, spec, Path(raw_root))
 
 

@@ -13,6 +13,7 @@ from ruri_kedro.corpora.shapes import SHAPES
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.tables.objectives import OBJECTIVES, ROW_KEYS, STAGE_STRATEGIES
 from ruri_kedro.text.filters import LANGUAGES, TextFilter
+from ruri_kedro.text.names import check_names, listed_names
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,7 @@ class Source:
 
 def parse_sources(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Source]:
     """The sources of a recipe. Raises RecipeError that names the source, the key and what is allowed."""
+    check_names("sources", rows)
     sources = {name: _parse(name, row) for name, row in rows.items()}
     for source in sources.values():
         if source.candidates not in sources:
@@ -136,9 +138,9 @@ def parse_sources(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Source]:
     return sources
 
 
-def select_sources(sources: Mapping[str, Source], only: str | None) -> dict[str, Source]:
-    """The sources that `only` names, apart by spaces or commas; all if it names none. Raises RecipeError."""
-    names = (only or "").replace(",", " ").split()
+def select_sources(sources: Mapping[str, Source], only: Any) -> dict[str, Source]:
+    """The sources that `only` names, with spaces or commas between them; all if it names none. Raises RecipeError."""
+    names = listed_names("only", only)
     _allowed("only", names, sources)
     return {name: source for name, source in sources.items() if not names or name in names}
 

@@ -12,6 +12,7 @@ from ruri_kedro.errors import DataError
 from ruri_kedro.tables.checksums import MANIFEST, check_folders, facts_of
 from ruri_kedro.tables.files import sole_writer
 from ruri_kedro.text.hashing import digest_all, digest_json, stable_id
+from ruri_kedro.text.names import check_name
 
 Build = Callable[[Path], None]
 
@@ -38,7 +39,9 @@ class FolderDataset(AbstractDataset[Mapping[str, Build], Path]):
         return self._filepath
 
     def save(self, data: Mapping[str, Build]) -> None:
-        """Build every folder that `data` names, remove the others."""
+        """Build every folder that `data` names, remove the others; RecipeError for a name that cannot be a folder's."""
+        for name in data:
+            check_name(f"folder {self._filepath}", name, dots=True)
         self._filepath.mkdir(parents=True, exist_ok=True)
         with sole_writer(self._filepath):
             self._build(data)

@@ -122,7 +122,7 @@ def _front_matter(facts: CardFacts, figures: Sequence[Figure]) -> dict[str, Any]
         "pipeline_tag": pipeline,
         "tags": tags,
         **({"base_model": base} if base else {}),
-        "model-index": [{"name": facts.name, "results": results}],
+        **({"model-index": [{"name": facts.name, "results": results}]} if results else {}),
     }
 
 
@@ -143,6 +143,9 @@ def _introduction(facts: CardFacts) -> str:
 
 
 def _results(facts: CardFacts, figures: Sequence[Figure]) -> Iterator[str]:
+    if not figures:
+        yield "Nothing was tested: the recipe has no task for this model."
+        return
     yield from table_head("task", "category", "metric", "mean", "95% interval", "queries")
     for task, metric, mean, interval, queries in figures:
         shown = f"{interval[0]:.4f} to {interval[1]:.4f}" if interval else "-"
@@ -167,10 +170,9 @@ def _data(facts: CardFacts) -> Iterator[str]:
         yield table_row(name, row["licence"], row["origin"], f"{row['pairs']:,}", stages or "negatives only")
     leaked = sum(row["leaked"] for row in facts.contamination["stages"].values())
     removed = sum(row["removed"] for row in facts.contamination["sources"].values())
-    yield (
-        f"\nSearched for the tests {', '.join(facts.contamination['tests'])}: {removed:,} pairs that a test knows were "
-        f"left out, {leaked:,} are among the examples."
-    )
+    tests = ", ".join(facts.contamination["tests"])
+    found = f"{removed:,} pairs that a test knows were left out, {leaked:,} examples have a text of a test"
+    yield f"\nSearched for the tests {tests}: {found}." if tests else "\nSearched for no test: the recipe has none."
     if changed := changed_stages(facts.training):
         yield f"\nThe examples of {', '.join(changed)} were made anew after the training: these are the new ones."
 
@@ -216,7 +218,8 @@ def _limits(facts: CardFacts) -> Iterator[str]:
     yield "- Japanese only; other languages were not tested."
     if lengths:
         yield f"- Trained on texts of up to {max(lengths)} tokens; longer ones are cut or were not seen in training."
-    yield "- The figures are of the tests above, and say nothing of other domains. Test on your own data first."
+    what = "The figures are of the tests above, and say nothing of other domains." if facts.tests else "Not tested."
+    yield f"- {what} Test on your own data first."
     synthetic = [name for name, row in facts.sources.items() if row["origin"] == "synthetic"]
     if synthetic:
         yield f"- Texts of {', '.join(synthetic)} were written by a language model."

@@ -19,6 +19,7 @@ FOLDER = "evidence"
 DECISIONS = "promotion"  # folder of the logged model for what is decided about it, after the manifest was made
 MANIFEST = f"{FOLDER}/manifest.json"
 _SCORES = f"{FOLDER}/scores.parquet"
+_BASELINES = f"{FOLDER}/baselines.parquet"
 _DOCUMENTS = ("tests", "training", "contamination", "probe")
 # MLflow leaves it in a folder that it downloads.
 _MLFLOW_NOTE = "registered_model_meta"
@@ -34,6 +35,7 @@ class Dossier:
     contamination: Mapping[str, Any]  # tests that were searched for, and by stage examples and how many of them leak
     probe: Sequence[tuple[str, str]]  # (query, passage)
     card: str  # Markdown
+    baselines: Sequence[Mapping[str, Any]] = ()  # rows of SCORES of other models on the same tests, such as BM25
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Evidence:
 
     kind: str | None = None  # embedder or reranker
     scores: Scores | None = None
+    baselines: Mapping[str, Scores] | None = None  # by model, such as bm25
     tests: Mapping[str, Mapping[str, str]] | None = None
     training: Mapping[str, Any] | None = None
     contamination: Mapping[str, Any] | None = None
@@ -76,7 +79,8 @@ def write_dossier(root: Path, dossier: Dossier, kind: str, probe_scores: Sequenc
         {"query": query, "passage": passage, "score": float(score)}
         for (query, passage), score in zip(dossier.probe, probe_scores, strict=True)
     ]
-    pq.write_table(pa.Table.from_pylist(list(dossier.scores), schema=SCHEMAS["scores"]), root / _SCORES)
+    for rows, place in ((dossier.scores, _SCORES), (dossier.baselines, _BASELINES)):
+        pq.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMAS["scores"]), root / place)
     documents = {
         "tests": dict(dossier.tests),
         "training": dict(dossier.training),
@@ -129,6 +133,7 @@ def read_evidence(root: Path, expected: str | None, below: str = "") -> dict[str
         fields |= {name: _document(root, name) for name in ("tests", "training", "contamination")}
         probe = _document(root, "probe") or {}
         fields |= {"kind": probe.get("kind"), "probe": probe.get("pairs"), "scores": _scores(root)}
+        fields["baselines"] = _baselines(root)
         files = read_json(root / MANIFEST)["files"]
         fields["size"] = sum(entry["size"] for name, entry in files.items() if not name.startswith(f"{FOLDER}/"))
         fields["card"] = any(name.endswith("README.md") for name in files)
@@ -145,11 +150,27 @@ def _document(root: Path, name: str) -> Any:
 
 
 def _scores(root: Path) -> Scores | None:
+    rows = _rows(root / _SCORES)
+    return None if rows is None else _by_query(root / _SCORES, rows)
+
+
+def _baselines(root: Path) -> dict[str, Scores] | None:
+    """None for a version of before they were kept."""
+    rows = _rows(root / _BASELINES)
+    if rows is None:
+        return None
+    models = dict.fromkeys(row["model"] for row in rows)
+    return {model: _by_query(root / _BASELINES, [row for row in rows if row["model"] == model]) for model in models}
+
+
+def _rows(path: Path) -> list[dict] | None:
     import pyarrow.parquet as pq
 
-    if not (root / _SCORES).is_file():
-        return None
+    return pq.read_table(path).to_pylist() if path.is_file() else None
+
+
+def _by_query(path: Path, rows: Sequence[Mapping[str, Any]]) -> Scores:
     try:
-        return scores_by_query(pq.read_table(root / _SCORES).to_pylist())
+        return scores_by_query(rows)
     except DataError as error:
-        raise DataError(f"{root / _SCORES}: {error}") from error
+        raise DataError(f"{path}: {error}") from error

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ruri_kedro.benchmark.evaluate import RERANKING_SUFFIX, evaluate_embedder, evaluate_reranking, rerank_run
+from ruri_kedro.benchmark.evaluate import evaluate_embedder, evaluate_reranking, rerank_run
+from ruri_kedro.benchmark.specs import RERANKING_SUFFIX
 from ruri_kedro.benchmark.stored_tasks import stored_task
 from ruri_kedro.benchmark.tasks import RetrievalTask
 from ruri_kedro.errors import DataError

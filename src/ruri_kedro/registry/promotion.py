@@ -39,6 +39,7 @@ from ruri_kedro.registry.versions import (
     version_of,
 )
 from ruri_kedro.tables.files import write_json
+from ruri_kedro.text.names import check_name
 
 _TAG = 5000  # characters that MLflow takes
 REPLACED = "promotion.replaced"  # tag of a version: number of the champion whose place it took
@@ -97,8 +98,8 @@ def judge_version(promotion: Mapping[str, Any], name: str | None = None, number:
     """
     rules = parse_rules(promotion)
     name = name or promotion["model"]
-    number = find_version(name, number if number is not None else promotion.get("version"))
     released = released_name(promotion, name)
+    number = find_version(name, number if number is not None else promotion.get("version"))
     champion = number_of(released, CHAMPION)
     challenger = challenger_evidence(name, number, released)
     other = logged_evidence(released, champion) if champion is not None else None
@@ -113,8 +114,11 @@ def judge_version(promotion: Mapping[str, Any], name: str | None = None, number:
 
 
 def released_name(promotion: Mapping[str, Any], name: str) -> str:
-    """The registered model that has the champion of the registered model `name`."""
-    return (promotion.get("released") or "{model}").replace("{model}", name)
+    """The registered model that has the champion of the registered model `name`; RecipeError for impossible names."""
+    check_name("promotion.model", name, dots=True)
+    released = (promotion.get("released") or "{model}").replace("{model}", name)
+    check_name("promotion.released", released, dots=True)
+    return released
 
 
 def apply_decision(decision: Decision, wait: float = WAIT) -> None:

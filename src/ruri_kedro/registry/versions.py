@@ -225,6 +225,8 @@ def _aliases(name: str) -> Mapping[str, str]:
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return {}
+        if error.error_code == "INVALID_PARAMETER_VALUE":
+            raise RegistryError(f"'{name}' cannot be the name of a registered model. {error.message}") from error
         raise
 
 

@@ -33,6 +33,7 @@ from ruri_kedro.tables.checksums import (
 )
 from ruri_kedro.tables.files import move_dir, remove_leftovers, replace_dir, replace_file, sole_writer
 from ruri_kedro.text.hashing import digest_all, digest_json, stable_id
+from ruri_kedro.text.names import check_name
 
 logger = logging.getLogger(__name__)
 
@@ -171,10 +172,12 @@ def _files_said(path: Path, *_: int) -> dict[str, Any]:
 def write_table(root: Path, schema: pa.Schema, parts: Mapping[str, AnyPart | None]) -> Table:
     """Write the parts that are not there yet, remove those that are not named, return the handle.
 
-    None in place of a part leaves what is there under that name, whole or not at all. Raises DataError where another
-    process writes the table.
+    None in place of a part leaves what is there under that name, whole or not at all. Raises RecipeError for a name
+    that cannot be a folder's, before anything is written, and DataError where another process writes the table.
     """
     root = Path(root)
+    for name in parts:
+        check_name(f"table {root}", name, dots=True)
     root.mkdir(parents=True, exist_ok=True)
     with sole_writer(root):
         return write_parts(root, schema, parts)
@@ -200,7 +203,15 @@ def write_parts(root: Path, schema: pa.Schema, parts: Mapping[str, AnyPart | Non
             _write_sharded(target, schema, part)
         else:
             _write_part(target, schema, part)
+    check_parts(root, table.parts(), parts)
     return table
+
+
+def check_parts(root: Path, found: Iterable[str], parts: Mapping[str, Any]) -> None:
+    """Raise DataError where the parts that are there now are not those that were asked for (None: may be missing)."""
+    found, wanted = set(found), {name for name, part in parts.items() if part is not None}
+    if odd := sorted(wanted - found | found - parts.keys()):
+        raise DataError(f"{root}: written were {', '.join(parts)}, but {odd[0]} is not what is there. Write it again.")
 
 
 def _write_part(target: Path, schema: pa.Schema, part: Part) -> None:

@@ -14,6 +14,7 @@ from ruri_kedro.corpora.synthesis.tasks import TASKS, Task
 from ruri_kedro.corpora.synthesis.usage import Prices
 from ruri_kedro.encoders.reference import folder_digest
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.text.names import check_names
 
 _EXCERPT = {"title", "section", "text"}
 
@@ -115,6 +116,7 @@ def parse_settings(row: Mapping[str, Any]) -> Settings:
     """The settings. A set whose count is 0 is left out. Raises RecipeError that names the parameter."""
     known = ("seed", "journal", "model", "requests", "prices", "max_cost", "sets")
     _check_keys("synthesis", row, known, known)
+    check_names("synthesis.sets", row["sets"])
     wanted = {name: given for name, given in row["sets"].items() if given.get("count") != 0}
     if not wanted:
         raise RecipeError("synthesis.sets: no set has a count above 0.")

@@ -25,6 +25,7 @@ from ruri_kedro.tables.lookup import passage_texts
 from ruri_kedro.tables.store import blocks, key_of
 
 MODELS = ("bm25", "random", "pretrained", "finetuned", "reranker")
+_NOTHING = "Nothing was tested: the recipe has no task (parameter tasks). Its models can be used, but not promoted.\n"
 
 
 def score_bm25(test_sets: Path, tasks: Params, bm25_runs: Path, evaluation: Params) -> dict[str, Part]:
@@ -76,16 +77,19 @@ def score_reranker(test_sets: Path, tasks: Params, runs: Path, evaluation: Param
 
 
 def report(recipe: str, **scores: Table) -> tuple[dict, Frame, Figure, str]:
-    """Means by model and task: as metrics, as a table, as a plot and as Markdown."""
+    """Means by model and task, as metrics, table, plot and Markdown. A model without scores is left out."""
     from ruri_kedro.benchmark.evaluate import summarize
     from ruri_kedro.benchmark.report import bar_plot, table_by_metric
 
-    rows = (row for model in MODELS for row in scores[f"scores_{model}"].iter_rows())
-    summary = summarize(rows, models=MODELS)
+    tested = [model for model in MODELS if scores[f"scores_{model}"].rows()]
+    rows = (row for model in tested for row in scores[f"scores_{model}"].iter_rows())
+    summary = summarize(rows, models=tested)
     metrics = {row.pop("model"): {task: value for task, value in row.items() if value is not None}
                for row in summary.to_dicts()}  # fmt: skip
-    text = f"# Evaluation of recipe {recipe}\n\n{table_by_metric(summary)}"
-    return metrics, summary.to_pandas(), bar_plot(summary), text
+    parts = [f"# Evaluation of recipe {recipe}", *([table_by_metric(summary)] if tested else [_NOTHING])]
+    if tested and (left := [model for model in MODELS if model not in tested]):
+        parts.append(f"Not tested: {', '.join(left)}. The recipe has no task for them (retrieval or reranking).\n")
+    return metrics, summary.to_pandas(), bar_plot(summary), "\n\n".join(parts)
 
 
 def validate(model: Path, pairs: Table, passages: Table, sources: Params, prompts: Params, evaluation: Params) -> dict:

@@ -90,7 +90,7 @@ def search_reranker(
 
 def export_runs(test_sets: Path, tasks: Params, evaluation: Params, bm25: Path, **models: Path) -> dict[str, Callable]:
     """Every model's run with the judgments, a folder per task: what `kedro ruri score-runs` reads."""
-    from ruri_kedro.benchmark.evaluate import RERANKING_SUFFIX
+    from ruri_kedro.benchmark.specs import RERANKING_SUFFIX
 
     def build(name: str, suffix: str, folder: Path) -> None:
         from ruri_kedro.benchmark.runs import write_qrels, write_run

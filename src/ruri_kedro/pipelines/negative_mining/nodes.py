@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ruri_kedro.benchmark.contamination import texts_to_avoid
+from ruri_kedro.benchmark.contamination import find_leaks, texts_to_avoid
 from ruri_kedro.corpora.source import Source, parse_sources
 from ruri_kedro.pipelines.negative_mining.known import KnownPairs, found_candidates
 from ruri_kedro.pipelines.negative_mining.recipes import choice_rules, stage_recipes
@@ -35,18 +35,29 @@ def mine_positives(
     """Pairs whose positive was found by its answer, a part per source with candidates."""
     rules = choice_rules(mining)
 
+    def asked_and_answered(source: Source) -> Iterator[dict]:
+        """What the tests have of queries and their positives: both in one new pair are a leak, short ones too."""
+        rows = matches.iter_rows(matched(source))
+        return (match for match in rows if match["role"] in ("query", "positive"))
+
+    def matched(source: Source) -> list[str]:
+        return sorted({source.name, source.candidates} & set(matches.parts()))
+
     def part(source: Source) -> ShardedPart:
         known = partial(_known, source, passages, (pairs,), leaks, matches, candidates, mining)
 
         def shards(done: Sequence[Path]) -> Iterator[pa.Table]:
             for some in known().unanswered(len(done)):
-                yield to_table(mine_pairs(some, rules, seed), SCHEMAS["pairs"])
+                mined = list(mine_pairs(some, rules, seed))
+                leaked = {leak["pair_id"] for leak in find_leaks(mined, asked_and_answered(source)) if leak["removed"]}
+                yield to_table((row for row in mined if row["pair_id"] not in leaked), SCHEMAS["pairs"])
 
         tables = [table.digest([source.name]) for table in (pairs, leaks, candidates)]
         key = key_of(
             tables=tables,
             passages=passages.digest([source.candidates]),
             avoided=sorted(_avoided(source, matches)),
+            matches=matches.digest(matched(source)),
             mining=[mining[name] for name in ("depth", "mine_window", "max_mined", "min_answer_chars", "shard_rows")],
             seed=seed,
             code=code_digest(*CODE),
