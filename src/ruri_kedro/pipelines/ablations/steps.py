@@ -25,7 +25,8 @@ from ruri_kedro.tables.files import read_json, replace_dir, write_json
 from ruri_kedro.tables.store import MANIFEST, key_of
 
 _RUN, _SOURCES = "params:run", "params:sources"
-_NO_RESULT = ("checkpoints", "held_out")  # parameters of runs on which no result depends; the store has its own place
+# Parameters of runs on which no result depends; the store has its own place for checkpoints.
+_NO_RESULT = ("checkpoints", "held_out", "allow_untrained")
 
 
 @dataclass(frozen=True)
