@@ -23,7 +23,8 @@ HUB = {"name": "cl-nagoya/ruri-base", "revision": None}
 
 def check(tmp_path, pipeline=PIPELINE, **changed):
     made = stage(tmp_path)
-    run = {"seed": 1, "device": "cpu", "devices": 1, "threads": 1, "watch": made.watch, "held_out": None}
+    run = {"seed": 1, "device": "cpu", "devices": 1, "threads": 1, "watch": made.watch, "held_out": None,
+           "allow_untrained": False}  # fmt: skip
     tuned = SETTINGS | {"teacher": NOBODY, "teacher_precision": "float32"}
     parameters = {
         "base_model": NOBODY,

@@ -17,7 +17,8 @@ def catalog(tmp_path, **parameters) -> DataCatalog:
     """What the trainings read: a base model in a folder, examples of two sources, parameters."""
     tiny_encoder().save_pretrained(str(tmp_path / "base"))
     listwise, passages = tables(tmp_path / "listwise", "listwise")
-    run = {"seed": 1, "device": "cpu", "devices": 1, "threads": 1, "watch": asdict(WATCHED), "held_out": None}
+    run = {"seed": 1, "device": "cpu", "devices": 1, "threads": 1, "watch": asdict(WATCHED), "held_out": None,
+           "allow_untrained": False}  # fmt: skip
     data = {
         "passages": passages,
         "pretraining_examples": tables(tmp_path / "contrastive")[0],

@@ -56,7 +56,7 @@ def test_the_cost_of_a_training_is_what_it_then_costs(tmp_path, caplog):
 def test_steps_are_those_of_the_plan(sizes, batch, homogeneous):
     """Where no text repeats."""
     groups = np.repeat(np.arange(len(sizes)), sizes)
-    texts = np.arange(2 * len(groups)).reshape(-1, 2)
+    texts = np.arange(3 * len(groups)).reshape(-1, 3)
     plan = plan_batches(groups, texts, batch, 1, homogeneous, 0)
     counts = {(f"s{number}", "contrastive"): size for number, size in enumerate(sizes)}
     assert steps_of(counts, batch, homogeneous) == len(plan)

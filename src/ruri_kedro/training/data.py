@@ -11,13 +11,11 @@ import pyarrow.compute as pc
 from ruri_kedro.encoders.tokens import TokenRows
 from ruri_kedro.errors import DataError
 from ruri_kedro.tables import Table
-from ruri_kedro.tables.objectives import TAUGHT
+from ruri_kedro.tables.objectives import TAUGHT, Group, group_name
 from ruri_kedro.text.hashing import stable_id
 from ruri_kedro.text.sentences import shuffle_sentences
 
 ANCHOR, POSITIVE, NEGATIVES = 0, 1, 2
-
-Group = tuple[str, str]  # source, objective
 
 
 @dataclass(frozen=True)
@@ -110,11 +108,6 @@ def group_counts(examples: Table) -> dict[Group, int]:
         for row in rows.aggregate([([], "count_all")]).to_pylist():
             counts[row["source"], row["objective"]] += row["count_all"]
     return dict(counts)
-
-
-def group_name(group: Group) -> str:
-    """What a group is called in reports."""
-    return f"{group[0]} ({group[1]})"
 
 
 def _groups(examples: Sequence[Mapping]) -> tuple[list[str], np.ndarray, list[str]]:

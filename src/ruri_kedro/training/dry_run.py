@@ -15,7 +15,8 @@ from typing import Any
 
 from ruri_kedro.errors import TrainingError
 from ruri_kedro.tables import Part, Table, write_table
-from ruri_kedro.training.data import Group, group_counts, group_name
+from ruri_kedro.tables.objectives import Group, group_name
+from ruri_kedro.training.data import group_counts
 from ruri_kedro.training.logs import quiet
 from ruri_kedro.training.measures import source_metric
 from ruri_kedro.training.run import KEPT_CHECKPOINTS, Stage

@@ -12,9 +12,9 @@ from ruri_kedro.encoders.token_cache import TokenCache
 from ruri_kedro.errors import RecipeError, TrainingError
 from ruri_kedro.tables import Table
 from ruri_kedro.tables.lookup import passage_texts
-from ruri_kedro.tables.objectives import UNTAUGHT
+from ruri_kedro.tables.objectives import Group
 from ruri_kedro.tables.store import blocks, key_of
-from ruri_kedro.training.data import NEGATIVES, Group, TrainingSet, assemble, group_counts
+from ruri_kedro.training.data import NEGATIVES, TrainingSet, assemble, group_counts
 from ruri_kedro.training.held_out import held_out_rows
 from ruri_kedro.training.stored import Shape, stored_set
 from ruri_kedro.training.teacher import scores_digest
@@ -46,20 +46,10 @@ def read_examples(
 ) -> TrainingSet:
     """The training rows of `examples` as arrays in `folder`; what is there of the same data is not made again.
 
-    Raises TrainingError if there are no training rows, or no negatives for an objective that orders passages, and
-    RecipeError for an objective that cannot be trained here.
+    Raises TrainingError if there are no training rows and RecipeError for a source that cannot be trained here.
     """
-    counts = group_counts(examples)
-    if not counts:
-        raise TrainingError(f"{examples.root}: no training rows. Run negative_mining again and read its log.")
-    _check_objectives(counts, reading.objectives, stage)
+    counts = trainable(examples, stage, reading.objectives)
     width = _width(examples)
-    ordered = sorted({source for source, objective in counts if objective not in UNTAUGHT})
-    if ordered and width == NEGATIVES:
-        raise TrainingError(
-            f"{examples.root}: no example has a negative, so {stage} cannot learn from {', '.join(ordered)}. Give "
-            f"these sources negatives (sources.{ordered[0]}.stages.{stage}) and run negative_mining again."
-        )
     key = key_of(
         examples=examples.digest(), passages=passages.digest(), tokenizer=cache.digest, reading=asdict(reading),
         teacher=None if teacher is None else scores_digest(teacher),
@@ -89,13 +79,18 @@ def read_held_out(
     return assemble(rows, _texts_of(rows, passages), reading.prompts, to_tokens)
 
 
-def _check_objectives(counts: Mapping[Group, int], allowed: tuple[str, ...], stage: str) -> None:
+def trainable(examples: Table, stage: str, allowed: tuple[str, ...]) -> dict[Group, int]:
+    """Training rows by source and objective, all of them objectives that are allowed; raises as read_examples does."""
+    counts = group_counts(examples)
+    if not counts:
+        raise TrainingError(f"{examples.root}: no training rows. Run negative_mining again and read its log.")
     for source, objective in sorted(counts):
         if objective not in allowed:
             raise RecipeError(
                 f"sources.{source}.stages.{stage}.objective: '{objective}' cannot be trained here. Allowed: "
                 f"{', '.join(allowed)}."
             )
+    return counts
 
 
 def _width(examples: Table) -> int:

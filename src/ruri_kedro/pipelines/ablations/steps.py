@@ -26,7 +26,8 @@ from ruri_kedro.tables.files import replace_dir
 from ruri_kedro.tables.store import key_of
 
 _RUN, _SOURCES = "params:run", "params:sources"
-_NO_RESULT = ("checkpoints", "held_out")  # parameters of runs on which no result depends; the store has its own place
+# Parameters of runs on which no result depends; the store has its own place for checkpoints.
+_NO_RESULT = ("checkpoints", "held_out", "allow_untrained")
 
 
 @dataclass(frozen=True)
