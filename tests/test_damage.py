@@ -1,5 +1,6 @@
 """A file that is not what was written is noticed before it is used: one message names it, or it is made again."""
 
+import errno
 import random
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from ruri_kedro.encoders.token_cache import TokenCache
 from ruri_kedro.errors import DamagedError
 from ruri_kedro.retrieval.bm25 import BM25Settings, build_index
 from ruri_kedro.retrieval.embeddings import EmbeddingCache, build_embeddings, load_embeddings
-from ruri_kedro.tables import SCHEMAS, ShardedPart, Table, write_table
+from ruri_kedro.tables import SCHEMAS, ShardedPart, Table, checksums, write_table
 from ruri_kedro.tables.files import read_json, write_json
 from ruri_kedro.training.plan import plan_batches, stored_plan
 
@@ -56,6 +57,15 @@ def test_every_bit_of_a_part_counts(table):
             table.read()
         assert str(path) in str(caught.value) and f"Remove the folder {path.parent}" in str(caught.value)
     assert table.read() == whole
+
+
+def test_a_part_that_the_disk_does_not_give_is_named(table, monkeypatch):
+    def broken(path):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(checksums, "checksum", broken)
+    with pytest.raises(DamagedError, match=f"{table.shards('a')[0]}: not the bytes that were written"):
+        table.read()
 
 
 @pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.99])

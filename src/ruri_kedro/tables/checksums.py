@@ -1,5 +1,6 @@
 """What was written is what is read: checksums of files, kept in a manifest that has one of itself."""
 
+import errno
 import json
 import logging
 from collections.abc import Iterable, Mapping
@@ -51,9 +52,19 @@ def fault_in(folder: Path, files: Mapping[str, Mapping[str, Any]], sizes_only: b
             return f"{path}: the file is missing"
         if (size := path.stat().st_size) != entry["size"]:
             return f"{path}: {size} bytes where {entry['size']} were written, so the file is damaged"
-        if not sizes_only and checksum(path)["xxh3"] != entry["xxh3"]:
+        if not sizes_only and _read_checksum(path) != entry["xxh3"]:
             return f"{path}: not the bytes that were written, so the file is damaged"
     return None
+
+
+def _read_checksum(path: Path) -> str | None:
+    """The XXH3 of a file; None where the disk does not give it."""
+    try:
+        return checksum(path)["xxh3"]
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return None
 
 
 def write_checked(path: Path, value: Mapping[str, Any]) -> None:

@@ -145,12 +145,15 @@ def read_shards(
     Raises DamagedError for a file that is not what was written.
     """
     for path in files:
-        if fault := fault_in(path.parent, _checksum_said(path)):
+        said = _checksum_said(path)
+        if fault := fault_in(path.parent, said):
             raise DamagedError(fault, remedy(path.parent))
         try:
             with pq.ParquetFile(path) as file:
                 yield from file.iter_batches(batch_size=size, columns=columns)
-        except (pa.ArrowException, OSError) as error:  # of 0.1, which wrote no checksums
+        except (pa.ArrowException, OSError) as error:
+            if said:  # it is what was written
+                raise
             raise DamagedError(f"{path}: a broken Parquet file ({error})", remedy(path.parent)) from error
 
 
