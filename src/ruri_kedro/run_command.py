@@ -106,7 +106,7 @@ def _cut(whole: Pipeline, options: Mapping[str, Any]) -> Pipeline:
     nodes, datasets = {node.name for node in whole.nodes}, whole.datasets()
     there = {
         "tags": {tag for node in whole.nodes for tag in node.tags},
-        "namespaces": {node.namespace for node in whole.nodes if node.namespace},
+        "namespaces": {prefix for node in whole.nodes for prefix in node.namespace_prefixes},
         "node_names": nodes,
         "from_nodes": nodes,
         "to_nodes": nodes,
