@@ -16,7 +16,9 @@ import yaml
 from kedro_project import REPOSITORY
 from malicious import ATTACKS, MODULE, edit, plant
 from registered import NAME, PROMOTION, dossier, register, stored
+from tiny import tiny_encoder
 
+from ruri_kedro.encoders.base import with_unit_vectors
 from ruri_kedro.errors import RegistryError
 from ruri_kedro.registry import models, versions
 from ruri_kedro.registry.checked_models import CheckedModels
@@ -319,6 +321,22 @@ def test_a_part_of_a_version_is_looked_at_alone(version, tmp_path):
     sign(name, write_manifest(root))
     with pytest.raises(RegistryError, match=r"MLmodel: python_function\.loader_module"):
         mlflow.artifacts.download_artifacts(f"{uri}/MLmodel")
+
+
+def test_vectors_of_a_registered_embedder_have_length_1(store, tmp_path):
+    """As its card says, by every loader."""
+    import mlflow
+
+    with_unit_vectors(tiny_encoder()).save_pretrained(str(tmp_path / "embedder"))
+    register(tmp_path / "embedder")
+    uri, texts = f"models:/{NAME}@challenger", ["東京の駅", "山"]
+    for vectors in (
+        versions.load(uri).encode(texts),
+        mlflow.sentence_transformers.load_model(uri).encode(texts),
+        mlflow.pyfunc.load_model(uri).predict(texts, params={"prompt_name": "query"}),
+    ):
+        np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    assert not {"code", "manifest", "probe"} & gates(NAME).keys()
 
 
 @pytest.mark.parametrize("version", PARTS, indirect=True)

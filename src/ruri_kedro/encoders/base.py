@@ -8,12 +8,13 @@ from pathlib import Path
 
 import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
-from sentence_transformers.base.modules import Transformer
+from sentence_transformers.base.modules import Normalize, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 from transformers import AutoModelForSequenceClassification, ModernBertConfig, ModernBertModel, set_seed
 from transformers.utils import logging as transformers_logging
 
 from ruri_kedro.encoders.checkpoint import checkpoint_folder
+from ruri_kedro.encoders.encode import ends_normalized
 from ruri_kedro.encoders.foreign_code import open_model, refuse_code
 from ruri_kedro.encoders.tokenizer import train_tokenizer
 from ruri_kedro.errors import RecipeError
@@ -115,6 +116,16 @@ def _with_mean_pooling(
     return SentenceTransformer(
         modules=[transformer, pooling], prompts=dict(prompts), similarity_fn_name="cosine", device="cpu"
     )
+
+
+def with_unit_vectors(model: SentenceTransformer) -> SentenceTransformer:
+    """The model, its last module one that brings vectors to length 1; it has no weights.
+
+    Stores that compare by dot product then order as the cosine does, by which models are trained and tested.
+    """
+    if not ends_normalized(model):
+        model.append(Normalize())
+    return model
 
 
 def learned_positions(model: torch.nn.Module) -> int | None:

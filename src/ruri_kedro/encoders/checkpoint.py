@@ -80,6 +80,13 @@ def read_config(reference: str, name: str, revision: str | None = None) -> dict[
     return value
 
 
+def saved_with_unit_vectors(folder: Path) -> bool:
+    """Whether the last module of a sentence-transformers folder brings vectors to length 1."""
+    path = folder / "modules.json"
+    modules = read_json(path) if path.is_file() else []
+    return bool(modules) and modules[-1]["type"].endswith(".Normalize")
+
+
 def _plain(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration without reference to code; `refuse_code` has left none but that of tokenizers."""
     if path.name == "tokenizer_config.json":

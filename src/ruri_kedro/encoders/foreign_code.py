@@ -1,8 +1,8 @@
 """What in a model's folder would run code that came with it, and how a folder is opened so that none is run.
 
-Loaders of transformers and sentence-transformers run Python code that the files of a model name (`auto_map`, classes in
-`modules.json`), fetch programs for attention from the hub, and unpickle weights, each if the caller or a file lets them.
-No torch is imported here.
+Loaders of transformers and sentence-transformers run Python code that the files of a model name (`auto_map`, classes
+in `modules.json`), fetch programs for attention from the hub, and unpickle weights, each if the caller or a file lets
+them. No torch is imported here.
 """
 
 import re

@@ -1,8 +1,8 @@
 """The folder of a registered version: where the model is in it, and what it may hold.
 
-Whoever registers a version decides what is in its folder. MLflow's loaders run what they find there: classes and pickles
-that `MLmodel` names, code beside the model, code that the model's own files name. So only what `registry.models` writes,
-or a version of this package wrote, may be there.
+Whoever registers a version decides what is in its folder. MLflow's loaders run what they find there: classes and
+pickles that `MLmodel` names, code beside the model, code that the model's own files name. So only what
+`registry.models` writes, or a version of this package wrote, may be there.
 """
 
 import re
