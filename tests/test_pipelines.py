@@ -146,6 +146,7 @@ def test_the_models_are_plain_and_reproduce_the_scores(project, output):
     model = SentenceTransformer(str(newest(project, "embedder")), device="cpu")
     assert model.prompts["query"] == "クエリ: " and model.prompts["document"] == "文章: "
     assert model.similarity_fn_name == "cosine"
+    assert np.linalg.norm(model.encode(["東京の駅", "山"]), axis=1) == pytest.approx(1, abs=1e-6)
     spec = {"type": "retrieval", "shape": "qa", "path": "questions/test.jsonl.gz",
             "corpus": {"path": "articles.jsonl.gz", "shape": "articles"}}  # fmt: skip
     task = load_task("questions", spec, project / "data/01_raw/cut")

@@ -44,6 +44,12 @@ def test_the_card_says(text):
     assert text in model_card(FACTS)
 
 
+def test_the_card_says_how_long_vectors_are():
+    assert "texts in, vectors of length 1 out, compared by cosine." in model_card(FACTS)
+    text = model_card(replace(FACTS, unit_vectors=False))
+    assert "texts in, vectors of any length out, to be compared by cosine and not by dot product." in text
+
+
 def test_figures_have_intervals_around_them():
     line = next(line for line in model_card(FACTS).splitlines() if line.startswith("| questions |"))
     _, _, _, _, mean, interval, queries, _ = (cell.strip() for cell in line.split("|"))

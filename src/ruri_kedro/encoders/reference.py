@@ -9,6 +9,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ruri_kedro.encoders.foreign_code import refuse_code
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.tables.checksums import MANIFEST, read_checked
 from ruri_kedro.tables.store import file_digest
@@ -29,13 +30,17 @@ class EncoderReference:
 
     @staticmethod
     def of(row: Mapping[str, Any], default: Path, device: str = "auto") -> "EncoderReference":
-        """The encoder that `{name, revision}` names; without a name the folder `default`."""
+        """The encoder that `{name, revision}` names; without a name the folder `default`.
+
+        Raises RecipeError for a name without revision, and for a folder that needs code of its own.
+        """
         if row.get("name") is None:
             return EncoderReference(str(default), device=device)
         if not Path(row["name"]).is_dir() and not row.get("revision"):
             raise RecipeError(
                 f"model '{row['name']}' is no local folder and has no revision. Pin the commit on the hub."
             )
+        refuse_code(Path(row["name"]))
         return EncoderReference(row["name"], row.get("revision"), device)
 
     def digest(self) -> str:

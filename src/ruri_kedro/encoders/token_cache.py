@@ -226,7 +226,7 @@ _of_worker: list[PreTrainedTokenizerBase] = []
 
 
 def _load(folder: str) -> None:
-    _of_worker.append(AutoTokenizer.from_pretrained(folder))
+    _of_worker.append(AutoTokenizer.from_pretrained(folder, trust_remote_code=False))
 
 
 def _tokenize(texts: Sequence[str]) -> TokenRows:

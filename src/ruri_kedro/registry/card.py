@@ -42,6 +42,10 @@ model = CrossEncoder("path/to/{name}")
 print(model.predict([("日本で一番高い山は？", "富士山は日本の最高峰である。")]))""",
 }
 
+# What is said of an embedder's vectors.
+UNIT = "vectors of length 1 out, compared by cosine"
+NOT_UNIT = "vectors of any length out, to be compared by cosine and not by dot product"
+
 
 @dataclass(frozen=True)
 class CardFacts:
@@ -56,6 +60,7 @@ class CardFacts:
     tests: Mapping[str, Mapping[str, str]]
     licence: str
     limits: str
+    unit_vectors: bool = True  # whether an embedder's vectors have length 1
 
     @property
     def base_model(self) -> Mapping[str, Any]:
@@ -128,7 +133,7 @@ def _front_matter(facts: CardFacts, figures: Sequence[Figure]) -> dict[str, Any]
 
 def _introduction(facts: CardFacts) -> str:
     what = {
-        "embedder": "A Japanese text embedding model: texts in, vectors of length 1 out, compared by cosine.",
+        "embedder": f"A Japanese text embedding model: texts in, {UNIT if facts.unit_vectors else NOT_UNIT}.",
         "reranker": "A Japanese reranker: a query and a passage in, a score out, higher for the more relevant.",
     }[facts.kind]
     base = facts.base_model

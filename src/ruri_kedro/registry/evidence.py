@@ -6,13 +6,13 @@ the evidence; the manifest's own SHA-256 is a tag of the version.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from ruri_kedro.benchmark.comparison import Scores, scores_by_query
 from ruri_kedro.errors import DataError
 from ruri_kedro.tables.files import read_json, write_json
-from ruri_kedro.tables.manifest import describe_files, differing_files
+from ruri_kedro.tables.manifest import describe_files, differing_files, irregular_entries
 from ruri_kedro.tables.store import file_digest
 
 FOLDER = "evidence"
@@ -62,6 +62,7 @@ class Evidence:
     signature: bool = False  # of MLflow: what the model takes and gives
     manifest: bool = False
     faults: tuple[str, ...] = ()  # what differs from the manifest
+    foreign: tuple[str, ...] = ()  # what is not of this package, or would run code
     size: int | None = None  # bytes of the model's files
     trial: Trial | None = None
     standing: str | None = None  # why the version may not be promoted again
@@ -101,43 +102,71 @@ def write_manifest(root: Path) -> str:
 def check_manifest(root: Path, expected: str | None, below: str = "", manifest: Path | None = None) -> Iterator[str]:
     """What differs from the manifest of a downloaded model, a text each.
 
-    `expected` is the manifest's SHA-256. With `below` only that folder (`name/`) or file is looked at: the others need
-    not have been downloaded. `manifest` is where the manifest is, if not in its place below `root`.
+    `expected` is the manifest's SHA-256: nothing is read of a manifest that has another one. With `below` only that
+    folder (`name/`) or file is looked at: the others need not have been downloaded. `manifest` is where the manifest
+    is, if not in its place below `root`.
     """
+    if odd := list(irregular_entries(root / below) if (root / below).is_dir() else ()):
+        yield from odd
+        return  # whoever follows a link reads what is elsewhere, or does not come back
     manifest = manifest or root / MANIFEST
     if expected is None:
         yield f"the version has no SHA-256 of {MANIFEST}"
-    if not manifest.is_file():
+    elif not manifest.is_file():
         yield f"{MANIFEST} is missing"
-        return
-    if expected and (digest := file_digest(manifest)) != expected:
+    elif (digest := file_digest(manifest)) != expected:
         yield f"{MANIFEST} has SHA-256 {digest[:12]}…, the version says {expected[:12]}…"
+    elif (files := _described(manifest)) is None:
+        yield f"{MANIFEST} is not as registration writes it"
+    else:
+        yield from differing_files(root, {name: entry for name, entry in files.items() if name.startswith(below)})
+        found = (path.relative_to(root).as_posix() for path in sorted((root / below).rglob("*")) if path.is_file())
+        for name in found:
+            if _is_described(name) and name not in files:
+                yield f"{name} is not in the manifest"
+
+
+def _described(manifest: Path) -> dict[str, Mapping[str, Any]] | None:
+    """Size and SHA-256 by name of the files of a manifest; None where it has another form or names files elsewhere."""
     try:
-        files = {name: entry for name, entry in read_json(manifest)["files"].items() if name.startswith(below)}
-    except (ValueError, KeyError, AttributeError):
-        yield f"{MANIFEST} cannot be read"
-        return
-    yield from differing_files(root, files)
-    found = (path.relative_to(root).as_posix() for path in sorted((root / below).rglob("*")) if path.is_file())
-    for name in found:
-        if _is_described(name) and name not in files:
-            yield f"{name} is not in the manifest"
+        files = read_json(manifest)["files"]
+        parts = [part for name in files for part in (*PurePosixPath(name).parts, *PureWindowsPath(name).parts)]
+        sound = all(type(e["size"]) is int and isinstance(e["sha256"], str) for e in files.values())
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    # The first part of an absolute path is its root.
+    inside = not any(part == ".." or part.endswith(("/", "\\", ":")) for part in parts)
+    return files if sound and inside else None
 
 
 def read_evidence(root: Path, expected: str | None, below: str = "") -> dict[str, Any]:
     """The fields of Evidence that stand in a downloaded model; without a manifest none of it is believed."""
-    if not (root / MANIFEST).is_file():
+    if not (root / MANIFEST).exists():
         return {}
     fields: dict[str, Any] = {"manifest": True, "faults": tuple(check_manifest(root, expected, below))}
-    if not fields["faults"]:
-        fields |= {name: _document(root, name) for name in ("tests", "training", "contamination")}
-        probe = _document(root, "probe") or {}
-        fields |= {"kind": probe.get("kind"), "probe": probe.get("pairs"), "scores": _scores(root)}
-        fields["baselines"] = _baselines(root)
-        files = read_json(root / MANIFEST)["files"]
-        fields["size"] = sum(entry["size"] for name, entry in files.items() if not name.startswith(f"{FOLDER}/"))
-        fields["card"] = any(name.endswith("README.md") for name in files)
-    return fields
+    if fields["faults"]:
+        return fields
+    try:
+        return fields | _documents(root)
+    # Whoever registers a version writes these files and signs them: they may hold anything.
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
+        fault = f"the evidence is not as registration writes it ({type(error).__name__}: {error})"
+        return fields | {"faults": (fault.splitlines()[0],)}
+
+
+def _documents(root: Path) -> dict[str, Any]:
+    """The fields that stand in the files of the evidence."""
+    fields = {name: _document(root, name) for name in ("tests", "training", "contamination")}
+    probe = _document(root, "probe") or {}
+    files = read_json(root / MANIFEST)["files"]
+    return fields | {
+        "kind": probe.get("kind"),
+        "probe": probe.get("pairs"),
+        "scores": _scores(root),
+        "baselines": _baselines(root),
+        "size": sum(entry["size"] for name, entry in files.items() if not name.startswith(f"{FOLDER}/")),
+        "card": any(name.endswith("README.md") for name in files),
+    }
 
 
 def _is_described(name: str) -> bool:

@@ -68,9 +68,17 @@ def judge(case: Case) -> list[Verdict]:
     verdicts: dict[str, Verdict] = {}
     for name, (gate, needs) in GATES.items():
         missing = [need for need in needs if not verdicts[need].passed]
-        passed, reason = (False, f"not judged: {' and '.join(missing)} failed") if missing else gate(case)
+        passed, reason = (False, f"not judged: {' and '.join(missing)} failed") if missing else _found(gate, case)
         verdicts[name] = Verdict(name, passed, reason)
     return list(verdicts.values())
+
+
+def _found(gate: Gate, case: Case) -> Finding:
+    """What a gate finds. Evidence is the word of whoever registered the version: of another form, it fails."""
+    try:
+        return gate(case)
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        return False, f"the evidence is not as registration writes it ({type(error).__name__}: {error})"
 
 
 def standing(case: Case) -> Finding:
@@ -85,6 +93,12 @@ def manifest(case: Case) -> Finding:
     if case.challenger.faults:
         return False, f"corrupted: {_listed(case.challenger.faults)}"
     return True, "every file is as it was registered"
+
+
+def code(case: Case) -> Finding:
+    """Nothing in the version would run code that is not this package's, whatever loads it."""
+    faults = case.challenger.foreign
+    return not faults, f"not of this package: {_listed(faults)}" if faults else "nothing but what registration writes"
 
 
 def signature(case: Case) -> Finding:
@@ -264,6 +278,7 @@ def latency(case: Case) -> Finding:
 GATES: Mapping[str, tuple[Gate, tuple[str, ...]]] = {
     "standing": (standing, ()),
     "manifest": (manifest, ()),
+    "code": (code, ()),
     "signature": (signature, ()),
     "evidence": (evidence, ("manifest",)),
     "tests": (tests, ("evidence",)),
@@ -274,7 +289,7 @@ GATES: Mapping[str, tuple[Gate, tuple[str, ...]]] = {
     "contamination": (contamination, ("tests",)),
     "licence": (licence, ("evidence",)),
     "size": (size, ("evidence",)),
-    "probe": (probe, ("evidence",)),
+    "probe": (probe, ("evidence", "code")),
     "latency": (latency, ("probe",)),
 }
 

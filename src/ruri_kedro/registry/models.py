@@ -9,18 +9,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ruri_kedro.encoders.foreign_code import open_model
 from ruri_kedro.errors import RegistryError
 from ruri_kedro.registry.evidence import FOLDER, Dossier, write_dossier, write_manifest
 from ruri_kedro.registry.probe import probe_scores
+from ruri_kedro.registry.stored import RERANKER_CODE, foreign_faults
 from ruri_kedro.registry.tracking import active_run_id, metric_name
-from ruri_kedro.registry.versions import CHALLENGER, DECISION, SIGNED, logged_model_id
+from ruri_kedro.registry.versions import CHALLENGER, DECISION, PREFIX, SIGNED, logged_model_id, refuse
 from ruri_kedro.text.pages import without_front_matter
 
-PREFIX = "ruri-"
 CARD = "README.md"
 # log_model copies to the model all metrics of the run that stand at its step: there are none at this one.
 _NO_STEP = -1
-_RERANKER_CODE = Path(__file__).with_name("reranker_model.py")
+_RERANKER_CODE = Path(__file__).with_name(RERANKER_CODE)
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def register_embedder(
     from sentence_transformers import SentenceTransformer
 
     with _with_card(path, dossier) as folder:
-        model = SentenceTransformer(str(folder), device="cpu")
+        model = open_model(SentenceTransformer, folder, device="cpu")
     info = mlflow.sentence_transformers.log_model(
         model,
         name="embedder",
@@ -111,7 +112,7 @@ def register_reranker(
             tags=tags,
             step=_NO_STEP,
         )
-    model = CrossEncoder(str(path), device="cpu") if dossier else None
+    model = open_model(CrossEncoder, path, device="cpu") if dossier else None
     _attach(info, name, "reranker", model, dossier)
     return _finish(info, name, metrics, alias, tags)
 
@@ -207,6 +208,8 @@ def _attach(info: Any, name: str, kind: str, model: Any, dossier: Dossier | None
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         mlflow.artifacts.download_artifacts(f"models:/{info.model_id}", dst_path=folder)
+        # What would be refused when it is loaded is said now.
+        refuse(name, number, foreign_faults(root))
         write_dossier(root, dossier, kind, probe_scores(kind, model, dossier.probe).tolist())
         digest = write_manifest(root)
         client.log_model_artifacts(info.model_id, str(root / FOLDER), FOLDER)

@@ -1,7 +1,7 @@
 """Versions of registered models, by name and number or alias, and what is logged with them."""
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,10 @@ from typing import Any
 from ruri_kedro.errors import RegistryError
 from ruri_kedro.registry.evidence import FOLDER, Evidence, check_manifest, read_evidence
 from ruri_kedro.registry.probe import load_folder, try_model
+from ruri_kedro.registry.stored import foreign_faults, kind_of
+from ruri_kedro.tables.manifest import irregular_entries
 
+PREFIX = "ruri-"  # of the names of this package's registered models
 CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
 SIGNED = "manifest_sha256"  # tag of a version
 DECISION = "promotion.decision"  # tag of a version: promoted, refused with the gates, or rolled back
@@ -88,12 +91,42 @@ def fetch(name: str, alias_or_number: str, into: Path) -> Path:
 def files_of(name: str, number: int, into: Path | None = None) -> Path:
     """The folder of a version's files, downloaded where the store is not on this machine or `into` is given.
 
-    Raises RegistryError where a file is not as the version's manifest says, if it has one.
+    Raises RegistryError where a file is not as the version's manifest says, if it has one, or is not of this package.
     """
     root = _download(name, number, into)
-    if expected := version_of(name, number).tags.get(SIGNED):
-        refuse(name, number, check_manifest(root, expected))
+    version = version_of(name, number)
+    refuse(name, number, version_faults(version, root))
     return root
+
+
+def version_faults(version: Any, root: Path, part: str = "", manifest: Path | None = None) -> Iterator[str]:
+    """Why the files of a version in the folder `root`, or a `part` of them, are not to be loaded, a text each.
+
+    They differ from the version's manifest, or they are not of this package and may run code. Of a version of another
+    project nothing is said. `manifest`: where the manifest is, if not in its place below `root`.
+    """
+    if not is_ours(version):
+        return
+    expected = version.tags.get(SIGNED)
+    below = f"{part}/" if part and (root / part).is_dir() else part
+    faults = list(check_manifest(root, expected, below, manifest)) if expected else []
+    # What is not as it was registered is not worth another look.
+    yield from faults or foreign_faults(root, part)
+
+
+def is_ours(version: Any) -> bool:
+    """Whether a version is of this package: by its tag, or by the name of its model if somebody left the tag out."""
+    return SIGNED in version.tags or version.name.startswith(PREFIX)
+
+
+def local_faults(repository: Any) -> Iterator[str]:
+    """What is neither file nor folder in a store on this machine; a download would follow it, or not end."""
+    from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+
+    while (inner := getattr(repository, "repo", None)) is not None:  # `models:/` and `runs:/` stand for another one
+        repository = inner
+    if isinstance(repository, LocalArtifactRepository):
+        yield from irregular_entries(Path(repository.artifact_dir))
 
 
 def refuse(name: str, number: int | str, faults: Iterable[str]) -> None:
@@ -113,19 +146,15 @@ def load(reference: str) -> Any:
         return load_folder(root, kind_of(root))
 
 
-def kind_of(root: Path) -> str:
-    """Whether the files of a version are an embedder or a reranker."""
-    from mlflow.models import Model
-
-    return "embedder" if "sentence_transformers" in Model.load(str(root)).flavors else "reranker"
-
-
 def challenger_evidence(name: str, number: int, released: str | None = None) -> Evidence:
-    """Everything about a version, its files checked, the model loaded and tried.
+    """Everything about a version, its files checked, the model loaded and tried if it runs no code.
 
     `released` is the registered model that has the champion, by default its own.
     """
     version = version_of(name, number)
+    standing = standing_of(name, number, released or name)
+    if odd := tuple(local_faults(_repository(name, number))):
+        return Evidence(manifest=True, faults=odd, standing=standing)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         try:
@@ -133,10 +162,11 @@ def challenger_evidence(name: str, number: int, released: str | None = None) -> 
         except Exception as error:
             raise RegistryError(f"{name} version {number}: its files cannot be read ({error}).") from error
         fields = read_evidence(root, version.tags.get(SIGNED))
-        if fields.get("kind") and fields.get("probe"):
+        fields["foreign"] = tuple(foreign_faults(root))
+        if fields.get("kind") and fields.get("probe") and not fields["foreign"]:
             fields["trial"] = try_model(root, fields["kind"], fields["probe"])
         fields["signature"] = _has_signature(root)
-    return Evidence(**fields, standing=standing_of(name, number, released or name))
+    return Evidence(**fields, standing=standing)
 
 
 def logged_evidence(name: str, number: int) -> Evidence:
@@ -209,11 +239,17 @@ def version_of(name: str, number: int) -> Any:
 
 def _download(name: str, number: int, into: Path | None) -> Path:
     """The files of a version as they are; `models:/...` would refuse what is not as it was registered."""
+    repository = _repository(name, number)
+    refuse(name, number, local_faults(repository))
+    return Path(repository.download_artifacts("", into and str(into)))
+
+
+def _repository(name: str, number: int) -> Any:
+    """MLflow's access to the files of a version."""
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
     from mlflow.tracking import MlflowClient
 
-    location = MlflowClient().get_model_version_download_uri(name, str(number))
-    return Path(get_artifact_repository(location).download_artifacts("", into and str(into)))
+    return get_artifact_repository(MlflowClient().get_model_version_download_uri(name, str(number)))
 
 
 def _aliases(name: str) -> Mapping[str, str]:

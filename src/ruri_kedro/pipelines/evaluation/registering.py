@@ -4,6 +4,7 @@ from pathlib import Path
 
 from ruri_kedro.benchmark.matches import LeakRules
 from ruri_kedro.corpora.source import parse_sources
+from ruri_kedro.encoders.checkpoint import saved_with_unit_vectors
 from ruri_kedro.encoders.reference import folder_digest
 from ruri_kedro.errors import DataError
 from ruri_kedro.pipelines.shared import Params
@@ -86,7 +87,7 @@ def compile_dossiers(
         report = of_kind(contamination, kind)
         card = model_card(
             CardFacts(kind, names(recipe)[kind], prompts, trained, report, rows, tests, promotion["card"]["licence"],
-                      promotion["card"]["limits"])
+                      promotion["card"]["limits"], saved_with_unit_vectors(path))
         )  # fmt: skip
         beside = [row for other in baselines.values() for row in other.iter_rows() if is_searched(tests, row["task"])]
         dossiers[kind] = Dossier(rows, tests, trained, report, probe, card, beside)

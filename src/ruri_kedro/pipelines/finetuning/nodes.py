@@ -128,13 +128,14 @@ def finetune(
     run: Params,
 ) -> Embedder:
     """Distil retrieval sources, contrast inference sources."""
-    from ruri_kedro.encoders.base import load_encoder
+    from ruri_kedro.encoders.base import load_encoder, with_unit_vectors
     from ruri_kedro.training.run import train_embedder
 
     model = load_encoder(pretrained_model, prompts)
     stage = stage_of("finetuning", settings, run)
     teacher = _by_query_and_docid(teacher_scores)
-    return train_embedder(model, examples, passages, prompts, stage, step_logger("finetuning"), teacher)
+    trained = train_embedder(model, examples, passages, prompts, stage, step_logger("finetuning"), teacher)
+    return with_unit_vectors(trained)
 
 
 def _by_query_and_docid(teacher_scores: Table) -> dict[tuple[str, str], float]:
