@@ -2,6 +2,7 @@
 
 import errno
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -72,6 +73,20 @@ def test_a_whole_run_leaves_its_evidence(project, capsys):
     assert "mlflow ui --backend-store-uri sqlite:///mlflow.db " in printed and "kedro viz run" in printed
 
 
+def test_a_copied_project_tracks_into_its_own_files(project, tmp_path, monkeypatch):
+    from kedro.framework.startup import bootstrap_project
+
+    run(project, "evaluation", "pretraining", "data_engineering", fail=False)
+    before = {path: path.stat().st_mtime_ns for path in (project / "mlruns").rglob("*")}
+    copy = shutil.copytree(project, tmp_path / "copy")
+    monkeypatch.chdir(copy)
+    bootstrap_project(copy)
+    run(copy, fail=False)
+    assert last_run().info.artifact_uri.startswith((copy / "mlruns").as_uri())
+    assert list((copy / "mlruns").glob("*/artifacts/report.md"))
+    assert {path: path.stat().st_mtime_ns for path in (project / "mlruns").rglob("*")} == before
+
+
 def test_kedro_viz_is_told_the_size_of_tables_and_forgets_none(project):
     run(project, "data_engineering")
     file = project / ".viz/stats.json"
@@ -108,8 +123,6 @@ def test_a_value_that_nothing_is_written_for_is_one_error(project):
 
 
 def test_a_run_with_missing_inputs_names_maker_and_command(project):
-    import shutil
-
     run(project, "data_engineering")
     before = last_run().info.run_id
     shutil.rmtree(project / "data/03_primary")

@@ -48,6 +48,11 @@ def relative_uri(uri: str, project: Path) -> str:
     return uri
 
 
+def database_of(uri: str) -> Path | None:
+    """The file of a SQLite store; None of any other kind of URI."""
+    return Path(uri.removeprefix(_SQLITE)) if uri.startswith(_SQLITE) else None
+
+
 def check_server(uri: str, timeout: float = 5.0) -> None:
     """Raise RegistryError if `uri` is a tracking server that does not answer; other kinds of URI pass.
 

@@ -9,6 +9,7 @@ from typing import Any
 from ruri_kedro.errors import RegistryError
 from ruri_kedro.registry.evidence import FOLDER, Evidence, check_manifest, read_evidence
 from ruri_kedro.registry.probe import load_folder, try_model
+from ruri_kedro.registry.relocation import local_path
 
 CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
 SIGNED = "manifest_sha256"  # tag of a version
@@ -146,10 +147,13 @@ def logged_evidence(name: str, number: int) -> Evidence:
 
     version = version_of(name, number)
     model_id = logged_model_id(version)
-    if model_id is None or not MlflowClient().list_logged_model_artifacts(model_id, FOLDER):
+    if model_id is None:
         return Evidence()
     # A source `models:/<id>` takes no path below it.
     location = MlflowClient().get_logged_model(model_id).artifact_location
+    _require_place(name, number, location)
+    if not MlflowClient().list_logged_model_artifacts(model_id, FOLDER):
+        return Evidence()
     with tempfile.TemporaryDirectory() as folder:
         mlflow.artifacts.download_artifacts(f"{location}/{FOLDER}", dst_path=folder)
         return Evidence(**read_evidence(Path(folder), version.tags.get(SIGNED), f"{FOLDER}/"))
@@ -213,7 +217,18 @@ def _download(name: str, number: int, into: Path | None) -> Path:
     from mlflow.tracking import MlflowClient
 
     location = MlflowClient().get_model_version_download_uri(name, str(number))
+    _require_place(name, number, location)
     return Path(get_artifact_repository(location).download_artifacts("", into and str(into)))
+
+
+def _require_place(name: str, number: int, location: str) -> None:
+    """Raise RegistryError where the files of a version should be in a folder of this machine that is missing."""
+    path = local_path(location)
+    if path is not None and not path.exists():
+        raise RegistryError(
+            f"{name} version {number}: its files should be in {path}, which is missing. Put them back (they were moved "
+            "or removed without the project's mlflow.db), or register the model again: kedro run --pipelines evaluation"
+        )
 
 
 def _aliases(name: str) -> Mapping[str, str]:
