@@ -13,7 +13,8 @@ from ruri_kedro.registry.relocation import local_path
 
 CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
 SIGNED = "manifest_sha256"  # tag of a version
-DECISION = "promotion.decision"  # tag of a version: promoted, refused with the gates, or rolled back
+PROMOTION = "promotion."  # how the tags begin that say what became of a version
+DECISION = "promotion.decision"  # tag of a version: promoted, refused with the gates, rolled back, or what is under way
 ROLLED_BACK = "promotion.rolled_back"  # tag of a version: when
 COPY_OF = "promotion.copy_of"  # tag of a released version: <name>/<number> of the challenger
 _MODEL_ID = "promotion.model_id"  # tag of a released version: its logged model
@@ -184,17 +185,34 @@ def ensure_model(name: str) -> None:
             raise
 
 
-def copy_version(name: str, number: int, target: str) -> Any:
-    """A copy of a version, with its tags, in another registered model; its files are the same, not copied."""
+def copy_version(name: str, number: int, target: str, tags: Mapping[str, str]) -> Any:
+    """A copy of a version in another registered model, made in one write; its files are the same, not copied.
+
+    It has the tags of the version, but none that says what became of that, and those that are given.
+    """
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient()
-    model_id = logged_model_id(version_of(name, number))
-    made = client.copy_model_version(f"models:/{name}/{number}", target)
-    for key, value in {COPY_OF: f"{name}/{number}", _MODEL_ID: model_id}.items():
-        if value:
-            client.set_model_version_tag(target, made.version, key, value)
+    version = version_of(name, number)
+    own = {key: value for key, value in version.tags.items() if not key.startswith(PROMOTION)}
+    model_id = logged_model_id(version)
+    made = client.create_model_version(
+        target,
+        f"models:/{name}/{number}",
+        run_id=version.run_id,
+        tags={**own, COPY_OF: f"{name}/{number}", **({_MODEL_ID: model_id} if model_id else {}), **tags},
+        run_link=version.run_link,
+        description=version.description,
+    )
     return version_of(target, int(made.version))
+
+
+def copies_of(name: str, number: int, target: str) -> list[Any]:
+    """The copies of a version in another registered model, the oldest first."""
+    from mlflow.tracking import MlflowClient
+
+    found = MlflowClient().search_model_versions(f"name='{target}' and tags.`{COPY_OF}`='{name}/{number}'")
+    return sorted(found, key=lambda version: int(version.version))
 
 
 def remove_version(version: Any) -> None:
