@@ -161,6 +161,18 @@ def test_a_server_out_of_reach_stops_the_run_at_once(project, monkeypatch):
     assert time.monotonic() - start < 20  # MLflow alone would take minutes
 
 
+def test_a_login_in_the_servers_address_is_never_shown(project, monkeypatch, capsys, caplog):
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://someone:geheim@127.0.0.1:9")
+    with caplog.at_level("DEBUG"), pytest.raises(RegistryError) as caught:
+        run(project)
+    printed = capsys.readouterr()
+    chain = f"{caught.value} {caught.value.__cause__} {caught.value.__context__}"
+    shown = "".join([chain, printed.out, printed.err, caplog.text])
+    assert "geheim" not in shown and "someone" not in shown
+
+
 def test_from_a_folder_below_the_store_is_still_the_projects(project, monkeypatch):
     monkeypatch.chdir(project / "conf")
     run(project, "data_engineering")

@@ -103,8 +103,14 @@ class TrackingHooks:
         except MissingConfigException:
             return
         server = config.setdefault("server", {})
-        uri = tracking.tracking_uri(server.get("mlflow_tracking_uri"), context.project_path)
+        try:
+            uri = tracking.tracking_uri(server.get("mlflow_tracking_uri"), context.project_path)
+            registry = tracking.registry_uri(server.get("mlflow_registry_uri"))
+        except RuriError as error:
+            fail(error)
         server["mlflow_tracking_uri"] = uri
+        if registry:
+            server["mlflow_registry_uri"] = registry
         if not uri.startswith("sqlite:"):
             # The folder named there is for the local store; a server keeps its own.
             experiment = config.get("tracking", {}).get("experiment", {})
