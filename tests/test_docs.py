@@ -15,7 +15,7 @@ CONF = REPOSITORY / "conf/base"
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
-    """The pages that `make docs` builds, in a copy. A dead link, a page outside the navigation or a lost anchor fails it.
+    """The pages that `make docs` builds, in a copy. A dead link, a lost anchor or an unlisted page fails it.
 
     The build counts what it warns of, so it must not be told to be quiet.
     """

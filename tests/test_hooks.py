@@ -2,6 +2,7 @@
 
 import errno
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -74,6 +75,20 @@ def test_a_whole_run_leaves_its_evidence(project, capsys):
     assert f"at {address}\n" in printed  # MLflow's other view shows no runs
 
 
+def test_a_copied_project_tracks_into_its_own_files(project, tmp_path, monkeypatch):
+    from kedro.framework.startup import bootstrap_project
+
+    run(project, "evaluation", "pretraining", "data_engineering", fail=False)
+    before = {path: path.stat().st_mtime_ns for path in (project / "mlruns").rglob("*")}
+    copy = shutil.copytree(project, tmp_path / "copy")
+    monkeypatch.chdir(copy)
+    bootstrap_project(copy)
+    run(copy, fail=False)
+    assert last_run().info.artifact_uri.startswith((copy / "mlruns").as_uri())
+    assert list((copy / "mlruns").glob("*/artifacts/report.md"))
+    assert {path: path.stat().st_mtime_ns for path in (project / "mlruns").rglob("*")} == before
+
+
 def test_kedro_viz_is_told_the_size_of_tables_and_forgets_none(project):
     run(project, "data_engineering")
     file = project / ".viz/stats.json"
@@ -110,8 +125,6 @@ def test_a_value_that_nothing_is_written_for_is_one_error(project):
 
 
 def test_a_run_with_missing_inputs_names_maker_and_command(project):
-    import shutil
-
     run(project, "data_engineering")
     before = last_run().info.run_id
     shutil.rmtree(project / "data/03_primary")
@@ -148,6 +161,18 @@ def test_a_server_out_of_reach_stops_the_run_at_once(project, monkeypatch):
     with pytest.raises(RegistryError, match=r"http://127.0.0.1:9 cannot be reached"):
         run(project)
     assert time.monotonic() - start < 20  # MLflow alone would take minutes
+
+
+def test_a_login_in_the_servers_address_is_never_shown(project, monkeypatch, capsys, caplog):
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://someone:geheim@127.0.0.1:9")
+    with caplog.at_level("DEBUG"), pytest.raises(RegistryError) as caught:
+        run(project)
+    printed = capsys.readouterr()
+    chain = f"{caught.value} {caught.value.__cause__} {caught.value.__context__}"
+    shown = "".join([chain, printed.out, printed.err, caplog.text])
+    assert "geheim" not in shown and "someone" not in shown
 
 
 def test_from_a_folder_below_the_store_is_still_the_projects(project, monkeypatch):

@@ -19,7 +19,7 @@ from omegaconf.errors import InterpolationKeyError
 
 from ruri_kedro.errors import DataError, RecipeError, RuriError
 from ruri_kedro.overrides import fault_in
-from ruri_kedro.registry import provenance, summary, tracking
+from ruri_kedro.registry import provenance, relocation, summary, tracking
 
 logger = logging.getLogger(__name__)
 
@@ -103,14 +103,21 @@ class TrackingHooks:
         except MissingConfigException:
             return
         server = config.setdefault("server", {})
-        uri = tracking.tracking_uri(server.get("mlflow_tracking_uri"), context.project_path)
+        try:
+            uri = tracking.tracking_uri(server.get("mlflow_tracking_uri"), context.project_path)
+            registry = tracking.registry_uri(server.get("mlflow_registry_uri"))
+        except RuriError as error:
+            fail(error)
         server["mlflow_tracking_uri"] = uri
+        if registry:
+            server["mlflow_registry_uri"] = registry
         if not uri.startswith("sqlite:"):
             # The folder named there is for the local store; a server keeps its own.
             experiment = config.get("tracking", {}).get("experiment", {})
             experiment.get("create_experiment_kwargs", {}).pop("artifact_location", None)
         context.config_loader["mlflow"] = config
         try:
+            _follow_project(uri, config, context)
             tracking.check_server(uri)
         except RuriError as error:
             fail(error)
@@ -227,6 +234,16 @@ class LastWordsHooks:
             if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
                 fail(DataError(f"The disk is full ({cause}). What was finished stays: make room, run the same again."))
             cause = cause.__cause__
+
+
+def _follow_project(uri: str, config: Mapping[str, Any], context: KedroContext) -> None:
+    """Let a local store follow the project that was moved or copied."""
+    experiment = config.get("tracking", {}).get("experiment", {})
+    folder = experiment.get("create_experiment_kwargs", {}).get("artifact_location")
+    database = tracking.database_of(uri)
+    if database and folder:
+        name = experiment.get("name") or context._package_name  # as kedro-mlflow has it
+        relocation.follow_project(database, context.project_path, name, folder)
 
 
 def fail(error: RuriError) -> NoReturn:

@@ -1,5 +1,6 @@
 """The model card, in the form that the Hugging Face hub reads: YAML in front, Markdown after it."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -47,6 +48,9 @@ UNIT = "vectors of length 1 out, compared by cosine"
 NOT_UNIT = "vectors of any length out, to be compared by cosine and not by dot product"
 
 
+_ORIGIN = "## How it was made"  # the only section that tells one run from another that did the same
+
+
 @dataclass(frozen=True)
 class CardFacts:
     """What a card says."""
@@ -90,11 +94,16 @@ def model_card(facts: CardFacts) -> str:
         *_prompts(facts),
         "## Training data\n\n" + "\n".join(_data(facts)),
         "## Recipe\n\n" + "\n".join(_recipe(facts)),
-        "## How it was made\n\n" + "\n".join(_made(facts.training)),
+        f"{_ORIGIN}\n\n" + "\n".join(_made(facts.training)),
         "## Limits\n\n" + "\n".join(_limits(facts)),
     ]
     front = yaml.safe_dump(_front_matter(facts, figures), allow_unicode=True, sort_keys=False, width=120)
     return f"---\n{front}---\n\n" + "\n\n".join(sections) + "\n"
+
+
+def without_origin(card: str) -> str:
+    """The card without its section on the runs that made it."""
+    return re.sub(rf"^{_ORIGIN}$.*?(?=^## |\Z)", "", card, flags=re.MULTILINE | re.DOTALL)
 
 
 Figure = tuple[str, str, float, tuple[float, float] | None, int]  # task, metric, mean, interval, queries

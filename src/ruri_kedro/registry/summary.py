@@ -52,6 +52,8 @@ def _ui_command(project: Path, run_id: str | None) -> tuple[str, str]:
     page = f"/{MlflowClient().get_run(run_id).info.experiment_id}" if run_id else ""
     address = f"/#/experiments{page}{VIEW}"
     if uri.startswith(("http://", "https://")):
-        return f"open '{uri.rstrip('/')}{address}'", "runs, metrics and models"
-    command = f"mlflow ui --backend-store-uri {tracking.relative_uri(uri, project)}"
+        return f"open '{tracking.shown(uri).rstrip('/')}{address}'", "runs, metrics and models"
+    # The login of a database stays in the variable.
+    store = '"$MLFLOW_TRACKING_URI"' if tracking.shown(uri) != uri else tracking.relative_uri(uri, project)
+    command = f"mlflow ui --backend-store-uri {store}"
     return command, f"runs, metrics and models, at {LOCAL_UI}{address}"

@@ -9,13 +9,15 @@ from typing import Any
 from ruri_kedro.errors import RegistryError
 from ruri_kedro.registry.evidence import FOLDER, Evidence, check_manifest, read_evidence
 from ruri_kedro.registry.probe import load_folder, try_model
+from ruri_kedro.registry.relocation import local_path
 from ruri_kedro.registry.stored import foreign_faults, kind_of
 from ruri_kedro.tables.manifest import irregular_entries
 
 PREFIX = "ruri-"  # of the names of this package's registered models
 CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
 SIGNED = "manifest_sha256"  # tag of a version
-DECISION = "promotion.decision"  # tag of a version: promoted, refused with the gates, or rolled back
+PROMOTION = "promotion."  # how the tags begin that say what became of a version
+DECISION = "promotion.decision"  # tag of a version: promoted, refused with the gates, rolled back, or what is under way
 ROLLED_BACK = "promotion.rolled_back"  # tag of a version: when
 COPY_OF = "promotion.copy_of"  # tag of a released version: <name>/<number> of the challenger
 _MODEL_ID = "promotion.model_id"  # tag of a released version: its logged model
@@ -176,10 +178,13 @@ def logged_evidence(name: str, number: int) -> Evidence:
 
     version = version_of(name, number)
     model_id = logged_model_id(version)
-    if model_id is None or not MlflowClient().list_logged_model_artifacts(model_id, FOLDER):
+    if model_id is None:
         return Evidence()
     # A source `models:/<id>` takes no path below it.
     location = MlflowClient().get_logged_model(model_id).artifact_location
+    _require_place(name, number, location)
+    if not MlflowClient().list_logged_model_artifacts(model_id, FOLDER):
+        return Evidence()
     with tempfile.TemporaryDirectory() as folder:
         mlflow.artifacts.download_artifacts(f"{location}/{FOLDER}", dst_path=folder)
         return Evidence(**read_evidence(Path(folder), version.tags.get(SIGNED), f"{FOLDER}/"))
@@ -210,17 +215,34 @@ def ensure_model(name: str) -> None:
             raise
 
 
-def copy_version(name: str, number: int, target: str) -> Any:
-    """A copy of a version, with its tags, in another registered model; its files are the same, not copied."""
+def copy_version(name: str, number: int, target: str, tags: Mapping[str, str]) -> Any:
+    """A copy of a version in another registered model, made in one write; its files are the same, not copied.
+
+    It has the tags of the version, but none that says what became of that, and those that are given.
+    """
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient()
-    model_id = logged_model_id(version_of(name, number))
-    made = client.copy_model_version(f"models:/{name}/{number}", target)
-    for key, value in {COPY_OF: f"{name}/{number}", _MODEL_ID: model_id}.items():
-        if value:
-            client.set_model_version_tag(target, made.version, key, value)
+    version = version_of(name, number)
+    own = {key: value for key, value in version.tags.items() if not key.startswith(PROMOTION)}
+    model_id = logged_model_id(version)
+    made = client.create_model_version(
+        target,
+        f"models:/{name}/{number}",
+        run_id=version.run_id,
+        tags={**own, COPY_OF: f"{name}/{number}", **({_MODEL_ID: model_id} if model_id else {}), **tags},
+        run_link=version.run_link,
+        description=version.description,
+    )
     return version_of(target, int(made.version))
+
+
+def copies_of(name: str, number: int, target: str) -> list[Any]:
+    """The copies of a version in another registered model, the oldest first."""
+    from mlflow.tracking import MlflowClient
+
+    found = MlflowClient().search_model_versions(f"name='{target}' and tags.`{COPY_OF}`='{name}/{number}'")
+    return sorted(found, key=lambda version: int(version.version))
 
 
 def remove_version(version: Any) -> None:
@@ -249,7 +271,19 @@ def _repository(name: str, number: int) -> Any:
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
     from mlflow.tracking import MlflowClient
 
-    return get_artifact_repository(MlflowClient().get_model_version_download_uri(name, str(number)))
+    location = MlflowClient().get_model_version_download_uri(name, str(number))
+    _require_place(name, number, location)
+    return get_artifact_repository(location)
+
+
+def _require_place(name: str, number: int, location: str) -> None:
+    """Raise RegistryError where the files of a version should be in a folder of this machine that is missing."""
+    path = local_path(location)
+    if path is not None and not path.exists():
+        raise RegistryError(
+            f"{name} version {number}: its files should be in {path}, which is missing. Put them back (they were moved "
+            "or removed without the project's mlflow.db), or register the model again: kedro run --pipelines evaluation"
+        )
 
 
 def _aliases(name: str) -> Mapping[str, str]:
