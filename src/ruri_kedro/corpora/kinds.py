@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ruri_kedro.tables.raw import label_text
 from ruri_kedro.text.hashing import stable_id
 from ruri_kedro.text.normalize import normalize
 from ruri_kedro.text.prompts import passage_text
@@ -120,7 +121,8 @@ def premise_to_hypothesis(rows: Iterable[dict], labels: Mapping[str, str]) -> Dr
     """
     hypotheses: dict[str, dict[str, dict[Text, None]]] = {}
     for row in rows:
-        label = labels.get(str(row["label"]), str(row["label"]))
+        label = label_text(row["label"])
+        label = labels.get(label, label)
         if label in ("entailment", "contradiction"):
             sides = hypotheses.setdefault(normalize(row["premise"]), {"entailment": {}, "contradiction": {}})
             sides[label][Text(normalize(row["hypothesis"]))] = None
@@ -163,7 +165,7 @@ def _sentences(text: str) -> list[str]:
 
 _TEXTS = (list, str)
 _PASSAGE = {"title": str, "section": str, "text": str}
-_PREMISE = {"premise": str, "hypothesis": str, "label": (str, int)}
+_PREMISE = {"premise": str, "hypothesis": str, "label": (str, int, bool)}
 
 KINDS: dict[str, Kind] = {
     "collection": Kind(collection, _PASSAGE),
@@ -179,6 +181,7 @@ KINDS: dict[str, Kind] = {
     "edit": Kind(edit, {"text1": str, "text2": str}),
     "pair": Kind(pair, {"anchor": str, "positive": str, "negatives": _TEXTS}),
 }
+MEANINGS = ("entailment", "contradiction", "neutral")  # of labels; rows that are neutral are left out
 # Read where a row has them; `fields: {answers: null}` says that a source has none.
 OPTIONAL_FIELDS = ("title", "section", "negatives")
 NULLABLE_FIELDS = (*OPTIONAL_FIELDS, "answers")
