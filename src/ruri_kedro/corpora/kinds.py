@@ -35,7 +35,10 @@ class Text:
 
 @dataclass(frozen=True)
 class Draft:
-    """A pair before it has ids. `group` decides on which side of a held-out split it falls."""
+    """A pair before it has ids. `group` decides on which side of a held-out split it falls.
+
+    It is the title where there is one, so that texts of one article stay together, otherwise the question or the text.
+    """
 
     positive: Text | None  # None: a question whose positives are still to be mined
     anchor: Text | None = None  # None: a passage of a collection, no pair
@@ -68,7 +71,7 @@ def title_to_text(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
     """Title (and section title) to a paragraph or body, which is read without them: they would give it away."""
     for row in rows:
         text = _text(row)
-        yield Draft(Text(text.text), Text(passage_text(text.title, text.section, "")), group=text.title)
+        yield Draft(Text(text.text), Text(passage_text(text.title, text.section, "")), group=text.title or text.text)
 
 
 def abstract_and_body(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
@@ -78,7 +81,7 @@ def abstract_and_body(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts
         body = text.removeprefix(abstract).strip()
         for anchor, positive in ((title, abstract), (title, body), (abstract, body)):
             if anchor and positive:
-                yield Draft(Text(positive), Text(anchor), group=title)
+                yield Draft(Text(positive), Text(anchor), group=title or text)
 
 
 def sentence_to_sentence(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
@@ -102,8 +105,9 @@ def question_to_passage(rows: Iterable[dict], labels: Mapping[str, str]) -> Draf
     """A question to the passage that answers it, read with its title; passages given as negatives stay negatives."""
     for row in rows:
         text = _text(row)
+        question = normalize(row["question"])
         negatives = tuple(Text(normalize(negative)) for negative in row["negatives"])
-        yield Draft(text, Text(normalize(row["question"])), negatives, answers=_answers(row), group=text.title)
+        yield Draft(text, Text(question), negatives, answers=_answers(row), group=text.title or question)
 
 
 def question(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:

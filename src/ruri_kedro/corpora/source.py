@@ -71,7 +71,7 @@ class Source:
     filter: TextFilter | None = None  # which positives are kept
     labels: Mapping[str, str] = field(default_factory=dict)  # the file's label: one of MEANINGS
     validation: str | None = None  # a file (or, of a hub's data set, a split) of validation rows, or
-    held_out: float = 0.0  # the share of titles held out for validation
+    held_out: float = 0.0  # the share of titles (or questions, texts) held out for validation
     collection: str | None = None  # the source whose passages are candidates for its queries; itself if not named
     stages: Mapping[str, Any] = field(default_factory=dict)  # stage: its negatives and objective there, or several
     licence: str = "unknown"
