@@ -1,5 +1,7 @@
 """From sources to the tables passages and pairs. Both read the same drafts, so their ids agree."""
 
+import logging
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -11,15 +13,17 @@ import pyarrow as pa
 
 from ruri_kedro.corpora.duplicates import DuplicateRules, families, find_duplicates
 from ruri_kedro.corpora.kinds import KINDS, Draft, Text
-from ruri_kedro.corpora.reading import Shard, file_digests, shard_drafts, shards_of
+from ruri_kedro.corpora.reading import VALIDATION, Shard, file_digests, shard_drafts, shards_of
 from ruri_kedro.corpora.source import Source
-from ruri_kedro.errors import DataError
+from ruri_kedro.errors import DataError, RecipeError
 from ruri_kedro.tables import SCHEMAS, Part, ShardedPart, Table
 from ruri_kedro.tables.code import code_digest
 from ruri_kedro.tables.engines import Engine
 from ruri_kedro.tables.seen import Seen
 from ruri_kedro.tables.store import blocks, key_of, read_shards, to_table
 from ruri_kedro.text.hashing import digest_all, stable_id
+
+logger = logging.getLogger(__name__)
 
 Left = Collection[str]  # docids of positives and passages that are left out
 
@@ -78,13 +82,22 @@ def _part(source: Source, root: Path, made: "Made", duplicates: Table | None, en
 
     def shards(done: Sequence[Path]) -> Iterator[pa.Table]:
         seen, count = Seen(), 0
-        for batch in read_shards(done, [made.id]):
-            count += int(seen.add(batch.column(0).to_pylist()).sum())
+        sides: Counter[str] = Counter()
+
+        def new_of(rows: pa.Table) -> pa.Table:
+            """The rows whose ids were not seen before, counted."""
+            nonlocal count
+            new = rows.filter(pa.array(seen.add(rows.column(made.id).to_pylist())))
+            count += new.num_rows
+            if made.needed:
+                sides.update(new.column("split").to_pylist())
+            return new
+
+        for batch in read_shards(done, [made.id, *(["split"] if made.needed else [])]):
+            new_of(batch)
         missing = islice(shards_of(source, root), len(done), None)
         for rows in engine(partial(_shard_table, source, root, left, made), missing):
-            is_new = seen.add(rows.column(made.id).to_pylist())
-            count += int(is_new.sum())
-            yield rows.filter(pa.array(is_new))
+            yield new_of(rows)
         if not count and (made.needed or source.kind == "collection"):
             what, passing = "pair" if made.needed else "passage", " that pass its filter" if source.filter else ""
             raise DataError(
@@ -92,7 +105,26 @@ def _part(source: Source, root: Path, made: "Made", duplicates: Table | None, en
                 f"{source.kind}; {len(left)} positives are left out as near duplicates (parameter deduplication)."
             )
 
+        if source.held_out and sides:
+            _check_held_out(source, sides[VALIDATION], count)
+
     return ShardedPart(key, shards)
+
+
+def _check_held_out(source: Source, held: int, count: int) -> None:
+    """Say which share of the pairs is held out. Raises RecipeError if there is none on a side that should have some."""
+    place = f"sources.{source.name}.held_out={source.held_out:g}"
+    said = f"{held:,} of {count:,} pairs ({held / count:.1%}) are held out for validation"
+    if 0 < held < count:
+        logger.info("%s: %s.", place, said)
+    elif held == 0 and source.held_out * count < 1:
+        logger.warning("%s: %s: the share asks for less than one pair.", place, said)
+    else:
+        raise RecipeError(
+            f"{place}: {said}. Pairs of one title, or of one question or text where there is no title, stay together, "
+            f"and of {source.inputs[0]} there are too few for this share. Give another share, name a file of "
+            "validation rows in `validation`, or set held_out to 0."
+        )
 
 
 def _shard_table(source: Source, root: Path, left: Left, made: "Made", shard: Shard) -> pa.Table:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ruri_kedro.tables.raw import label_text
 from ruri_kedro.text.hashing import stable_id
 from ruri_kedro.text.normalize import normalize
 from ruri_kedro.text.prompts import passage_text
@@ -34,7 +35,10 @@ class Text:
 
 @dataclass(frozen=True)
 class Draft:
-    """A pair before it has ids. `group` decides on which side of a held-out split it falls."""
+    """A pair before it has ids. `group` decides on which side of a held-out split it falls.
+
+    It is the title where there is one, so that texts of one article stay together, otherwise the question or the text.
+    """
 
     positive: Text | None  # None: a question whose positives are still to be mined
     anchor: Text | None = None  # None: a passage of a collection, no pair
@@ -67,7 +71,7 @@ def title_to_text(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
     """Title (and section title) to a paragraph or body, which is read without them: they would give it away."""
     for row in rows:
         text = _text(row)
-        yield Draft(Text(text.text), Text(passage_text(text.title, text.section, "")), group=text.title)
+        yield Draft(Text(text.text), Text(passage_text(text.title, text.section, "")), group=text.title or text.text)
 
 
 def abstract_and_body(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
@@ -77,7 +81,7 @@ def abstract_and_body(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts
         body = text.removeprefix(abstract).strip()
         for anchor, positive in ((title, abstract), (title, body), (abstract, body)):
             if anchor and positive:
-                yield Draft(Text(positive), Text(anchor), group=title)
+                yield Draft(Text(positive), Text(anchor), group=title or text)
 
 
 def sentence_to_sentence(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
@@ -101,8 +105,9 @@ def question_to_passage(rows: Iterable[dict], labels: Mapping[str, str]) -> Draf
     """A question to the passage that answers it, read with its title; passages given as negatives stay negatives."""
     for row in rows:
         text = _text(row)
+        question = normalize(row["question"])
         negatives = tuple(Text(normalize(negative)) for negative in row["negatives"])
-        yield Draft(text, Text(normalize(row["question"])), negatives, answers=_answers(row), group=text.title)
+        yield Draft(text, Text(question), negatives, answers=_answers(row), group=text.title or question)
 
 
 def question(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
@@ -120,7 +125,8 @@ def premise_to_hypothesis(rows: Iterable[dict], labels: Mapping[str, str]) -> Dr
     """
     hypotheses: dict[str, dict[str, dict[Text, None]]] = {}
     for row in rows:
-        label = labels.get(str(row["label"]), str(row["label"]))
+        label = label_text(row["label"])
+        label = labels.get(label, label)
         if label in ("entailment", "contradiction"):
             sides = hypotheses.setdefault(normalize(row["premise"]), {"entailment": {}, "contradiction": {}})
             sides[label][Text(normalize(row["hypothesis"]))] = None
@@ -163,7 +169,7 @@ def _sentences(text: str) -> list[str]:
 
 _TEXTS = (list, str)
 _PASSAGE = {"title": str, "section": str, "text": str}
-_PREMISE = {"premise": str, "hypothesis": str, "label": (str, int)}
+_PREMISE = {"premise": str, "hypothesis": str, "label": (str, int, bool)}
 
 KINDS: dict[str, Kind] = {
     "collection": Kind(collection, _PASSAGE),
@@ -179,6 +185,7 @@ KINDS: dict[str, Kind] = {
     "edit": Kind(edit, {"text1": str, "text2": str}),
     "pair": Kind(pair, {"anchor": str, "positive": str, "negatives": _TEXTS}),
 }
+MEANINGS = ("entailment", "contradiction", "neutral")  # of labels; rows that are neutral are left out
 # Read where a row has them; `fields: {answers: null}` says that a source has none.
 OPTIONAL_FIELDS = ("title", "section", "negatives")
 NULLABLE_FIELDS = (*OPTIONAL_FIELDS, "answers")

@@ -65,7 +65,7 @@ def _records(source: Source, root: Path, place: Input) -> Iterator[Row]:
     else:
         found = SHAPES[source.shape](_files(source, root, place), columns, source.header)
     for file, number, row in _said_clearly(place.hub, found):
-        yield from ((file, number, element) for element in unfold(row, source.unfold))
+        yield from ((file, number, element) for element in unfold(row, source.unfold, f"{file}, row {number}"))
 
 
 def _files(source: Source, root: Path, place: Input) -> list[RawFile]:
@@ -122,7 +122,7 @@ def _selected(source: Source, root: Path, place: Input) -> Iterator[tuple[Row, F
     unused = {path: re.compile(pattern) for path, pattern in place.exclude.items()}
     patterns = dict(unused)
     for row, found in _checked(source, root, place):
-        matches = [path for path, pattern in patterns.items() if pattern.search(str(value_at(row[2], path)))]
+        matches = [path for path, pattern in patterns.items() if _matches(pattern, value_at(row[2], path))]
         for path in matches:
             unused.pop(path, None)
         if not matches and all(test(row) for test in tests):
@@ -131,14 +131,19 @@ def _selected(source: Source, root: Path, place: Input) -> Iterator[tuple[Row, F
         raise DataError(f"{place}: no row has '{pattern.pattern}' in '{path}'. Look at its values, or drop `exclude`.")
 
 
+def _matches(pattern: re.Pattern[str], value: Any) -> bool:
+    """Whether a value has a match of the pattern; what is null has none."""
+    return value is not None and pattern.search(str(value)) is not None
+
+
 def _is_one_of(path: str, wanted: Any) -> Callable[[Row], bool]:
     values = list(wanted) if isinstance(wanted, (list, tuple)) else [wanted]
+    # 1 == True in Python; in a file they are not the same. A whole number may be written as a fraction.
+    kinds = (kind for value in values for kind in ((int, float) if type(value) in (int, float) else (type(value),)))
+    types = tuple(dict.fromkeys([*kinds, type(None)]))
 
     def test(row: Row) -> bool:
-        value = value_at(row[2], path)
-        # 1 == True in Python; in a file they are not the same.
-        check_type(row[0], row[1], path, value, tuple({type(v) for v in values}))
-        return value in values
+        return check_type(row[0], row[1], path, value_at(row[2], path), types) in values
 
     return test
 
@@ -156,8 +161,7 @@ def _quantile(source: Source, root: Path, place: Input, path: str) -> float:
         value = value_at(row, path)
         if value is MISSING:
             raise DataError(missing(file, number, path, row))
-        check_type(file, number, path, value, (float, int))
-        numbers.append(value)
+        numbers.append(check_type(file, number, path, value, (float, int)))
     return float(np.quantile(numbers, source.drop_lowest[path])) if numbers else 0.0
 
 

@@ -8,10 +8,11 @@ from types import NoneType
 from typing import Any
 
 from ruri_kedro.corpora.hub import Hub
-from ruri_kedro.corpora.kinds import KINDS, NULLABLE_FIELDS
+from ruri_kedro.corpora.kinds import KINDS, MEANINGS, NULLABLE_FIELDS
 from ruri_kedro.corpora.shapes import SHAPES
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.tables.objectives import OBJECTIVES, ROW_KEYS, STAGE_STRATEGIES
+from ruri_kedro.tables.raw import label_text
 from ruri_kedro.text.filters import LANGUAGES, TextFilter
 from ruri_kedro.text.names import check_names, listed_names
 
@@ -35,6 +36,11 @@ class Input:
     is_validation: bool
     where: Mapping[str, Any]  # as in Source, with what holds for this place alone
     exclude: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """What its form is known by: the path, or of a hub's splits their name."""
+        return self.paths[0] if self.paths else self.split
 
     def __str__(self) -> str:
         return " ".join(str(part) for part in (self.hub, *(self.paths or (self.split,))) if part)
@@ -75,9 +81,9 @@ class Source:
     segmented: bool = False  # the texts were cut into words with spaces, which are put together
     paragraphs: int = 1  # consecutive rows of a section that make one text
     filter: TextFilter | None = None  # which positives are kept
-    labels: Mapping[str, str] = field(default_factory=dict)  # the file's label: entailment or contradiction
+    labels: Mapping[str, str] = field(default_factory=dict)  # the file's label: one of MEANINGS
     validation: str | None = None  # a file (or, of a hub's data set, a split) of validation rows, or
-    held_out: float = 0.0  # the share of titles held out for validation
+    held_out: float = 0.0  # the share of titles (or questions, texts) held out for validation
     collection: str | None = None  # the source whose passages are candidates for its queries; itself if not named
     stages: Mapping[str, Any] = field(default_factory=dict)  # stage: its negatives and objective there, or several
     licence: str = "unknown"
@@ -165,8 +171,10 @@ def _parse(name: str, row: Mapping[str, Any]) -> Source:
     _check_fields(place, row)
     if not 0 <= row.get("held_out", 0) < 1:
         raise RecipeError(f"{place}.held_out: {row['held_out']} is no share between 0 and 1.")
-    # YAML reads the labels 0, 1, 2 as numbers.
-    labels = {str(label): meaning for label, meaning in row.get("labels", {}).items()}
+    # YAML reads the labels 0, 1, 2 as numbers, and true as a truth value.
+    labels = {label_text(label): meaning for label, meaning in row.get("labels", {}).items()}
+    for label, meaning in labels.items():
+        _allowed(f"{place}.labels.{label}", [meaning], MEANINGS)
     made = {"labels": labels, "hub": _hubs(f"{place}.hub", row), "filter": _filter(f"{place}.filter", row)}
     return Source(name=name, **{**row, **made})
 
@@ -221,6 +229,12 @@ def _check_fields(place: str, row: Mapping[str, Any]) -> None:
         raise RecipeError(f"{place}.paragraphs: {row['paragraphs']} given, 1 or more expected.")
     if row.get("paragraphs", 1) != 1 and "section" not in kind.fields:
         raise RecipeError(f"{place}.paragraphs: the kind {row['kind']} has no sections to join paragraphs of.")
+    for path in row.get("unfold", ()):
+        if not isinstance(path, str) or "[]" in path:
+            raise RecipeError(f"{place}.unfold: '{path}'; the path to a list is expected, without [].")
+    header = row.get("header", [])
+    if not all(isinstance(name, str) and name for name in header) or len(set(header)) < len(header):
+        raise RecipeError(f"{place}.header: {header}; names of columns are expected, each once.")
     _check_patterns(place, row.get("exclude", {}))
     for name, share in row.get("drop_lowest", {}).items():
         if not 0 <= share < 1:
