@@ -108,7 +108,7 @@ def made(tables, folder, rows):
         passages, pairs, leaks, matches, candidates, SOURCES, mining, 1, mined, stage="finetuning"
     )
     examples = write_table(folder / "examples", SCHEMAS["examples"], parts)
-    report = nodes.report_negatives(passages, matches, candidates, SOURCES, mining, mined, finetuning=examples)
+    report = nodes.report_negatives(passages, pairs, matches, candidates, SOURCES, mining, mined, finetuning=examples)
     return mined.read(), examples.read(), report, len(examples.shards("s"))
 
 

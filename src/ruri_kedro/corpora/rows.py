@@ -8,7 +8,7 @@ from typing import Any
 
 from ruri_kedro.corpora.fields import MISSING, Field, top_level, unfold, value_at
 from ruri_kedro.corpora.hub import Hub, check_hubs, hub_errors, hub_files, hub_records
-from ruri_kedro.corpora.kinds import KINDS, OPTIONAL_FIELDS
+from ruri_kedro.corpora.kinds import BLANK_FIELDS, KINDS, OPTIONAL_FIELDS
 from ruri_kedro.corpora.shapes import SHAPES, Row
 from ruri_kedro.corpora.source import Input, Source
 from ruri_kedro.errors import DataError, RuriError
@@ -100,7 +100,7 @@ def _field(source: Source, name: str, types: Types) -> Field:
         path=source.fields.get(name, name),
         types=types,
         may_lack=is_optional and name not in source.fields,
-        may_be_blank=is_optional or source.filter is not None,
+        may_be_blank=name in BLANK_FIELDS or source.filter is not None,
     )
 
 

@@ -38,6 +38,7 @@ class KnownPairs:
     depth: int
     rows: int
     drawn: bool = False  # whether random negatives are, from all positives of training
+    given: bool = False  # whether the pairs' own negatives are asked for
 
     def shards(self, skip: int = 0) -> Iterator[SourcePairs]:
         """The pairs in their order, with all that choosing their negatives takes, without the first `skip` shards."""
@@ -68,6 +69,8 @@ class KnownPairs:
         candidates = found_candidates(self.candidates, self.source.name, queries, self.depth, self.avoided)
         docids = {row["anchor"] for row in rows} | set(chain.from_iterable(positives.values()))
         docids.update(chain.from_iterable(found.docids for found in candidates.values()))
+        if self.given:
+            docids.update(chain.from_iterable(row["given_negatives"] for row in rows))
         texts = passage_texts(self.passages, docids, self._parts)
         pool = self._pool if self.drawn else ()
         return SourcePairs(self.source.name, rows, positives, texts, candidates, self._held_out, pool)

@@ -1,6 +1,7 @@
 """From candidates to mined positives and to the examples of every stage."""
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,8 @@ from ruri_kedro.tables.code import code_digest
 from ruri_kedro.tables.ids import Ids, distinct_ids
 from ruri_kedro.tables.lookup import passage_texts
 from ruri_kedro.tables.store import blocks, key_of, to_table
+
+logger = logging.getLogger(__name__)
 
 
 def mine_positives(
@@ -89,8 +92,10 @@ def choose_examples(
 
     def part(source: Source) -> ShardedPart:
         recipes = stage_recipes(source, stage, mining)
-        drawn = any(recipe.strategy == "random" for recipe in recipes)
-        known = partial(_known, source, passages, pair_tables, leaks, matches, candidates, mining, drawn, inconsistent)
+        strategies = {recipe.strategy for recipe in recipes}
+        known = partial(
+            _known, source, passages, pair_tables, leaks, matches, candidates, mining, strategies, inconsistent
+        )
 
         def shards(done: Sequence[Path]) -> Iterator[pa.Table]:
             for recipe, some in known().shards_by(recipes, len(done)):
@@ -119,6 +124,7 @@ def choose_examples(
 
 def report_negatives(
     passages: Table,
+    pairs: Table,
     matches: Table,
     candidates: Table,
     sources: Params,
@@ -141,7 +147,14 @@ def report_negatives(
         for stage, table in examples.items():
             for recipe in stage_recipes(source, stage, mining):
                 rows = _with_candidates(source, table, matches, candidates, mining)
+                if recipe.strategy == "given":
+                    rows = _with_given(source, rows, pairs, mining)
                 reports.append(report_source(source.name, recipe, rows, mined, texts))
+    for figures in (report.figures for report in reports if report.figures.left_out):
+        logger.info(
+            "%s, %s: %d given negatives are left out: they are a known positive, the anchor, a held-out passage, or a "
+            "text once more.", figures.stage, figures.source, figures.left_out,
+        )  # fmt: skip
     return pd.DataFrame(rows_of(reports)).convert_dtypes(), mining_page(f"Negatives: {', '.join(examples)}", reports)
 
 
@@ -153,7 +166,7 @@ def _known(
     matches: Table,
     candidates: Table,
     mining: Params,
-    drawn: bool = False,
+    strategies: Collection[str] = (),
     inconsistent: Table | None = None,
 ) -> KnownPairs:
     """The pairs of a source, without the pairs and candidates that a test knows."""
@@ -169,7 +182,8 @@ def _known(
         avoided=_avoided(source, matches),
         depth=mining["depth"],
         rows=mining["shard_rows"],
-        drawn=drawn,
+        drawn="random" in strategies,
+        given="given" in strategies,
     )
 
 
@@ -182,6 +196,17 @@ def _with_candidates(
         queries = {row["query_id"] for row in rows}
         found = found_candidates(_searched(source, candidates), source.name, queries, mining["depth"], avoided)
         yield from ((row, found.get(row["query_id"])) for row in rows)
+
+
+def _with_given(
+    source: Source, rows: Iterable[tuple[dict, Candidates | None]], pairs: Table, mining: Params
+) -> Iterator[tuple[dict, Candidates | None]]:
+    """The examples with the negatives that their pairs came with, as `given`."""
+    for block in blocks(rows, mining["shard_rows"]):
+        ids, columns = {row["pair_id"] for row, _ in block}, ["pair_id", "given_negatives"]
+        batches = pairs.select(source.name, "pair_id", ids, columns)
+        given = {row["pair_id"]: row["given_negatives"] for batch in batches for row in batch.to_pylist()}
+        yield from ((row | {"given": given.get(row["pair_id"], [])}, found) for row, found in block)
 
 
 def _inconsistent(source: Source, inconsistent: Table | None) -> Ids:
