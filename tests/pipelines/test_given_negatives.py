@@ -118,3 +118,27 @@ def test_a_mined_pair_that_a_test_knows_is_not_mined(tmp_path):
         )
         found = write_table(tmp_path / "mined", SCHEMAS["pairs"], parts)
         assert [row["positive"] for row in found.iter_rows()] == mined
+
+
+def test_why_a_source_gives_no_example_is_counted_by_rule(tmp_path, caplog):
+    write(tmp_path / "p.jsonl", ROWS)
+    write(tmp_path / "v.jsonl", [("きれいな湖", "諏訪湖です。", ["霞ケ浦です。"])])
+    sources = {"s": SOURCES["s"] | {"stages": {"finetuning": {"negatives": "given", "share": 0.0}}}}
+    passages, pairs, _, matches, candidates = tables(tmp_path, sources).values()
+    ids = [row["pair_id"] for row in pairs.iter_rows() if row["split"] == "train"]
+    leak = dict.fromkeys(("part", "docid", "test", "role", "item_id", "kind"), "") | {"overlap": 1.0, "removed": True}
+    given = {"leaks": [leak | {"pair_id": row} for row in ids[:2]], "inconsistent": [{"pair_id": ids[2], "rank": 9}]}
+    found = {
+        name: write_table(tmp_path / name, SCHEMAS[name], {"s": Part("k", lambda rows=rows: [rows])})
+        for name, rows in given.items()
+    }
+    parts = nodes.choose_examples(
+        passages, pairs, found["leaks"], matches, candidates, sources, MINING, 1, None, found["inconsistent"],
+        stage="finetuning",
+    )  # fmt: skip
+    examples = write_table(tmp_path / "examples", SCHEMAS["examples"], parts)
+    assert examples.rows() == 0
+    assert (
+        "finetuning, s (contrastive): no example to train on. Of 7 pairs 3 are not among the share of 0.0; 2 are known "
+        "to a test (leaks.md); 1 are not consistent (consistency); 1 are held out for validation." in caplog.text
+    )

@@ -1,5 +1,6 @@
 """What is known of a source's pairs when negatives are chosen, a shard of them in memory at a time."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -60,6 +61,23 @@ class KnownPairs:
             is_new = seen.add([stable_id(row["query_id"]) for row in answered])
             if number >= skip:
                 yield self._known([row for row, new in zip(answered, is_new, strict=True) if new])
+
+    def lost(self, share: float) -> Counter[str]:
+        """How many pairs each rule keeps from giving an example of training, where all are kept from it."""
+        counts: Counter[str] = Counter()
+        columns = ["pair_id", "split", "positive"]
+        for row in chain.from_iterable(table.iter_rows([self.source.name], columns) for table in self._with_source):
+            if row["split"] != TRAIN:
+                counts["held out for validation"] += 1
+            elif row["pair_id"] in self.leaked:
+                counts["known to a test (leaks.md)"] += 1
+            elif not row["positive"]:
+                counts["without a positive: no passage with an answer was found"] += 1
+            elif among([row["pair_id"]], self.inconsistent).any():
+                counts["not consistent (consistency)"] += 1
+            else:
+                counts[f"not among the share of {share}"] += 1
+        return counts
 
     def _known(self, rows: list[dict]) -> SourcePairs:
         is_dropped = among([row["pair_id"] for row in rows], self.inconsistent)

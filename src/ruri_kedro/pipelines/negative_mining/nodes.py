@@ -1,12 +1,14 @@
 """From candidates to mined positives and to the examples of every stage."""
 
 import logging
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ruri_kedro.benchmark.contamination import find_leaks, texts_to_avoid
 from ruri_kedro.corpora.source import Source, parse_sources
@@ -15,12 +17,12 @@ from ruri_kedro.pipelines.negative_mining.recipes import choice_rules, stage_rec
 from ruri_kedro.pipelines.negative_mining.searching import CODE
 from ruri_kedro.pipelines.shared import Frame, Params
 from ruri_kedro.retrieval.candidates import Candidates
-from ruri_kedro.retrieval.examples import make_examples, mine_pairs
+from ruri_kedro.retrieval.examples import TRAIN, StageRecipe, make_examples, mine_pairs
 from ruri_kedro.tables import SCHEMAS, ShardedPart, Table
 from ruri_kedro.tables.code import code_digest
 from ruri_kedro.tables.ids import Ids, distinct_ids
 from ruri_kedro.tables.lookup import passage_texts
-from ruri_kedro.tables.store import blocks, key_of, to_table
+from ruri_kedro.tables.store import blocks, key_of, read_shards, to_table
 
 logger = logging.getLogger(__name__)
 
@@ -98,8 +100,16 @@ def choose_examples(
         )
 
         def shards(done: Sequence[Path]) -> Iterator[pa.Table]:
-            for recipe, some in known().shards_by(recipes, len(done)):
-                yield to_table(make_examples(some, recipe, seed), SCHEMAS["examples"])
+            pairs_known = known()
+            trained: Counter[str] = Counter()
+            for recipe, some in pairs_known.shards_by(recipes, len(done)):
+                made = to_table(make_examples(some, recipe, seed), SCHEMAS["examples"])
+                trained.update(_trained_objectives(made.to_batches()))
+                yield made
+            untrained = [recipe for recipe in recipes if not trained[recipe.objective]]
+            before = set(_trained_objectives(read_shards(done, ["split", "objective"]))) if untrained else set()
+            for recipe in (recipe for recipe in untrained if recipe.objective not in before):
+                _say_why_none(pairs_known, recipe)
 
         tables = [table.digest([source.name]) for table in (pairs, leaks)]
         tables += [
@@ -156,6 +166,22 @@ def report_negatives(
             "text once more.", figures.stage, figures.source, figures.left_out,
         )  # fmt: skip
     return pd.DataFrame(rows_of(reports)).convert_dtypes(), mining_page(f"Negatives: {', '.join(examples)}", reports)
+
+
+def _trained_objectives(batches: Iterable[pa.RecordBatch]) -> Iterator[str]:
+    """The objective of each training example."""
+    for batch in batches:
+        yield from batch.column("objective").filter(pc.equal(batch.column("split"), TRAIN)).to_pylist()
+
+
+def _say_why_none(known: KnownPairs, recipe: StageRecipe) -> None:
+    """A warning that a source gives a stage no example of training, with what became of its pairs."""
+    lost = known.lost(recipe.share)
+    why = "; ".join(f"{count:,} are {rule}" for rule, count in lost.most_common())
+    logger.warning(
+        "%s, %s (%s): no example to train on. Of %s pairs %s.", recipe.stage, known.source.name, recipe.objective,
+        f"{lost.total():,}", why or "none is there",
+    )  # fmt: skip
 
 
 def _known(
