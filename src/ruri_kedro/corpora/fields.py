@@ -8,6 +8,7 @@ from typing import Any
 from ruri_kedro.errors import DataError
 from ruri_kedro.tables.formats import RawFile
 from ruri_kedro.tables.raw import Types, check_text, check_type, missing
+from ruri_kedro.text.normalize import is_blank
 
 MISSING = object()
 
@@ -43,9 +44,13 @@ class Field:
         return isinstance(self.types, tuple) and list in self.types
 
     def _texts(self, file: RawFile, number: int, value: list | str) -> list[str]:
-        texts = [value] if isinstance(value, str) else [text for text in value if text is not None]
+        if isinstance(value, str):  # an empty cell of a CSV file says that there is none
+            return [] if is_blank(value) else [value]
+        texts = [text for text in value if text is not None]
         for text in texts:
             check_type(file, number, self.path, text, str)
+            if not self.may_be_blank:
+                check_text(file, number, self.path, text)
         return texts
 
 

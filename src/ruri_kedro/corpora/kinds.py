@@ -106,8 +106,7 @@ def question_to_passage(rows: Iterable[dict], labels: Mapping[str, str]) -> Draf
     for row in rows:
         text = _text(row)
         question = normalize(row["question"])
-        negatives = tuple(Text(normalize(negative)) for negative in row["negatives"])
-        yield Draft(text, Text(question), negatives, answers=_answers(row), group=text.title or question)
+        yield Draft(text, Text(question), _negatives(row), answers=_answers(row), group=text.title or question)
 
 
 def question(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
@@ -131,7 +130,7 @@ def premise_to_hypothesis(rows: Iterable[dict], labels: Mapping[str, str]) -> Dr
             sides = hypotheses.setdefault(normalize(row["premise"]), {"entailment": {}, "contradiction": {}})
             sides[label][Text(normalize(row["hypothesis"]))] = None
     for premise, sides in hypotheses.items():
-        negatives = tuple(text for text in sides["contradiction"] if text not in sides["entailment"])
+        negatives = tuple(text for text in sides["contradiction"] if text.text and text not in sides["entailment"])
         for positive in sides["entailment"]:
             yield Draft(positive, Text(premise), negatives, group=premise)
 
@@ -147,8 +146,7 @@ def pair(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
     """An anchor to its positive, with the negatives that come with them, if any do."""
     for row in rows:
         anchor = normalize(row["anchor"])
-        negatives = tuple(Text(normalize(negative)) for negative in row["negatives"])
-        yield Draft(Text(normalize(row["positive"])), Text(anchor), negatives, group=anchor)
+        yield Draft(Text(normalize(row["positive"])), Text(anchor), _negatives(row), group=anchor)
 
 
 def _text(row: Mapping[str, Any]) -> Text:
@@ -156,6 +154,11 @@ def _text(row: Mapping[str, Any]) -> Text:
     title, section, text = (normalize(row.get(name, "")) for name in ("title", "section", "text"))
     head, mark, rest = text.partition(" [SEP] ")
     return Text(rest, title or head, section) if mark else Text(text, title, section)
+
+
+def _negatives(row: Mapping[str, Any]) -> tuple[Text, ...]:
+    """The row's own negatives; only a source with a filter may have blank ones, which are left out."""
+    return tuple(Text(text) for negative in row["negatives"] if (text := normalize(negative)))
 
 
 def _answers(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -189,3 +192,4 @@ MEANINGS = ("entailment", "contradiction", "neutral")  # of labels; rows that ar
 # Read where a row has them; `fields: {answers: null}` says that a source has none.
 OPTIONAL_FIELDS = ("title", "section", "negatives")
 NULLABLE_FIELDS = (*OPTIONAL_FIELDS, "answers")
+BLANK_FIELDS = ("title", "section", "answers")  # of which a blank text, also in a list, says that there is none

@@ -8,7 +8,8 @@ from typing import Any
 
 from ruri_kedro.corpora.fields import MISSING, Field, top_level, unfold, value_at
 from ruri_kedro.corpora.hub import Hub, check_hubs, hub_errors, hub_files, hub_records
-from ruri_kedro.corpora.kinds import KINDS, OPTIONAL_FIELDS
+from ruri_kedro.corpora.kinds import BLANK_FIELDS, KINDS, OPTIONAL_FIELDS
+from ruri_kedro.corpora.removed import Removed
 from ruri_kedro.corpora.shapes import SHAPES, Row
 from ruri_kedro.corpora.source import Input, Source
 from ruri_kedro.errors import DataError, RuriError
@@ -49,9 +50,12 @@ def source_files(source: Source, root: Path) -> list[Path]:
     return sorted(found)
 
 
-def read_source(source: Source, root: Path, place: Input) -> Iterator[Fields]:
-    """The rows of one of the source's inputs, those that it selects, under the names its kind uses."""
-    rows = (row for _, row in _selected(source, root, place))
+def read_source(source: Source, root: Path, place: Input, removed: Removed | None = None) -> Iterator[Fields]:
+    """The rows of one of the source's inputs, those that it selects, under the names its kind uses.
+
+    What the source does not select is counted in `removed`.
+    """
+    rows = (row for _, row in _selected(source, root, place, removed or Removed()))
     if source.segmented:
         rows = (_put_together(row) for row in rows)
     return _joined(rows, source.paragraphs) if source.paragraphs > 1 else rows
@@ -108,25 +112,29 @@ def _field(source: Source, name: str, types: Types) -> Field:
         path=source.fields.get(name, name),
         types=types,
         may_lack=is_optional and name not in source.fields,
-        may_be_blank=is_optional or source.filter is not None,
+        may_be_blank=name in BLANK_FIELDS or source.filter is not None,
     )
 
 
-def _selected(source: Source, root: Path, place: Input) -> Iterator[tuple[Row, Fields]]:
+def _selected(source: Source, root: Path, place: Input, removed: Removed) -> Iterator[tuple[Row, Fields]]:
     """The rows that `where`, `drop_lowest` and `exclude` leave. Raises DataError if a pattern excludes nothing.
 
     What is excluded is not to be trained on: a pattern that no row has is one that does not fit the file's values.
     """
-    tests = [_is_one_of(path, value) for path, value in place.where.items()]
-    tests += [_is_at_least(path, _quantile(source, root, place, path)) for path in source.drop_lowest]
+    tests = [("where", _is_one_of(path, value)) for path, value in place.where.items()]
+    tests += [("drop_lowest", _is_at_least(path, _quantile(source, root, place, path))) for path in source.drop_lowest]
     unused = {path: re.compile(pattern) for path, pattern in place.exclude.items()}
     patterns = dict(unused)
     for row, found in _checked(source, root, place):
         matches = [path for path, pattern in patterns.items() if _matches(pattern, value_at(row[2], path))]
         for path in matches:
             unused.pop(path, None)
-        if not matches and all(test(row) for test in tests):
+        removed.rows += 1
+        refused = next((rule for rule, test in tests if not test(row)), "exclude" if matches else None)
+        if refused is None:
             yield row, found
+        else:
+            removed.add(refused)
     for path, pattern in unused.items():
         raise DataError(f"{place}: no row has '{pattern.pattern}' in '{path}'. Look at its values, or drop `exclude`.")
 

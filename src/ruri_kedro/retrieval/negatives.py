@@ -103,6 +103,15 @@ def choose_negatives(
     return Choice(negatives, mined, max(0, len(window) - rules.n))
 
 
+def given_negatives(given: Sequence[str], keys: Mapping[str, str], positives: Collection[str], n: int) -> list[str]:
+    """The first `n` of a pair's own negatives that may be one, in their order.
+
+    As in `choose_negatives`, none is a document of `positives` or has the text of one, no two have the same text, and
+    an empty key says that the document is not to be chosen. What holds an answer stays: somebody has judged it.
+    """
+    return _pick(given, keys, {"", *map(keys.__getitem__, positives)}, (), False, n)
+
+
 def random_negatives(pool: Sequence[str], exclude: Collection[str], n: int, seed: str) -> list[str]:
     """`n` distinct docids of `pool` that are not in `exclude`, in the order drawn; fewer if there are fewer.
 
