@@ -127,22 +127,34 @@ class Shares:
         named = ", ".join(f"{share.source} {share.in_no_batch:,}" for share in left)
         return f"{total:,} ({named})" if left else "none"
 
-    def small_batches(self) -> list[str]:
+    def small_batches_text(self) -> str:
         """The sources whose batches are smaller than their examples allow, since these repeat their texts."""
-        return [
-            f"{share.source}: {share.smallest_batch} instead of {min(self.batch_size, share.examples)}"
+        return ", ".join(
+            f"{share.source} {share.smallest_batch} instead of {min(self.batch_size, share.examples)}"
             for share in self.each
             if self.homogeneous and share.steps and share.smallest_batch < min(self.batch_size, share.examples)
-        ]
+        )
 
-    def faults(self) -> dict[str, str]:
-        """The sources without a step, each with the reason."""
-        repeats = (
+    def check(self, stage: str, allow_untrained: bool) -> None:
+        """Raise an error that names the sources without a step; a warning where the recipe allows them."""
+        faults = {share.source: self._fault() for share in self.each if not share.steps}
+        refuse_untrained(faults, len(self.each) - len(faults), stage, allow_untrained)
+
+    def _fault(self) -> str:
+        if not self.homogeneous:
+            return "all its examples are in last batches that are not full. Lower batch_size."
+        return (
             "its texts repeat so often that no two examples fit into one batch, and one alone has no negatives. Give "
             "it negatives, or an objective without negatives from the batch."
         )
-        small = "all its examples are in last batches that are not full. Lower batch_size."
-        return {share.source: repeats if self.homogeneous else small for share in self.each if not share.steps}
+
+    def notes(self) -> list[str]:
+        """What is worth knowing of the plan before the training, a line each."""
+        idle = ", ".join(share.source for share in self.each if not share.steps)
+        lines = [f"steps by source: {self.steps_text()}; examples in no batch: {self.in_no_batch_text()}"]
+        if small := self.small_batches_text():
+            lines.append(f"texts repeat, so there are batches smaller than batch_size: {small}")
+        return [*lines, f"nothing is learnt from {idle}"] if idle else lines
 
 
 def example_faults(examples: Table, stage: str) -> tuple[dict[str, str], int]:

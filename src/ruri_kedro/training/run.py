@@ -34,15 +34,8 @@ from ruri_kedro.training.fit import FitSettings, OnStep, fit, warmup_steps
 from ruri_kedro.training.held_out import HeldOut, HeldOutSettings, of_embedder, of_reranker
 from ruri_kedro.training.objectives import Budget, LossSettings, embedding_backward, reranking_backward
 from ruri_kedro.training.plan import Plan, stored_plan
-from ruri_kedro.training.planning import (
-    STEPS_FILE,
-    BatchSettings,
-    Shares,
-    example_faults,
-    refuse_untrained,
-    with_shares,
-)
-from ruri_kedro.training.reading import Reading, Scores, read_examples, read_held_out, trainable
+from ruri_kedro.training.planning import STEPS_FILE, BatchSettings, Shares, with_shares
+from ruri_kedro.training.reading import Reading, Scores, check_examples, read_examples, read_held_out
 from ruri_kedro.training.teacher import scores_digest
 from ruri_kedro.training.watch import Watch, WatchSettings
 
@@ -238,8 +231,7 @@ def _read(
 
     All stages of a recipe share their token ids.
     """
-    trainable(examples, stage.name, reading.objectives)
-    refuse_untrained(*example_faults(examples, stage.name), stage.name, stage.allow_untrained)
+    check_examples(examples, stage.name, reading.objectives, stage.allow_untrained)
     cache = TokenCache(stage.checkpoints.with_name(".tokens"), model.tokenizer, processes.threads_of_host())
     folder = stage.checkpoints / stage.name / "examples"
     with processes.first_of_host():
@@ -266,8 +258,7 @@ def _plan(data: TrainingSet, stage: Stage, examples: str, homogeneous: bool) -> 
     with processes.first_of_host():
         plan = stored_plan(folder / "plan", key, lambda: settings.plan(data))
     shares = Shares.of(plan, data, settings)
-    faults = shares.faults()
-    refuse_untrained(faults, len(shares.each) - len(faults), stage.name, stage.allow_untrained)
+    shares.check(stage.name, stage.allow_untrained)
     if processes.rank() == 0:
         names = [*data.group_names, "all sources"]  # group -1, where sources are mixed, is the last
         write_json(folder / "dropped.json", _dropped(plan, names, data.example_ids))
@@ -277,8 +268,8 @@ def _plan(data: TrainingSet, stage: Stage, examples: str, homogeneous: bool) -> 
         stage.name, len(data), len(plan), settings.epochs, shares.steps_text(), shares.in_no_batch_text(),
         folder / "dropped.json",
     )  # fmt: skip
-    if small := shares.small_batches():
-        log.warning("%s: texts repeat, so batches are smaller than batch_size: %s", stage.name, "; ".join(small))
+    if small := shares.small_batches_text():
+        log.warning("%s: texts repeat, so there are batches smaller than batch_size: %s", stage.name, small)
     return plan, shares
 
 
