@@ -70,7 +70,8 @@ def bar_plot(summary: pl.DataFrame, columns: Sequence[str] | None = None) -> "Fi
         values = ["n/a" if score is None else f"{score:.3f}" for score in scores]
         axes.bar_label(bars, values, padding=2, rotation=90, fontsize=8)
     _finish(axes, columns)
-    figure.legend(loc="outside right upper", frameon=False)
+    if models:
+        figure.legend(loc="outside right upper", frameon=False)
     return figure
 
 

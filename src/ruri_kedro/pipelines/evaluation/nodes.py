@@ -76,16 +76,21 @@ def score_reranker(test_sets: Path, tasks: Params, runs: Path, evaluation: Param
 
 
 def report(recipe: str, **scores: Table) -> tuple[dict, Frame, Figure, str]:
-    """Means by model and task: as metrics, as a table, as a plot and as Markdown."""
+    """Means by model and task: as metrics, as a table, as a plot and as Markdown.
+
+    A model that can do none of the tasks is left out; without tasks all of them are.
+    """
     from ruri_kedro.benchmark.evaluate import summarize
     from ruri_kedro.benchmark.report import bar_plot, table_by_metric
 
-    rows = (row for model in MODELS for row in scores[f"scores_{model}"].iter_rows())
-    summary = summarize(rows, models=MODELS)
+    tested = [model for model in MODELS if scores[f"scores_{model}"].rows()]
+    rows = (row for model in tested for row in scores[f"scores_{model}"].iter_rows())
+    summary = summarize(rows, models=tested)
     metrics = {row.pop("model"): {task: value for task, value in row.items() if value is not None}
                for row in summary.to_dicts()}  # fmt: skip
-    text = f"# Evaluation of recipe {recipe}\n\n{table_by_metric(summary)}"
-    return metrics, summary.to_pandas(), bar_plot(summary), text
+    table = table_by_metric(summary) if tested else "Nothing was tested: the recipe has no `tasks`.\n"
+    text = f"# Evaluation of recipe {recipe}\n\n{table}"
+    return dict.fromkeys(MODELS, {}) | metrics, summary.to_pandas(), bar_plot(summary), text
 
 
 def validate(model: Path, pairs: Table, passages: Table, sources: Params, prompts: Params, evaluation: Params) -> dict:
