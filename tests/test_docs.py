@@ -15,9 +15,9 @@ CONF = REPOSITORY / "conf/base"
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
-    """The pages that `make docs` builds, in a copy. A dead link, a lost anchor or an unlisted page fails it.
+    """The pages that `make docs` builds, in a copy: a dead link, an unlisted page or a lost anchor ends the build.
 
-    The build counts what it warns of, so it must not be told to be quiet.
+    It counts what it warns of, so it must not be told to be quiet.
     """
     root = tmp_path_factory.mktemp("project")
     for name in ("docs", "conf", "src", "benchmarks"):

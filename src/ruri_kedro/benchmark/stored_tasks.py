@@ -92,9 +92,10 @@ def _key(name: str, spec: Mapping[str, Any], raw_root: Path) -> str:
 
 
 def _paths(spec: Mapping[str, Any]) -> list[str]:
-    """The paths that a task's row names, at any depth."""
+    """The paths below the raw folder that a task's row names, at any depth; not those within a data set of the hub."""
     own = [spec[key] for key in _FILES if isinstance(spec.get(key), str)]
-    return own + [path for value in spec.values() if isinstance(value, Mapping) for path in _paths(value)]
+    nested = (value for key, value in spec.items() if key != "hub" and isinstance(value, Mapping))
+    return own + [path for value in nested for path in _paths(value)]
 
 
 def _on_disk(spec: Mapping[str, Any], fetch: Fetch, folder: Path) -> dict[str, Any]:
