@@ -499,6 +499,11 @@ def test_a_changed_version_is_not_loaded_and_the_file_is_named(version, tmp_path
         assert elsewhere.read_text("utf-8") == "mine"
 
 
+def test_a_link_in_a_champion_is_a_fault_of_its_evidence(version):
+    (version[0] / "evidence/endless.json").symlink_to("/dev/zero")
+    assert versions.logged_evidence(version[1], 1).faults == ("evidence/endless.json is a symbolic link",)
+
+
 def test_every_byte_of_the_manifest_is_one_message(version):
     """Changed to anything, it is read by nobody."""
     root, name = version

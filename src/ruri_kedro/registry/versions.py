@@ -156,7 +156,7 @@ def challenger_evidence(name: str, number: int, released: str | None = None) -> 
     version = version_of(name, number)
     standing = standing_of(name, number, released or name)
     if odd := tuple(local_faults(_repository(name, number))):
-        return Evidence(manifest=True, faults=odd, standing=standing)
+        return Evidence(manifest=True, faults=odd, foreign=odd, standing=standing)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         try:
@@ -174,6 +174,7 @@ def challenger_evidence(name: str, number: int, released: str | None = None) -> 
 def logged_evidence(name: str, number: int) -> Evidence:
     """What was logged about a version, such as a champion's scores and tests; its weights are not read."""
     import mlflow.artifacts
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
     from mlflow.tracking import MlflowClient
 
     version = version_of(name, number)
@@ -183,6 +184,8 @@ def logged_evidence(name: str, number: int) -> Evidence:
     # A source `models:/<id>` takes no path below it.
     location = MlflowClient().get_logged_model(model_id).artifact_location
     _require_place(name, number, location)
+    if odd := tuple(local_faults(get_artifact_repository(location))):
+        return Evidence(manifest=True, faults=odd)
     if not MlflowClient().list_logged_model_artifacts(model_id, FOLDER):
         return Evidence()
     with tempfile.TemporaryDirectory() as folder:
