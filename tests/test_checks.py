@@ -94,7 +94,7 @@ def test_on_the_command_line_it_is_a_message(tmp_path):
         ({"promotion": {"model": "x", "released": "{model}:v1"}}, "promotion.released: the name 'x:v1' is not allowed"),
         (
             {"promotion": {"model": "ruri-shop", "released": "ruri-reranker-shop"}},
-            "'ruri-reranker-shop' is the name of the",
+            "'ruri-reranker-shop' is the recipe's other",
         ),
         (
             {"recipe": "a-released", "promotion": {"model": "ruri-a-released", "released": "{model}-released"}},
@@ -111,8 +111,9 @@ def test_a_name_that_cannot_be_one_is_refused_at_the_start(changed, said):
 
 
 def test_blocks_that_are_empty_have_no_names():
-    check_recipe_names({"recipe": "shop", "sources": None, "tasks": None, "synthesis": None, "ablations": {"tables": None},
-                        "promotion": {"model": "ruri-shop", "released": "{model}-released"}})  # fmt: skip
+    empty = {"sources": None, "tasks": None, "synthesis": None, "ablations": {"tables": None}}
+    promotion = {"model": "ruri-shop", "released": "{model}-released"}
+    assert check_recipe_names({"recipe": "shop", **empty, "promotion": promotion}) is None
 
 
 @pytest.mark.parametrize("recipe", ["店舗_2024-α", "2024"])

@@ -90,8 +90,8 @@ def _check_registered(recipe: str, promotion: Mapping[str, Any]) -> None:
     before, mark, after = (promotion.get("released") or "").partition("{model}")
     if mark and (before or after) and model.startswith(before) and model.endswith(after):
         raise RecipeError(
-            f"recipe: its model '{model}' has a name that promotion.released ({promotion['released']}) gives to what is "
-            "released of another recipe. Choose another name for the recipe."
+            f"recipe: its model '{model}' has a name that promotion.released ({promotion['released']}) gives to the "
+            "released model of another recipe. Choose another name for the recipe."
         )
 
 
