@@ -93,6 +93,14 @@ def test_on_the_command_line_it_is_a_message(tmp_path):
         ({"sizes": {"../small": {}}}, "sizes: the name '../small'"),
         ({"promotion": {"model": "ruri/x"}}, "promotion.model: the name 'ruri/x' is not allowed"),
         ({"promotion": {"model": "x", "released": "{model}:v1"}}, "promotion.released: the name 'x:v1' is not allowed"),
+        (
+            {"promotion": {"model": "ruri-shop", "released": "ruri-reranker-shop"}},
+            "'ruri-reranker-shop' is the recipe's other",
+        ),
+        (
+            {"recipe": "a-released", "promotion": {"model": "ruri-a-released", "released": "{model}-released"}},
+            "its model 'ruri-a-released' has a name that promotion.released",
+        ),
         ({"synthesis": {"sets": {"../out": {}}}}, "synthesis.sets: the name '../out'"),
         ({"ablations": {"tables": {"a/b": {}}}}, "ablations.tables: the name 'a/b'"),
         ({"ablations": {"tables": {"t": {"cells": {"": {}}}}}}, "ablations.tables.t.cells: the name ''"),
@@ -101,6 +109,12 @@ def test_on_the_command_line_it_is_a_message(tmp_path):
 def test_a_name_that_cannot_be_one_is_refused_at_the_start(changed, said):
     with pytest.raises(RecipeError, match=said):
         check_recipe_names({"recipe": "shop", "sources": {"faq": {}}, "tasks": {}} | changed)
+
+
+def test_blocks_that_are_empty_have_no_names():
+    empty = {"sources": None, "tasks": None, "synthesis": None, "ablations": {"tables": None}}
+    promotion = {"model": "ruri-shop", "released": "{model}-released"}
+    assert check_recipe_names({"recipe": "shop", **empty, "promotion": promotion}) is None
 
 
 @pytest.mark.parametrize("recipe", ["店舗_2024-α", "2024"])

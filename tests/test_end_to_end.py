@@ -19,6 +19,7 @@ promotion:
   minimum:
     embedder: {categories: {retrieval: null, sts: null}}
     reranker: {categories: {reranking: null}}
+  baseline: {required: false}
   latency_ms: {embedder: 60000, reranker: 60000}
 """
 WEAK = "pretraining.learning_rate=1.0e-5,finetuning.learning_rate=1.0e-5"

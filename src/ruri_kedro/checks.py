@@ -57,22 +57,49 @@ class CheckHooks:
 
 def check_recipe_names(params: Mapping[str, Any]) -> None:
     """Raise RecipeError for the first name in the blocks of a recipe that cannot be one."""
-    blocks: dict[str, Any] = {name: params[name] for name in ("sources", "sizes") if params.get(name)}
-    blocks["synthesis.sets"] = params.get("synthesis", {}).get("sets", {})
-    blocks["ablations.tables"] = tables = params.get("ablations", {}).get("tables", {})
-    blocks |= {f"ablations.tables.{name}.cells": row.get("cells", {}) for name, row in tables.items()}
+    tables = _block(params, "ablations", "tables")
+    blocks = {
+        "sources": _block(params, "sources"),
+        "sizes": _block(params, "sizes"),
+        "synthesis.sets": _block(params, "synthesis", "sets"),
+        "ablations.tables": tables,
+        **{f"ablations.tables.{name}.cells": _block(tables, name, "cells") for name in tables},
+    }
     for place, names in blocks.items():
         check_names(place, names)
-    check_task_names(params.get("tasks") or {})
+    check_task_names(_block(params, "tasks"))
     if "recipe" in params:
         check_name("recipe", params["recipe"])
-        if params["recipe"].casefold().startswith(_RERANKER):
-            raise RecipeError(
-                f"recipe: '{params['recipe']}' would register its embedder as ruri-{params['recipe']}, the name of "
-                f"another recipe's reranker. Choose a name that does not begin with '{_RERANKER}'."
-            )
-    if "model" in params.get("promotion", {}):
-        released_name(params["promotion"], params["promotion"]["model"])
+        _check_registered(params["recipe"], _block(params, "promotion"))
+
+
+def _check_registered(recipe: str, promotion: Mapping[str, Any]) -> None:
+    """Raise RecipeError where a registered model of the recipe has a name that another one has."""
+    own = {f"ruri-{recipe}", f"ruri-{_RERANKER}{recipe}"}
+    if recipe.casefold().startswith(_RERANKER):
+        raise RecipeError(
+            f"recipe: '{recipe}' would register its embedder as ruri-{recipe}, the name of another recipe's reranker. "
+            f"Choose a name that does not begin with '{_RERANKER}'."
+        )
+    if "model" not in promotion:
+        return
+    model, released = promotion["model"], released_name(promotion, promotion["model"])
+    if released != model and released in own:
+        raise RecipeError(f"promotion.released: '{released}' is the recipe's other model. Choose another name.")
+    before, mark, after = (promotion.get("released") or "").partition("{model}")
+    if mark and (before or after) and model.startswith(before) and model.endswith(after):
+        raise RecipeError(
+            f"recipe: its model '{model}' has a name that promotion.released ({promotion['released']}) gives to the "
+            "released model of another recipe. Choose another name for the recipe."
+        )
+
+
+def _block(params: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
+    """A block of parameters; an empty one where there is none, or no block, which its own parser refuses."""
+    found: Any = params
+    for name in path:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
 
 
 def _models(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
