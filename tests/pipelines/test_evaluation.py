@@ -15,7 +15,7 @@ from ruri_kedro.datasets import FolderDataset, TableDataset
 from ruri_kedro.encoders import encode
 from ruri_kedro.encoders.reference import EncoderReference
 from ruri_kedro.pipelines.evaluation import nodes, registering, searching
-from ruri_kedro.tables import Part
+from ruri_kedro.tables import SCHEMAS, Part, write_table
 from ruri_kedro.tables.files import write_json
 
 TASKS = {
@@ -172,3 +172,18 @@ def test_a_dossier_says_what_each_model_was_tested_on(places, encoder):
     assert found["reranker"].tests == {name: test for name, test in tests.items() if name != "first"}
     changed = {name for name, test in tests.items() if test != deeper["embedder"].tests[name]}
     assert changed == {"first_rerank", "second_rerank"}
+
+
+BERT = "tohoku-nlp/bert-base-japanese-v3"
+
+
+@pytest.mark.parametrize(("base", "title"), [(None, "random weights"), (BERT, BERT)])
+def test_the_report_names_the_base_model_after_what_it_is(tmp_path, base, title):
+    def scores(model):
+        row = {"model": model, "task": "first", "metric": "ndcg@10", "query_id": "q", "score": 0.5}
+        return write_table(tmp_path / model, SCHEMAS["scores"], {"first": Part("k", lambda: iter([[row]]))})
+
+    tables = {f"scores_{model}": scores(model) for model in nodes.MODELS}
+    metrics, frame, _, text = nodes.report("recipe", {"name": base, "revision": "1"}, **tables)
+    assert f"| metric | bm25 | {title} | pretrained |" in text and title in set(frame["model"])
+    assert list(metrics) == list(nodes.MODELS)
