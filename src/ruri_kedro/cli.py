@@ -174,6 +174,8 @@ def compare(
     from ruri_kedro.benchmark.comparison_page import query_texts
     from ruri_kedro.benchmark.comparison_text import means_text
 
+    if baseline == "random" and baseline not in models:
+        baseline = "base"  # its name in 0.1
     comparison = compare_models(models, baseline or next(iter(models)), list(metrics) or None, resamples, seed)
     click.echo(means_text(comparison))
     texts: Texts = {}
@@ -328,9 +330,10 @@ def _score_tables(catalog: Any, named: Sequence[str]) -> dict[str, list["Scores"
 
 
 def _models_with_scores(catalog: Any) -> list[str]:
-    """Names of the recipe's score tables, sorted."""
+    """Names of the recipe's score tables, sorted, but BM25 first: the others are tested against it."""
     folder = catalog.get("scores_bm25").table.root.parent
-    names = sorted(path.parent.name for path in folder.glob("*/manifest.json"))
+    found = (path.parent.name for path in folder.glob("*/manifest.json"))
+    names = sorted(found, key=lambda name: (name != "bm25", name))
     if not names:
         raise DataError(f"{folder}: no score table here. Run: kedro run --pipelines evaluation")
     return names

@@ -15,7 +15,7 @@ from ruri_kedro.datasets import FolderDataset, TableDataset
 from ruri_kedro.encoders import encode
 from ruri_kedro.encoders.reference import EncoderReference
 from ruri_kedro.pipelines.evaluation import nodes, registering, searching
-from ruri_kedro.tables import Part
+from ruri_kedro.tables import SCHEMAS, Part, write_table
 from ruri_kedro.tables.files import write_json
 
 TASKS = {
@@ -188,7 +188,7 @@ def report(tmp_path, **tasks):
         dataset = TableDataset(filepath=str(tmp_path / "report" / model), schema="scores")
         dataset.save({task: Part(model, lambda given=given: [given]) for task, given in rows.items()})
         tables[f"scores_{model}"] = dataset.load()
-    return nodes.report("shop", **tables)
+    return nodes.report("shop", {"name": None}, **tables)
 
 
 def test_a_recipe_without_tasks_is_reported_and_registered_as_not_tested(tmp_path, monkeypatch):
@@ -209,7 +209,22 @@ def test_a_recipe_without_tasks_is_reported_and_registered_as_not_tested(tmp_pat
 
 
 def test_models_that_the_tasks_leave_out_are_said(tmp_path):
-    embedders = dict.fromkeys(("random", "pretrained", "finetuned"), ("sts",))
+    embedders = dict.fromkeys(("base", "pretrained", "finetuned"), ("sts",))
     metrics, table, _, text = report(tmp_path, **embedders)
-    assert list(metrics) == list(embedders) == list(table["model"])
-    assert "| metric | random | pretrained | finetuned |" in text and "Not tested: bm25, reranker." in text
+    assert list(metrics) == list(embedders) and list(table["model"]) == ["random weights", "pretrained", "finetuned"]
+    assert "| metric | random weights | pretrained | finetuned |" in text and "Not tested: bm25, reranker." in text
+
+
+BERT = "tohoku-nlp/bert-base-japanese-v3"
+
+
+@pytest.mark.parametrize(("base", "title"), [(None, "random weights"), (BERT, BERT)])
+def test_the_report_names_the_base_model_after_what_it_is(tmp_path, base, title):
+    def scores(model):
+        row = {"model": model, "task": "first", "metric": "ndcg@10", "query_id": "q", "score": 0.5}
+        return write_table(tmp_path / model, SCHEMAS["scores"], {"first": Part("k", lambda: iter([[row]]))})
+
+    tables = {f"scores_{model}": scores(model) for model in nodes.MODELS}
+    metrics, frame, _, text = nodes.report("recipe", {"name": base, "revision": "1"}, **tables)
+    assert f"| metric | bm25 | {title} | pretrained |" in text and title in set(frame["model"])
+    assert list(metrics) == list(nodes.MODELS)

@@ -1,6 +1,6 @@
 """The summary as a table and as a picture."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -45,6 +45,11 @@ def table_by_metric(summary: pl.DataFrame, digits: int = 4) -> str:
         best = summary[column].max()
         lines.append("| " + " | ".join([column, *(_cell(score, best, digits) for score in summary[column])]) + " |")
     return "\n".join(lines) + "\n"
+
+
+def named(summary: pl.DataFrame, names: Mapping[str, str]) -> pl.DataFrame:
+    """The summary with other names of some models."""
+    return summary.with_columns(pl.col("model").replace(names))
 
 
 def bar_plot(summary: pl.DataFrame, columns: Sequence[str] | None = None) -> "Figure":

@@ -10,7 +10,7 @@ KINDS = ("embedder", "reranker")
 # From the narrowest to the widest: a licence that allows one of them allows those after it.
 USES = ("commercial", "non-commercial", "research")
 # Models that a challenger can be compared with besides the champion; a dossier has their scores.
-BASELINES = ("bm25", "random", "pretrained")
+BASELINES = ("bm25", "base", "pretrained")
 SEARCHED = ("retrieval", "reranking")  # categories in which documents are ordered for a query
 _TESTED = ("loss", "gain", "baseline")  # gates that test significance
 CATEGORIES = ("retrieval", "reranking", "sts", "classification", "clustering", "pair", "multilabel", "bitext")

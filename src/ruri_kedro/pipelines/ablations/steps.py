@@ -22,8 +22,9 @@ from ruri_kedro.pipelines.ablations.cells import Cell, parameter
 from ruri_kedro.pipelines.shared import Params
 from ruri_kedro.tables.checksums import MANIFEST, read_checked, write_checked
 from ruri_kedro.tables.code import behaviour_digest
-from ruri_kedro.tables.files import replace_dir
+from ruri_kedro.tables.files import read_json, replace_dir
 from ruri_kedro.tables.store import key_of
+from ruri_kedro.training.planning import STEPS_FILE
 
 _RUN, _SOURCES = "params:run", "params:sources"
 # Parameters of runs on which no result depends; the store has its own place for checkpoints.
@@ -94,6 +95,15 @@ class StepStore:
         """Id of the MLflow run in which the step was done."""
         return read_checked(self._folder / step.folder / MANIFEST)["run_id"]
 
+    def steps_of(self, step: Step) -> dict[str, int]:
+        """The steps of the trainings of a step that is done, by `steps/<stage>/<objective>`."""
+        trained = read_checked(self._folder / step.folder / MANIFEST).get("trained", {})
+        return {
+            f"steps/{stage}/{objective}": steps
+            for stage, report in trained.items()
+            for objective, steps in report["objectives"].items()
+        }
+
     def run(self, step: Step, run_id: str | None) -> None:
         """Do the step: run its node on what earlier steps have left, save what comes out, then say that it is done."""
         folder, start = self._folder / step.folder, time.monotonic()
@@ -104,9 +114,11 @@ class StepStore:
         inputs = {name: self.load(maker, made) for name, (maker, made) in step.inputs.items()}
         for name, value in step.node.run(inputs | values).items():
             self._dataset(step, name).save(value)
+        trained = {path.parent.name: read_json(path) for path in (folder / ".checkpoints").glob(f"*/{STEPS_FILE}")}
         shutil.rmtree(folder / ".checkpoints", ignore_errors=True)
         made = {
             "node": step.node.name,
+            "trained": trained,
             "params": step.params,
             "inputs": {name: maker.folder if maker else None for name, (maker, _) in step.inputs.items()},
             "run_id": run_id,

@@ -9,7 +9,7 @@ from ruri_kedro.project import EXAMPLES
 from ruri_kedro.registry.rules import BASELINES
 
 PARAMETERS_OF_CARDS = ("recipe", "promotion", "tasks", "bm25", "evaluation")
-EMBEDDERS = {"random": "base_model", "pretrained": "pretrained_model", "finetuned": "embedder"}
+EMBEDDERS = {"base": "base_model", "pretrained": "pretrained_model", "finetuned": "embedder"}
 
 
 def create_pipeline(**kwargs) -> Pipeline:
@@ -56,7 +56,11 @@ def create_pipeline(**kwargs) -> Pipeline:
             ),
             Node(
                 func=nodes.report,
-                inputs={"recipe": "params:recipe", **dict(zip(scores, scores, strict=True))},
+                inputs={
+                    "recipe": "params:recipe",
+                    "base_model": "params:base_model",
+                    **dict(zip(scores, scores, strict=True)),
+                },
                 outputs=["metrics", "metrics_table", "metrics_plot", "report"],
                 name="report",
             ),
