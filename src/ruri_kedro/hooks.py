@@ -19,7 +19,7 @@ from omegaconf.errors import InterpolationKeyError
 
 from ruri_kedro.errors import DataError, RecipeError, RuriError
 from ruri_kedro.overrides import fault_in
-from ruri_kedro.registry import provenance, relocation, summary, tracking
+from ruri_kedro.registry import interruption, liveness, provenance, relocation, summary, tracking
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +97,8 @@ class TrackingHooks:
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
         """Settle the tracking URI and check the server, before kedro-mlflow opens it and retries for minutes."""
+        interruption.close_unfinished()  # of a run before, in the same notebook
+        liveness.tag_with_process()
         context.config_loader.config_patterns.setdefault("mlflow", ["mlflow*", "mlflow*/**", "**/mlflow*"])
         try:
             config = context.config_loader["mlflow"]
@@ -135,6 +137,8 @@ class TrackingHooks:
         self._known.clear()
         if self._run_id is None:
             return
+        interruption.watch(self._run_id, provenance.run_command(run_params))
+        interruption.close_dead(self._run_id)
         self._stages = {node.name: _home(node) for node in pipeline.nodes}
         project = Path(run_params["project_path"])
         recipe = str(catalog.load("params:recipe")) if "params:recipe" in catalog else "none"
@@ -168,6 +172,16 @@ class TrackingHooks:
         elif kind == "metrics":
             tracking.log_metric_tree(self._run_id, data, prefix=dataset_name)
         self._log_lineage(dataset_name, f"output of {self._stages.get(node.name, '')}")
+
+    @hook_impl(trylast=True)
+    def after_pipeline_run(self) -> None:
+        """The run has ended."""
+        interruption.release()
+
+    @hook_impl(trylast=True)
+    def on_pipeline_error(self) -> None:
+        """The run has failed."""
+        interruption.release()
 
     @hook_impl
     def after_node_run(self) -> None:
