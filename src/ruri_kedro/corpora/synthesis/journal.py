@@ -89,5 +89,5 @@ def _key_of(line: bytes) -> str | None:
         row = json.loads(line)
         Answer(**{name: value for name, value in row.items() if name != "key"})
         return row["key"]
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
