@@ -21,7 +21,9 @@ from test_synthesis_pipeline import write as answer
 
 from ruri_kedro.encoders.base import build_cross_encoder
 
-DEFAULT = ("data_engineering", "negative_mining", "pretraining", "reranking", "finetuning", "evaluation")
+# Those of `kedro run`, in their order.
+DEFAULT = ("data_engineering", "mining_pretraining", "pretraining", "mining_supervised", "reranking", "finetuning",
+           "evaluation")  # fmt: skip
 
 # Cut for every recipe: the stand-in data have some dozens of rows a source, and the machine is a small one.
 SMALL: dict[str, Any] = {
@@ -145,22 +147,19 @@ def given_to(env: str, size: str | None, root: Path) -> dict[str, Any]:
     return of_the_paper(env, size, root) if size else tiny_vocabulary()
 
 
-@pytest.mark.parametrize(
-    "env", ["ruri", *(pytest.param(env, marks=pytest.mark.slow) for env in ("sample", "mini", "ruri-v3"))]
-)
-def test_every_recipe_reads_its_data_in_their_published_forms(run, env, tmp_path):
-    """The quick part: sources, tests and leaks of every recipe, and the pairs of each source."""
-    from ruri_kedro.tables import SCHEMAS, Table
+def test_the_papers_tests_are_read_in_their_published_forms(tmp_path):
+    """The quick part; tests/corpora/test_published.py reads the sources."""
+    from ruri_kedro.benchmark.stored_tasks import stored_task
+    from ruri_kedro.pipelines.data_engineering.nodes import read_tasks
 
-    size = SIZES_OF[env][0]
-    root = run(None if env == "sample" else env, given_to(env, size, tmp_path), "data_engineering")
-    found = sized(env, size)
-    pairs = Table(root / f"data/03_primary/{env}/pairs", SCHEMAS["pairs"])
-    wanted = {name for name, row in found["sources"].items() if row["kind"] != "collection"}
-    assert set(pairs.parts()) == wanted and all(pairs.rows(name) for name in wanted)
-    assert {path.name for path in (root / f"data/02_intermediate/{env}/test_sets").iterdir() if path.is_dir()} == set(
-        found["tasks"]
-    )
+    raw = tmp_path / "raw"
+    write_papers_corpora(raw, tmp_path / "hub")
+    tasks = merged(sized("ruri", "base")["tasks"], of_the_paper("ruri", "base", tmp_path)["tasks"])
+    builds = read_tasks(raw, tasks)
+    for name in tasks:
+        builds[name](tmp_path / "sets" / name)
+        task = stored_task(tmp_path / "sets", name)
+        assert task.queries and all(task.qrels[qid] for qid in task.queries), name
 
 
 @pytest.mark.slow
