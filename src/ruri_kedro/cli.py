@@ -9,8 +9,8 @@ import click
 
 from ruri_kedro.errors import DataError, RecipeError, RuriError
 from ruri_kedro.project import project_context as _context
-from ruri_kedro.project import stored_test_sets
-from ruri_kedro.releases import export, fetch, lineage, publish
+from ruri_kedro.project import reporting_folder, stored_test_sets
+from ruri_kedro.releases import export, fetch, lineage, publish, sized
 
 if TYPE_CHECKING:
     from ruri_kedro.benchmark.comparison import Comparison, Scores
@@ -62,11 +62,12 @@ def status(env: str | None) -> None:
 @click.option("--model", help="Registered model. Default: promotion.model of the recipe.")
 @click.option("--version", "number", type=click.IntRange(1), help="Default: the one with the alias challenger.")
 @click.option("--dry-run", is_flag=True, help="Judge only: move and record nothing.")
-def promote(env: str | None, model: str | None, number: int | None, dry_run: bool) -> None:
+@sized
+def promote(env: str | None, model: str | None, number: int | None, dry_run: bool, size: str | None) -> None:
     """Make a challenger the champion if it passes every gate; ends with 1 if it does not."""
     from ruri_kedro.registry.promotion import apply_decision, judge_version
 
-    decision = judge_version(_promotion_rules(env), model, number)
+    decision = judge_version(_promotion_rules(env, size), model, number)
     if not dry_run:
         apply_decision(decision)
     click.echo(decision.to_markdown())
@@ -77,12 +78,13 @@ def promote(env: str | None, model: str | None, number: int | None, dry_run: boo
 @ruri.command()
 @click.option("--env", "-e", default=None, help="Environment (recipe) whose tracking server is used.")
 @click.option("--model", help="Registered model. Default: promotion.model of the recipe.")
-def rollback(env: str | None, model: str | None) -> None:
+@sized
+def rollback(env: str | None, model: str | None, size: str | None) -> None:
     """Give the alias champion back to the previous champion."""
     from ruri_kedro.registry.promotion import released_name
     from ruri_kedro.registry.promotion import rollback as roll_back
 
-    rules = _promotion_rules(env)
+    rules = _promotion_rules(env, size)
     name = released_name(rules, model or rules["model"])
     new, old = roll_back(name)
     click.echo(f"{name}: version {new} is the champion again, version {old} is not.")
@@ -144,6 +146,7 @@ def score_runs(
 )
 @_resamples
 @_seed
+@sized
 def compare(
     env: str | None,
     named: Sequence[str],
@@ -152,13 +155,14 @@ def compare(
     out: Path | None,
     resamples: int,
     seed: int,
+    size: str | None,
 ) -> None:
     """Compare models by their scores per query, as a table, JSON and a page with the queries won and lost most."""
     from ruri_kedro.benchmark.comparison import compare as compare_models
     from ruri_kedro.benchmark.comparison_page import query_texts
     from ruri_kedro.benchmark.comparison_text import means_text
 
-    context = _context(env)
+    context = _context(env, size)
     models = _score_tables(context.catalog, named)
     comparison = compare_models(models, baseline or next(iter(models)), list(metrics) or None, resamples, seed)
     click.echo(means_text(comparison))
@@ -167,7 +171,7 @@ def compare(
         own = [name for name in models if not any(text.startswith(f"{name}=") for text in named)]
         first = _first_documents(context.catalog, comparison, own)
         texts = query_texts(comparison, context.catalog.load("test_texts").iter_rows(), first)
-    folder = out or context.project_path / "data/08_reporting" / context.params["recipe"]
+    folder = out or reporting_folder(context)
     _write_comparison(comparison, folder / "comparison", texts)
 
 
@@ -278,9 +282,9 @@ def _saved_model(reference: str, device: str) -> "SavedModel":
     return SavedModel.of(str(model_folder(reference)), device, name=f"models/{name}")
 
 
-def _promotion_rules(env: str | None) -> dict[str, Any]:
+def _promotion_rules(env: str | None, size: str | None) -> dict[str, Any]:
     """The block `promotion` of a recipe."""
-    params = _context(env).params  # the hooks settle where MLflow keeps its runs
+    params = _context(env, size).params  # the hooks settle where MLflow keeps its runs
     if "promotion" not in params:
         raise RecipeError("promotion: missing. conf/base/parameters_promotion.yml of the project has an example.")
     return params["promotion"]

@@ -90,7 +90,7 @@ def report(recipe: str, **scores: Table) -> tuple[dict, Frame, Figure, str]:
                for row in summary.to_dicts()}  # fmt: skip
     table = table_by_metric(summary) if tested else "Nothing was tested: the recipe has no `tasks`.\n"
     text = f"# Evaluation of recipe {recipe}\n\n{table}"
-    return dict.fromkeys(MODELS, {}) | metrics, summary.to_pandas(), bar_plot(summary), text
+    return {model: metrics.get(model, {}) for model in MODELS}, summary.to_pandas(), bar_plot(summary), text
 
 
 def validate(model: Path, pairs: Table, passages: Table, sources: Params, prompts: Params, evaluation: Params) -> dict:
