@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from bases import BASES
 from chat_server import ChatServer
+from click.testing import CliRunner
 from cut_project import write_cut
 from kedro_project import REPOSITORY, empty_store
 from mteb_stand_ins import stand_in_data
@@ -19,9 +20,12 @@ from stand_in_data import write_mini, write_papers_corpora
 from test_recipes import SIZES_OF, recipe, sized
 from test_synthesis_pipeline import write as answer
 
+from ruri_kedro.cli import cli
 from ruri_kedro.encoders.base import build_cross_encoder
 
-DEFAULT = ("data_engineering", "negative_mining", "pretraining", "reranking", "finetuning", "evaluation")
+# Those of `kedro run`, in their order.
+DEFAULT = ("data_engineering", "mining_pretraining", "pretraining", "mining_supervised", "reranking", "finetuning",
+           "evaluation")  # fmt: skip
 
 # Cut for every recipe: the stand-in data have some dozens of rows a source, and the machine is a small one.
 SMALL: dict[str, Any] = {
@@ -145,22 +149,57 @@ def given_to(env: str, size: str | None, root: Path) -> dict[str, Any]:
     return of_the_paper(env, size, root) if size else tiny_vocabulary()
 
 
-@pytest.mark.parametrize(
-    "env", ["ruri", *(pytest.param(env, marks=pytest.mark.slow) for env in ("sample", "mini", "ruri-v3"))]
-)
-def test_every_recipe_reads_its_data_in_their_published_forms(run, env, tmp_path):
-    """The quick part: sources, tests and leaks of every recipe, and the pairs of each source."""
-    from ruri_kedro.tables import SCHEMAS, Table
+def test_the_papers_tests_are_read_in_their_published_forms(tmp_path):
+    """The quick part; tests/corpora/test_published.py reads the sources."""
+    from ruri_kedro.benchmark.stored_tasks import stored_task
+    from ruri_kedro.pipelines.data_engineering.nodes import read_tasks
 
-    size = SIZES_OF[env][0]
-    root = run(None if env == "sample" else env, given_to(env, size, tmp_path), "data_engineering")
-    found = sized(env, size)
-    pairs = Table(root / f"data/03_primary/{env}/pairs", SCHEMAS["pairs"])
-    wanted = {name for name, row in found["sources"].items() if row["kind"] != "collection"}
-    assert set(pairs.parts()) == wanted and all(pairs.rows(name) for name in wanted)
-    assert {path.name for path in (root / f"data/02_intermediate/{env}/test_sets").iterdir() if path.is_dir()} == set(
-        found["tasks"]
-    )
+    raw = tmp_path / "raw"
+    write_papers_corpora(raw, tmp_path / "hub")
+    tasks = merged(sized("ruri", "base")["tasks"], of_the_paper("ruri", "base", tmp_path)["tasks"])
+    builds = read_tasks(raw, tasks)
+    for name in tasks:
+        builds[name](tmp_path / "sets" / name)
+        task = stored_task(tmp_path / "sets", name)
+        assert task.queries and all(task.qrels[qid] for qid in task.queries), name
+
+
+@pytest.fixture
+def bare(tmp_path, monkeypatch) -> Path:
+    """A project with the configuration and nothing else."""
+    from kedro.framework.startup import bootstrap_project
+
+    for name in ("MLFLOW_TRACKING_URI", "KEDRO_ENV"):
+        monkeypatch.delenv(name, raising=False)
+    root = make_project(tmp_path)
+    monkeypatch.chdir(root)
+    bootstrap_project(root)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("compare", "--env", "ruri", "--size", "small"), "data/07_model_output/ruri/versions/small/scores: no score"),
+        (("compare", "--env", "ruri"), "data/07_model_output/ruri/versions/base/scores: no score table here"),
+        (("rollback", "--env", "ruri-v3", "--size", "30m"), "'ruri-v3-30m' has no previous champion"),
+        (("compare", "--env", "mini", "--size", "small"), "--size small: there is no such parameter"),
+    ],
+)
+def test_commands_ask_for_the_models_of_a_size(bare, arguments, said):
+    done = CliRunner().invoke(cli, ["ruri", *arguments])
+    assert done.exit_code == 1 and said in done.output.replace("\n", "")
+
+
+def test_the_next_command_names_the_size_that_was_given(bare):
+    from ruri_kedro.registry.models import Registered
+    from ruri_kedro.registry.summary import last_words
+
+    with pytest.MonkeyPatch.context() as patch:
+        versions = [Registered("ruri-small", 1, ("challenger",), {})]
+        patch.setattr("ruri_kedro.registry.models.registered_by", lambda run_id: versions)
+        text = last_words("id", bare, "ruri", "small")
+    assert "kedro run --env ruri --pipelines promotion --params size=small" in text
 
 
 @pytest.mark.slow

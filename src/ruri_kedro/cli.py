@@ -11,8 +11,8 @@ from kedro.framework.cli.utils import LazyGroup
 
 from ruri_kedro.errors import DataError, RecipeError, RuriError
 from ruri_kedro.mlflow_store import connect, explained, store_file
-from ruri_kedro.project import project_context, registry_context, stored_test_sets
-from ruri_kedro.releases import export, fetch, lineage, publish
+from ruri_kedro.project import project_context, registry_context, reporting_folder, stored_test_sets
+from ruri_kedro.releases import export, fetch, lineage, publish, sized
 
 if TYPE_CHECKING:
     from ruri_kedro.benchmark.comparison import Comparison, Scores
@@ -74,9 +74,10 @@ def status(env: str | None) -> None:
 @click.option("--model", help="Registered model. Default: promotion.model of the recipe.")
 @click.option("--version", "number", type=click.IntRange(1), help="Default: the one with the alias challenger.")
 @click.option("--dry-run", is_flag=True, help="Judge only: move and record nothing.")
-def promote(env: str | None, model: str | None, number: int | None, dry_run: bool) -> None:
+@sized
+def promote(env: str | None, model: str | None, number: int | None, dry_run: bool, size: str | None) -> None:
     """Make a challenger the champion if it passes every gate; ends with 1 if it does not."""
-    rules = _promotion_rules(env)
+    rules = _promotion_rules(env, size)
     from ruri_kedro.registry.promotion import apply_decision, judge_version
 
     decision = judge_version(rules, model, number)
@@ -90,9 +91,10 @@ def promote(env: str | None, model: str | None, number: int | None, dry_run: boo
 @ruri.command()
 @click.option("--env", "-e", default=None, help="Environment (recipe) whose tracking server is used.")
 @click.option("--model", help="Registered model. Default: promotion.model of the recipe.")
-def rollback(env: str | None, model: str | None) -> None:
+@sized
+def rollback(env: str | None, model: str | None, size: str | None) -> None:
     """Give the alias champion back to the previous champion."""
-    rules = _promotion_rules(env)
+    rules = _promotion_rules(env, size)
     from ruri_kedro.registry.promotion import released_name
     from ruri_kedro.registry.promotion import rollback as roll_back
 
@@ -157,6 +159,7 @@ def score_runs(
 )
 @_resamples
 @_seed
+@sized
 def compare(
     env: str | None,
     named: Sequence[str],
@@ -165,9 +168,10 @@ def compare(
     out: Path | None,
     resamples: int,
     seed: int,
+    size: str | None,
 ) -> None:
     """Compare models by their scores per query, as a table, JSON and a page with the queries won and lost most."""
-    context = project_context(env)
+    context = project_context(env, size=size)
     models = _score_tables(context.catalog, named)
 
     from ruri_kedro.benchmark.comparison import compare as compare_models
@@ -183,7 +187,7 @@ def compare(
         own = [name for name in models if not any(text.startswith(f"{name}=") for text in named)]
         first = _first_documents(context.catalog, comparison, own)
         texts = query_texts(comparison, context.catalog.load("test_texts").iter_rows(), first)
-    folder = out or context.project_path / "data/08_reporting" / context.params["recipe"]
+    folder = out or reporting_folder(context)
     _write_comparison(comparison, folder / "comparison", texts)
 
 
@@ -297,9 +301,9 @@ def _saved_model(reference: str, device: str) -> "SavedModel":
     return SavedModel.of(str(model_folder(reference)), device, name=f"models/{name}")
 
 
-def _promotion_rules(env: str | None) -> dict[str, Any]:
+def _promotion_rules(env: str | None, size: str | None) -> dict[str, Any]:
     """The block `promotion` of a recipe."""
-    params = registry_context(env).params
+    params = registry_context(env, size).params
     if "promotion" not in params:
         raise RecipeError("promotion: missing. conf/base/parameters_promotion.yml of the project has an example.")
     return params["promotion"]

@@ -230,7 +230,9 @@ class LastWordsHooks:
         made = pipeline.all_outputs()
         if reports := [name for name in REPORTS if name in made]:
             click.echo(f"\n{catalog.load(reports[0])}\n")
-            click.echo(summary.last_words(self._run_id, Path(run_params["project_path"]), run_params.get("env")))
+            size = (run_params.get("runtime_params") or {}).get("size")
+            project = Path(run_params["project_path"])
+            click.echo(summary.last_words(self._run_id, project, run_params.get("env"), size))
         elif PROMOTION_REPORT in made:
             click.echo(f"\n{catalog.load(PROMOTION_REPORT)}")
         elif follower := _follower(run_params):

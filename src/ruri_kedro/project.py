@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ruri_kedro.errors import DataError
+from ruri_kedro.errors import DataError, RecipeError
 from ruri_kedro.mlflow_store import connect
+from ruri_kedro.overrides import fault_in
 
 # The catalog's table of what each stage was trained on.
 EXAMPLES = {
@@ -22,10 +23,12 @@ def project_context(
     params: Mapping[str, Any] | None = None,
     conf: str | None = None,
     anywhere: bool = False,
+    size: str | None = None,
 ) -> Any:
     """The Kedro context of the project: its parameters and its catalog.
 
-    `params` are those of the command line, `conf` another folder of configuration. Only the hooks of this package take
+    `params` are those of the command line, `conf` another folder of configuration, `size` one of a recipe that has
+    several: RecipeError where it has not. Only the hooks of this package take
     part: those of plugins import libraries that take seconds. Outside of a project this raises DataError, or with
     `anywhere` takes the configuration that the package brings.
     """
@@ -42,6 +45,10 @@ def project_context(
         )
     env = env or os.environ.get("KEDRO_ENV")
     source = Path(conf) if conf else (project or shipped()) / settings.CONF_SOURCE
+    if size:
+        if fault := fault_in(source, env, {"size": size}):
+            raise RecipeError(fault.replace("--params size", f"--size {size}", 1))
+        params = {**(params or {}), "size": size}
     loader = settings.CONFIG_LOADER_CLASS(
         conf_source=str(source), env=env, runtime_params=params and dict(params), **settings.CONFIG_LOADER_ARGS
     )
@@ -61,9 +68,9 @@ def project_context(
     return context
 
 
-def registry_context(env: str | None) -> Any:
+def registry_context(env: str | None, size: str | None = None) -> Any:
     """The context of the project with MLflow connected to its store; without a project, to MLFLOW_TRACKING_URI's."""
-    context = project_context(env, anywhere=bool(os.environ.get("MLFLOW_TRACKING_URI")))
+    context = project_context(env, anywhere=bool(os.environ.get("MLFLOW_TRACKING_URI")), size=size)
     connect(context)
     return context
 
@@ -76,6 +83,17 @@ def shipped() -> Path:
     """
     installed = Path(__file__).with_name("project_files")
     return installed if (installed / "conf").is_dir() else Path(__file__).resolve().parents[2]
+
+
+def reporting_folder(context: Any) -> Path:
+    """Where a recipe's comparisons are written: data/08_reporting/<recipe>, of a recipe with sizes below it <size>."""
+    from kedro.config import MissingConfigException
+
+    try:
+        recipe = context.config_loader["globals"]["recipe"]
+    except (MissingConfigException, KeyError):
+        recipe = context.params["recipe"]
+    return context.project_path / "data/08_reporting" / recipe / (context.params.get("size") or "")
 
 
 def stored_test_sets(context: Any) -> Path:

@@ -13,8 +13,11 @@ VIEW = "?workflowType=machine_learning"
 NEXT_RECIPE = {None: "mini"}
 
 
-def last_words(run_id: str | None, project: Path, env: str | None) -> str:
-    """Registered versions of the run, and the commands for MLflow, Kedro-Viz and the next recipe."""
+def last_words(run_id: str | None, project: Path, env: str | None, size: str | None = None) -> str:
+    """Registered versions of the run, and the commands for MLflow, Kedro-Viz and the next recipe.
+
+    `size` is that of the models, where it was given.
+    """
     from ruri_kedro.registry import models  # with it come polars and scipy
 
     lines = []
@@ -23,7 +26,8 @@ def last_words(run_id: str | None, project: Path, env: str | None) -> str:
     commands.append((f"kedro viz run{own}", "the flow and its data"))
     if run_id is not None and (versions := models.registered_by(run_id)):
         lines += [f"Registered: {', '.join(map(str, versions))}", ""]
-        commands.append((f"kedro run{own} --pipelines promotion", "the challenger against the champion"))
+        given = f" --params size={size}" if size else ""
+        commands.append((f"kedro run{own} --pipelines promotion{given}", "the challenger against the champion"))
     if following := NEXT_RECIPE.get(env):
         commands.append((f"python -m ruri_kedro.corpora.fetch {following}", "the corpora of the next recipe"))
         commands.append((f"kedro run --env {following}", "the next recipe"))

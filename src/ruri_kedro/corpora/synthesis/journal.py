@@ -16,7 +16,7 @@ from ruri_kedro.text.hashing import digest_json
 
 logger = logging.getLogger(__name__)
 
-_NOT_AN_ANSWER = (ValueError, TypeError, KeyError, AttributeError)
+_NOT_AN_ANSWER = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 
 class Journal:
