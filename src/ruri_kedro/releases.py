@@ -123,7 +123,7 @@ def publish_dataset(
 ) -> None:
     """The recipe's examples with their texts: Parquet by stage, card with sources, licences and row counts."""
     _check_upload(repo, upload)
-    context = project_context(env, size)
+    context = project_context(env, size=size)
     from ruri_kedro.corpora.source import parse_sources
     from ruri_kedro.registry.provenance import dvc_tags, git_tags
     from ruri_kedro.registry.publication import parse_terms
