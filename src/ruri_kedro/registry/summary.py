@@ -44,7 +44,7 @@ def _ui_command(project: Path) -> str:
 
     uri = mlflow.get_tracking_uri()
     if uri.startswith(("http://", "https://")):
-        return f"open {uri}"
+        return f"open {tracking.shown(uri)}"
     if tracking.shown(uri) != uri:  # a database with a login
         return 'mlflow ui --backend-store-uri "$MLFLOW_TRACKING_URI"'
     return f"mlflow ui --backend-store-uri {tracking.relative_uri(uri, project)}"
