@@ -122,7 +122,7 @@ def state(root: Path) -> dict:
             check_record(root, model.name, row, model.aliases)
     experiment = mlflow.get_experiment_by_name("test").experiment_id
     logged = client.search_logged_models([experiment])
-    found["pending"] = [model.model_id for model in logged if "registration.pending" in model.tags]
+    found["pending"] = [model.model_id for model in logged if model.tags["registration.pending"] != "no"]
     found["models"] = len(logged)
     found["folders"] = len(list((root / "mlruns/models").glob("*/artifacts/MLmodel")))
     return found
