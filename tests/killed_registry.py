@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any
 
 _WRITES = {"INSERT", "UPDATE", "DELETE"}
-# Imported once: the processes are forked from one that has done nothing with them yet.
-_PRELOADED = ["torch", "sentence_transformers", "mlflow.sentence_transformers", "mlflow.pyfunc", "pandas", "registered"]
 
 
 def forks() -> Any:
     """The context in which processes of `run_killed` start in a moment."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOADED)
+    context.set_forkserver_preload(["warm_registry"])
     return context
 
 

@@ -97,7 +97,7 @@ class TrackingHooks:
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
         """Settle the tracking URI and check the server, before kedro-mlflow opens it and retries for minutes."""
-        interruption.close_unfinished()  # of a run before, in the same notebook
+        interruption.close_interrupted()  # a run before this one, in the same notebook
         liveness.tag_with_process()
         context.config_loader.config_patterns.setdefault("mlflow", ["mlflow*", "mlflow*/**", "**/mlflow*"])
         try:

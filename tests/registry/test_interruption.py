@@ -51,6 +51,20 @@ def test_an_interrupted_run_and_those_below_it_are_killed(store, capsys, number,
     assert signal.getsignal(number) is before
 
 
+def test_in_a_notebook_the_next_run_closes_the_one_that_was_interrupted(store):
+    import mlflow
+
+    run = mlflow.start_run()
+    interruption.watch(run.info.run_id, "kedro run")
+    interruption.close_interrupted()
+    assert status_of(run.info.run_id) == ["RUNNING"], "one that goes on is left alone"
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+    interruption.close_interrupted()
+    assert status_of(run.info.run_id) == ["KILLED"]
+
+
 def test_a_run_that_ends_in_an_error_outside_of_its_nodes_has_failed(store, capsys):
     import mlflow
 

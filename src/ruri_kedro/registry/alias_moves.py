@@ -45,7 +45,7 @@ def finish_interrupted(name: str) -> tuple[int, int] | None:
             if own != (name, number) and own[1] in numbers(own[0]):
                 client.set_model_version_tag(own[0], str(own[1]), DECISION, outcome)
             client.set_model_version_tag(name, str(number), DECISION, outcome)
-        elif decision.startswith(ROLLING_BACK):
+        elif decision.startswith(ROLLING_BACK) and decision.removeprefix(ROLLING_BACK).isdigit():
             finished = int(decision.removeprefix(ROLLING_BACK)), number
             take_back(name, *finished)
     return finished

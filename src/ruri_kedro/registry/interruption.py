@@ -54,8 +54,14 @@ def release() -> None:
             signal.signal(number, handler)
 
 
+def close_interrupted() -> None:
+    """Close the run that was interrupted in this process, which went on: a notebook."""
+    if _watched and _watched.interrupted:
+        close_unfinished()
+
+
 def close_unfinished() -> None:
-    """Close the run that is watched, and those below it; for the end of the process, or the next run in a notebook."""
+    """Close the run that is watched, and those below it, at the end of the process."""
     watched = _watched
     release()
     if watched is None or watched.pid != os.getpid():

@@ -105,7 +105,7 @@ def rollback(name: str, wait: float = WAIT) -> tuple[int, int]:
     no other one begun. Raises RegistryError where there is no previous champion.
     """
     if number_of(name, CHAMPION) is None:  # a model that is not there cannot be held
-        raise RegistryError(f"'{name}' has no champion, and so no previous champion to go back to.")
+        raise RegistryError(f"'{name}' has no previous champion to go back to.")
     with _permitted(name), lease(name, wait) as held:
         if finished := finish_interrupted(name):
             return finished

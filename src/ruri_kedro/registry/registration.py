@@ -26,7 +26,7 @@ from ruri_kedro.text.pages import without_front_matter
 logger = logging.getLogger(__name__)
 
 CONTENT = "registration.content"  # tag of a version: digest of what was registered
-PENDING = "registration.pending"  # tag of a logged model without a version yet: name of the registered model
+PENDING = "registration.pending"  # tag of a logged model without a version yet: name of the registered model; then `no`
 RESULT = "registered."  # tag of a run, followed by the name of a registered model: the version that the run has there
 # What differs between two runs that do the same: no part of what is registered.
 _OF_THE_RUN = {"run_id", "reproduce", "git_commit", "git_dirty", "made"}
@@ -130,8 +130,9 @@ def _settle(client: Any, name: str, model_id: str, number: int) -> None:
     """Link a logged model with its version, as MLflow's own registration does, and take the mark away."""
     from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
-    client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: json.dumps([{"name": name, "version": number}])})
-    client.delete_logged_model_tag(model_id, PENDING)
+    link = json.dumps([{"name": name, "version": number}])
+    # The mark is overwritten: on a server with logins, only who manages the experiment may delete a tag.
+    client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: link, PENDING: "no"})
 
 
 def _remove(client: Any, model: Any) -> None:
