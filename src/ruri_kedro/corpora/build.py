@@ -81,34 +81,41 @@ def _part(source: Source, root: Path, made: "Made", duplicates: Table | None, en
     )
 
     def shards(done: Sequence[Path]) -> Iterator[pa.Table]:
-        seen, count = Seen(), 0
-        sides: Counter[str] = Counter()
-
-        def new_of(rows: pa.Table) -> pa.Table:
-            """The rows whose ids were not seen before, counted."""
-            nonlocal count
-            new = rows.filter(pa.array(seen.add(rows.column(made.id).to_pylist())))
-            count += new.num_rows
-            if made.needed:
-                sides.update(new.column("split").to_pylist())
-            return new
-
-        for batch in read_shards(done, [made.id, *(["split"] if made.needed else [])]):
-            new_of(batch)
+        found = _New(made)
+        for batch in read_shards(done, found.columns):
+            found.of(batch)
         missing = islice(shards_of(source, root), len(done), None)
         for rows in engine(partial(_shard_table, source, root, left, made), missing):
-            yield new_of(rows)
-        if not count and (made.needed or source.kind == "collection"):
+            yield found.of(rows)
+        if not found.rows and (made.needed or source.kind == "collection"):
             what, passing = "pair" if made.needed else "passage", " that pass its filter" if source.filter else ""
             raise DataError(
                 f"source '{source.name}' ({source.inputs[0]}): no {what} can be made of its rows{passing} as kind "
                 f"{source.kind}; {len(left)} positives are left out as near duplicates (parameter deduplication)."
             )
 
-        if source.held_out and sides:
-            _check_held_out(source, sides[VALIDATION], count)
+        if source.held_out and found.splits:
+            _check_held_out(source, found.splits[VALIDATION], found.rows)
 
     return ShardedPart(key, shards)
+
+
+class _New:
+    """The rows of a part whose ids are new, and how many there are; pairs also by split."""
+
+    def __init__(self, made: "Made") -> None:
+        self.rows = 0
+        self.splits: Counter[str] = Counter()
+        self.columns = [made.id, "split"] if made.needed else [made.id]
+        self._seen = Seen()
+
+    def of(self, rows: pa.Table) -> pa.Table:
+        """The rows that are new, which count from then on as seen."""
+        new = rows.filter(pa.array(self._seen.add(rows.column(self.columns[0]).to_pylist())))
+        self.rows += new.num_rows
+        if "split" in self.columns:
+            self.splits.update(new.column("split").to_pylist())
+        return new
 
 
 def _check_held_out(source: Source, held: int, count: int) -> None:
