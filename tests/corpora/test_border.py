@@ -5,6 +5,7 @@ import json
 import pytest
 
 from ruri_kedro.corpora.fields import MISSING, top_level, unfold, value_at
+from ruri_kedro.corpora.reading import drafts
 from ruri_kedro.corpora.rows import check_sources, read_source
 from ruri_kedro.corpora.source import parse_sources
 from ruri_kedro.errors import DataError, RecipeError
@@ -140,11 +141,12 @@ ARTICLE = {"article_id": "1", "title": "岬", "abstract": "要約。",
         ("markdown_sections", {"title": "題", "text": None}, "text"),
         ("markdown_sections", {"title": "題", "text": 3}, "text"),
         ("wikiextractor", {"title": "題", "text": None}, "text"),
-        ("wikiextractor", {"title": None, "text": "本文"}, "title"),
+        ("wikiextractor", {"title": 3, "text": "本文"}, "title"),
         ("article_paragraphs", {**ARTICLE, "sections": None}, "sections"),
         ("article_paragraphs", {**ARTICLE, "sections": [None]}, "sections"),
         ("article_paragraphs", {**ARTICLE, "sections": [{"section": "", "paragraphs": None}]}, "sections"),
-        ("article_paragraphs", {**ARTICLE, "sections": [{"section": "", "paragraphs": [None]}]}, "sections"),
+        ("article_paragraphs", {**ARTICLE, "sections": [{"section": "", "paragraphs": [None]}]}, "text"),
+        ("article_bodies", {**ARTICLE, "sections": [{"section": "", "paragraphs": [None]}]}, "sections"),
         ("article_bodies", {**ARTICLE, "sections": [{"section": "", "paragraphs": [1]}]}, "sections"),
         ("article_bodies", {**ARTICLE, "abstract": None}, "abstract"),
         ("rows", {"title": "題", "text": None}, "text"),
@@ -155,6 +157,18 @@ def test_a_null_in_a_shape_is_named_with_file_row_and_field(tmp_path, shape, row
     write(tmp_path, "rows.jsonl", good, row)
     with pytest.raises(DataError, match=rf"rows\.jsonl, row 2, field '{field}'"):
         read(tmp_path, kind="collection", path="rows.jsonl", shape=shape)
+
+
+@pytest.mark.parametrize("shape", ["markdown_sections", "wikiextractor", "rows"])
+def test_with_a_filter_a_null_text_is_left_out(tmp_path, shape):
+    source = {"kind": "collection", "path": "rows.jsonl", "shape": shape, "filter": {"min_chars": 1}}
+    write(tmp_path, "rows.jsonl", {"title": "題", "text": "本文。"}, {"title": None, "text": None})
+    texts = [draft.positive.text for _, draft in drafts(parse_sources({"s": source})["s"], tmp_path)]
+    assert texts == ["本文。"]
+    if shape == "wikiextractor":
+        unfolded = {"unfold": ["paragraphs"], "fields": {"text": "paragraphs.text"}}
+        with pytest.raises(DataError, match=r"rows\.jsonl, row 2, field 'paragraphs\.text': NoneType given"):
+            read(tmp_path, **{**source, **unfolded, "filter": None})
 
 
 def test_a_null_title_and_a_null_heading_are_empty(tmp_path):

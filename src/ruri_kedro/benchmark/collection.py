@@ -102,7 +102,7 @@ def _articles_corpus(root: Path, path: str) -> dict[str, str]:
         article = read_id(where, "article_id", row["article_id"])
         for place, section, paragraph in paragraphs_of(where, row["sections"]):
             field = f"sections {place}"
-            text = passage_text(normalize(row["title"] or ""), normalize(section), clean(where, field, paragraph))
+            text = passage_text(normalize(row["title"] or ""), normalize(section), clean(where, field, paragraph or ""))
             put(corpus, where, field, f"{article}-{place}", text)
     return corpus
 

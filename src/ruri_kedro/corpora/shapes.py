@@ -17,6 +17,8 @@ Row = tuple[RawFile, int, Mapping[str, Any]]  # the file, the number of the reco
 Rows = Iterator[Row]
 Files = Sequence[RawFile]
 
+_NULLABLE = (str, type(None))
+
 
 def plain_rows(files: Files, columns: Collection[str], header: Sequence[str]) -> Rows:
     """The records of the files as they are; `header` names the columns of files that do not."""
@@ -34,7 +36,10 @@ def article_paragraphs(files: Files, columns: Collection[str], header: Sequence[
 def article_bodies(files: Files, columns: Collection[str], header: Sequence[str]) -> Rows:
     """One row per article: title, no section, and the abstract with all paragraphs as text."""
     for file, number, article in _articles(files):
-        body = [paragraph for *_, paragraph in paragraphs_of(f"{file}, row {number}", article["sections"])]
+        body = [
+            check_type(file, number, "sections", paragraph, str)
+            for *_, paragraph in paragraphs_of(f"{file}, row {number}", article["sections"])
+        ]
         yield file, number, {"title": article["title"], "section": "", "text": "".join([article["abstract"], *body])}
 
 
@@ -50,7 +55,8 @@ def cirrus(files: Files, columns: Collection[str], header: Sequence[str]) -> Row
                 raise DataError(f"{missing(file, number, 'index', index)} A CirrusSearch dump has it in odd lines.")
             place, page = next(records, (number, {}))
             for field in ("title", "text"):
-                read_field(file, place, page, field)
+                if field not in page:
+                    raise DataError(missing(file, place, field, page))
             if page.get("namespace", 0) == 0:
                 yield file, place, {**page, "abstract": page.get("opening_text") or ""}
 
@@ -62,7 +68,12 @@ def wikiextractor(files: Files, columns: Collection[str], header: Sequence[str])
     """
     for file in files:
         for number, article in read_records(file):
-            title, body = (read_field(file, number, article, field) for field in ("title", "text"))
+            title, body = (read_field(file, number, article, field, _NULLABLE) for field in ("title", "text"))
+            if body is None:
+                # An error, or with a filter left out: what asks for the fields decides.
+                paragraphs = [{"title": "", "text": None}]
+                yield file, number, {**article, "abstract": None, "paragraphs": paragraphs}
+                continue
             lines = [line.strip() for line in body.split("\n") if line.strip()]
             paragraphs = list(_sections(lines[1:] if lines[:1] == [title] else lines, _EXTRACTED_HEADING))
             text = "\n".join(paragraph["text"] for paragraph in paragraphs)
@@ -77,7 +88,10 @@ def markdown_sections(files: Files, columns: Collection[str], header: Sequence[s
     """
     for file in files:
         for number, row in read_records(file):
-            text = read_field(file, number, row, "text")
+            text = read_field(file, number, row, "text", _NULLABLE)
+            if text is None:
+                yield file, number, {**row, "section": ""}
+                continue
             lines = [line.strip() for line in text.split("\n") if line.strip()]
             heading = next((line for line in lines if line.startswith("# ")), "")
             title = row.get("title") or heading.removeprefix("# ")
@@ -173,7 +187,7 @@ def _passages(files: Files, wanted: Collection[str]) -> dict[str, dict[str, str]
             docid, text = (read_field(file, number, row, field) for field in ("docid", "text"))
             if docid in wanted:
                 check_text(file, number, "text", text)
-                title = check_type(file, number, "title", row.get("title"), (str, type(None))) or ""
+                title = check_type(file, number, "title", row.get("title"), _NULLABLE) or ""
                 if found.setdefault(docid, {"title": title, "text": text}) != {"title": title, "text": text}:
                     raise DataError(
                         f"{file}, row {number}, field 'docid': '{docid}' stands for two texts. Ids are unique."

@@ -90,7 +90,7 @@ def has_cells(file: RawFile) -> bool:
 def parse_json(text: str) -> Any:
     """The JSON value of a text. Raises ValueError, also for an object that has a key twice and for too deep nesting."""
     try:
-        return json.loads(text, object_pairs_hook=_object_of)
+        return _DECODER.decode(text)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
@@ -100,6 +100,9 @@ def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         raise ValueError(f"the key '{_twice(key for key, _ in pairs)}' stands twice in an object")
     return found
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object_of)
 
 
 def _twice(names: Iterable[str]) -> str | None:

@@ -46,13 +46,16 @@ def columns_of(file: RawFile, names: tuple[str, ...]) -> Iterator[tuple[str, lis
         yield where, columns
 
 
-def paragraphs_of(where: str, sections: list[Any]) -> Iterator[tuple[str, str, str]]:
-    """('<section index>-<paragraph index>', heading, paragraph) of each paragraph of an article's `sections`."""
+def paragraphs_of(where: str, sections: list[Any]) -> Iterator[tuple[str, str, str | None]]:
+    """('<section index>-<paragraph index>', heading, paragraph) of each paragraph of an article's `sections`.
+
+    Raises DataError for what is not a section. A heading that is null is empty, a paragraph stays null.
+    """
     for number, part in enumerate(sections):
         heading = part.get("section", ...) if isinstance(part, dict) else ...
         paragraphs = part.get("paragraphs") if isinstance(part, dict) else None
-        texts = isinstance(paragraphs, list) and all(isinstance(paragraph, str) for paragraph in paragraphs)
-        if not isinstance(heading, str | None) or not texts:
+        is_list = isinstance(paragraphs, list) and all(isinstance(paragraph, str | None) for paragraph in paragraphs)
+        if not isinstance(heading, str | None) or not is_list:
             raise DataError(
                 f"{where}, field 'sections', item {number}: needs 'section' (str or null) and 'paragraphs' (strs)."
             )

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from ruri_kedro.text.hashing import digest_json
 
-_MOST_TOKENS = 10**9  # of one answer; more is an error of the server's, and would be paid for in the estimate
+_MOST_TOKENS = 10**9  # of one answer: no model reads or writes more
 
 
 @dataclass(frozen=True)

@@ -124,20 +124,16 @@ _ODD = (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionEr
 def _read(body: Any) -> Answer:
     """The answer in a chat completion. Raises one of _ODD if it is none."""
     choice = body["choices"][0]
-    usage = body.get("usage") or {}
-    return Answer(
-        text=choice["message"]["content"] or "",
-        finish=choice.get("finish_reason") or "stop",
-        prompt_tokens=_tokens(usage.get("prompt_tokens")),
-        completion_tokens=_tokens(usage.get("completion_tokens")),
-    )
+    usage = _given(body.get("usage"), {})
+    counts = (_given(usage.get(f"{side}_tokens"), 0) for side in ("prompt", "completion"))
+    # Some servers write whole numbers as fractions.
+    counts = (int(count) if isinstance(count, float) and count.is_integer() else count for count in counts)
+    return Answer(_given(choice["message"]["content"], ""), _given(choice.get("finish_reason"), "stop"), *counts)
 
 
-def _tokens(count: Any) -> Any:
-    """A number of tokens, which some servers leave out and some write as a fraction; anything else as it is."""
-    if count is None:
-        return 0
-    return int(count) if isinstance(count, float) and count.is_integer() else count
+def _given(value: Any, default: Any) -> Any:
+    """The value, or the default for null: servers leave out what they do not have. What else it is, Answer checks."""
+    return default if value is None else value
 
 
 def _words(response: _Reply) -> str:
