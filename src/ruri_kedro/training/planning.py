@@ -78,24 +78,24 @@ class Shares:
         """Those of a plan of `data`."""
         count = len(data.group_names)
         examples = np.bincount(data.groups, minlength=count)
-        if settings.homogeneous:
-            groups, sizes = plan.batches[:, 0], plan.batches[:, 2]
-        else:  # every source of a batch takes part in it
+        groups, used, smallest = plan.batches[:, 0], plan.batches[:, 2], plan.batches[:, 2]
+        if not settings.homogeneous:  # every source of a batch takes part in it
             in_file = plan.batches[np.argsort(plan.batches[:, 1])]
             batch_of = np.repeat(np.arange(len(plan)), in_file[:, 2])
-            places, sizes = np.unique(batch_of * count + data.groups[plan.rows], return_counts=True)
-            groups = places % count
-        return Shares(
-            len(plan), settings.batch_size, settings.homogeneous,
-            tuple(
-                Share(
-                    name, objective, int(examples[number]), int((groups == number).sum()),
-                    int(sizes[groups == number].min(initial=settings.batch_size)),
-                    int(settings.epochs * examples[number] - sizes[groups == number].sum()),
-                )
-                for number, (name, objective) in enumerate(zip(data.group_names, data.objectives, strict=True))
-            ),
-        )  # fmt: skip
+            places, used = np.unique(batch_of * count + data.groups[plan.rows], return_counts=True)
+            groups, smallest = places % count, in_file[places // count, 2]
+        each = [
+            Share(
+                source=name,
+                objective=objective,
+                examples=int(examples[number]),
+                steps=int((groups == number).sum()),
+                smallest_batch=int(smallest[groups == number].min(initial=settings.batch_size)),
+                in_no_batch=int(settings.epochs * examples[number] - used[groups == number].sum()),
+            )
+            for number, (name, objective) in enumerate(zip(data.group_names, data.objectives, strict=True))
+        ]
+        return Shares(len(plan), settings.batch_size, settings.homogeneous, tuple(each))
 
     def report(self) -> dict[str, Any]:
         """As JSON: the steps of each objective, and of each source."""
@@ -129,10 +129,12 @@ class Shares:
 
     def small_batches_text(self) -> str:
         """The sources whose batches are smaller than their examples allow, since these repeat their texts."""
+        total = sum(share.examples for share in self.each)
+        wanted = {share: min(self.batch_size, share.examples if self.homogeneous else total) for share in self.each}
         return ", ".join(
-            f"{share.source} {share.smallest_batch} instead of {min(self.batch_size, share.examples)}"
-            for share in self.each
-            if self.homogeneous and share.steps and share.smallest_batch < min(self.batch_size, share.examples)
+            f"{share.source} {share.smallest_batch} instead of {size}"
+            for share, size in wanted.items()
+            if share.steps and share.smallest_batch < size
         )
 
     def check(self, stage: str, allow_untrained: bool) -> None:
