@@ -170,11 +170,13 @@ def example_faults(examples: Table, stage: str) -> tuple[dict[str, str], int]:
     for part in set(examples.parts()) - sources:
         faults[part] = "it has no example for this stage. The log of negative_mining and the report on leaks say why."
     for (source, objective), counts in sorted(found.items()):
-        needed, name = NEEDS[objective].negatives, group_name((source, objective))
-        few, total = sum(count for negatives, count in counts.items() if negatives < needed), sum(counts.values())
+        name, total = group_name((source, objective)), sum(counts.values())
         if not total:
             faults[name] = "all its examples are held out (held_out), none is left to train on."
-        elif few == total:
+            continue
+        needed = NEEDS[objective].negatives
+        few = sum(count for negatives, count in counts.items() if negatives < needed)
+        if few == total:
             faults[name] = (
                 f"no example has {needed} negatives, as {objective} needs. Give it negatives "
                 f"(sources.{source}.stages.{stage}) and run negative_mining again, or another objective."
