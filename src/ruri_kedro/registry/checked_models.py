@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from mlflow.store.artifact.artifact_repository_registry import get_registered_artifact_repositories
+from mlflow.store.artifact import artifact_repository_registry
 from mlflow.store.artifact.models_artifact_repo import ModelsArtifactRepository
 
 
@@ -43,5 +43,7 @@ class CheckedModels(ModelsArtifactRepository):
             refuse(version.name, version.version, version_faults(version, root, part, manifest))
 
 
-# Whoever imports this module before MLflow has MLflow look for the class while it is not there yet.
-get_registered_artifact_repositories()["models"] = CheckedModels
+# Whoever imports this module before MLflow has MLflow look for the class while it is not there yet. In the usual order
+# it is MLflow's module that is not whole yet, and MLflow then enters the class itself.
+if entered := getattr(artifact_repository_registry, "get_registered_artifact_repositories", None):
+    entered()["models"] = CheckedModels
