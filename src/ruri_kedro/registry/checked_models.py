@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from mlflow.store.artifact import artifact_repository_registry as schemes
+from mlflow.store.artifact import artifact_repository_registry
 from mlflow.store.artifact.models_artifact_repo import ModelsArtifactRepository
 
 
@@ -43,7 +43,7 @@ class CheckedModels(ModelsArtifactRepository):
             refuse(version.name, version.version, version_faults(version, root, part, manifest))
 
 
-# MLflow registers the class when it finds the entry point, at which time its own module is not whole yet. Whoever imports
-# this module before MLflow has it look for the class while that is not there yet, so then it is registered here.
-if hasattr(schemes, "get_registered_artifact_repositories"):
-    schemes.get_registered_artifact_repositories()["models"] = CheckedModels
+# Whoever imports this module before MLflow has MLflow look for the class while it is not there yet. In the usual order
+# it is MLflow's module that is not whole yet, and MLflow then enters the class itself.
+if entered := getattr(artifact_repository_registry, "get_registered_artifact_repositories", None):
+    entered()["models"] = CheckedModels
