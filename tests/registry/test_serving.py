@@ -208,15 +208,3 @@ def test_mlflow_serves_what_was_fetched(registered, folders, tmp_path):
         example = json.loads((reranker / "serving_input_example.json").read_text("utf-8"))
         assert len(ask(example)) == 1
     assert np.allclose(found, CrossEncoder(str(folders / "reranker"), device="cpu").predict(PAIRS), atol=1e-5)
-
-
-@pytest.mark.parametrize("first", ["import mlflow", "import mlflow.artifacts"])
-def test_mlflow_finds_the_checked_models_by_itself(first):
-    """In a process that imports MLflow and nothing of this package, as `mlflow models serve` does."""
-    code = (
-        f"{first}\n"
-        "from mlflow.store.artifact.artifact_repository_registry import get_registered_artifact_repositories\n"
-        "print(get_registered_artifact_repositories()['models'].__module__)"
-    )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert said.stdout.strip() == "ruri_kedro.registry.checked_models" and "Failure" not in said.stderr
