@@ -278,14 +278,14 @@ def test_near_duplicates_that_take_all_are_counted(tmp_path):
         write_table(tmp_path / "none", SCHEMAS["pairs"], pair_parts(sources, tmp_path / "raw", left))
 
 
-@pytest.mark.parametrize("rule", [{"held_out": 0.999}, {"path": "none.jsonl", "validation": "rows.jsonl.gz"}])
-def test_a_source_of_a_stage_with_validation_pairs_only_is_named(tmp_path, rule):
+def test_a_source_of_a_stage_with_validation_pairs_only_is_named(tmp_path):
+    rule = {"path": "none.jsonl", "validation": "rows.jsonl.gz"}
     rows = [{"anchor": JA, "positive": EN, "where": "x"}, {"anchor": EN, "positive": JA, "where": "x"}]
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw/none.jsonl").write_text('{"anchor": "甲", "positive": "甲"}\n', "utf-8")
     build(tmp_path, rows, kind="pair", **rule)  # nobody trains on it
     stages = {"pretraining": {"negatives": "random"}}
-    with pytest.raises(DataError, match=r"no pair is left to train on \(pretraining\): all 2 are held out for valid"):
+    with pytest.raises(DataError, match=r"no pair is left to train on \(pretraining\): all 2 are for validation"):
         build(tmp_path, rows, kind="pair", stages=stages, **rule)
 
 

@@ -88,11 +88,11 @@ def test_a_table_that_was_killed_counts_the_shards_that_were_there(tmp_path, mon
     made = []
     original = reading.shard_drafts
 
-    def fails(source, root, shard):
+    def fails(source, root, shard, removed=None):
         made.append(shard)
         if len(made) == 3:
             raise RuntimeError("power cut")
-        return original(source, root, shard)
+        return original(source, root, shard, removed)
 
     monkeypatch.setattr(build, "shard_drafts", fails)
     with pytest.raises(RuntimeError, match="power cut"):

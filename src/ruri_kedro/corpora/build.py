@@ -95,9 +95,6 @@ def _part(source: Source, root: Path, made: "Made", duplicates: Table | None, en
         if made.needed or source.kind == "collection":
             _check_left(source, root, left, made, counts)
 
-        if source.held_out and made.needed:
-            _check_held_out(source, counts[VALIDATION], counts.total())
-
     return ShardedPart(key, shards)
 
 
@@ -128,20 +125,21 @@ def _splits(made: "Made", batches: Iterable[pa.RecordBatch]) -> Iterator[str]:
         yield from batch.column("split").to_pylist() if made.needed else repeat(TRAIN, batch.num_rows)
 
 
-def _check_left(source: Source, root: Path, left: Left, made: "Made", counts: Mapping[str, int]) -> None:
+def _check_left(source: Source, root: Path, left: Left, made: "Made", counts: Counter[str]) -> None:
     """Raise DataError, which says what each rule has removed, where nothing is left of a source to train on."""
     at = f"source '{source.name}' ({source.inputs[0]})"
-    if not sum(counts.values()):
+    if not counts.total():
         removed, what = Removed(), "pair" if made.needed else "passage"
         shard = [Segment(place) for place in source.inputs]
         for _ in made.rows(source, _kept(source, root, left, shard, removed), removed):
             pass
         raise DataError(f"{at}: no {what} can be made of its rows as kind {source.kind}. {removed}.")
-    if source.stages and not counts.get(TRAIN):
-        rule = f"validation: {source.validation}" if source.validation else f"held_out: {source.held_out}"
+    if made.needed and source.held_out:
+        _check_held_out(source, counts[VALIDATION], counts.total())
+    elif source.stages and not counts[TRAIN]:
         raise DataError(
-            f"{at}: no pair is left to train on ({', '.join(source.stages)}): all {sum(counts.values()):,} are held "
-            f"out for validation ({rule}). Hold fewer out (sources.{source.name}.held_out), or drop its stages."
+            f"{at}: no pair is left to train on ({', '.join(source.stages)}): all {counts.total():,} are for "
+            f"validation (sources.{source.name}.validation: {source.validation}). Correct `path`, or drop its stages."
         )
 
 
