@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -214,7 +215,8 @@ def serve(root: Path, command: str, how: Served) -> str | None:
             except (urllib.error.URLError, OSError):
                 time.sleep(0.5)
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):  # it has ended by itself
+            os.killpg(process.pid, signal.SIGTERM)
         said, _ = process.communicate(timeout=60)
     return f"{command}: no answer\n{said[-3000:]}"
 
