@@ -93,6 +93,9 @@ REFUSED = Filled({}, status=(0, 1))  # an equal challenger is refused, which the
 LISTED: dict[tuple[str, str], Served | Instead | Elsewhere | Filled] = {
     ("README.md", "make run"): Instead("kedro run", OWN_ENVIRONMENT),
     ("README.md", "make test"): Elsewhere("Makefile", "it runs these very tests"),
+    ("README.md", "ruri-kedro new my-project               # conf/, data/, dvc.yaml, pyproject.toml"): Elsewhere(
+        "tests/test_new.py", "the installed package, in an environment of its own"
+    ),
     ("README.md", ".venv/bin/mlflow ui --backend-store-uri sqlite:///mlflow.db"): Served(
         "http://127.0.0.1:{port}/health"
     ),

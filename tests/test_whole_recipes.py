@@ -198,6 +198,7 @@ def test_the_next_command_names_the_size_that_was_given(bare):
     with pytest.MonkeyPatch.context() as patch:
         versions = [Registered("ruri-small", 1, ("challenger",), {})]
         patch.setattr("ruri_kedro.registry.models.registered_by", lambda run_id: versions)
+        patch.setattr("ruri_kedro.registry.summary._ui_command", lambda *_: ("mlflow ui", "runs"))
         text = last_words("id", bare, "ruri", "small")
     assert "kedro run --env ruri --pipelines promotion --params size=small" in text
 

@@ -198,7 +198,7 @@ def option_of_pip(root: Path) -> None:
 
 def build_dependency(root: Path) -> None:
     path = root / "python_env.yaml"
-    path.write_text(path.read_text("utf-8").replace("- wheel", "- evil"), "utf-8")
+    path.write_text(path.read_text("utf-8").replace("build_dependencies:\n", "build_dependencies:\n- evil\n"), "utf-8")
 
 
 def no_yaml(root: Path) -> None:

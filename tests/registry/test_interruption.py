@@ -17,8 +17,10 @@ DEAD = "from ruri_kedro.registry.liveness import this_process; print(this_proces
 @pytest.fixture(autouse=True)
 def nothing_watched(monkeypatch):
     monkeypatch.setenv("MLFLOW_RUN_CONTEXT", "{}")  # so that what is set here is taken back at the end
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background commands ignore it
     yield
     interruption.release()
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="module")
