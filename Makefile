@@ -8,8 +8,9 @@ BIN := $(VENV)/bin
 run: install
 	$(BIN)/kedro run
 
+# Two processes with a thread each; a file's tests stay together, since they share what they have set up.
 test: install-dev lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: install-dev
 	$(BIN)/ruff check .
