@@ -8,8 +8,9 @@ BIN := $(VENV)/bin
 run: install
 	$(BIN)/kedro run
 
+# Two processes with a thread each; a file's tests stay together, since they share what they have set up.
 test: install-dev lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: install-dev
 	$(BIN)/ruff check .
@@ -39,6 +40,7 @@ viz: install
 	$(BIN)/kedro viz run
 
 ui: install
+	@echo "Open http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db
 
 # The documentation, into site/; docs-serve shows it at http://127.0.0.1:8001 and follows changes.

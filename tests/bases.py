@@ -41,7 +41,7 @@ WORDS = [
 POSITIONS = 64
 
 
-def line_distilbert(folder: Path, tokenizer_class: str = "BertJapaneseTokenizer") -> Path:
+def line_distilbert(folder: Path, tokenizer_class: str = "BertJapaneseTokenizer", positions: int = POSITIONS) -> Path:
     """As line-corporation/line-distilbert-base-japanese: MeCab, SentencePiece, and a tokenizer in remote code.
 
     Models made of it, such as cl-nagoya/ruri-small, name the class of the remote code in `tokenizer_class`.
@@ -75,7 +75,7 @@ def line_distilbert(folder: Path, tokenizer_class: str = "BertJapaneseTokenizer"
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
     sizes = DistilBertConfig(
-        vocab_size=100, dim=32, n_layers=2, n_heads=2, hidden_dim=48, max_position_embeddings=POSITIONS
+        vocab_size=100, dim=32, n_layers=2, n_heads=2, hidden_dim=48, max_position_embeddings=positions
     )
     return save(DistilBertModel, sizes, folder)
 
@@ -85,7 +85,7 @@ def derived_distilbert(folder: Path) -> Path:
     return line_distilbert(folder, "DistilBertJapaneseTokenizer")
 
 
-def tohoku_bert(folder: Path) -> Path:
+def tohoku_bert(folder: Path, positions: int = POSITIONS) -> Path:
     """As tohoku-nlp/bert-base-japanese-v3: MeCab with unidic-lite, WordPiece, nothing but vocab.txt."""
     folder.mkdir(parents=True)
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
@@ -101,7 +101,7 @@ def tohoku_bert(folder: Path) -> Path:
     (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
     sizes = BertConfig(
         vocab_size=len(vocabulary), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48,
-        max_position_embeddings=POSITIONS,
+        max_position_embeddings=positions,
     )  # fmt: skip
     return save(BertModel, sizes, folder)
 
@@ -117,12 +117,12 @@ def modernbert_ja(folder: Path) -> Path:
     return save(ModernBertModel, sizes, folder)
 
 
-def roberta(folder: Path) -> Path:
+def roberta(folder: Path, positions: int = POSITIONS) -> Path:
     """A RoBERTa, whose positions are counted from behind the padding's."""
     tokenizer(folder, "<s>", "</s>", "PreTrainedTokenizerFast")
     sizes = RobertaConfig(
         vocab_size=120, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48,
-        max_position_embeddings=POSITIONS + 4, pad_token_id=3, bos_token_id=1, eos_token_id=2,
+        max_position_embeddings=positions + 4, pad_token_id=3, bos_token_id=1, eos_token_id=2,
     )  # fmt: skip
     return save(RobertaModel, sizes, folder)
 

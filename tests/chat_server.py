@@ -26,6 +26,55 @@ def completion(text: str | None, finish: str = "stop", prompt_tokens: int = 10, 
     return Reply(json.dumps({"object": "chat.completion", "choices": [choice], "usage": usage}).encode())
 
 
+def completed(content: object = "はい。", usage: object = None, **choice: object) -> Reply:
+    """A chat completion with other values in place of the usual ones."""
+    made = {"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": "stop"} | choice
+    return Reply(json.dumps({"choices": [made], "usage": usage}).encode())
+
+
+_USAGE = '{"choices": [{"message": {"content": "x"}}], "usage": {"prompt_tokens": %s}}'
+ODD = {  # answers with status 200 that are no chat completion
+    "an empty body": Reply(b""),
+    "a page": Reply(b"<html>log in</html>", headers={"Content-Type": "text/html"}),
+    "an unknown encoding": Reply(b"\xff\xfe", headers={"Content-Type": "application/json; charset=nonsense"}),
+    "events": Reply(b'data: {"choices": []}\n\n', headers={"Content-Type": "text/event-stream"}),
+    "an error": Reply(b'{"error": {"message": "overloaded"}}'),
+    "a cut body": Reply(b'{"choices": [{"message": {"content": "'),
+    "not what its header says": Reply(b"{}", headers={"Content-Encoding": "gzip"}),
+    "null": Reply(b"null"),
+    "a list": Reply(b"[]"),
+    "a text": Reply(b'"choices"'),
+    "null choices": Reply(b'{"choices": null}'),
+    "no choice": Reply(b'{"choices": []}'),
+    "choices by name": Reply(b'{"choices": {"0": {}}}'),
+    "a choice that is a list": Reply(b'{"choices": [["message"]]}'),
+    "a choice that is null": Reply(b'{"choices": [null]}'),
+    "a message that is null": completed(message=None),
+    "a message that is a list": completed(message=["content"]),
+    "content that is a number": completed(3),
+    "content that is a list": completed([{"type": "text", "text": "はい。"}]),
+    "content that is an empty list": completed([]),
+    "usage as an empty list": completed(usage=[]),
+    "tokens as an empty text": completed(usage={"prompt_tokens": ""}),
+    "a reason that is false": completed(finish_reason=False),
+    "a reason that is a list": completed(finish_reason=["stop"]),
+    "usage as text": completed(usage="12 tokens"),
+    "usage as a list": completed(usage=[10, 5]),
+    "tokens as text": completed(usage={"prompt_tokens": "10"}),
+    "tokens as a list": completed(usage={"prompt_tokens": [10]}),
+    "tokens as a truth value": completed(usage={"completion_tokens": True}),
+    "a fraction of a token": completed(usage={"completion_tokens": 0.5}),
+    "negative tokens": completed(usage={"completion_tokens": -5}),
+    "tokens without end": Reply((_USAGE % "1e999").encode()),
+    "tokens that are not a number": Reply((_USAGE % "NaN").encode()),
+    "more tokens than there are": Reply((_USAGE % 10**12).encode()),
+    "more digits than are read": Reply((_USAGE % ("9" * 5000)).encode()),
+    "deep nesting": Reply(b"[" * 200_000),
+    "deep nesting of objects": Reply(b'{"choices":' * 100_000),
+    "deep nesting in the usage": Reply((_USAGE % ("[" * 100_000 + "]" * 100_000)).encode()),
+}
+
+
 def failure(status: int, message: str = "no", **headers: str) -> Reply:
     """An error as OpenAI words it."""
     names = {name.replace("_", "-"): value for name, value in headers.items()}

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from kedro_project import KEDRO, REPOSITORY
 
+from ruri_kedro.tables.raw import write_rows
+
 SAMPLE = REPOSITORY / "data/01_raw/sample"
 
 GLOBALS = "recipe: cut\nraw_root: data/01_raw/cut\nseed: 42\n"
@@ -67,10 +69,8 @@ def read(path: Path) -> list[dict]:
 
 
 def write(path: Path, rows: list[dict]) -> None:
-    """Rows as gzipped JSON Lines."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with gzip.open(path, "wt", encoding="utf-8") as handle:
-        handle.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    """Rows as gzipped JSON Lines, the same bytes whenever they are written."""
+    write_rows(path, rows)
 
 
 def own_environment() -> dict[str, str]:

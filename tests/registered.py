@@ -13,6 +13,7 @@ PROMOTION = parameters(
     probe=parameters()["probe"] | {"queries": ["東京の駅はいつ建てたか。"]},
     latency_ms={"embedder": 60_000, "reranker": 60_000},
 )
+OTHER_WORDS = "---\nlanguage: ja\n---\n\n# tiny, as good as the other\n"
 CARD = "---\nlanguage: ja\n---\n\n# tiny\n"
 
 
@@ -25,7 +26,9 @@ def rows(level: float = 0.5, sts: float = 0.7) -> list[dict]:
     ]
 
 
-def dossier(level: float = 0.5, sts: float = 0.7, licence: str = "Apache-2.0", leaked: int = 0) -> Dossier:
+def dossier(
+    level: float = 0.5, sts: float = 0.7, licence: str = "Apache-2.0", leaked: int = 0, card: str = CARD
+) -> Dossier:
     """A dossier that passes, on whose scores the level decides."""
     return Dossier(
         scores=rows(level, sts),
@@ -33,7 +36,8 @@ def dossier(level: float = 0.5, sts: float = 0.7, licence: str = "Apache-2.0", l
         training={"sources": {"news": {"licence": licence}}, "data": {"pairs": "aaa", "git_commit": "c0ffee"}},
         contamination={"tests": list(TESTS), "stages": {"pretraining": {"examples": 100, "leaked": leaked}}},
         probe=rules(probe=PROMOTION["probe"]).probe_pairs,
-        card=CARD,
+        card=card,
+        baselines=[row | {"model": "bm25"} for row in rows(level - 0.05, sts)],
     )
 
 

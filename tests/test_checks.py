@@ -1,11 +1,16 @@
 """A recipe that would stop a run after hours is refused before it starts."""
 
+from types import SimpleNamespace
+
 import click
 import pytest
+import yaml
+from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog, MemoryDataset
+from kedro_project import REPOSITORY
 from train_tables import SETTINGS, stage
 
-from ruri_kedro.checks import CheckHooks
+from ruri_kedro.checks import CheckHooks, check_recipe_names
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.pipelines import data_engineering, finetuning, negative_mining, pretraining, reranking
 
@@ -18,7 +23,8 @@ HUB = {"name": "cl-nagoya/ruri-base", "revision": None}
 
 def check(tmp_path, pipeline=PIPELINE, **changed):
     made = stage(tmp_path)
-    run = {"seed": 1, "device": "cpu", "devices": 1, "threads": 1, "watch": made.watch, "held_out": None}
+    run = {"seed": 1, "device": "cpu", "devices": 1, "threads": 1, "watch": made.watch, "held_out": None,
+           "allow_untrained": False}  # fmt: skip
     tuned = SETTINGS | {"teacher": NOBODY, "teacher_precision": "float32"}
     parameters = {
         "base_model": NOBODY,
@@ -70,3 +76,70 @@ def test_only_what_the_run_needs_is_checked(tmp_path):
 def test_on_the_command_line_it_is_a_message(tmp_path):
     with click.Context(click.Command("run")), pytest.raises(click.ClickException, match="base_model"):
         check(tmp_path, base_model=HUB)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"recipe": "shop/2024"}, "recipe: the name 'shop/2024' is not allowed"),
+        ({"recipe": "shop:v2"}, "recipe: the name 'shop:v2' is not allowed"),
+        ({"recipe": 2024}, "recipe: YAML reads the name 2024 as a number"),
+        ({"recipe": "reranker-shop"}, "recipe: .* ruri-reranker-shop, the name of another recipe's reranker"),
+        ({"sources": {"../x": {}}}, "sources: the name '../x' is not allowed"),
+        ({"sources": {False: {}}}, "sources: YAML reads the name false as true or false"),
+        ({"sources": {"faq": {}, "Faq": {}}}, "sources.Faq: differs from 'faq'"),
+        ({"tasks": {"a/b": {"type": "sts"}}}, "tasks: the name 'a/b' is not allowed"),
+        ({"tasks": {"x": {"type": "retrieval"}, "x_rerank": {"type": "sts"}}}, "tasks.x_rerank: this name is taken"),
+        ({"sizes": {"../small": {}}}, "sizes: the name '../small'"),
+        ({"promotion": {"model": "ruri/x"}}, "promotion.model: the name 'ruri/x' is not allowed"),
+        ({"promotion": {"model": "x", "released": "{model}:v1"}}, "promotion.released: the name 'x:v1' is not allowed"),
+        (
+            {"promotion": {"model": "ruri-shop", "released": "ruri-reranker-shop"}},
+            "'ruri-reranker-shop' is the recipe's other",
+        ),
+        (
+            {"recipe": "a-released", "promotion": {"model": "ruri-a-released", "released": "{model}-released"}},
+            "its model 'ruri-a-released' has a name that promotion.released",
+        ),
+        ({"synthesis": {"sets": {"../out": {}}}}, "synthesis.sets: the name '../out'"),
+        ({"ablations": {"tables": {"a/b": {}}}}, "ablations.tables: the name 'a/b'"),
+        ({"ablations": {"tables": {"t": {"cells": {"": {}}}}}}, "ablations.tables.t.cells: the name ''"),
+    ],
+)
+def test_a_name_that_cannot_be_one_is_refused_at_the_start(changed, said):
+    with pytest.raises(RecipeError, match=said):
+        check_recipe_names({"recipe": "shop", "sources": {"faq": {}}, "tasks": {}} | changed)
+
+
+def test_blocks_that_are_empty_have_no_names():
+    empty = {"sources": None, "tasks": None, "synthesis": None, "ablations": {"tables": None}}
+    promotion = {"model": "ruri-shop", "released": "{model}-released"}
+    assert check_recipe_names({"recipe": "shop", **empty, "promotion": promotion}) is None
+
+
+@pytest.mark.parametrize("recipe", ["店舗_2024-α", "2024"])
+def test_names_in_files_of_parameters_are_checked_before_a_run_and_before_a_command(recipe, tmp_path):
+    def start(sources):
+        (tmp_path / "shop").mkdir(exist_ok=True)
+        (tmp_path / "shop/globals.yml").write_text(f'recipe: "{recipe}"\nraw_root: x\nseed: 1\n', "utf-8")
+        (tmp_path / "shop/parameters_sources.yml").write_text(f"sources: {{{sources}: {{path: x}}}}\ntasks: {{}}\n")
+        loader = OmegaConfigLoader(str(tmp_path), env="shop", base_env="base", default_run_env="local",
+                                   custom_resolvers={"store": str})  # fmt: skip
+        CheckHooks().after_context_created(SimpleNamespace(config_loader=loader))
+        return loader["parameters"]
+
+    (tmp_path / "base").symlink_to(REPOSITORY / "conf/base")
+    assert start('"2024"')["recipe"] == recipe
+    for given, said in (("no", "true or false"), ("2024", "a number"), ("null", "sources: a name is missing")):
+        with pytest.raises(RecipeError, match=said):
+            start(given)
+    with click.Context(click.Command("run")), pytest.raises(click.ClickException, match="'a/b' is not allowed"):
+        start("a/b")
+
+
+def test_the_names_of_the_shipped_recipes_are_allowed():
+    for env in ("base", "mini", "ruri", "ruri-v3"):
+        for path in (REPOSITORY / "conf" / env).glob("parameters*.yml"):
+            params = yaml.safe_load(path.read_text("utf-8"))
+            check_recipe_names({**params, "recipe": "x", "sources": params.get("sources") if env != "base" else {},
+                                "tasks": params.get("tasks") if env != "base" else {}, "promotion": {}})  # fmt: skip

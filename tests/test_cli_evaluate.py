@@ -79,6 +79,25 @@ def test_a_folder_is_evaluated_once(project, jsts):
     assert "1 of 1 tasks are done already" in again.output
 
 
+def test_the_prompts_are_those_the_model_was_saved_with(project, jsts):
+    """Those of Ruri v3 leave sentences as they are; in 0.1 they got the prompt of Ruri's queries."""
+    (project / "conf/local").mkdir(exist_ok=True)
+    shutil.copy(REPOSITORY / "conf/ruri-v3/parameters_benchmarks.yml", project / "conf/local/parameters_mteb.yml")
+    path = project / "model/config_sentence_transformers.json"
+    saved = json.loads(path.read_text("utf-8")) | {"prompts": {"query": "検索クエリ: ", "document": "検索文書: "}}
+    path.write_text(json.dumps(saved), "utf-8")
+    done = evaluate("--task", "JSTS")
+    assert done.exit_code == 0, done.output
+    assert "1 of 1 tasks are done already" in evaluate("--task", "JSTS", "--prompts", "ruri-v3").output
+    assert "made with other prompts" in evaluate("--task", "JSTS", "--prompts", "ruri").output
+
+    path.write_text(json.dumps(saved | {"prompts": {"query": "", "document": ""}}), "utf-8")
+    done = evaluate("--task", "JSTS")
+    assert done.exit_code == 1
+    assert "'local/model' was saved without prompts. Name those it was trained with (--prompts" in done.output
+    assert "one of mteb.prompts: none, ruri, e5, ru-en-rosberta, ruri-v3." in done.output
+
+
 def test_a_model_without_vectors_of_texts_is_sent_to_the_recipes_tasks(project, jsts):
     shutil.rmtree(project / "model")
     save_tiny_late(project / "model")

@@ -100,6 +100,18 @@ def test_all_three_kinds_meet_on_the_same_tasks(read, models):
     assert "similar: not a task for local/reranker" in done.output
 
 
+def test_without_a_name_an_embedder_has_its_own_prompts_and_a_reranker_none(read, models):
+    named = evaluate(models / "embedder", "--prompts", "ruri")
+    assert "wiki ..." in named.output
+    assert "..." not in evaluate(models / "embedder").output, "saved with Ruri's prompts"
+    bare = shutil.copytree(models / "embedder", read / "bare")
+    path = bare / "config_sentence_transformers.json"
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {"prompts": {}}), "utf-8")
+    done = evaluate(bare)
+    assert done.exit_code == 1 and "'local/bare' was saved without prompts" in done.output
+    assert evaluate(models / "reranker").exit_code == 0
+
+
 def test_what_was_evaluated_can_be_compared(read, models):
     for model in ("bm25", models / "embedder"):
         evaluate(model, "--task", "wiki")

@@ -7,9 +7,10 @@ import pytest
 from kedro.io import DataCatalog, MemoryDataset
 from tiny import PROMPTS, tiny_encoder
 from tiny_fit import WATCHED
-from train_tables import SETTINGS, tables
+from train_tables import SETTINGS, examples_table, tables
 
 from ruri_kedro.dry_run import DryRunHooks
+from ruri_kedro.errors import RecipeError
 from ruri_kedro.pipelines import finetuning, pretraining, reranking
 
 
@@ -17,7 +18,8 @@ def catalog(tmp_path, **parameters) -> DataCatalog:
     """What the trainings read: a base model in a folder, examples of two sources, parameters."""
     tiny_encoder().save_pretrained(str(tmp_path / "base"))
     listwise, passages = tables(tmp_path / "listwise", "listwise")
-    run = {"seed": 1, "device": "cpu", "devices": 1, "threads": 1, "watch": asdict(WATCHED), "held_out": None}
+    run = {"seed": 1, "device": "cpu", "devices": 1, "threads": 1, "watch": asdict(WATCHED), "held_out": None,
+           "allow_untrained": False}  # fmt: skip
     data = {
         "passages": passages,
         "pretraining_examples": tables(tmp_path / "contrastive")[0],
@@ -50,8 +52,20 @@ def test_every_training_of_a_run_is_estimated_and_nothing_is_kept(tmp_path, caps
     rows = {line.split()[0]: line.split() for line in said.splitlines() if line.split()}
     steps = {"pretraining": "6", "reranking_stage1": "6", "reranking_stage2": "9", "finetuning": "12"}
     assert {name: rows[name][2] for name in steps} == steps and {rows[name][1] for name in steps} == {"24"}
+    assert "finetuning: the teacher has not yet dropped weak positives" in said
     assert "Time together" in said and said.endswith("Dry run: nothing was trained or stored.\n")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_training_that_cannot_start_is_named_beside_the_cost_of_the_others(tmp_path, capsys):
+    first, _ = tables(tmp_path / "contrastive")
+    rows = [row | {"positive": "35", "negatives": []} for row in first.iter_rows(["nli"])]
+    alike = examples_table(tmp_path / "alike", {"faq": list(first.iter_rows(["faq"])), "nli": rows})
+    known = catalog(tmp_path, pretraining_examples=alike, **{"params:dry_run": True})
+    both = pretraining.create_pipeline() + reranking.create_pipeline().only_nodes("train_reranker_stage1")
+    with pytest.raises(RecipeError, match=r"pretraining would learn nothing from 1 .*\n  nli \(contrastive\)"):
+        DryRunHooks().before_pipeline_run({"runtime_params": {}}, both, known)
+    assert "reranking_stage1: steps by source: faq (listwise)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("parameters", [{}, {"params:dry_run": False}])

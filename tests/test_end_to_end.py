@@ -19,6 +19,7 @@ promotion:
   minimum:
     embedder: {categories: {retrieval: null, sts: null}}
     reranker: {categories: {reranking: null}}
+  baseline: {required: false}
   latency_ms: {embedder: 60000, reranker: 60000}
 """
 WEAK = "pretraining.learning_rate=1.0e-5,finetuning.learning_rate=1.0e-5"
@@ -46,7 +47,10 @@ def decisions(project) -> list[dict]:
     """Of a weak model on an empty registry, of its equal, and of one that was trained for real."""
     run_kedro(project, "run", "--env", "cut", "--params", WEAK)
     found = [promote(project)]
-    run_kedro(project, "run", "--env", "cut", "--pipelines", "evaluation", "--params", WEAK)
+    again = run_kedro(project, "run", "--env", "cut", "--pipelines", "evaluation", "--params", WEAK)
+    assert "version 1 is the same model with the same evidence" in " ".join(again.split()), again
+    other_words = f"{WEAK},promotion.card.limits=as good as the other"
+    run_kedro(project, "run", "--env", "cut", "--pipelines", "evaluation", "--params", other_words)
     found.append(promote(project))
     run_kedro(project, "run", "--env", "cut")
     return [*found, promote(project)]

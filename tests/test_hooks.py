@@ -2,6 +2,7 @@
 
 import errno
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -70,6 +71,22 @@ def test_a_whole_run_leaves_its_evidence(project, capsys):
     printed = capsys.readouterr().out
     assert "| tiny | 0.5 |" in printed
     assert "mlflow ui --backend-store-uri sqlite:///mlflow.db " in printed and "kedro viz run" in printed
+    address = f"http://127.0.0.1:5000/#/experiments/{found.info.experiment_id}?workflowType=machine_learning"
+    assert f"at {address}\n" in printed  # MLflow's other view shows no runs
+
+
+def test_a_copied_project_tracks_into_its_own_files(project, tmp_path, monkeypatch):
+    from kedro.framework.startup import bootstrap_project
+
+    run(project, "evaluation", "pretraining", "data_engineering", fail=False)
+    before = {path: path.stat().st_mtime_ns for path in (project / "mlruns").rglob("*")}
+    copy = shutil.copytree(project, tmp_path / "copy")
+    monkeypatch.chdir(copy)
+    bootstrap_project(copy)
+    run(copy, fail=False)
+    assert last_run().info.artifact_uri.startswith((copy / "mlruns").as_uri())
+    assert list((copy / "mlruns").glob("*/artifacts/report.md"))
+    assert {path: path.stat().st_mtime_ns for path in (project / "mlruns").rglob("*")} == before
 
 
 def test_kedro_viz_is_told_the_size_of_tables_and_forgets_none(project):
@@ -108,8 +125,6 @@ def test_a_value_that_nothing_is_written_for_is_one_error(project):
 
 
 def test_a_run_with_missing_inputs_names_maker_and_command(project):
-    import shutil
-
     run(project, "data_engineering")
     before = last_run().info.run_id
     shutil.rmtree(project / "data/03_primary")
@@ -146,6 +161,18 @@ def test_a_server_out_of_reach_stops_the_run_at_once(project, monkeypatch):
     with pytest.raises(RegistryError, match=r"http://127.0.0.1:9 cannot be reached"):
         run(project)
     assert time.monotonic() - start < 20  # MLflow alone would take minutes
+
+
+def test_a_login_in_the_servers_address_is_never_shown(project, monkeypatch, capsys, caplog):
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://someone:geheim@127.0.0.1:9")
+    with caplog.at_level("DEBUG"), pytest.raises(RegistryError) as caught:
+        run(project)
+    printed = capsys.readouterr()
+    chain = f"{caught.value} {caught.value.__cause__} {caught.value.__context__}"
+    shown = "".join([chain, printed.out, printed.err, caplog.text])
+    assert "geheim" not in shown and "someone" not in shown
 
 
 def test_from_a_folder_below_the_store_is_still_the_projects(project, monkeypatch):
@@ -197,3 +224,50 @@ def test_a_data_run_imports_no_torch(module_project):
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=module_project, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from ruri_kedro.sole_run import MARK
+from ruri_kedro.tables.files import sole_user
+with sole_user(Path(sys.argv[1]), mark=MARK):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_run_that_writes_what_another_one_writes_is_told_at_once(project):
+    run(project, "data_engineering")
+    table = project / "data/03_primary/tiny/passages"
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(table)], stdout=subprocess.PIPE) as other:
+        try:
+            assert other.stdout.readline() == b"held\n"
+            before = last_run().info.run_id
+            with pytest.raises(DataError, match=r"passages: another run is writing it, so this one cannot start. Wait"):
+                run(project, "data_engineering")
+            assert last_run().info.run_id == before
+            run(project, "pretraining", fail=False)  # which only reads it
+        finally:
+            other.kill()
+    run(project, "data_engineering")
+    with pytest.raises(RuntimeError, match="broke"):
+        run(project, "pretraining", fail=True)
+    assert not list(project.glob("data/**/.*-*"))
+
+
+@pytest.mark.slow
+def test_of_two_runs_at_once_one_works_and_the_other_is_told(tmp_path):
+    project = make_project(tmp_path / "twice")
+    registry = project / "src/tiny_project/pipeline_registry.py"
+    registry.write_text(
+        registry.read_text("utf-8").replace("    rows = [", "    __import__('time').sleep(60)\n    rows = [")
+    )
+    runs = [
+        subprocess.Popen([KEDRO, "run"], cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for _ in range(2)
+    ]
+    ends = sorted((process.communicate()[0], process.returncode) for process in runs)
+    (told,) = [text for text, code in ends if code == 1]
+    assert [code for _, code in ends].count(0) == 1
+    assert "another run is writing it, so this one cannot start" in " ".join(told.split()) and "Traceback" not in told

@@ -64,7 +64,7 @@ class Project:
             passages, pairs, leaks, matches, candidates, sources, mining, seed=1, stage="finetuning"
         )
         examples = write_table(self.root / "examples", SCHEMAS["examples"], chosen)
-        self.report = nodes.report_negatives(passages, matches, candidates, sources, mining, finetuning=examples)
+        self.report = nodes.report_negatives(passages, pairs, matches, candidates, sources, mining, finetuning=examples)
         return {row["query_id"]: row["negatives"] for row in examples.iter_rows()}, list(ENCODED)
 
     def written(self):

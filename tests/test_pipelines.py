@@ -1,5 +1,6 @@
 """The real pipelines on a cut of the shipped corpus, through the command line, as a user runs them."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 from cut_project import kedro, make_cut_project, own_environment, run_kedro, write
 from kedro_project import REPOSITORY
 from safetensors.numpy import load_file
@@ -68,6 +70,20 @@ def newest(project: Path, name: str) -> Path:
 
 def weights(project: Path, name: str) -> dict[str, np.ndarray]:
     return load_file(newest(project, name) / "model.safetensors")
+
+
+def dvc_outputs(project: Path) -> dict[str, str]:
+    """Digest of every file that dvc.yaml would have as an output, by its path in the recipe `cut`."""
+    stages = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text("utf-8"))["stages"].values()
+    outs = [out for stage in stages for key in ("outs", "metrics", "plots") for out in stage.get(key, [])]
+    names = [out if isinstance(out, str) else next(iter(out)) for out in outs]
+    found = {}
+    for name in (name.replace("/sample/", "/cut/").replace("/dvc/", "/versions/") for name in names):
+        path = project / name
+        path = max(path.glob(f"*/{path.name}"), default=path)  # the newest version, of what has versions here
+        for file in [path] if path.is_file() else (file for file in path.rglob("*") if file.is_file()):
+            found[f"{name}/{file.relative_to(path)}"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    return found
 
 
 def assert_same_results(first: Path, second: Path) -> None:
@@ -130,6 +146,7 @@ def test_the_models_are_plain_and_reproduce_the_scores(project, output):
     model = SentenceTransformer(str(newest(project, "embedder")), device="cpu")
     assert model.prompts["query"] == "クエリ: " and model.prompts["document"] == "文章: "
     assert model.similarity_fn_name == "cosine"
+    assert np.linalg.norm(model.encode(["東京の駅", "山"]), axis=1) == pytest.approx(1, abs=1e-6)
     spec = {"type": "retrieval", "shape": "qa", "path": "questions/test.jsonl.gz",
             "corpus": {"path": "articles.jsonl.gz", "shape": "articles"}}  # fmt: skip
     task = load_task("questions", spec, project / "data/01_raw/cut")
@@ -218,6 +235,10 @@ def test_the_same_seed_gives_the_same_tables_and_weights(project, output, tmp_pa
     again = make_cut_project(tmp_path)
     run_kedro(again, "run", "--env", "cut")
     assert_same_results(project, again)
+    first, second = dvc_outputs(project), dvc_outputs(again)
+    assert len(first) > 100 and first.keys() == second.keys()
+    # Else dvc.lock would change with the folder, the day and the run that an output was made in.
+    assert not [file for file, digest in first.items() if second[file] != digest]
 
 
 @pytest.mark.slow

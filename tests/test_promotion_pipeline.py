@@ -9,7 +9,7 @@ import yaml
 from click.testing import CliRunner
 from cut_project import make_cut_project
 from kedro_project import empty_store
-from registered import aliases, dossier, register
+from registered import OTHER_WORDS, aliases, dossier, register
 from tiny import tiny_encoder
 
 from ruri_kedro.cli import cli
@@ -74,7 +74,7 @@ def test_first_equal_and_better_by_the_pipeline(project, encoder, capsys):
         run(project)
     register(encoder, name=NAME)
     assert run(project)["decision"] == "promoted" and aliases(NAME)["champion"] == 1
-    register(encoder, name=NAME)
+    register(encoder, dossier(card=OTHER_WORDS), name=NAME)
     capsys.readouterr()
     assert run(project)["decision"] == "refused: gain" and aliases(NAME)["champion"] == 1
     said = capsys.readouterr().out

@@ -18,7 +18,7 @@ from registered import NAME, PROMOTION, dossier, register
 from tiny import tiny_encoder
 
 from ruri_kedro.errors import RegistryError
-from ruri_kedro.registry import promotion, versions
+from ruri_kedro.registry import promotion, tracking, versions
 
 pytestmark = pytest.mark.slow
 
@@ -183,6 +183,18 @@ def test_a_trainer_registers_and_only_a_promoter_releases(server, monkeypatch, t
     assert promotion.rollback(RELEASED) == (1, 2)
     assert versions.logged_evidence(RELEASED, 1).scores
 
+    # The login in the address, as it is given to every command.
+    for name in ("USERNAME", "PASSWORD"):
+        monkeypatch.delenv(f"MLFLOW_TRACKING_{name}")
+    host = server.removeprefix("http://")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://promoter:{PASSWORDS['promoter']}@{host}")
+    assert tracking.tracking_uri(None, tmp_path) == server
+    tracking.check_server(server)
+    assert aliases(RELEASED) == {"champion": 1}
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    tracking.tracking_uri(f"http://promoter:wrong@{host}", tmp_path)
+    with pytest.raises(RegistryError, match="refuses the login"):
+        tracking.check_server(server)
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "wrong")
     with pytest.raises(MlflowException):
         mlflow.MlflowClient().get_registered_model(NAME)

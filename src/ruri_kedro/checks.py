@@ -1,18 +1,25 @@
 """What would stop a run after hours is looked for before it starts. Torch is imported inside the functions."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+from kedro.config import MissingConfigException
+from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
+from omegaconf.errors import KeyValidationError
 
+from ruri_kedro.benchmark.specs import check_task_names
 from ruri_kedro.dry_run import TRAININGS
 from ruri_kedro.encoders.precision import check_precision
-from ruri_kedro.encoders.reference import EncoderReference
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.hooks import fail
 from ruri_kedro.pipelines.shared import stage_of
+from ruri_kedro.recipe.blocks import faults_in
+from ruri_kedro.registry.promotion import released_name
+from ruri_kedro.text.names import check_name, check_names
 
 # Nodes that load a model of another's making: the parameters that name it, and where in them.
 _MODELS = {
@@ -22,20 +29,84 @@ _MODELS = {
     "score_with_teacher": ("finetuning", "teacher"),
 }
 _ENCODES = {"consistency", "supervised.embed"}  # nodes that read `encoding`
+_RERANKER = "reranker-"  # recipe x registers ruri-x and ruri-reranker-x
 
 
 class CheckHooks:
     """Refuses a run whose models cannot be loaded or whose trainings cannot start, as far as the recipe tells."""
 
     @hook_impl(tryfirst=True)
+    def after_context_created(self, context: KedroContext) -> None:
+        """Raise RecipeError for a name in the recipe that cannot be one, before a run or a command does anything."""
+        try:
+            check_recipe_names(context.config_loader["parameters"])
+        except KeyValidationError as error:
+            place = str(error).partition("full_key: ")[2].partition("\n")[0] or "parameters"
+            fail(RecipeError(f"{place}: a name is missing, or YAML reads it as null. Write the name in quotes."))
+        except MissingConfigException:
+            return
+        except RecipeError as error:
+            fail(error)
+
+    @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Raise one RecipeError that names every fault."""
         names = {node.name for node in pipeline.nodes}
-        if faults := [*_models(names, catalog), *_encoding(names, catalog), *_trainings(names, catalog)]:
+        blocks = [f"  {line}" for line in faults_in(catalog.load("parameters"))]
+        if faults := [*blocks, *_models(names, catalog), *_encoding(names, catalog), *_trainings(names, catalog)]:
             fail(RecipeError("\n".join(["The run cannot start, the recipe is not complete.", *faults])))
 
 
+def check_recipe_names(params: Mapping[str, Any]) -> None:
+    """Raise RecipeError for the first name in the blocks of a recipe that cannot be one."""
+    tables = _block(params, "ablations", "tables")
+    blocks = {
+        "sources": _block(params, "sources"),
+        "sizes": _block(params, "sizes"),
+        "synthesis.sets": _block(params, "synthesis", "sets"),
+        "ablations.tables": tables,
+        **{f"ablations.tables.{name}.cells": _block(tables, name, "cells") for name in tables},
+    }
+    for place, names in blocks.items():
+        check_names(place, names)
+    check_task_names(_block(params, "tasks"))
+    if "recipe" in params:
+        check_name("recipe", params["recipe"])
+        _check_registered(params["recipe"], _block(params, "promotion"))
+
+
+def _check_registered(recipe: str, promotion: Mapping[str, Any]) -> None:
+    """Raise RecipeError where a registered model of the recipe has a name that another one has."""
+    own = {f"ruri-{recipe}", f"ruri-{_RERANKER}{recipe}"}
+    if recipe.casefold().startswith(_RERANKER):
+        raise RecipeError(
+            f"recipe: '{recipe}' would register its embedder as ruri-{recipe}, the name of another recipe's reranker. "
+            f"Choose a name that does not begin with '{_RERANKER}'."
+        )
+    if "model" not in promotion:
+        return
+    model, released = promotion["model"], released_name(promotion, promotion["model"])
+    if released != model and released in own:
+        raise RecipeError(f"promotion.released: '{released}' is the recipe's other model. Choose another name.")
+    before, mark, after = (promotion.get("released") or "").partition("{model}")
+    if mark and (before or after) and model.startswith(before) and model.endswith(after):
+        raise RecipeError(
+            f"recipe: its model '{model}' has a name that promotion.released ({promotion['released']}) gives to the "
+            "released model of another recipe. Choose another name for the recipe."
+        )
+
+
+def _block(params: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
+    """A block of parameters; an empty one where there is none, or no block, which its own parser refuses."""
+    found: Any = params
+    for name in path:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
+
+
 def _models(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
+    from ruri_kedro.encoders.reference import EncoderReference  # with it comes pyarrow
+
     for parameters, key in (place for node, place in _MODELS.items() if node in nodes):
         row = catalog.load(f"params:{parameters}")
         try:

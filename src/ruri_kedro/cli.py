@@ -1,16 +1,18 @@
-"""Commands of the project: `kedro ruri ...`. Kedro finds the group `cli` by its name."""
+"""Commands of the project: `kedro run` and `kedro ruri ...`. Kedro finds the group `cli` by its name."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from kedro.framework.cli.utils import LazyGroup
 
 from ruri_kedro.errors import DataError, RecipeError, RuriError
-from ruri_kedro.project import project_context as _context
-from ruri_kedro.project import stored_test_sets
-from ruri_kedro.releases import export, fetch, lineage, publish
+from ruri_kedro.mlflow_store import connect, explained, store_file
+from ruri_kedro.project import project_context, registry_context, reporting_folder, stored_test_sets
+from ruri_kedro.releases import export, fetch, lineage, publish, sized
 
 if TYPE_CHECKING:
     from ruri_kedro.benchmark.comparison import Comparison, Scores
@@ -21,7 +23,7 @@ _resamples = click.option("--resamples", default=10_000, show_default=True, type
 _seed = click.option("--seed", default=0, show_default=True, help="Seed of the resampling.")
 
 
-class _Commands(click.Group):
+class _Commands(LazyGroup):
     """A group whose commands end with one line where the input is at fault."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -29,14 +31,21 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except RuriError as error:
             raise click.ClickException(str(error)) from error
+        except click.ClickException:
+            raise
+        except Exception as error:
+            message = explained(error, "the tracking database")
+            if message is None:
+                raise
+            raise click.ClickException(message) from error
 
 
-@click.group(name="ruri-kedro")
+@click.group(name="ruri-kedro", cls=LazyGroup, lazy_subcommands={"run": "ruri_kedro.run_command.run"})
 def cli() -> None:
     """Commands of this project."""
 
 
-@cli.group(cls=_Commands)
+@cli.group(cls=_Commands, lazy_subcommands={"new": "ruri_kedro.new.new"})
 def ruri() -> None:
     """Registered models, and the evidence for them."""
 
@@ -45,10 +54,13 @@ def ruri() -> None:
 @click.option("--env", "-e", default=None, help="Environment whose mlflow.yml names the tracking server.")
 def status(env: str | None) -> None:
     """List the registered models with their versions, aliases, last decision and test metrics."""
-    from ruri_kedro.registry.models import list_registered
+    context = project_context(env, anywhere="MLFLOW_TRACKING_URI" in os.environ)
+    file, versions = store_file(context), []
+    if file is None or file.exists():
+        connect(context)
+        from ruri_kedro.registry.models import list_registered
 
-    _context(env)  # the hooks settle where MLflow keeps its runs
-    versions = list_registered()
+        versions = list_registered()
     if not versions:
         click.echo("No model is registered yet. Run: kedro run")
     for version in versions:
@@ -62,11 +74,13 @@ def status(env: str | None) -> None:
 @click.option("--model", help="Registered model. Default: promotion.model of the recipe.")
 @click.option("--version", "number", type=click.IntRange(1), help="Default: the one with the alias challenger.")
 @click.option("--dry-run", is_flag=True, help="Judge only: move and record nothing.")
-def promote(env: str | None, model: str | None, number: int | None, dry_run: bool) -> None:
+@sized
+def promote(env: str | None, model: str | None, number: int | None, dry_run: bool, size: str | None) -> None:
     """Make a challenger the champion if it passes every gate; ends with 1 if it does not."""
+    rules = _promotion_rules(env, size)
     from ruri_kedro.registry.promotion import apply_decision, judge_version
 
-    decision = judge_version(_promotion_rules(env), model, number)
+    decision = judge_version(rules, model, number)
     if not dry_run:
         apply_decision(decision)
     click.echo(decision.to_markdown())
@@ -77,12 +91,13 @@ def promote(env: str | None, model: str | None, number: int | None, dry_run: boo
 @ruri.command()
 @click.option("--env", "-e", default=None, help="Environment (recipe) whose tracking server is used.")
 @click.option("--model", help="Registered model. Default: promotion.model of the recipe.")
-def rollback(env: str | None, model: str | None) -> None:
+@sized
+def rollback(env: str | None, model: str | None, size: str | None) -> None:
     """Give the alias champion back to the previous champion."""
+    rules = _promotion_rules(env, size)
     from ruri_kedro.registry.promotion import released_name
     from ruri_kedro.registry.promotion import rollback as roll_back
 
-    rules = _promotion_rules(env)
     name = released_name(rules, model or rules["model"])
     new, old = roll_back(name)
     click.echo(f"{name}: version {new} is the champion again, version {old} is not.")
@@ -144,6 +159,7 @@ def score_runs(
 )
 @_resamples
 @_seed
+@sized
 def compare(
     env: str | None,
     named: Sequence[str],
@@ -152,14 +168,18 @@ def compare(
     out: Path | None,
     resamples: int,
     seed: int,
+    size: str | None,
 ) -> None:
     """Compare models by their scores per query, as a table, JSON and a page with the queries won and lost most."""
+    context = project_context(env, size=size)
+    models = _score_tables(context.catalog, named)
+
     from ruri_kedro.benchmark.comparison import compare as compare_models
     from ruri_kedro.benchmark.comparison_page import query_texts
     from ruri_kedro.benchmark.comparison_text import means_text
 
-    context = _context(env)
-    models = _score_tables(context.catalog, named)
+    if baseline == "random" and baseline not in models:
+        baseline = "base"  # its name in 0.1
     comparison = compare_models(models, baseline or next(iter(models)), list(metrics) or None, resamples, seed)
     click.echo(means_text(comparison))
     texts: Texts = {}
@@ -167,7 +187,7 @@ def compare(
         own = [name for name in models if not any(text.startswith(f"{name}=") for text in named)]
         first = _first_documents(context.catalog, comparison, own)
         texts = query_texts(comparison, context.catalog.load("test_texts").iter_rows(), first)
-    folder = out or context.project_path / "data/08_reporting" / context.params["recipe"]
+    folder = out or reporting_folder(context)
     _write_comparison(comparison, folder / "comparison", texts)
 
 
@@ -188,52 +208,75 @@ def compare(
     "can do too.",
 )
 @click.option("--task", "only", multiple=True, help="Run only this task of the benchmark; may be given again.")
-@click.option("--prompts", default="ruri", show_default=True, help="Name in the parameters mteb.prompts.")
+@click.option("--prompts", help="Name in the parameters mteb.prompts. Default: the prompts the model was saved with.")
 @click.option(
     "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder of results and vectors."
 )
-def evaluate(env: str | None, reference: str, benchmark: str, only: Sequence[str], prompts: str, out: Path) -> None:
+def evaluate(
+    env: str | None, reference: str, benchmark: str, only: Sequence[str], prompts: str | None, out: Path
+) -> None:
     """Evaluate a model on a benchmark; a task that is done for it is not run again."""
-    context = _context(env)  # the hooks settle where MLflow keeps its models
+    # A model in a folder can be evaluated by mteb anywhere; the recipe's own tasks are those of a project.
+    context = project_context(env, anywhere=benchmark != "recipe")
+    if reference.startswith("models:/"):
+        connect(context)
     if benchmark == "recipe":
         _evaluate_recipe(context, reference, only, prompts, out)
         return
     params = context.params["mteb"]
+    model = _saved_model(reference, params["device"])
 
     from ruri_kedro.benchmark.mteb_model import EncodingSettings, benchmark_encoder
     from ruri_kedro.benchmark.mteb_run import evaluate_tasks, missing_tasks, write_report
     from ruri_kedro.benchmark.mteb_tasks import benchmark_tasks, check_data, hub_reachable
 
-    model = _saved_model(reference, params["device"])
-    settings = EncodingSettings.of(params, prompts)
+    settings = EncodingSettings.of(params, prompts or _own_prompts(context.params, model, benchmark))
     encoder = benchmark_encoder(model.name, model.revision, model.encode, settings, out)
     tasks = benchmark_tasks(benchmark, only)
     missing = missing_tasks(tasks, encoder, out)
     click.echo(f"{benchmark}, {model.name}: {len(tasks) - len(missing)} of {len(tasks)} tasks are done already")
     if missing:
         check_data(missing, online=hub_reachable())
-        if model.is_multi_vector or model.is_cross_encoder:
-            raise RecipeError(
-                f"'{model.name}' has no vectors of texts, which {benchmark} needs. Use --benchmark recipe."
-            )
+        _check_vectors(model, benchmark)
         _ = model.model  # what cannot be loaded is to say so before any data are fetched
     evaluate_tasks(missing, encoder, out, lambda done: click.echo(f"{done.task_name}: {100 * done.main_score:.2f}"))
     click.echo(write_report(benchmark, params["official"].get(benchmark, {}), out), nl=False)
 
 
-def _evaluate_recipe(context: Any, reference: str, only: Sequence[str], prompts: str, out: Path) -> None:
+def _check_vectors(model: "SavedModel", benchmark: str) -> None:
+    """Raise RecipeError for a model of pairs or of tokens."""
+    if model.is_multi_vector or model.is_cross_encoder:
+        raise RecipeError(f"'{model.name}' has no vectors of texts, which {benchmark} needs. Use --benchmark recipe.")
+
+
+def _own_prompts(params: dict[str, Any], model: "SavedModel", benchmark: str) -> dict[str, str]:
+    """The prompts that a model of vectors was saved with."""
+    from ruri_kedro.benchmark.prompt_sets import saved_prompts
+
+    _check_vectors(model, benchmark)
+    return saved_prompts(model.name, model.prompts, params["mteb"], _recipe_prompts(params))
+
+
+def _recipe_prompts(params: dict[str, Any]) -> dict[str, str]:
+    from ruri_kedro.benchmark.prompt_sets import recipe_prompts
+
+    return recipe_prompts(params.get("prompts", {}), params.get("task_prompts", {}))
+
+
+def _evaluate_recipe(context: Any, reference: str, only: Sequence[str], prompts: str | None, out: Path) -> None:
     """Scores, runs and a table of a model on the tasks that `kedro run` has read for the recipe."""
+    sets, params = stored_test_sets(context), context.params
+    saved = None if reference == "bm25" else _saved_model(reference, params["mteb"]["device"])
+
     from ruri_kedro.benchmark.judge import Judged, evaluate_recipe
     from ruri_kedro.retrieval.bm25 import searcher_of
 
-    sets = stored_test_sets(context)
-    params, search = context.params, searcher_of(context.params["bm25"])
+    search = searcher_of(params["bm25"])
     depth = params["evaluation"]["depth"]
-    if reference == "bm25":
+    if saved is None:
         model = Judged.bm25(search, params["bm25"], depth)
     else:
-        saved = _saved_model(reference, params["mteb"]["device"])
-        model = Judged.of(saved, params["mteb"], prompts, search, params["bm25"], depth)
+        model = Judged.of(saved, params["mteb"], prompts, _recipe_prompts(params), search, params["bm25"], depth)
     types = {name: spec["type"] for name, spec in params["tasks"].items()}
     for name in only:
         if name not in types:
@@ -258,9 +301,9 @@ def _saved_model(reference: str, device: str) -> "SavedModel":
     return SavedModel.of(str(model_folder(reference)), device, name=f"models/{name}")
 
 
-def _promotion_rules(env: str | None) -> dict[str, Any]:
+def _promotion_rules(env: str | None, size: str | None) -> dict[str, Any]:
     """The block `promotion` of a recipe."""
-    params = _context(env).params  # the hooks settle where MLflow keeps its runs
+    params = registry_context(env, size).params
     if "promotion" not in params:
         raise RecipeError("promotion: missing. conf/base/parameters_promotion.yml of the project has an example.")
     return params["promotion"]
@@ -268,12 +311,11 @@ def _promotion_rules(env: str | None) -> dict[str, Any]:
 
 def _score_tables(catalog: Any, named: Sequence[str]) -> dict[str, list["Scores"]]:
     """Scores by query of each model, an item per seed."""
-    from ruri_kedro.benchmark.comparison import scores_by_query
-    from ruri_kedro.tables import SCHEMAS, Table
-
-    models: dict[str, list[Scores]] = {}
+    tables: list[tuple[str, Any]] = []
     for name, _, folder in (text.partition("=") for text in named or _models_with_scores(catalog)):
         if folder:  # also one of `kedro ruri evaluate`, which grows task by task
+            from ruri_kedro.tables import SCHEMAS, Table
+
             table = Table(Path(folder), SCHEMAS["scores"])
             complete, remedy = bool(table.parts()), "Name the folder that has a folder for each task"
         else:
@@ -281,14 +323,21 @@ def _score_tables(catalog: Any, named: Sequence[str]) -> dict[str, list["Scores"
             table, complete, remedy = dataset.table, dataset.exists(), "Run: kedro run --pipelines evaluation"
         if not complete:
             raise DataError(f"model '{name}': no complete score table in {table.root}. {remedy}")
+        tables.append((name, table))
+
+    from ruri_kedro.benchmark.comparison import scores_by_query
+
+    models: dict[str, list[Scores]] = {}
+    for name, table in tables:
         models.setdefault(name, []).append(scores_by_query(table.iter_rows()))
     return models
 
 
 def _models_with_scores(catalog: Any) -> list[str]:
-    """Names of the recipe's score tables, sorted."""
+    """Names of the recipe's score tables, sorted, but BM25 first: the others are tested against it."""
     folder = catalog.get("scores_bm25").table.root.parent
-    names = sorted(path.parent.name for path in folder.glob("*/manifest.json"))
+    found = (path.parent.name for path in folder.glob("*/manifest.json"))
+    names = sorted(found, key=lambda name: (name != "bm25", name))
     if not names:
         raise DataError(f"{folder}: no score table here. Run: kedro run --pipelines evaluation")
     return names

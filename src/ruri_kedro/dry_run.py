@@ -1,7 +1,7 @@
 """A dry run: what the trainings of a pipeline would cost. Torch is imported inside the functions."""
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +10,10 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 
-from ruri_kedro.errors import RuriError
+from ruri_kedro.errors import RecipeError, RuriError
 from ruri_kedro.hooks import fail, remedies
 from ruri_kedro.pipelines.shared import stage_of
+from ruri_kedro.tables.objectives import RERANKING, TAUGHT, UNTAUGHT
 
 if TYPE_CHECKING:
     from ruri_kedro.training.dry_run import Cost
@@ -62,11 +63,11 @@ class DryRunHooks:
         if ready:
             from ruri_kedro.training.dry_run import cost_table
 
-            try:
-                found = _costs(ready, pipeline, catalog)
-            except RuriError as error:
-                fail(error)
-            click.echo(cost_table(found, Path(catalog.load("params:run")["checkpoints"])))
+            costs, errors = _costs(ready, pipeline, catalog)
+            if costs:
+                click.echo(cost_table(costs, Path(catalog.load("params:run")["checkpoints"])))
+            if errors:
+                fail(RecipeError("\n".join(map(str, errors))))
         click.echo("Dry run: nothing was trained or stored." if trainings else "Dry run: this run trains nothing.")
         raise click.exceptions.Exit(0)
 
@@ -76,8 +77,10 @@ def _examples(training: Training, catalog: CatalogProtocol) -> str:
     return next((name for name in training.examples if catalog.exists(name)), training.examples[-1])
 
 
-def _costs(trainings: list[Training], pipeline: Pipeline, catalog: CatalogProtocol) -> list["Cost"]:
-    """Cost of each training, by steps of it on the devices of the run."""
+def _costs(
+    trainings: list[Training], pipeline: Pipeline, catalog: CatalogProtocol
+) -> tuple[list["Cost"], list[RuriError]]:
+    """Cost of each training, by steps of it on the devices of the run, and why others could not start."""
     from ruri_kedro.encoders.base import load_encoder
 
     maker = next((node for node in pipeline.nodes if node.outputs == ["base_model"]), None)
@@ -89,7 +92,14 @@ def _costs(trainings: list[Training], pipeline: Pipeline, catalog: CatalogProtoc
         else:
             model = maker.func(*(catalog.load(name) for name in maker.inputs))
         model.save_pretrained(str(base))
-        return [_cost(training, base, catalog) for training in trainings]
+        costs: list[Cost] = []
+        errors: list[RuriError] = []
+        for training in trainings:
+            try:
+                costs.append(_cost(training, base, catalog))
+            except RuriError as error:
+                errors.append(error)
+    return costs, errors
 
 
 def _cost(training: Training, base: Path, catalog: CatalogProtocol) -> "Cost":
@@ -108,9 +118,15 @@ def _cost(training: Training, base: Path, catalog: CatalogProtocol) -> "Cost":
             teacher = _any_scores(examples) if stage.name == "finetuning" else None
             train_embedder(load_encoder(base, prompts), examples, passages, prompts, stage, on_step, teacher)
 
-    examples = catalog.load(_examples(training, catalog))
-    homogeneous = not training.reranks and settings["homogeneous"]
-    return training_cost(examples, stage_of(training.stage, settings, run), homogeneous, probe)
+    examples, stage = catalog.load(_examples(training, catalog)), stage_of(training.stage, settings, run)
+    if training.reranks:
+        return training_cost(examples, passages, RERANKING, stage, False, probe)
+    objectives = UNTAUGHT + TAUGHT if training.stage == "finetuning" else UNTAUGHT
+    cost = training_cost(examples, passages, objectives, stage, settings["homogeneous"], probe)
+    if _examples(training, catalog) == training.examples[0]:
+        return cost
+    most = "the teacher has not yet dropped weak positives: this is the most that it can be"
+    return replace(cost, notes=(*cost.notes, most))
 
 
 def _any_scores(examples: Any) -> dict[tuple[str, str], float]:

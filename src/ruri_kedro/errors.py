@@ -9,6 +9,18 @@ class DataError(RuriError, ValueError):
     """Input data are not what their description says: names file, row and field."""
 
 
+class DamagedError(DataError):
+    """A stored file is not what was written, or is not there: `fault` says which, `remedy` what to do."""
+
+    def __init__(self, fault: str, remedy: str) -> None:
+        super().__init__(fault, remedy)
+        self.fault = fault
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.fault}. {self.remedy}"
+
+
 class RecipeError(RuriError, ValueError):
     """A parameter of the recipe is missing, unknown or contradicts another one."""
 

@@ -19,7 +19,7 @@ from omegaconf.errors import InterpolationKeyError
 
 from ruri_kedro.errors import DataError, RecipeError, RuriError
 from ruri_kedro.overrides import fault_in
-from ruri_kedro.registry import provenance, summary, tracking
+from ruri_kedro.registry import interruption, liveness, provenance, relocation, summary, tracking
 
 logger = logging.getLogger(__name__)
 
@@ -97,20 +97,29 @@ class TrackingHooks:
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
         """Settle the tracking URI and check the server, before kedro-mlflow opens it and retries for minutes."""
+        interruption.close_interrupted()  # a run before this one, in the same notebook
+        liveness.tag_with_process()
         context.config_loader.config_patterns.setdefault("mlflow", ["mlflow*", "mlflow*/**", "**/mlflow*"])
         try:
             config = context.config_loader["mlflow"]
         except MissingConfigException:
             return
         server = config.setdefault("server", {})
-        uri = tracking.tracking_uri(server.get("mlflow_tracking_uri"), context.project_path)
+        try:
+            uri = tracking.tracking_uri(server.get("mlflow_tracking_uri"), context.project_path)
+            registry = tracking.registry_uri(server.get("mlflow_registry_uri"))
+        except RuriError as error:
+            fail(error)
         server["mlflow_tracking_uri"] = uri
+        if registry:
+            server["mlflow_registry_uri"] = registry
         if not uri.startswith("sqlite:"):
             # The folder named there is for the local store; a server keeps its own.
             experiment = config.get("tracking", {}).get("experiment", {})
             experiment.get("create_experiment_kwargs", {}).pop("artifact_location", None)
         context.config_loader["mlflow"] = config
         try:
+            _follow_project(uri, config, context)
             tracking.check_server(uri)
         except RuriError as error:
             fail(error)
@@ -128,6 +137,8 @@ class TrackingHooks:
         self._known.clear()
         if self._run_id is None:
             return
+        interruption.watch(self._run_id, provenance.run_command(run_params))
+        interruption.close_dead(self._run_id)
         self._stages = {node.name: _home(node) for node in pipeline.nodes}
         project = Path(run_params["project_path"])
         recipe = str(catalog.load("params:recipe")) if "params:recipe" in catalog else "none"
@@ -161,6 +172,16 @@ class TrackingHooks:
         elif kind == "metrics":
             tracking.log_metric_tree(self._run_id, data, prefix=dataset_name)
         self._log_lineage(dataset_name, f"output of {self._stages.get(node.name, '')}")
+
+    @hook_impl(trylast=True)
+    def after_pipeline_run(self) -> None:
+        """The run has ended."""
+        interruption.release()
+
+    @hook_impl(trylast=True)
+    def on_pipeline_error(self) -> None:
+        """The run has failed."""
+        interruption.release()
 
     @hook_impl
     def after_node_run(self) -> None:
@@ -209,7 +230,9 @@ class LastWordsHooks:
         made = pipeline.all_outputs()
         if reports := [name for name in REPORTS if name in made]:
             click.echo(f"\n{catalog.load(reports[0])}\n")
-            click.echo(summary.last_words(self._run_id, Path(run_params["project_path"]), run_params.get("env")))
+            size = (run_params.get("runtime_params") or {}).get("size")
+            project = Path(run_params["project_path"])
+            click.echo(summary.last_words(self._run_id, project, run_params.get("env"), size))
         elif PROMOTION_REPORT in made:
             click.echo(f"\n{catalog.load(PROMOTION_REPORT)}")
         elif follower := _follower(run_params):
@@ -227,6 +250,16 @@ class LastWordsHooks:
             if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
                 fail(DataError(f"The disk is full ({cause}). What was finished stays: make room, run the same again."))
             cause = cause.__cause__
+
+
+def _follow_project(uri: str, config: Mapping[str, Any], context: KedroContext) -> None:
+    """Let a local store follow the project that was moved or copied."""
+    experiment = config.get("tracking", {}).get("experiment", {})
+    folder = experiment.get("create_experiment_kwargs", {}).get("artifact_location")
+    database = tracking.database_of(uri)
+    if database and folder:
+        name = experiment.get("name") or context._package_name  # as kedro-mlflow has it
+        relocation.follow_project(database, context.project_path, name, folder)
 
 
 def fail(error: RuriError) -> NoReturn:

@@ -42,13 +42,24 @@ def unknown_parameter(given: Mapping[str, Any], folders: list[Path]) -> str | No
 def _parameters(folders: list[Path]) -> dict[str, Any]:
     """The parameters as written, later folders over earlier ones, and the names that only `--params` gives."""
     found: dict[str, Any] = {}
+    files = [file for folder in folders for file in sorted(folder.glob("globals.yml"))]
+    # What a global without a value stands for is not there in this recipe, such as sizes.
+    absent = {name for name, value in _merge_all(files).items() if value is None}
     for folder in folders:
         for file in sorted(folder.glob("*.yml")):
             text = file.read_text("utf-8")
-            found |= {name: None for name in re.findall(r"\$\{runtime_params:(\w+)", text) if name not in found}
+            named = re.findall(r"\$\{runtime_params:(\w+)", text)
+            found |= {name: None for name in named if name not in found and name not in absent}
             if file.name.startswith("parameters"):
                 found = _merged(found, yaml.safe_load(text) or {})
     return found
+
+
+def _merge_all(files: list[Path]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for file in files:
+        values |= yaml.safe_load(file.read_text("utf-8")) or {}
+    return values
 
 
 def _merged(first: Any, second: Any) -> Any:

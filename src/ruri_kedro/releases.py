@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 from ruri_kedro.errors import DataError, RecipeError
-from ruri_kedro.project import EXAMPLES, project_context, stored_test_sets
+from ruri_kedro.project import EXAMPLES, project_context, registry_context, stored_test_sets
 
 _env = click.option("--env", "-e", default=None, help="Environment (recipe) whose tables and tracking server are used.")
+sized = click.option("--size", help="Of a recipe with models of several sizes. Default: the recipe's usual one.")
 _out = click.option(
     "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder that is written."
 )
@@ -20,14 +21,15 @@ _out = click.option(
 @click.argument("model", required=False)
 @click.option("--row", help="A docid, pair_id, query_id, example_id or source: which stages and versions used it.")
 @_env
-def lineage(model: str | None, row: str | None, env: str | None) -> None:
+@sized
+def lineage(model: str | None, row: str | None, env: str | None, size: str | None) -> None:
     """Show where MODEL comes from, or with --row what came of a row of the corpus.
 
     MODEL is <name>@<alias>, <name>/<version>, or <name> for its champion or else its challenger.
     """
     if (model is None) == (row is None):
         raise click.UsageError("Name a model, such as ruri-sample@champion, or a row by --row.")
-    context = project_context(env)  # the hooks settle where MLflow keeps its models
+    context = registry_context(env, size)
     click.echo(_lineage_of(model) if model else _trace_of(context.catalog, row), nl=False)
 
 
@@ -37,7 +39,7 @@ def lineage(model: str | None, row: str | None, env: str | None) -> None:
 @_env
 def fetch(model: str, out: Path, env: str | None) -> None:
     """Download MODEL, check every file against its manifest, and say how it is served."""
-    project_context(env)
+    registry_context(env)
     from ruri_kedro.registry.versions import fetch as fetch_version
     from ruri_kedro.registry.versions import resolve
     from ruri_kedro.tables.files import new_folder, replace_dir
@@ -56,11 +58,12 @@ def fetch(model: str, out: Path, env: str | None) -> None:
 @click.option("--int8", is_flag=True, help="Also with weights of 8 bits.")
 @_out
 @_env
-def export(model: str, onnx: bool, int8: bool, out: Path, env: str | None) -> None:
+@sized
+def export(model: str, onnx: bool, int8: bool, out: Path, env: str | None, size: str | None) -> None:
     """Write MODEL in another format, and measure and log what that costs on the recipe's retrieval tasks."""
     if not onnx:
         raise click.UsageError("Name a format: --onnx, or --onnx --int8.")
-    context = project_context(env)
+    context = registry_context(env, size)
     from ruri_kedro.registry.exporting import export_version
     from ruri_kedro.registry.versions import resolve
 
@@ -91,7 +94,7 @@ _public = click.option("--public", is_flag=True, help="A repository that is made
 def publish_model(model: str, out: Path, repo: str | None, upload: bool, public: bool, env: str | None) -> None:
     """A registered MODEL: weights, card with results, evidence, manifest."""
     _check_upload(repo, upload)
-    params = project_context(env).params
+    params = registry_context(env).params
     from ruri_kedro.registry import publication
     from ruri_kedro.registry.versions import fetch as fetch_version
     from ruri_kedro.registry.versions import original_of, resolve
@@ -114,12 +117,13 @@ def publish_model(model: str, out: Path, repo: str | None, upload: bool, public:
 @_upload
 @_public
 @_env
+@sized
 def publish_dataset(
-    stages: Sequence[str], out: Path, repo: str | None, upload: bool, public: bool, env: str | None
+    stages: Sequence[str], out: Path, repo: str | None, upload: bool, public: bool, env: str | None, size: str | None
 ) -> None:
     """The recipe's examples with their texts: Parquet by stage, card with sources, licences and row counts."""
     _check_upload(repo, upload)
-    context = project_context(env)
+    context = project_context(env, size=size)
     from ruri_kedro.corpora.source import parse_sources
     from ruri_kedro.registry.provenance import dvc_tags, git_tags
     from ruri_kedro.registry.publication import parse_terms

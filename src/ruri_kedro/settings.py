@@ -6,6 +6,9 @@ import os
 from ruri_kedro.checks import CheckHooks
 from ruri_kedro.dry_run import DryRunHooks
 from ruri_kedro.hooks import CheckpointHooks, LastWordsHooks, MissingInputHooks, RecipeHooks, TrackingHooks
+from ruri_kedro.progress import ProgressHooks
+from ruri_kedro.sole_run import SoleRunHooks
+from ruri_kedro.startup import postpone_mlflow_commands
 from ruri_kedro.stats import StatsHooks
 
 _ENVIRONMENT = {
@@ -23,13 +26,17 @@ _ENVIRONMENT = {
 for _name, _value in _ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)
 
+postpone_mlflow_commands()
+
+# The warnings of libraries become lines of the log.
+logging.captureWarnings(True)
 # Said by MLflow about a class of kedro-mlflow at each start; MLflow overrides the filters of `warnings` for it.
 logging.getLogger("py.warnings").addFilter(lambda record: "Add type hints to the" not in record.getMessage())
 
-# Of the first three, which all can end a run, Kedro calls the last one first.
+# Of the first four, which all can end a run, Kedro calls the last one first.
 HOOKS = (
-    DryRunHooks(), CheckHooks(), MissingInputHooks(), RecipeHooks(), TrackingHooks(), CheckpointHooks(), StatsHooks(),
-    LastWordsHooks(),
+    SoleRunHooks(), DryRunHooks(), CheckHooks(), MissingInputHooks(), RecipeHooks(), TrackingHooks(),
+    CheckpointHooks(), StatsHooks(), LastWordsHooks(), ProgressHooks(),
 )  # fmt: skip
 
 CONFIG_LOADER_ARGS = {
@@ -37,6 +44,8 @@ CONFIG_LOADER_ARGS = {
     "default_run_env": "local",
     # A recipe's file changes single keys of conf/base; the default would replace whole top-level keys.
     "merge_strategy": {"parameters": "soft"},
-    # ${store:...} in the catalog: runs of Kedro and stages of DVC keep their outputs apart.
-    "custom_resolvers": {"store": lambda versioned: "versions" if versioned else "dvc"},
+    # ${store:versioned,size} in the catalog: runs of Kedro, stages of DVC and sizes keep their outputs apart.
+    "custom_resolvers": {
+        "store": lambda versioned, *size: "/".join(["versions" if versioned else "dvc", *filter(None, size)])
+    },
 }

@@ -8,8 +8,6 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 
-from ruri_kedro.tables.files import read_json, write_json
-
 
 class StatsHooks:
     """Adds the rows of tables to the figures that Kedro-Viz shows, and keeps those of earlier runs."""
@@ -25,6 +23,8 @@ class StatsHooks:
     @hook_impl(trylast=True)
     def after_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Put the figures together, after Kedro-Viz has written its own."""
+        from ruri_kedro.tables.files import write_json  # with it comes pyarrow
+
         file = _stats_file(run_params)
         datasets = ((name, catalog.get(name)) for name in sorted(pipeline.all_outputs()))
         tables = {name: dataset.stats() for name, dataset in datasets if hasattr(dataset, "stats")}
@@ -38,6 +38,8 @@ def _stats_file(run_params: Mapping[str, Any]) -> Path:
 
 def _stats(file: Path) -> dict[str, dict[str, int]]:
     """The figures that a run has left; none where there are none or the writing was cut off."""
+    from ruri_kedro.tables.files import read_json
+
     try:
         return read_json(file)
     except (OSError, ValueError):

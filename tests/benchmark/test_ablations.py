@@ -1,5 +1,7 @@
 """The tables of the ablations: means, deviations, differences by seed, and what the paper found."""
 
+import copy
+
 import pytest
 from pytest import approx
 
@@ -62,6 +64,23 @@ def test_figures_of_unlike_metrics_are_counted_not_averaged():
     assert "as often as not: lower in 1 of 2 figures here" in markdown(
         "toy", ablation_tables({"stages": scores}, settings)
     )
+
+
+def test_the_report_says_the_steps_of_each_objective():
+    scores = copy.deepcopy(SCORES)
+    trained = {
+        "one": {"finetuning/contrastive": 120},
+        "new": {"finetuning/distillation": 10, "finetuning/contrastive": 110},
+    }
+    for cell, steps in trained.items():
+        for means in scores["stages"][cell].values():
+            means |= {f"steps/{name}": count for name, count in steps.items()}
+    text = markdown("r", ablation_tables(scores, SETTINGS))
+    assert "Steps of the trainings" not in markdown("r", ablation_tables(SCORES, SETTINGS))
+    table = text.split("Steps of the trainings")[1]
+    assert "| Model | finetuning/contrastive | finetuning/distillation |" in table
+    assert "| stage 1 only | 120 | - |" in table and "| both | - | - |" in table and "| ours | 110 | 10 |" in table
+    assert "steps/" not in text
 
 
 def test_a_single_seed_has_no_deviation():

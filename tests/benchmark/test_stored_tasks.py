@@ -7,6 +7,7 @@ import pytest
 from ruri_kedro.benchmark.stored_tasks import hub_rows, store_task, stored_digest, stored_task, task_is_stored
 from ruri_kedro.benchmark.tasks import load_task
 from ruri_kedro.errors import DataError
+from ruri_kedro.tables.raw import write_rows
 
 ROWS = {
     "qa.jsonl": [
@@ -83,6 +84,17 @@ def test_a_task_of_the_hub_is_that_of_its_files(raw, tmp_path):
     store_task("pairs", spec, raw, tmp_path / "sets/pairs", fetch)
     assert stored_task(tmp_path / "sets", "pairs") == load_task("pairs", SPECS["pairs"], raw)
     store_task("pairs", spec, raw, tmp_path / "sets/pairs", refuse)
+
+
+def test_a_file_of_a_data_set_on_the_hub_is_none_below_the_raw_folder(raw, tmp_path):
+    """As Mr. TyDi has it in conf/ruri: in 0.1 its path was looked for among the raw files."""
+    spec = {"type": "sts", "hub": {"id": "owner/pairs", "revision": "0" * 40, "path": "ja/test.jsonl"}}
+
+    def fetch(row, path):
+        write_rows(path, [{"text1": a, "text2": b, "score": len(a)} for a, b in (("犬", "猫"), ("山々", "川"))])
+
+    store_task("s", spec, raw, tmp_path / "sets/s", fetch)
+    assert stored_task(tmp_path / "sets", "s").texts1 == ("犬", "山々")
 
 
 def test_data_sets_are_found_at_any_depth():

@@ -182,7 +182,7 @@ def query(*positives, text: str = "文") -> dict:
     [
         ([query("d9")], [DOC], r"task 'demo', query 'q1': its positive 'd9' is not in the corpus \(d\.jsonl\)"),
         ([query()], [DOC], r"q\.jsonl, row 1, field 'positives': query 'q1'"),
-        ([query(1)], [DOC], r"q\.jsonl, row 1, field 'positives': query 'q1'"),
+        ([query(1.5)], [DOC], r"q\.jsonl, row 1, field 'positives': a list of ids is expected"),
         ([query("d1"), query("d1")], [DOC], r"q\.jsonl, row 2, field 'qid': 'q1' occurs twice"),
         ([query("d1")], [DOC, DOC], r"d\.jsonl, row 2, field 'docid': 'd1' occurs twice"),
         ([query("d1", text="\u200b")], [DOC], r"q\.jsonl, row 1, field 'query': no text is left"),
@@ -200,7 +200,7 @@ def test_a_judged_query_that_does_not_fit_is_named(write_jsonl, tmp_path, querie
     [
         ("文", "field 'sections', item 0: needs 'section'"),
         ({"section": "歴史", "paragraphs": ["文", 3]}, "field 'sections', item 0: needs 'section'"),
-        ({"section": None, "paragraphs": ["文"]}, "field 'sections', item 0: needs 'section'"),
+        ({"paragraphs": ["文"]}, "field 'sections', item 0: needs 'section'"),
         ({"section": "歴史", "paragraphs": ["文", " "]}, "field 'sections 0-1': no text is left"),
     ],
 )
@@ -216,7 +216,7 @@ def test_an_article_that_does_not_fit_is_named(write_jsonl, tmp_path, section, m
     [
         (QA, [question("a", "c", "文。"), question("b", "c", "別。")], "row 2, field 'context_id': 'c' stands for two"),
         (QA, [{**question("a", "c", "文。"), "section": 1}], "row 1, field 'section': int given"),
-        (STS, [{"text1": "文", "text2": "文", "score": float("nan")}], "row 1, field 'score': nan is not a score"),
+        (STS, [{"text1": "文", "text2": "文", "score": float("nan")}], "row 1, field 'score': nan is not a finite"),
         (STS, [{"text1": "文", "text2": "文"}], "row 1, field 'score': missing"),
         (STS, [{"text1": "文", "text2": "文", "score": 1}], "task 'demo': all scores of q.jsonl are 1.0"),
         (CLUSTERS, [{"text": "文", "label": 1.5}], "row 1, field 'label': float given"),

@@ -45,10 +45,18 @@ def test_length_and_text_make_the_key():
 def test_a_block_that_was_not_finished_is_not_there(tmp_path, monkeypatch):
     store, keys = VectorStore(tmp_path), text_keys(["a", "b"], 8)
     store.add(keys[:1], vectors_of(keys[:1]))
-    (tmp_path / ".writing-block-00001-0123").mkdir()
-    (tmp_path / ".writing-block-00001-0123/keys.npy").write_bytes(b"half")
+    (tmp_path / ".writing-block-00001-01234567").mkdir()
+    (tmp_path / ".writing-block-00001-01234567/keys.npy").write_bytes(b"half")
     reopened = VectorStore(tmp_path)
     assert reopened.missing(keys).tolist() == [1]
     reopened.add(keys[1:], vectors_of(keys[1:]))
     assert np.array_equal(VectorStore(tmp_path).get(keys), vectors_of(keys))
     assert not list(tmp_path.glob(".*"))
+
+
+def test_two_that_write_at_once_do_not_take_each_others_vectors(tmp_path):
+    one, other, keys = VectorStore(tmp_path), VectorStore(tmp_path), text_keys(["a", "b"], 8)
+    one.add(keys[:1], vectors_of(keys[:1]))
+    other.add(keys[1:], vectors_of(keys[1:]))
+    for store, part in ((one, keys[:1]), (other, keys[1:]), (VectorStore(tmp_path), keys)):
+        assert np.array_equal(store.get(part), vectors_of(part))

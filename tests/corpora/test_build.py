@@ -9,7 +9,7 @@ import pytest
 from ruri_kedro.corpora.build import pair_parts, passage_parts
 from ruri_kedro.corpora.source import parse_sources
 from ruri_kedro.errors import DataError, RecipeError
-from ruri_kedro.tables import SCHEMAS, write_table
+from ruri_kedro.tables import SCHEMAS, Part, write_table
 from ruri_kedro.tables.lookup import passage_texts
 
 ARTICLES = [
@@ -200,7 +200,7 @@ def test_a_source_that_makes_no_sense_is_named(source, message):
         ("unfold", "data", "str given (data), list expected"),
         ("filter", True, "bool given (True), Mapping or null expected"),
         ("stages", ["pretraining"], "list given (['pretraining']), Mapping expected"),
-        ("path", 7, "int given (7), str or null expected"),
+        ("path", 7, "int given (7), str or list or null expected"),
     ],
 )
 def test_a_value_of_another_type_is_named_before_anything_is_read(key, value, expected):
@@ -220,15 +220,73 @@ def test_a_synthetic_source_beside_the_raw_folder(tmp_path):
 
 
 def test_a_source_without_a_pair_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"source 's' .*no pair can be made of its rows as kind edit"):
+    said = r"source 's' .*no pair can be made of its rows as kind edit\. Of 1 rows: an anchor that equals its pos"
+    with pytest.raises(DataError, match=said):
         build(tmp_path, [{"text1": "同", "text2": "同"}], kind="edit")
 
 
 def test_a_collection_without_a_passage_is_named(tmp_path):
     (tmp_path / "rows.jsonl").write_text('{"text": "短い"}\n', "utf-8")
     source = {"kind": "collection", "path": "rows.jsonl", "filter": {"min_chars": 99}}
-    with pytest.raises(DataError, match=r"source 's' .*no passage can be made of its rows that pass its filter"):
+    with pytest.raises(DataError, match=r"source 's' .*no passage can .* collection\. Of 1 rows: filter.min_chars"):
         write_table(tmp_path / "passages", SCHEMAS["passages"], passage_parts(parse_sources({"s": source}), tmp_path))
+
+
+JA, EN = "古い灯台は海辺の町にある。", "The old lighthouse stands by the sea."
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows", "settings", "said"),
+    [
+        ("pair", [(JA, EN), (EN, JA)], {"filter": {"max_chars": 5}}, "Of 2 rows: filter.max_chars removed 2"),
+        ("pair", [(JA, EN)] * 3, {"filter": {"language": "ja"}}, "Of 3 rows: filter.language removed 3"),
+        ("pair", [(JA, "ログインして続きを読む")], {"filter": {"boilerplate": False}}, "filter.boilerplate removed 1"),
+        ("pair", [(JA, EN)] * 3, {"where": {"anchor": EN}}, "Of 3 rows: where removed 3"),
+        ("pair", [(JA, EN)] * 3, {"exclude": {"anchor": "灯台"}}, "Of 3 rows: exclude removed 3"),
+        ("pair", [(JA, JA), (EN, EN)], {}, "Of 2 rows: an anchor that equals its positive removed 2"),
+        (
+            "pair",
+            [(JA, EN), (EN, JA + JA), ("海", "海")],
+            {"where": {"anchor": [EN, "海"]}, "filter": {"max_chars": 20}},
+            "Of 3 rows: where removed 1; filter.max_chars removed 1; an anchor that equals its positive removed 1",
+        ),
+        ("sentence_to_sentence", [JA], {}, "Of 1 rows: the kind makes nothing of the 1 that are left"),
+        (
+            "premise_to_hypothesis",
+            [("甲", "乙", "neutral")] * 2,
+            {},
+            "Of 2 rows: their labels are neutral 2; the kind makes nothing of the 2 that are left",
+        ),
+    ],
+)
+def test_where_nothing_is_left_the_rules_that_removed_it_are_counted(tmp_path, kind, rows, settings, said):
+    names = {"pair": ("anchor", "positive"), "sentence_to_sentence": ("text",)}
+    names = names.get(kind, ("premise", "hypothesis", "label"))
+    rows = [dict(zip(names, (row,) if isinstance(row, str) else row, strict=True)) for row in rows]
+    with pytest.raises(DataError) as error:
+        build(tmp_path, rows, kind=kind, **settings)
+    assert said in str(error.value) and str(error.value).startswith("source 's'")
+
+
+def test_near_duplicates_that_take_all_are_counted(tmp_path):
+    _, _, pairs = build(tmp_path, [{"text1": JA, "text2": EN}], kind="edit")
+    (row,) = pairs.iter_rows()
+    left = {"docid": row["positive"], "source": "s", "kept": "x", "kept_source": "t", "overlap": 1.0}
+    left = write_table(tmp_path / "left", SCHEMAS["duplicates"], {"all": Part("k", lambda: [[left]])})
+    sources = parse_sources({"s": {"kind": "edit", "path": "rows.jsonl.gz"}})
+    with pytest.raises(DataError, match=r"Of 1 rows: deduplication .* removed 1"):
+        write_table(tmp_path / "none", SCHEMAS["pairs"], pair_parts(sources, tmp_path / "raw", left))
+
+
+def test_a_source_of_a_stage_with_validation_pairs_only_is_named(tmp_path):
+    rule = {"path": "none.jsonl", "validation": "rows.jsonl.gz"}
+    rows = [{"anchor": JA, "positive": EN, "where": "x"}, {"anchor": EN, "positive": JA, "where": "x"}]
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw/none.jsonl").write_text('{"anchor": "甲", "positive": "甲"}\n', "utf-8")
+    build(tmp_path, rows, kind="pair", **rule)  # nobody trains on it
+    stages = {"pretraining": {"negatives": "random"}}
+    with pytest.raises(DataError, match=r"no pair is left to train on \(pretraining\): all 2 are for validation"):
+        build(tmp_path, rows, kind="pair", stages=stages, **rule)
 
 
 def test_a_missing_field_names_the_file_and_the_row(tmp_path):

@@ -217,7 +217,7 @@ def test_the_table_of_a_stopped_run_is_continued_unless_its_rows_depend_on_what_
 
 
 def test_a_source_whose_pairs_all_go_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"source 'b' .*1 positives are left out as near duplicates"):
+    with pytest.raises(DataError, match=r"source 'b' .*Of 1 rows: deduplication .* removed 1"):
         build(tmp_path, {"a": QUESTIONS, "b": QUESTIONS[:1]}, {"a": KIND, "b": KIND})
 
 

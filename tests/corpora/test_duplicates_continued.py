@@ -67,6 +67,13 @@ def test_a_search_may_be_stopped_again_and_again(whole, tmp_path, stops):
     assert search(tmp_path, memory_mb=2) == whole[0]
 
 
+def test_a_search_of_another_process_is_not_removed(whole, tmp_path):
+    rules = parse(DuplicateRules, {**RULES, "scratch": str(tmp_path)}, "deduplication")
+    first = find_duplicates(corpus(), FAMILY, rules, "old")
+    row = next(first)
+    assert search(tmp_path, key="new") == whole[0] == [row, *first]
+
+
 @pytest.mark.parametrize("share", [0.2, 0.9])
 def test_a_killed_search_is_continued(whole, tmp_path, work, share):
     rows, writes = whole
@@ -108,20 +115,28 @@ def test_another_search_begins_anew_and_removes_what_is_left(whole, tmp_path, wo
     assert [path.name for path in tmp_path.iterdir()] == ["other"]
 
 
+def one_bit(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 1
+    path.write_bytes(data)
+
+
 @pytest.mark.parametrize(
     ("name", "loss"),
     [
         ("band-3", lambda path: os.truncate(path, 100)),
         ("keys", os.unlink),
         ("journal.json", lambda path: os.truncate(path, 0)),
+        *((name, one_bit) for name in ("band-3", "keys", "ends", "docids", "journal.json")),
     ],
 )
-def test_what_did_not_come_to_the_disk_is_not_believed(whole, tmp_path, work, name, loss):
+def test_what_did_not_come_to_the_disk_or_was_damaged_there_is_not_believed(whole, tmp_path, work, name, loss, caplog):
     with stopped(40, full_disk), pytest.raises(OSError):
         search(tmp_path)
     loss(tmp_path / ".duplicates-k" / name)
     work["hashed"].clear()
     assert search(tmp_path) == whole[0] and len(work["hashed"]) == 180
+    assert f".duplicates-k/{name}: missing or damaged" in caplog.text
 
 
 def test_two_runs_do_not_share_a_search(whole, tmp_path):

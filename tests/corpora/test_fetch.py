@@ -2,14 +2,18 @@
 
 import gzip
 import hashlib
-import http.server
 import json
-import threading
+import random
+import shutil
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import raw_forms
+from file_server import FileServer, Reply
 
 from ruri_kedro.corpora.fetch import download as downloading
 from ruri_kedro.corpora.fetch.__main__ import main
@@ -49,35 +53,14 @@ HEADLINE = {"qid": "0", "query": "北の山", "positives": ["0"]}
 
 @pytest.fixture
 def server():
-    """A server of `server.files` by path; `server.asked` holds the paths that were asked for."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.server.asked.append(self.path)
-            answer = self.server.files.get(self.path, 404)
-            status = answer if isinstance(answer, int) else 200
-            # A pair is a body and the length that is announced: the connection breaks.
-            body, length = answer if isinstance(answer, tuple) else (b"", 0) if status != 200 else (answer, len(answer))
-            self.send_response(status)
-            self.send_header("Content-Length", str(length))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
-
-    made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made.files, made.asked = {}, []
-    made.url = f"http://127.0.0.1:{made.server_port}"
-    threading.Thread(target=made.serve_forever, args=(0.01,), daemon=True).start()
+    made = FileServer()
     yield made
-    made.shutdown()
-    made.server_close()
+    made.close()
 
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
-    monkeypatch.setattr(downloading.time, "sleep", lambda _: None)
+    monkeypatch.setattr(downloading, "_WAIT", 0.0)
 
 
 def serve(server, output: Output, files: list[bytes]) -> None:
@@ -189,12 +172,161 @@ def test_no_network_is_said(tmp_path):
         fetch([janli_output([JANLI])], tmp_path, "http://127.0.0.1:9")
 
 
-def test_a_connection_that_breaks_leaves_no_file(server, tmp_path):
-    output = janli_output([JANLI])
-    serve(server, output, [(raw_forms.janli([JANLI])[:20], 500)])
-    with pytest.raises(DataError, match=r"^janli: .* cannot be fetched"):
+BROKEN_OFF = {
+    "short": lambda body: Reply(body[:20], announced=len(body)),
+    "chunks without an end": lambda body: Reply(body[:20], chunked=True),
+    "nothing": lambda body: Reply(b"", announced=len(body)),
+    "too many requests": lambda body: 429,
+    "server error": lambda body: 500,
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN_OFF)
+def test_an_answer_that_breaks_off_is_asked_for_again(server, tmp_path, kind):
+    output, body = janli_output([JANLI]), raw_forms.janli([JANLI])
+    serve(server, output, [lambda times: BROKEN_OFF[kind](body) if times < 2 else body])
+    fetch([output], tmp_path, server.url)
+    assert stored(tmp_path / output.path) == [JANLI] and len(server.asked) == 3
+
+
+@pytest.mark.parametrize("kind", BROKEN_OFF)
+def test_an_answer_that_always_breaks_off_is_one_error_and_leaves_no_file(server, tmp_path, kind):
+    output, body = janli_output([JANLI]), raw_forms.janli([JANLI])
+    serve(server, output, [lambda times: BROKEN_OFF[kind](body)])
+    with pytest.raises(DataError, match=r"^janli: http://127.*janli\.tsv.* (cannot be fetched|HTTP 429|HTTP 500)"):
         fetch([output], tmp_path, server.url)
-    assert not (tmp_path / output.path).exists()
+    assert len(server.asked) == 3 and not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def livedoor_output() -> Output:
+    return replace(
+        janli_output([LIVEDOOR]), path="livedoor/livedoor.jsonl.gz", converter="livedoor", files=(),
+        members="experiments/text/*/*.txt",
+    )  # fmt: skip
+
+
+def packed_output() -> Output:
+    made = replace(janli_output([ARTICLE]), path="wikinews/corpus.jsonl.gz", converter="wikinews_corpus")
+    return replace(made, files=("x.tsv.gz",))
+
+
+PAGE = b"<html><body>log in first</body></html>"
+PACKED, ARCHIVE = raw_forms.wikinews([ARTICLE], [HEADLINE]), raw_forms.livedoor([LIVEDOOR])
+FLIPPED = PACKED[:30] + bytes([PACKED[30] ^ 255]) + PACKED[31:]
+
+
+@pytest.mark.parametrize(
+    ("output", "good", "bad"),
+    [
+        *((packed_output(), PACKED, bad) for bad in (FLIPPED, PACKED[:-9], PACKED[:40], b"\x1f\x8b\x08" + b"x" * 40)),
+        *((packed_output(), PACKED, bad) for bad in (PAGE, b"", b"\x00" * 100, gzip.compress(b"\xff\xfe"))),
+        *((livedoor_output(), ARCHIVE, bad) for bad in (PAGE, b"", ARCHIVE[:200], ARCHIVE[:-99], gzip.compress(PAGE))),
+        *((janli_output([JANLI]), raw_forms.janli([JANLI]), bad) for bad in (PAGE, b"", b"\xff\xfe\x00", b"a\tb\nc\n")),
+    ],
+)  # fmt: skip
+def test_a_bad_download_is_named_and_dropped_and_the_others_are_kept(server, tmp_path, output, good, bad):
+    other = replace(janli_output([JANLI, JANLI]), path="b/b.jsonl.gz", files=("b.tsv", "c.tsv"))
+    serve(server, other, [raw_forms.janli([JANLI]), 503])
+    serve(server, output, [bad])
+    with pytest.raises(DataError, match=r"b: .*HTTP 503"):
+        fetch([other], tmp_path, server.url)
+    with pytest.raises(DataError, match=rf"^{output.corpus}: http://127.*(not in the form expected|rows came)"):
+        fetch([output], tmp_path, server.url)
+    serve(server, output, [good])
+    serve(server, other, [500, raw_forms.janli([JANLI])])
+    fetch([output, other], tmp_path, server.url)
+    assert stored(tmp_path / output.path) and stored(tmp_path / other.path) == [JANLI, JANLI]
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+COMMAND = """
+import sys
+from pathlib import Path
+from ruri_kedro.corpora.fetch import fetch
+fetch._HERE = Path(sys.argv.pop(1))
+from ruri_kedro.corpora.fetch.__main__ import main
+sys.exit(main())
+"""
+
+
+def toy_recipe(server, folder: Path, delay: float) -> dict[str, bytes]:
+    """Write toy.toml, of three outputs with five downloads that come slowly; the files that a fetch makes."""
+    outputs, rows = [], {}
+    for name, files in (("one", ("a.tsv",)), ("two", ("b.tsv", "c.tsv", "d.tsv")), ("three", ("e.tsv",))):
+        made = {file: [JANLI | {"id": f"{file}{n}"} for n in range(60)] for file in files}
+        rows[name] = [row for part in made.values() for row in part]
+        output = replace(
+            janli_output(rows[name]), path=f"{name}/{name}.jsonl.gz", files=files, sha256=digest(rows[name]),
+            commit="c" * 40,
+        )  # fmt: skip
+        outputs.append(output)
+        serve(server, output, [Reply(raw_forms.janli(part), delay=delay) for part in made.values()])
+    tables = (
+        "[[output]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in vars(output).items() if value)
+        for output in outputs
+    )
+    (folder / "toy.toml").write_text("\n".join(tables), encoding="utf-8")
+    fetch(outputs, folder / "whole", server.url)
+    server.asked.clear()
+    return contents(folder / "whole")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The bytes of every file in a folder, hidden ones among them."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def start(server, folder: Path) -> subprocess.Popen:
+    command = [
+        sys.executable,
+        "-c",
+        COMMAND,
+        str(folder),
+        "toy",
+        "--out",
+        str(folder / "cut"),
+        "--base-url",
+        server.url,
+    ]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+
+
+def kill(process: subprocess.Popen, folder: Path, whole: dict[str, bytes]) -> None:
+    """Kill a fetch; what stands under a name that is not hidden is whole."""
+    process.kill()
+    process.wait(timeout=60)
+    found = contents(folder / "cut") if (folder / "cut").exists() else {}
+    assert all(whole[name] == data for name, data in found.items() if "/." not in name and name[0] != ".")
+
+
+def test_a_killed_fetch_goes_on_to_the_same_files(server, tmp_path):
+    whole = toy_recipe(server, tmp_path, delay=0.01)
+    process = start(server, tmp_path)
+    while len(server.asked) < 3:
+        assert process.poll() is None
+        time.sleep(0.01)
+    kill(process, tmp_path, whole)
+    asked = server.asked.copy()
+    assert start(server, tmp_path).wait(timeout=60) == 0
+    assert contents(tmp_path / "cut") == whole
+    assert asked[0] not in server.asked[len(asked) :] and asked[1] not in server.asked[len(asked) :]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_ten_kills_at_random_moments_come_to_the_same_files(server, tmp_path, seed):
+    whole = toy_recipe(server, tmp_path, delay=0.05)
+    began = time.monotonic()
+    assert start(server, tmp_path).wait(timeout=60) == 0
+    seconds = time.monotonic() - began
+    shutil.rmtree(tmp_path / "cut")
+    moments = random.Random(seed)
+    for _ in range(10):
+        process = start(server, tmp_path)
+        time.sleep(moments.uniform(0.2, 1) * seconds)
+        kill(process, tmp_path, whole)
+    assert start(server, tmp_path).wait(timeout=60) == 0
+    assert contents(tmp_path / "cut") == whole
 
 
 def test_other_rows_are_refused_unless_accepted(server, tmp_path, capsys):

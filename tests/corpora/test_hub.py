@@ -69,6 +69,31 @@ def test_several_data_sets_of_one_form_are_one_source(copy):
     assert found == ["前0", "前1", "前2", "前3", "前4"]
 
 
+def test_each_of_several_data_sets_has_its_own_files_and_rows(copy):
+    hubs = [
+        {"id": str(copy), "path": "few/*.parquet", "where": {"label": 1}},
+        {"id": str(copy), "path": "data/train-*.parquet", "exclude": {"premise": "[123]"}},
+        {"id": str(copy), "split": "dev"},
+    ]
+    source = parse_sources({"s": {"kind": "premise_to_hypothesis", "hub": hubs, "where": {"label": [0, 1]}}})["s"]
+    assert len({*source.hub}) == 2, "one data set, whatever is asked of it"
+    found = [row["premise"] for place in source.inputs for row in read_source(source, copy, place)]
+    assert found == ["前1", "前0", "前4"]
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ({"exclude": {"premise": "["}}, r"sources.s.hub.exclude.premise: '\[' is no regular expression"),
+        ({"where": "label"}, r"sources.s.hub.where: str given"),
+        ({"paht": "x"}, r"sources.s.hub: 'paht' is unknown. Allowed: exclude, id"),
+    ],
+)
+def test_what_a_data_set_is_asked_for_is_checked(copy, own, message):
+    with pytest.raises(RecipeError, match=message):
+        parse_sources({"s": {"kind": "premise_to_hypothesis", "hub": {"id": str(copy), **own}}})
+
+
 def test_a_missing_split_or_field_is_one_line(copy):
     with pytest.raises(DataError, match=r"hub data set .*: .*test"):
         list(hub_records(Hub(str(copy)), "test", {"premise"}))

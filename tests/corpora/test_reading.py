@@ -80,11 +80,11 @@ def test_a_killed_part_is_continued_behind_its_last_shard(tmp_path, raw, monkeyp
     made = []
     original = reading.shard_drafts
 
-    def fails(source, root, shard):
+    def fails(source, root, shard, removed=None):
         made.append(shard)
         if len(made) == 4:
             raise RuntimeError("power cut")
-        return original(source, root, shard)
+        return original(source, root, shard, removed)
 
     monkeypatch.setattr(build, "shard_drafts", fails)
     parts = {"paragraphs": passage_parts(SOURCES, raw)["paragraphs"]}

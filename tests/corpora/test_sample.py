@@ -77,7 +77,7 @@ def test_shipped_files_are_what_the_generator_writes(tables, tmp_path):
 def test_archives_say_nothing_of_when_and_where(tmp_path):
     packed = write_rows(tmp_path / "rows.jsonl.gz", [{"text": "霧"}]).read_bytes()
     assert packed[3] == 0 and packed[4:8] == bytes(4)  # no file name, no time
-    assert list(read_rows(tmp_path / "rows.jsonl.gz", {})) == [{"text": "霧"}]
+    assert list(read_rows(tmp_path / "rows.jsonl.gz", {})) == [(1, {"text": "霧"})]
     assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl.gz"]
 
 

@@ -42,7 +42,7 @@ def cirrus(folder, files):
         (topics, TOPICS, {"docs-0.jsonl": [{"docid": "a", "text": "答え"}]}, "docid 'b' is in no docs file"),
         (topics, TOPICS, {"docs-0.jsonl": [{"docid": "a", "text": " "}]}, r"docs-0.*row 1, field 'text': empty text"),
         (topics, TOPICS, {"docs-0.jsonl": [{"id": "a", "text": "答え"}]}, r"row 1, field 'docid': missing"),
-        (topics, TOPICS, {"qrels.x-train.tsv": "1\tQ0\ta\n"}, r"qrels.*row 1: 3 fields where the header has 4"),
+        (topics, TOPICS, {"qrels.x-train.tsv": "1\tQ0\ta\n"}, r"qrels.*row 1: 3 columns, expected 4"),
         (topics, TOPICS, {"topics.x-dev.tsv": "3\t別\n"}, r"one file named like topics.* is expected among: .*dev"),
         (triples, TRIPLES, {"triples.ids.tsv": "1\t5\t9\n"}, r"triples.*row 1: there is no text for negative '9'"),
         (triples, TRIPLES, {"triples.ids.tsv": "8\t5\t6\n"}, r"triples.*row 1: there is no text for anchor '8'"),

@@ -1,7 +1,9 @@
 """The ablations on a recipe of small functions: what is shared, what is done once, what a kill leaves."""
 
 import copy
+import json
 import zlib
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -66,7 +68,12 @@ class Toy:
         named = [
             ("examples", self.examples, ["passages", "params:sources"], "examples"),
             ("base", self.made, ["passages", "params:seed"], "base_model"),
-            ("pretrain", self.made, ["base_model", "examples", "params:pretraining", "params:run"], "pretrained_model"),
+            (
+                "pretrain",
+                self.trained,
+                ["base_model", "examples", "params:pretraining", "params:run"],
+                "pretrained_model",
+            ),
             ("stage1", self.made, ["pretrained_model", "params:reranking.stage1", "params:run"], "reranker_stage1"),
             ("stage2", self.made, ["reranker_stage1", "params:reranking.stage2", "params:run"], "reranker"),
             ("finetune", self.made, ["pretrained_model", "reranker", "params:finetuning"], "embedder"),
@@ -74,7 +81,7 @@ class Toy:
             ("score_reranker", self.scores, ["runs_reranker"], "scores_reranker"),
             ("search_finetuned", self.made, ["embedder", "test_sets"], "runs_finetuned"),
             ("score_finetuned", self.scores, ["embedder", "runs_finetuned"], "scores_finetuned"),
-        ]
+        ]  # fmt: skip
         self.nodes = Pipeline([Node(self.recorded(name, func), inputs, output, name=name)
                                for name, func, inputs, output in named])  # fmt: skip
 
@@ -90,6 +97,13 @@ class Toy:
 
     def made(self, *inputs):
         return [item if isinstance(item, dict | list | int) else "data" for item in inputs]
+
+    def trained(self, *inputs):
+        """A training: it leaves its steps beside its checkpoints."""
+        folder = Path(inputs[-1]["checkpoints"]) / "pretraining"
+        folder.mkdir(parents=True)
+        (folder / "steps.json").write_text(json.dumps({"objectives": {"contrastive": 7}, "sources": []}))
+        return self.made(*inputs)
 
     def examples(self, passages, sources):
         def rows(name):
@@ -210,6 +224,18 @@ def test_a_step_keeps_its_checkpoints_in_its_own_folder(toy, tmp_path):
     assert len({text.split("checkpoints")[1] for text in made}) == 2
 
 
+def test_every_cell_has_the_steps_of_its_trainings_also_of_those_done_for_another(toy):
+    for again in (False, True):
+        scores = run(toy)
+        assert bool(toy.ran) is not again
+        steps = {
+            f"{table}/{cell}": means.get("steps/pretraining/contrastive")
+            for table, cells in scores.items() for cell, seeds in cells.items() for means in seeds.values()
+        }  # fmt: skip
+        bare = steps.pop("stages/bare")
+        assert bare is None and set(steps.values()) == {7}
+
+
 def test_a_source_left_out_leaves_the_parts_of_the_others(toy, tmp_path):
     run(toy)
     assert sorted(toy.written) == ["a", "b"], "the part of a was made once, for both cells"
@@ -264,6 +290,7 @@ def test_benchmarks_whose_data_are_not_there_stop_before_any_cell_is_run(toy, mo
     toy.nodes += benchmark.create_pipeline()
     toy.recipe["mteb"] = {"prompts": {"ruri": {}}, "tasks": {}, "max_length": 8, "chunk_tokens": 64, "official": {},
                           "device": "cpu"}  # fmt: skip
+    toy.recipe |= {"prompts": {"query": "q: ", "document": "d: "}, "task_prompts": {"sts": "q: "}}
     toy.recipe["ablations"]["tables"]["tuning"]["benchmark"] = True
     with pytest.raises(DataError, match=r"the data of 16 of 16 tasks are not in"):
         run(toy, benchmark={"name": "MTEB(jpn, v1)", "prompts": "ruri"})

@@ -15,7 +15,7 @@ from ruri_kedro.datasets import FolderDataset, TableDataset
 from ruri_kedro.encoders import encode
 from ruri_kedro.encoders.reference import EncoderReference
 from ruri_kedro.pipelines.evaluation import nodes, registering, searching
-from ruri_kedro.tables import Part
+from ruri_kedro.tables import SCHEMAS, Part, write_table
 from ruri_kedro.tables.files import write_json
 
 TASKS = {
@@ -147,7 +147,9 @@ def test_a_dossier_says_what_each_model_was_tested_on(places, encoder):
     rows = score(places, runs)
     write_json(places / "model/config_sentence_transformers.json", {"prompts": {"query": "クエリ: "}})
     tables = {}
-    for name, wanted in (("finetuned", rows), ("reranker", [row for row in rows if row["task"] != "first"])):
+    reordered = [row for row in rows if row["task"] != "first"]
+    bm25 = [row | {"model": "bm25"} for row in rows]
+    for name, wanted in (("finetuned", rows), ("reranker", reordered), ("bm25", bm25)):
         tables[name] = TableDataset(filepath=str(places / name), schema="scores")
         tables[name].save({"all": Part(name, lambda wanted=wanted: [wanted])})
     sources = {"news": {"licence": "MIT", "origin": "given", "pairs": 1, "examples": {"pretraining": 1}}}
@@ -159,6 +161,7 @@ def test_a_dossier_says_what_each_model_was_tested_on(places, encoder):
         compiled, *cards = registering.compile_dossiers(
             "tiny", parameters(), TASKS, {"k1": 1.2}, EVALUATION | {"depth": depth}, places / "model",
             places / "model", places / "sets", training, leaks, tables["finetuned"].load(), tables["reranker"].load(),
+            scores_bm25=tables["bm25"].load(),
         )  # fmt: skip
         assert cards == [compiled[kind].card for kind in ("embedder", "reranker")]
         return compiled
@@ -170,5 +173,58 @@ def test_a_dossier_says_what_each_model_was_tested_on(places, encoder):
         "first": "retrieval", "first_rerank": "reranking", "second": "retrieval", "second_rerank": "reranking",
         "given": "reranking"}  # fmt: skip
     assert found["reranker"].tests == {name: test for name, test in tests.items() if name != "first"}
+    assert list(found["embedder"].baselines) == bm25, "what a gate compares with"
+    assert {row["task"] for row in found["reranker"].baselines} == tests.keys() - {"first"}
     changed = {name for name, test in tests.items() if test != deeper["embedder"].tests[name]}
     assert changed == {"first_rerank", "second_rerank"}
+
+
+def report(tmp_path, **tasks):
+    """The report of models that were scored on these tasks only."""
+    tables = {}
+    for model in nodes.MODELS:
+        row = {"model": model, "metric": "ndcg@10", "query_id": "", "score": 0.5}
+        rows = {task: [row | {"task": task}] for task in tasks.get(model, ())}
+        dataset = TableDataset(filepath=str(tmp_path / "report" / model), schema="scores")
+        dataset.save({task: Part(model, lambda given=given: [given]) for task, given in rows.items()})
+        tables[f"scores_{model}"] = dataset.load()
+    return nodes.report("shop", {"name": None}, **tables)
+
+
+def test_a_recipe_without_tasks_is_reported_and_registered_as_not_tested(tmp_path, monkeypatch):
+    metrics, table, figure, text = report(tmp_path)
+    assert metrics == {} and list(table.columns) == ["model"] and table.empty
+    assert "Nothing was tested: the recipe has no task" in text and "| metric" not in text
+    figure.savefig(tmp_path / "plot.png")
+    logged = []
+
+    def log(path, name, metrics, dossier):
+        logged.append((name, metrics, dossier))
+        return 1
+
+    for kind in ("embedder", "reranker"):
+        monkeypatch.setattr(f"ruri_kedro.registry.models.register_{kind}", log)
+    found = registering.register(tmp_path, tmp_path, metrics, "shop", {"embedder": "e", "reranker": "r"})
+    assert logged == [("ruri-shop", {}, "e"), ("ruri-reranker-shop", {}, "r")] and found["reranker"]["version"] == 1
+
+
+def test_models_that_the_tasks_leave_out_are_said(tmp_path):
+    embedders = dict.fromkeys(("base", "pretrained", "finetuned"), ("sts",))
+    metrics, table, _, text = report(tmp_path, **embedders)
+    assert list(metrics) == list(embedders) and list(table["model"]) == ["random weights", "pretrained", "finetuned"]
+    assert "| metric | random weights | pretrained | finetuned |" in text and "Not tested: bm25, reranker." in text
+
+
+BERT = "tohoku-nlp/bert-base-japanese-v3"
+
+
+@pytest.mark.parametrize(("base", "title"), [(None, "random weights"), (BERT, BERT)])
+def test_the_report_names_the_base_model_after_what_it_is(tmp_path, base, title):
+    def scores(model):
+        row = {"model": model, "task": "first", "metric": "ndcg@10", "query_id": "q", "score": 0.5}
+        return write_table(tmp_path / model, SCHEMAS["scores"], {"first": Part("k", lambda: iter([[row]]))})
+
+    tables = {f"scores_{model}": scores(model) for model in nodes.MODELS}
+    metrics, frame, _, text = nodes.report("recipe", {"name": base, "revision": "1"}, **tables)
+    assert f"| metric | bm25 | {title} | pretrained |" in text and title in set(frame["model"])
+    assert list(metrics) == list(nodes.MODELS)

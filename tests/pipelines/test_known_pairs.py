@@ -3,6 +3,7 @@
 import random
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from whole_source import whole_source
 
@@ -108,7 +109,7 @@ def made(tables, folder, rows):
         passages, pairs, leaks, matches, candidates, SOURCES, mining, 1, mined, stage="finetuning"
     )
     examples = write_table(folder / "examples", SCHEMAS["examples"], parts)
-    report = nodes.report_negatives(passages, matches, candidates, SOURCES, mining, mined, finetuning=examples)
+    report = nodes.report_negatives(passages, pairs, matches, candidates, SOURCES, mining, mined, finetuning=examples)
     return mined.read(), examples.read(), report, len(examples.shards("s"))
 
 
@@ -121,7 +122,7 @@ def test_the_size_of_shards_changes_no_row(tables, tmp_path):
     assert parts[2][0].equals(whole[2][0]) and parts[2][1] == whole[2][1]
 
 
-def test_a_killed_choice_continues_with_the_first_missing_shard(tables):
+def test_a_killed_choice_continues_with_the_first_missing_shard(tables, tmp_path):
     mining = MINING | {"shard_rows": 5}
     passages, pairs, leaks, matches, candidates = tables.values()
     part = nodes.choose_examples(passages, pairs, leaks, matches, candidates, SOURCES, mining, 1, stage="finetuning")[
@@ -131,6 +132,9 @@ def test_a_killed_choice_continues_with_the_first_missing_shard(tables):
     for every in (part, mine):
         shards = list(every.shards([]))
         assert every.total() == len(shards)
+        files = [tmp_path / f"{number}.parquet" for number in range(len(shards))]
+        for file, shard in zip(files, shards, strict=True):
+            pq.write_table(shard, file)
         for done in range(len(shards)):
-            assert list(every.shards([None] * done)) == shards[done:], done
+            assert list(every.shards(files[:done])) == shards[done:], done
         assert isinstance(shards[0], pa.Table)

@@ -77,7 +77,7 @@ def test_every_example_that_is_dropped_is_listed(score, tmp_path):
     scores, _ = score("scores")
     examples, _ = tables(tmp_path, "distillation")
     settings = {"threshold": None, "keep_share": 0.25, "min_kept": 0.1}
-    parts, _, weak = nodes.drop_weak_positives(examples, scores, settings)
+    parts, _, weak = nodes.drop_weak_positives(examples, scores, settings, False)
     kept = {row["example_id"] for part in parts.values() for block in part.rows() for row in block}
     every = {row["example_id"]: row for row in examples.iter_rows()}
     assert len(kept) == 6 and set(weak["example_id"]) == every.keys() - kept
@@ -89,7 +89,7 @@ def test_every_example_that_is_dropped_is_listed(score, tmp_path):
         )  # fmt: skip
         assert row["score"] == pytest.approx(1 / (1 + np.exp(-logits[row["query_id"], row["docid"]])))
     assert weak["score"].is_monotonic_increasing
-    none = nodes.drop_weak_positives(examples, scores, settings | {"threshold": 0.0})[2]
+    none = nodes.drop_weak_positives(examples, scores, settings | {"threshold": 0.0}, False)[2]
     assert len(none) == 0 and list(none.columns) == list(weak.columns)
 
 

@@ -25,7 +25,7 @@ def test_the_hub_reads_the_card():
         "`tohoku-nlp/bert-base-japanese-v3` at revision `65243d6`",
         "| news | CC BY 2.5 | given | 12,345 | pretraining 12,000 |",
         "| wiki | CC BY-SA 4.0 | given | 0 | negatives only |",
-        "345 pairs that a test knows were left out, 0 are among the examples",
+        "345 pairs that a test knows were left out, 0 examples have a text of a test",
         "| sts | sts | spearman | 0.7000 | - | - |",
         "| query | `クエリ: ` |",
         'prompt_name="query"',
@@ -42,6 +42,12 @@ def test_the_hub_reads_the_card():
 )
 def test_the_card_says(text):
     assert text in model_card(FACTS)
+
+
+def test_the_card_says_how_long_vectors_are():
+    assert "texts in, vectors of length 1 out, compared by cosine." in model_card(FACTS)
+    text = model_card(replace(FACTS, unit_vectors=False))
+    assert "texts in, vectors of any length out, to be compared by cosine and not by dot product." in text
 
 
 def test_figures_have_intervals_around_them():
@@ -78,3 +84,9 @@ def test_what_a_model_was_trained_with_is_told_as_unknown_where_no_run_says_it()
         "| parameter |" not in nothing and "- Trained (pretraining, reranking_stage1, finetuning): unknown" in nothing
     )
     assert "kedro run --env tiny" not in nothing and "Packages" not in nothing
+
+
+def test_a_model_that_was_not_tested_says_so():
+    text = model_card(replace(FACTS, scores=[], tests={}, contamination=FACTS.contamination | {"tests": []}))
+    assert "Nothing was tested" in text and "Searched for no test" in text and "- Not tested. Test on your own" in text
+    assert ModelCard(text).data.eval_results is None

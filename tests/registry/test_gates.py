@@ -199,6 +199,73 @@ def test_a_loss_is_found_by_its_own_test_and_a_gain_only_after_correction():
     assert refused(one, other, minimum={}).keys() == {"loss", "gain"}
 
 
+def bm25(level: float) -> dict:
+    """Its scores by query, at a level a little above or below that of a challenger."""
+    return {"baselines": {"bm25": scores(level=level)}}
+
+
+def test_a_challenger_that_loses_to_bm25_is_refused():
+    found = refused(good(**bm25(0.6)))
+    assert found.keys() == {"baseline"}
+    assert re.match(r"below bm25: questions ndcg@10 -0\.\d+ \(p 0\.00\d+\); faq ndcg@10 -0\.", found["baseline"])
+    assert refused(good(**bm25(0.5))) == {}, "the same scores are not below"
+    assert refused(good(**bm25(0.6)), tasks=["sts"], minimum={}) == {}, "a task that is not searched"
+
+
+def test_where_the_baseline_is_not_required_it_warns_with_the_figures():
+    not_required = parameters()["baseline"] | {"required": False}
+    challenger = good(**bm25(0.6))
+    assert refused(challenger, baseline=not_required) == {}
+    verdicts = judge(Case(challenger, None, rules(baseline=not_required)))
+    (reason,) = (verdict.reason for verdict in verdicts if verdict.gate == "baseline")
+    assert re.match(r"warning: below bm25: questions ndcg@10 -0\.\d+ .*; not required$", reason)
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        None,
+        {},
+        {"bm25": {("questions", "ndcg@10"): {"q0": 0.1}}},
+        {"bm25": {m: dict.fromkeys(s, math.nan) for m, s in scores().items()}},
+    ],
+)
+def test_a_baseline_without_scores_of_the_same_queries_refuses(kept):
+    reason = refused(good(baselines=kept))["baseline"]
+    assert "questions has no ndcg@10 of bm25 for its queries. Evaluate it again: kedro run" in reason
+
+
+def test_few_queries_may_not_be_much_below_the_baseline():
+    measure = "faq", "ndcg@10"
+    few = {m: dict(list(s.items())[:5]) if m == measure else s for m, s in scores().items()}
+    for drop, gates in ((0.005, set()), (0.02, {"baseline"})):
+        theirs = few | {measure: {query: score + drop for query, score in few[measure].items()}}
+        assert refused(good(scores=few, baselines={"bm25": theirs})).keys() == gates
+
+
+def test_a_reranker_is_compared_with_the_order_of_its_candidates():
+    task = "questions_rerank"
+    one, other = ({(task, "ndcg@10"): scores(level=level)["questions", "ndcg@10"]} for level in (0.5, 0.6))
+    tests = {task: {"category": "reranking", "digest": "q"}}
+    reranker = good(kind="reranker", scores=one, tests=tests, baselines={"bm25": other})
+    assert refused(reranker).keys() == {"baseline"}
+    assert refused(replace(reranker, baselines={"bm25": one})) == {}
+
+
+def test_a_recipe_without_a_searched_task_has_no_baseline():
+    sts = good(scores={("sts", "spearman"): {"": 0.7}}, tests={"sts": TESTS["sts"]}, baselines={})
+    assert refused(sts, minimum={}) == {}
+    verdicts = judge(Case(sts, None, rules(minimum={})))
+    assert "does not apply: no gated task is searched" in {verdict.reason for verdict in verdicts}
+
+
+def test_leaks_are_said_by_part_and_texts_that_are_gone_are_not_searched():
+    counts = {"examples": 10, "leaked": 2, "parts": {"anchor": 1, "negative": 2}, "unsearched": 3}
+    reason = refused(better(contamination={"tests": list(TESTS), "stages": {"finetuning": counts}}))["contamination"]
+    assert "leaked: 2 of 10 examples of finetuning (anchor 1, negative 2), allowed" in reason
+    assert "3 examples of finetuning have texts that the passages lack: not searched" in reason
+
+
 def test_tasks_of_the_rules_are_gated():
     narrow = worse_on("faq")
     assert refused(narrow, good(), tasks=["questions", "sts"]) == {}
@@ -258,6 +325,13 @@ def test_a_licence_allows_its_use_and_all_wider_ones(use, licence, allowed):
         ({"size_mb": 2000}, "promotion.size_mb: 2000; names with values"),
         ({"licences": {"commercial": "MIT"}}, "promotion.licences.commercial: texts are needed, as a list"),
         ({"tasks": "faq"}, "promotion.tasks: one or more texts are needed, as a list"),
+        ({"baseline": {"model": "bm26"}}, "promotion.baseline.alpha"),
+        (
+            {"baseline": parameters()["baseline"] | {"model": "bm26"}},
+            "promotion.baseline.model: 'bm26' is unknown. All",
+        ),
+        ({"baseline": parameters()["baseline"] | {"required": "no"}}, "baseline.required: 'no' given, true or false"),
+        ({"baseline": parameters()["baseline"] | {"alfa": 1}}, "promotion.baseline: 'alfa' is unknown"),
         ({"resamples": 10}, "promotion.resamples: 10; a whole number .* as low as 0.05"),
         ({"loss": {"alpha": 0.001, "max_drop": 0.01}}, "promotion.resamples: 500; .* as low as 0.001"),
         ({"probe": {"tolerance": 0.1, "queries": ["q"]}}, "promotion.probe.passages: one or more texts"),

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from registered import CARD, NAME, PROMOTION, aliases, dossier, register, stored, tags
+from registered import CARD, NAME, OTHER_WORDS, PROMOTION, aliases, dossier, register, stored, tags
 from tiny import tiny_encoder, tiny_reranker
 
 from ruri_kedro.errors import RegistryError
@@ -43,7 +43,7 @@ def test_first_equal_better_and_the_way_back(store, folder):
     assert failed(first) == {} and first.champion is None
     assert aliases() == {"challenger": 1, "champion": 1}
 
-    register(folder)
+    register(folder, dossier(card=OTHER_WORDS))
     equal = promote()
     assert failed(equal).keys() == {"gain"} and aliases() == {"challenger": 2, "champion": 1}
     assert tags(2)["promotion.decision"] == "refused: gain" and tags(2)["promotion.against"] == "1"
@@ -132,7 +132,7 @@ def drop(name):
     [
         (damage_weights, "manifest", r"corrupted: model.sentence_transformer/model.safetensors has \d+ bytes"),
         (add_code, "manifest", r"corrupted: .*modeling.py is not in the manifest"),
-        (better_figures, "manifest", r"corrupted: evidence/probe.json has .*; evidence/scores.parquet has"),
+        (better_figures, "manifest", r"corrupted: .*evidence/probe.json has .*; evidence/scores.parquet has"),
         (new_manifest, "manifest", r"corrupted: evidence/manifest.json has SHA-256 .*, the version says"),
         (drop("evidence/manifest.json"), "manifest", "unsigned"),
         (drop("evidence/contamination.json"), "manifest", "corrupted: evidence/contamination.json is missing"),
@@ -246,8 +246,8 @@ except RegistryError as error:
 def test_of_two_promotions_at_the_same_time_one_wins_and_the_other_is_told(store, folder):
     register(folder)
     promote()
-    for _ in range(2):
-        register(folder, dossier(level=0.6))
+    for card in (CARD, OTHER_WORDS):
+        register(folder, dossier(level=0.6, card=card))
     uri, helpers = f"sqlite:///{store / 'mlflow.db'}", os.path.dirname(os.path.dirname(__file__))
     started = [
         subprocess.Popen([sys.executable, "-c", PROMOTER, uri, number, helpers], text=True, stdin=subprocess.PIPE,
@@ -328,7 +328,7 @@ def test_with_a_released_model_a_copy_becomes_the_champion(store, folder):
     assert copied["promotion.decision"] == tags(1)["promotion.decision"] == "promoted"
     assert failed(promote(released="{model}-released"))["standing"] == "it is the champion"
     assert tags(1)["promotion.decision"] == "promoted", "a second try takes nothing away"
-    register(folder)
+    register(folder, dossier(card=OTHER_WORDS))
     assert failed(promote(released="{model}-released")).keys() == {"gain"}, "the copy has the scores of its original"
     register(folder, dossier(level=0.6))
     assert promote(released="{model}-released").to_json()["released"] == RELEASED

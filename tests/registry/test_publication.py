@@ -41,6 +41,7 @@ def test_a_model_goes_out_with_card_results_evidence_and_manifest(fetched, tmp_p
     assert {result.dataset_name for result in card.data.eval_results} == set(TESTS)
     assert 'SentenceTransformer("team/ruri-tiny")' in card.text
     assert SentenceTransformer(str(out), device="cpu").encode("駅").shape == (32,)
+    assert "vectors of any length out" in card.text, "whatever the card said: the model does not bring them to length 1"
     files = read_json(out / "manifest.json")["files"]
     assert {"model.safetensors", "README.md", "evidence/scores.parquet", "evidence/training.json"} <= files.keys()
     assert list(differing_files(out, files)) == []

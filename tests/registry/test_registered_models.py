@@ -109,7 +109,7 @@ def test_the_folder_of_a_registered_model(store, folders, tmp_path):
         mlflow.pyfunc.log_model(
             name="echo",
             python_model=str(tmp_path / "echo.py"),
-            registered_model_name="ruri-echo",
+            registered_model_name="echo",
             pip_requirements=["mlflow"],
         )
     for uri in ("models:/ruri-tiny@challenger", "models:/ruri-tiny/1"):
@@ -119,7 +119,7 @@ def test_the_folder_of_a_registered_model(store, folders, tmp_path):
     pairs = [("日本で一番高い山は？", "富士山")]
     loaded = CrossEncoder(str(model_folder("models:/ruri-reranker-tiny/1")), device="cpu")
     assert np.array_equal(loaded.predict(pairs), CrossEncoder(str(folders / "reranker"), device="cpu").predict(pairs))
-    with pytest.raises(RegistryError, match="'models:/ruri-echo/1' is neither an embedder nor a reranker"):
-        model_folder("models:/ruri-echo/1")
+    with pytest.raises(RegistryError, match="'models:/echo/1' is neither an embedder nor a reranker"):
+        model_folder("models:/echo/1")
     with pytest.raises(RegistryError, match=r"'ruri-tiny' has no 'champion'\. `kedro ruri status` lists"):
         model_folder("models:/ruri-tiny@champion")

@@ -161,7 +161,8 @@ def test_mlflow_finds_the_check_by_the_entry_point(registered, tmp_path):
     done = run(download)
     assert done.returncode == 0, done.stderr
     flip(stored(1, registered) / "model.sentence_transformer/model.safetensors")
-    for arguments in (download, serve):
+    first = ["-c", f"import ruri_kedro.registry.checked_models\n{download[1]}"]  # before MLflow looks for it
+    for arguments in (download, first, serve):
         done = run(arguments)
         assert done.returncode != 0 and f"{NAME} version 1 is not to be trusted" in done.stderr, done.stderr
 

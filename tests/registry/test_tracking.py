@@ -1,8 +1,10 @@
 """Metrics by step, lineage, and the check of the server."""
 
+import base64
 import http.server
 import json
 import logging
+import os
 import threading
 import time
 
@@ -153,3 +155,97 @@ def test_inputs_artifacts_metrics_and_tags_are_on_the_run(store):
     assert found.data.metrics["many/1499"] == 1499 and found.data.tags["recipe"] == "tiny"
     names = [file.path for file in mlflow.tracking.MlflowClient().list_artifacts(run_id)]
     assert names == ["plots", "report.md"]
+
+
+@pytest.fixture
+def guarded(monkeypatch):
+    """A local server that answers a health check to all, and everything else to one login only."""
+    wanted = "Basic " + base64.b64encode("訓練 者:p/w@:1#".encode()).decode()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            allowed = self.path == "/health" or self.headers.get("Authorization") == wanted
+            body = json.dumps({"experiment": {"experiment_id": "7", "name": "Default", "lifecycle_stage": "active"}})
+            self.send_response(200 if allowed else 401)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(body.encode() if allowed else b"who are you")
+
+        def log_message(self, *_):
+            pass
+
+    made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=made.serve_forever, args=(0.01,), daemon=True).start()
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_URI"):
+        monkeypatch.setenv(name, "")  # so that what is set here is taken back at the end
+        monkeypatch.delenv(name)
+    yield f"127.0.0.1:{made.server_port}"
+    made.shutdown()
+    made.server_close()
+
+
+def said(error: BaseException | None) -> str:
+    """What an error and those that led to it say."""
+    texts = []
+    while error is not None:
+        texts.append(f"{error!r} {error}")
+        error = error.__cause__ or error.__context__
+    return "\n".join(texts)
+
+
+LOGIN = "%E8%A8%93%E7%B7%B4%20%E8%80%85:p%2Fw%40%3A1%23"
+
+
+@pytest.mark.parametrize("where", ["environment", "configuration"])
+def test_a_login_in_the_address_is_used_and_taken_out_of_it(guarded, tmp_path, monkeypatch, where):
+    from mlflow.tracking import MlflowClient
+
+    given = f"http://{LOGIN}@{guarded}"
+    if where == "environment":
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", given)
+    uri = tracking.tracking_uri(given if where == "configuration" else None, tmp_path)
+    assert uri == f"http://{guarded}"
+    assert LOGIN not in os.environ.get("MLFLOW_TRACKING_URI", "")
+    tracking.check_server(uri)
+    assert MlflowClient(uri).get_experiment_by_name("Default").experiment_id == "7"
+    assert tracking.tracking_uri(uri, tmp_path) == uri  # the next one to ask finds the login where MLflow does
+
+
+def test_a_wrong_login_is_refused_and_not_shown(guarded, tmp_path):
+    uri = tracking.tracking_uri(f"http://someone:geheim@{guarded}", tmp_path)
+    with pytest.raises(RegistryError, match=rf"http://{guarded} refuses the login\. Correct MLFLOW_TRACKING") as caught:
+        tracking.check_server(uri)
+    assert "geheim" not in said(caught.value)
+
+
+def test_an_unreachable_server_is_named_without_the_login(guarded, tmp_path):
+    uri = tracking.tracking_uri("http://someone:geheim@127.0.0.1:9/prefix", tmp_path)
+    with pytest.raises(RegistryError, match=r"server http://127\.0\.0\.1:9/prefix cannot be reached") as caught:
+        tracking.check_server(uri)
+    assert "geheim" not in said(caught.value)
+
+
+@pytest.mark.parametrize("password", ["ge/heim", "12/heim", "ge#heim", "12#he@im", "ge?heim", "ge@he/im", "ge]heim["])
+def test_a_password_that_breaks_the_address_is_not_shown(guarded, tmp_path, password):
+    with pytest.raises(RegistryError, match=r"server, http://host:5000, is not one .*write / \? # @") as caught:
+        tracking.tracking_uri(f"http://someone:{password}@host:5000", tmp_path)
+    shown = said(caught.value)
+    assert "heim" not in shown and "someone" not in shown
+
+
+def test_what_is_shown_of_an_address():
+    assert tracking.shown("postgresql+psycopg2://mlflow:geheim@localhost/mlflow") == (
+        "postgresql+psycopg2://localhost/mlflow"
+    )
+    for plain in ("http://host:5000", "sqlite:////home/a@b/mlflow.db"):
+        assert tracking.shown(plain) == plain
+
+
+def test_the_last_words_name_a_database_with_a_login_by_its_variable(tmp_path, monkeypatch):
+    import mlflow
+
+    from ruri_kedro.registry import summary
+
+    monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: "postgresql://mlflow:geheim@localhost/mlflow")
+    said = summary.last_words(None, tmp_path, None)
+    assert "geheim" not in said and '--backend-store-uri "$MLFLOW_TRACKING_URI"' in said

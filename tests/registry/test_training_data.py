@@ -1,6 +1,7 @@
 """What a model was trained on is counted from the tables themselves."""
 
 import pytest
+from leak_rules import RULES
 
 from ruri_kedro.benchmark.stored_tasks import store_task
 from ruri_kedro.corpora.source import parse_sources
@@ -77,31 +78,30 @@ def test_the_tables_of_the_stages_and_the_tags_that_find_them(tmp_path, examples
     assert reranker["sources"]["qa"]["examples"] == {"pretraining": 8}
 
 
-def test_a_leaked_pair_among_the_examples_is_counted(tmp_path, examples):
-    leaks = table(
-        tmp_path,
-        "leaks",
-        qa=[
-            {"pair_id": "p1", "test": "t", "removed": True},
-            {"pair_id": "p1", "test": "u", "removed": True},
-            {"pair_id": "p2", "test": "t", "removed": False},
-            {"pair_id": "p7", "test": "t", "removed": True},
-            {"pair_id": "p9", "test": "t", "removed": True},  # of the validation split
-        ],
-    )
-    report = contamination_report(leaks, ["t", "u"], examples)
+def test_a_leaked_text_among_the_examples_is_counted_though_no_pair_is_among_the_leaks(tmp_path):
+    texts = {"a": "城の石垣は誰が積んだか。", "p": "石工である。", "n": "北の海は冷たい。", "m": "鉄道は朝に出る。"}
+    passages = table(tmp_path, "passages", qa=[{"docid": docid, "text": text} for docid, text in texts.items()])
+    rows = [{"source": "qa", "example_id": f"e{n}", "split": "train" if n < 8 else "validation", "anchor": "a",
+             "positive": "p", "negatives": ["m", "n"] if n % 4 == 0 else ["m"]} for n in range(10)]  # fmt: skip
+    examples = {"pretraining": table(tmp_path / "1", "examples", qa=rows),
+                "finetuning": table(tmp_path / "2", "examples", qa=rows[:3])}  # fmt: skip
+    tests = table(tmp_path, "test_texts", t=[{"test": "t", "role": "text", "item_id": "1", "text": texts["n"]}], u=[])
+    leaks = table(tmp_path, "leaks", qa=[{"pair_id": f"p{n}", "removed": n < 3} for n in (1, 1, 2, 7)])
+    report = contamination_report(leaks, tests, passages, examples, RULES)
+    counts = {"parts": {"negative": 2}, "unsearched": 0}
     assert report["stages"] == {
-        "pretraining": {"examples": 8, "leaked": 2},
-        "finetuning": {"examples": 3, "leaked": 1},
+        "pretraining": {"examples": 8, "leaked": 2, **counts},
+        "finetuning": {"examples": 3, "leaked": 1, **counts, "parts": {"negative": 1}},
     }
-    assert report["sources"] == {"qa": {"removed": 3, "reported": 1}} and report["tests"] == ["t", "u"]
+    assert report["sources"] == {"qa": {"removed": 2, "reported": 1}} and report["tests"] == ["t", "u"]
     assert of_kind(report, "reranker")["stages"].keys() == {"pretraining"}
 
 
 def test_without_leaks_and_rows_nothing_is_leaked(tmp_path):
     none = {"pretraining": table(tmp_path, "examples", qa=[])}
-    report = contamination_report(table(tmp_path, "leaks", qa=[]), [], none)
-    assert report["stages"] == {"pretraining": {"examples": 0, "leaked": 0}}
+    tables = (table(tmp_path, name, qa=[]) for name in ("leaks", "test_texts", "passages"))
+    report = contamination_report(*tables, none, RULES)
+    assert report["stages"] == {"pretraining": {"examples": 0, "leaked": 0, "parts": {}, "unsearched": 0}}
 
 
 def test_what_a_task_was_tested_on_is_its_texts_its_judgments_and_its_candidates(tmp_path):

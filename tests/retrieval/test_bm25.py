@@ -1,6 +1,7 @@
 """BM25: the formula, a known corpus, ties, odd queries, builds that fail."""
 
 import random
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -219,3 +220,12 @@ def test_settings_without_a_meaning_are_refused(change):
     with pytest.raises(RecipeError, match=f"{next(iter(change))}.*{next(iter(change.values()))}"):
         given = {"analyzer": "ja", "k1": 0.9, "b": 0.4, "threads": 1, "heap_mb": 64, "engine": "lucene"}
         parse(BM25Settings, given | change, "bm25")
+
+
+def test_a_folder_is_looked_for_where_the_process_is_now(tmp_path, monkeypatch):
+    """Java keeps the working directory that the process had when Java started."""
+    build_index([("a", "東京タワー")], tmp_path / "first", bm25(), "key")
+    (tmp_path / "later").mkdir()
+    monkeypatch.chdir(tmp_path / "later")
+    build_index([("b", "琵琶湖")], Path("index"), bm25(), "key")
+    assert [docid for docid, _ in next(iter(search(Path("index"), ["琵琶湖"], 1, bm25())))] == ["b"]

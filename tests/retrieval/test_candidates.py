@@ -97,6 +97,14 @@ def test_every_candidate_and_positive_gets_its_cosine():
         assert found.scored_from(least) == {docid for docid in ("a", "b", "c") if scores[docid] >= least}
 
 
+def test_a_stage_may_leave_out_the_pairs_that_were_mined():
+    pairs = known(pair(0, "d0"), {**pair(0, "d1"), "origin": "mined"})
+    for row, positives in (({}, ["d0", "d1"]), ({"mined": False}, ["d0"])):
+        examples = list(make_examples(pairs, recipe("rrf", 1, **row), seed=1))
+        assert [example["positive"] for example in examples] == positives
+        assert not {"d0", "d1"} & {docid for example in examples for docid in example["negatives"]}
+
+
 def test_negatives_exclude_every_known_positive_and_its_copies():
     rows = list(make_examples(known(pair(0, "d0"), pair(0, "d1")), recipe("rrf", 4), seed=1))
     for row in rows:

@@ -11,7 +11,7 @@ from lucene_formula import bm25_scores
 from ruri_kedro.errors import DataError, RecipeError
 from ruri_kedro.retrieval.bm25 import BM25Settings, build_index, search
 from ruri_kedro.retrieval.sudachi import term_splitter
-from ruri_kedro.tables.files import read_json
+from ruri_kedro.tables.checksums import facts_of
 
 TOWN = [
     ("d2", "東京タワーは高い"),
@@ -88,7 +88,7 @@ def test_a_query_that_matches_nothing_has_no_hits(town, query):
 
 def test_the_manifest_is_that_of_the_other_engine(town, tmp_path):
     build_index(TOWN, tmp_path / "index", bm25("lucene"), "key")
-    lucene, ours = read_json(tmp_path / "index/manifest.json"), read_json(town / "manifest.json")
+    lucene, ours = facts_of(tmp_path / "index"), facts_of(town)
     assert ours == lucene | {"engine": "bm25s", "k1": 0.9, "b": 0.4}
 
 

@@ -95,6 +95,16 @@ def test_starts_silently_where_java_is_too_old_and_none_is_on_path(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.parametrize("locale", [{"LC_ALL": "C"}, {"LC_ALL": "", "LC_CTYPE": "", "LANG": "POSIX"}])
+def test_names_of_files_may_be_japanese_in_every_locale(tmp_path, locale):
+    folder = tmp_path / "日本語の索引"
+    done = run(QUIET, FOLDER=str(folder), **locale)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (folder / "manifest.json").is_file() and list((folder / "lucene").glob("*.cfs")) + list(
+        folder.rglob("*.fdt")
+    )
+
+
 def test_signals_stay_with_python():
     code = """
 import os, signal, time

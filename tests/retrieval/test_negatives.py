@@ -58,7 +58,8 @@ def keys_of(texts):
 def usable(query, docids):
     """Docids that may be negatives, by the plain rules, one for each text."""
     known = {"", *(match_key(query["texts"][docid]) for docid in query["positives"])}
-    answers = [key for key in map(match_key, query["answers"]) if key]
+    least = query["rules"].min_answer_chars
+    answers = [key for key in map(match_key, query["answers"]) if key and len(key) >= least]
     found = {}
     for docid in docids:
         key = match_key(query["texts"][docid])
@@ -125,10 +126,11 @@ def test_a_document_with_the_answer_is_mined_and_never_a_negative():
     assert set(choice.negatives) == {"1", "2", "3", "5", "6", "7", "8", "9", "10", "12"}
 
 
-def test_a_short_answer_bars_a_negative_and_mines_nothing():
-    choice = by_number(answers=["4"], rules=replace(RULES, n=12))
+@pytest.mark.parametrize("answer", ["4", "本", "「番」"])
+def test_a_short_answer_bars_and_mines_nothing(answer):
+    choice = by_number(answers=[answer], rules=replace(RULES, n=12))
     assert choice.mined_positives == []
-    assert "4" not in choice.negatives
+    assert len(choice.negatives) == 12
 
 
 @pytest.mark.parametrize("ends", [(0, 3), (5, 4)])

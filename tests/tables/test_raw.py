@@ -17,7 +17,7 @@ def write(path, *rows):
 
 
 def read(path):
-    return list(read_rows(path, {"id": str, "text": str}, unique="id", nonempty=("text",)))
+    return [row for _, row in read_rows(path, {"id": str, "text": str}, unique="id", nonempty=("text",))]
 
 
 @pytest.mark.parametrize(

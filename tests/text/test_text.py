@@ -2,11 +2,13 @@
 
 import sys
 import unicodedata
+from itertools import accumulate
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ruri_kedro.text import sentences
 from ruri_kedro.text.hashing import stable_id, unit_interval
 from ruri_kedro.text.normalize import is_blank, match_key, normalize
 from ruri_kedro.text.sentences import shuffle_sentences, split_sentences
@@ -46,6 +48,30 @@ def test_normalize_folds_width_and_removes_the_invisible():
     assert normalize("ﾃｽﾄ\u200b　Ａ\u00ad１\ufeff\n\n②") == "テスト A1 2"
 
 
+@pytest.mark.parametrize("char", [chr(code) for code in range(sys.maxunicode + 1) if chr(code).isspace()] + ["\u2800"])
+def test_what_parts_words_lines_pages_or_fields_becomes_a_space(char):
+    assert normalize(f"一{char}二") == normalize(f"一 {char} 二") == "一 二"
+    assert normalize(f"{char}一{char}") == "一"
+
+
+def test_line_ends_of_every_system_are_one_space():
+    assert normalize("page one\fpage two\vthree\x85four\r\nfive\rsix\u2028seven\u2029eight") == (
+        "page one page two three four five six seven eight"
+    )
+
+
+@pytest.mark.parametrize("char", "\x00\x07\x1b\x7f\x80\u00ad\u200b\ufeff")
+def test_what_parts_nothing_is_taken_out(char):
+    assert normalize(f"一{char}二") == "一二"
+
+
+@pytest.mark.parametrize(
+    "char", "\u2800\u115f\u1160\u3164\uffa0\u200b\u200d\u2060\ufeff\u034f\u180e\ufe0f\x0c\x85\u2028"
+)
+def test_a_text_of_nothing_visible_is_blank(char):
+    assert is_blank(char) and is_blank(char * 200) and is_blank(f" {char}\n")
+
+
 def test_blank_is_what_normalisation_leaves_nothing_of():
     assert is_blank("\u200b\u3000\ufeff")
     assert not is_blank("\u200b" * 100 + "あ")
@@ -63,7 +89,7 @@ def test_sentences_are_not_split_again(text):
 
 
 @pytest.mark.parametrize(
-    ("text", "sentences"),
+    ("text", "found"),
     [
         ("「（一。）二。」三。四。", ["「（一。）二。」三。", "四。"]),
         ("（「一。）」二。三。", ["（「一。）」二。", "三。"]),  # they cross
@@ -71,8 +97,35 @@ def test_sentences_are_not_split_again(text):
         ("一!?二。。」三", ["一!?", "二。。", "」三"]),
     ],
 )
-def test_brackets_hold_together_what_they_enclose(text, sentences):
-    assert split_sentences(text) == sentences
+def test_brackets_hold_together_what_they_enclose(text, found):
+    assert split_sentences(text) == found
+
+
+def plain_depths(line: str) -> list[int]:
+    """The rule of brackets written plainly: a closing one looks through all that are open."""
+    changes, opened = [0] * (len(line) + 1), []
+    for position, char in enumerate(line):
+        if char in sentences._OPEN:
+            opened.append((sentences._OPEN[char], position))
+        elif char in sentences._CLOSE and any(partner == char for partner, _ in opened):
+            while opened[-1][0] != char:
+                opened.pop()
+            changes[opened.pop()[1]] += 1
+            changes[position] -= 1
+    return list(accumulate(changes))
+
+
+@given(st.text(st.sampled_from("「」『』（）()【】あ。"), max_size=60))
+def test_brackets_are_matched_as_the_plain_rule_does(line):
+    assert sentences._depths(line) == plain_depths(line)
+
+
+@pytest.mark.parametrize(
+    "line", ["「" * 200_000 + "）" * 200_000, "（「" * 100_000 + "』）" * 100_000, "あ" * 400_000, "「（」" * 100_000]
+)
+def test_unmatched_brackets_take_no_more_than_linear_time(line):
+    """By the plain rule a line of these takes hours."""
+    assert "".join(split_sentences(line + "。次。")) == line + "。次。"
 
 
 @given(japanese, st.integers())

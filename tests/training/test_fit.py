@@ -1,15 +1,19 @@
 """The loop: learns, resumes to the bit, refuses another recipe, stops when the watch gives an alarm."""
 
 import errno
+import random
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from damage import cut, flipped
 from safetensors.torch import load_file, save_file
 from tiny_fit import IDS, SETTINGS, WATCHED, model
 
 from ruri_kedro.errors import TrainingError
+from ruri_kedro.tables.files import read_json, write_json
 from ruri_kedro.training import checkpoints
 from ruri_kedro.training.checkpoints import Checkpoints
 from ruri_kedro.training.fit import fit, schedule
@@ -96,6 +100,54 @@ def test_a_changed_recipe_is_refused_and_named(tmp_path):
         run(tmp_path, kill_at=8)
     with pytest.raises(TrainingError, match=r"learning_rate: 0.01 -> 0.02.*remove"):
         run(tmp_path, identity={"learning_rate": 0.02})
+
+
+def damaged_trainings(folder: Path, tries: int, caplog) -> None:
+    """A training that was killed behind steps 3 and 6 goes on behind 3 if what is there of 6 is damaged."""
+    whole, _ = run(folder / "whole")
+    with pytest.raises(Killed):
+        run(folder / "killed", kill_at=8)
+    rng = random.Random(tries)
+    for number in range(tries):
+        shutil.copytree(folder / "killed", folder / str(number))
+        path = rng.choice(sorted((folder / str(number)).glob("step-00000006/*")))
+        with cut(path, 0.5) if number % 4 == 0 else flipped(path, rng):
+            resumed, rest = run(folder / str(number))
+        assert rest[0][0] == 4 and all(torch.equal(whole[name], resumed[name]) for name in whole)
+        assert f"{path}: " in caplog.text and "The training goes on from the checkpoint before it" in caplog.text
+
+
+def test_of_two_checkpoints_the_older_is_taken_if_the_newer_is_damaged(tmp_path, caplog):
+    damaged_trainings(tmp_path, 5, caplog)
+
+
+@pytest.mark.slow
+def test_of_two_checkpoints_the_older_is_taken_whatever_bit_of_the_newer_is_wrong(tmp_path, caplog):
+    damaged_trainings(tmp_path, 40, caplog)
+
+
+def test_where_all_checkpoints_are_damaged_they_are_named(tmp_path):
+    with pytest.raises(Killed):
+        run(tmp_path, kill_at=8)
+    older, newer = (tmp_path / f"step-0000000{step}/optimizer.safetensors" for step in (3, 6))
+    with flipped(older, random.Random(0)), cut(newer, 0.5), pytest.raises(TrainingError) as caught:
+        run(tmp_path)
+    assert all(f"{path}: " in str(caught.value) for path in (older, newer))
+    assert f"To train anew remove {tmp_path}" in str(caught.value)
+    _, rest = run(tmp_path)
+    assert rest[0][0] == 7
+
+
+def test_a_checkpoint_of_0_1_goes_on_and_a_broken_one_is_passed_over(tmp_path):
+    with pytest.raises(Killed):
+        run(tmp_path, kill_at=8)
+    for path in tmp_path.glob("step-*/state.json"):
+        old = {name: value for name, value in read_json(path).items() if name not in ("files", "check")}
+        write_json(path, old)
+    shutil.copytree(tmp_path, tmp_path / "broken")
+    assert run(tmp_path)[1][0][0] == 7
+    with cut(tmp_path / "broken/step-00000006/model.safetensors", 0.5):
+        assert run(tmp_path / "broken")[1][0][0] == 4
 
 
 def test_a_half_written_checkpoint_is_not_seen(tmp_path):

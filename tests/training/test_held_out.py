@@ -124,5 +124,5 @@ def test_without_held_out_examples_nothing_is_measured(tmp_path):
 
 @pytest.mark.parametrize("settings", [{"steps": 0, "rows": 5}, {"steps": 5, "rows": 0}])
 def test_no_steps_or_rows_are_an_error(tmp_path, settings):
-    with pytest.raises(RecipeError, match=r"run.held_out: \{.*\}; give numbers from 1 on, or null"):
+    with pytest.raises(RecipeError, match=r"run.held_out\.(steps|rows): 0 is given, expected is greater"):
         train_embedder(None, None, None, PROMPTS, stage(tmp_path, settings), None)

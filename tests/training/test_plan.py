@@ -10,24 +10,50 @@ from hypothesis import strategies as st
 from ruri_kedro.training import plan as plan_module
 from ruri_kedro.training.plan import plan_batches, stored_plan, token_share
 
-rows = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 30), st.integers(-1, 30)), min_size=1, max_size=80)
+# Source, anchor, positive, one negative.
+_texts = (st.integers(0, 30), st.integers(0, 30), st.integers(-1, 30))
+rows = st.lists(st.tuples(st.integers(0, 2), *_texts), min_size=1, max_size=80)
 
 
-@settings(max_examples=60, deadline=None)
-@given(rows, st.integers(1, 9), st.integers(1, 2), st.booleans(), st.integers(0, 5))
-def test_batches_keep_the_rules(table, size, epochs, homogeneous, seed):
+def repeats(texts, members):
+    """Whether a text stands in two of the rows."""
+    present = [text for row in members for text in set(texts[row].tolist()) if text >= 0]
+    return len(present) != len(set(present))
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows, st.integers(1, 9), st.integers(1, 2), st.booleans(), st.integers(0, 5), st.tuples(*[st.booleans()] * 3))
+def test_batches_keep_the_rules(table, size, epochs, homogeneous, seed, distinct):
     groups = np.array([row[0] for row in table])
     texts = np.array([row[1:] for row in table])
-    plan = plan_batches(groups, texts, size, epochs, homogeneous, seed)
+    plan = plan_batches(groups, texts, size, epochs, homogeneous, seed, distinct)
+    sizes = {}
     for batch in plan:
-        present = [text for row in batch.rows for text in set(texts[row]) if text >= 0]
-        assert len(present) == len(set(present))
+        apart = distinct[batch.group] if homogeneous else any(distinct)
+        assert not (apart and repeats(texts, batch.rows))
+        members = np.flatnonzero(groups == batch.group) if homogeneous else np.arange(len(groups))
         if homogeneous:
             assert set(groups[batch.rows]) == {batch.group}
-            assert len(batch.rows) == min(size, (groups == batch.group).sum())
+        if not apart or not repeats(texts, members):
+            assert len(batch.rows) == min(size, len(members)) or size == 1
+        assert len(batch.rows) <= min(size, len(members))
+        sizes.setdefault(batch.group, set()).add(len(batch.rows))
+    assert all(len(found) <= epochs for found in sizes.values())
     used = Counter(row for batch in plan for row in batch.rows.tolist())
     assert used + Counter(plan.dropped["row"].tolist()) == dict.fromkeys(range(len(table)), epochs)
     assert sum(plan.dropped_by_group().values()) == len(plan.dropped)
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows, st.integers(1, 9), st.integers(0, 5))
+def test_half_of_the_rows_of_a_source_are_in_a_batch_or_teach_nothing(table, size, seed):
+    """However often texts repeat: where they do, batches are smaller."""
+    texts = np.array([row[1:] for row in table])
+    plan = plan_batches(np.zeros(len(table), np.int64), texts, size, 1, True, seed)
+    for row in plan.dropped["row"] if 2 * len(plan.rows) < len(table) else []:
+        assert texts[row, 2] == -1
+    if len(plan) and len(plan[0].rows) > 1:
+        assert 2 * len(plan.rows) >= len(table)
 
 
 def first_come_first_served(rows, texts, size):
@@ -49,12 +75,16 @@ def first_come_first_served(rows, texts, size):
 
 
 @settings(max_examples=100, deadline=None)
-@given(rows, st.integers(1, 9), st.integers(0, 5))
+@given(rows, st.integers(2, 9), st.integers(0, 5))
 def test_rows_go_into_batches_first_come_first_served(table, size, seed):
     texts = np.array([row[1:] for row in table])
-    size = min(size, len(table))
     plan = plan_batches(np.zeros(len(table), dtype=np.int64), texts, size, 1, True, seed)
     order = np.random.default_rng(seed).permutation(len(table)).tolist()
+    size = min(size, len(table))
+    if len(plan) == 0 or len(plan[0].rows) == 1:  # rows alone, each with a negative
+        assert sorted(plan.rows.tolist()) == [row for row in range(len(table)) if texts[row, 2] >= 0]
+        return
+    size = len(plan[0].rows)
     batches, incomplete, repeating = first_come_first_served(order, texts, size)
     assert sorted(batch.rows.tolist() for batch in plan) == sorted(batches)
     assert plan.dropped["row"][~plan.dropped["repeats"]].tolist() == incomplete
@@ -68,9 +98,7 @@ def test_with_more_rows_waiting_than_are_tried_the_rules_hold(table, size, tried
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan_module, "_TRIED", tried)
         plan = plan_batches(groups, texts, size, 1, True, 0)
-    for batch in plan:
-        present = [text for row in batch.rows for text in set(texts[row]) if text >= 0]
-        assert len(present) == len(set(present))
+    assert not any(repeats(texts, batch.rows) for batch in plan)
     placed = [row for batch in plan for row in batch.rows.tolist()]
     assert sorted(placed + plan.dropped["row"].tolist()) == list(range(len(table)))
 
@@ -107,12 +135,35 @@ def test_the_same_seed_gives_the_same_plan_and_another_another():
     assert rows[0] == rows[1] != rows[2]
 
 
-def test_a_text_that_recurs_in_every_row_makes_no_batch():
-    texts = np.column_stack([np.zeros(10, dtype=np.int64), np.arange(1, 11)])
-    plan = plan_batches(np.zeros(10, dtype=np.int64), texts, 4, 1, True, 0)
-    assert len(plan) == 0
-    assert plan.dropped_by_group() == {0: 10}
-    assert plan.dropped["repeats"].sum() == 9
+SAME = np.zeros(60, dtype=np.int64)  # the group of every row
+
+
+def test_rows_that_share_one_text_are_batches_of_one_if_they_have_negatives():
+    texts = np.column_stack([np.zeros(60, dtype=np.int64), np.arange(1, 61), np.where(np.arange(60) < 40, 99, -1)])
+    plan = plan_batches(SAME, texts, 16, 1, True, 0)
+    assert [len(batch.rows) for batch in plan] == [1] * 40 and plan.rows.max() == 39
+    assert plan.dropped_by_group() == {0: 20} and plan.dropped["repeats"].all()
+
+
+def test_questions_with_few_answers_make_batches_of_as_many():
+    """60 questions with 3 answers in a batch of 16: none of 16, but 20 of 3."""
+    texts = np.column_stack([np.arange(60), 100 + np.arange(60) % 3])
+    plan = plan_batches(SAME, texts, 16, 2, True, 0)
+    assert [len(batch.rows) for batch in plan] == [3] * 40 and len(plan.dropped) == 0
+
+
+def test_a_source_below_a_batch_whose_texts_repeat_loses_only_what_repeats():
+    texts = np.column_stack([np.arange(60), [100, *range(100, 159)]])
+    plan = plan_batches(SAME, texts, 512, 1, True, 0)
+    assert [len(batch.rows) for batch in plan] == [59] and len(plan.dropped) == 1
+
+
+def test_texts_repeat_where_other_rows_are_no_negatives():
+    texts = np.column_stack([np.arange(60), np.full((60, 4), 100)])
+    groups = np.arange(60) % 2
+    plan = plan_batches(groups, texts, 8, 1, True, 0, [False, True])
+    assert sorted(len(batch.rows) for batch in plan if batch.group == 0) == [8, 8, 8]
+    assert {len(batch.rows) for batch in plan if batch.group == 1} == {1}
 
 
 @given(st.lists(st.integers(1, 20), max_size=30), st.integers(1, 40))

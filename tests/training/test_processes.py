@@ -17,6 +17,7 @@ from train_tables import stage, tables
 from ruri_kedro.encoders.base import load_encoder
 from ruri_kedro.errors import RecipeError, TrainingError
 from ruri_kedro.training import processes
+from ruri_kedro.training.plan import Plan
 from ruri_kedro.training.processes import Hosts, train_in_processes, wanted
 from ruri_kedro.training.run import train_embedder, train_reranker
 
@@ -26,7 +27,7 @@ BUDGETS = {"chunk_tokens": 40, "keep_tokens": 60}  # several chunks for each pro
 def train(folder, kind, devices, **settings):
     """Weights after a training, and the metrics of its steps. kind: an objective, or listwise for a reranker."""
     seen = []
-    used = replace(stage(folder, **BUDGETS, **settings), devices=devices)
+    used = replace(stage(folder, **BUDGETS | settings), devices=devices)
 
     def report(step, metrics):
         seen.append((step, metrics))
@@ -38,11 +39,13 @@ def train(folder, kind, devices, **settings):
         model = tiny_encoder()
         teacher = Scores() if kind == "distillation" else None
         train_embedder(model, *tables(folder, kind), PROMPTS, used, report, teacher)
-    return model.state_dict(), seen
+    planned = folder / "checkpoints/tuned"
+    return model.state_dict(), seen, (Plan.open(planned / "plan").digest(), (planned / "steps.json").read_text())
 
 
 def assert_same(first, second):
-    (weights, seen), (others, told) = first, second
+    (weights, seen, plan), (others, told, same_plan) = first, second
+    assert plan == same_plan
     assert [step for step, _ in seen] == [step for step, _ in told] and seen
     for (_, one), (_, two) in zip(seen, told, strict=True):
         for name in ("loss", "grad_norm"):
@@ -66,6 +69,14 @@ def test_every_objective_is_trained_by_several_processes(tmp_path, kind, devices
     assert_same(one, train(tmp_path / "many", kind, devices, **settings))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("devices", [2, 4])
+def test_batches_of_one_row_are_trained_by_more_processes_than_they_have_chunks(tmp_path, devices):
+    settings = {"batch_size": 1, "chunk_tokens": 4096}
+    assert_same(train(tmp_path / "one", "contrastive", 1, **settings),
+                train(tmp_path / "many", "contrastive", devices, **settings))  # fmt: skip
+
+
 @pytest.mark.parametrize("kind", ["contrastive", "distillation", "listwise"])
 def test_loss_and_gradients_are_those_of_one_process(tmp_path, kind):
     for size in (1, 2, 4):
@@ -84,16 +95,16 @@ def test_loss_and_gradients_are_those_of_one_process(tmp_path, kind):
 @pytest.mark.slow
 @pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2), (2, 4)])
 def test_a_killed_training_is_continued_by_another_number_of_processes(tmp_path, before, after):
-    whole, seen = train(tmp_path / "whole", "contrastive", 1)
+    whole, seen, plan = train(tmp_path / "whole", "contrastive", 1)
     folder = tmp_path / "killed"
     examples, passages = tables(folder)
     arguments = {"examples": examples, "passages": passages, "prompts": PROMPTS}
     part = partial(dying, stage=stage(folder, **BUDGETS), at=5)
     with pytest.raises(TrainingError, match="SIGKILL"):
         train_in_processes(tiny_encoder(), load_encoder, part, arguments, before, "cpu", lambda *_: None, "tuned")
-    weights, rest = train(folder, "contrastive", after)
+    weights, rest, same_plan = train(folder, "contrastive", after)
     assert [step for step, _ in rest] == [5, 6]
-    assert_same((whole, seen[4:]), (weights, rest))
+    assert_same((whole, seen[4:], plan), (weights, rest, same_plan))
 
 
 @pytest.mark.parametrize(
@@ -117,7 +128,7 @@ def test_a_process_that_fails_ends_all_with_one_error(way, message):
 @pytest.mark.slow
 def test_two_hosts_train_as_one(tmp_path):
     """Two hosts on one machine, each with data and checkpoints of its own."""
-    whole, seen = train(tmp_path / "whole", "contrastive", 1)
+    whole, seen, plan = train(tmp_path / "whole", "contrastive", 1)
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -131,6 +142,7 @@ def test_two_hosts_train_as_one(tmp_path):
     for number, steps in ((0, 6), (1, 0)):
         weights = load_file(tmp_path / str(number) / "weights.safetensors")
         assert len(weights.pop("steps")) == steps, "the first host alone reports"
+        assert Plan.open(tmp_path / str(number) / "checkpoints/tuned/plan").digest() == plan[0]
         for name in whole:
             torch.testing.assert_close(weights[name], whole[name], rtol=1e-2, atol=1e-4)
     assert list((tmp_path / "0/checkpoints").rglob("step-*")) and len(seen) == 6

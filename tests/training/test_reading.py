@@ -1,7 +1,10 @@
 """Examples become a training set on disk, some of them in memory at a time, and are read once."""
 
+import random
+
 import numpy as np
 import pytest
+from damage import cut, flipped
 from tiny import tiny_encoder
 from train_tables import examples_table, tables
 
@@ -104,6 +107,15 @@ def test_tokens_that_were_removed_are_made_again(read, tmp_path):
     for path in (tmp_path / "tokens").glob("*/*.arrow"):
         path.unlink()
     assert rows_of(read()) == before
+
+
+def test_what_is_damaged_is_made_again(read, tmp_path, caplog):
+    before, rng = rows_of(read()), random.Random(0)
+    for number in range(6):
+        path = rng.choice([path for path in sorted(tmp_path.glob("set/*")) if path.stat().st_size])
+        with cut(path, 0.5) if number % 4 == 0 else flipped(path, rng):
+            assert rows_of(read()) == before
+        assert str(path) in caplog.text
 
 
 def test_an_interrupted_reading_leaves_nothing_that_counts(read, monkeypatch, tmp_path):

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from process_parts import Scores
@@ -10,7 +11,8 @@ from tiny import PROMPTS, tiny_encoder, tiny_reranker
 from train_tables import SETTINGS, examples_table, stage, tables
 
 from ruri_kedro.errors import RecipeError, TrainingError
-from ruri_kedro.training import run
+from ruri_kedro.training import planning
+from ruri_kedro.training.plan import Plan
 from ruri_kedro.training.run import Stage, train_embedder, train_reranker
 
 
@@ -67,18 +69,101 @@ def test_examples_whose_distillation_has_no_gradient_are_told(tmp_path, caplog):
         row["negatives"] = row["negatives"][:1]
     data = examples_table(tmp_path / "fewer", rows), passages
     train_embedder(tiny_encoder(), *data, PROMPTS, stage(tmp_path), lambda *_: None, Scores())
-    assert "9 of 12 examples of nli (distillation) have fewer than two negatives" in caplog.text
+    assert "9 of 12 examples of nli (distillation) teach nothing: they have fewer than 2 negatives" in caplog.text
     assert "examples of faq" not in caplog.text
 
 
-def test_a_source_that_fills_no_batch_is_named(tmp_path, caplog):
+@pytest.mark.parametrize("objective", ["distillation", "margin_mse"])
+def test_examples_of_one_passage_are_distilled_in_full_batches(tmp_path, objective):
+    """Its texts repeat in every row; no row is a negative of another."""
+    first, passages = tables(tmp_path, objective)
+    rows = {
+        name: [row | {"negatives": ["30", "31", "32"]} for row in first.iter_rows([name])] for name in ("faq", "nli")
+    }
+    for row in rows["nli"]:
+        row["objective"] = "contrastive"
+    data, seen = examples_table(tmp_path / "alike", rows), {}
+    used = stage(tmp_path)
+
+    def on_step(step, metrics):
+        seen.setdefault(next(name for name in metrics if name.startswith("source_loss/")), []).append(metrics)
+
+    train_embedder(tiny_encoder(), data, passages, PROMPTS, used, on_step, Scores())
+    counted = {name.removeprefix("source_loss/"): len(steps) for name, steps in seen.items()}
+    assert counted == {f"faq {objective}": 3, "nli contrastive": 12}
+    last = max(seen.values(), key=lambda steps: "steps/nli contrastive" in steps[-1])[-1]
+    assert {name: last[f"steps/{name}"] for name in counted} == counted
+    assert {name: last[f"in_no_batch/{name}"] for name in counted} == dict.fromkeys(counted, 0)
+    told = json.loads((tmp_path / "checkpoints/tuned/steps.json").read_text("utf-8"))
+    assert told["steps"] == 15 and told["objectives"] == {objective: 3, "contrastive": 12}
+
+
+def without_step(tmp_path):
+    """Examples of a source that fills batches and of one whose rows share their only passage."""
     first, passages = tables(tmp_path)
     rows = {name: list(first.iter_rows([name])) for name in ("faq", "nli")}
     for row in rows["nli"]:
-        row["negatives"] = ["35"]
-    data = examples_table(tmp_path / "alike", rows), passages
-    train_embedder(tiny_encoder(), *data, PROMPTS, stage(tmp_path), lambda *_: None)
-    assert "nothing is learnt from nli (contrastive): texts repeat too often to fill a batch of 4" in caplog.text
+        row.update(positive="35", negatives=[])
+    return examples_table(tmp_path / "alike", rows), passages
+
+
+def test_a_source_without_a_step_is_an_error_before_the_training(tmp_path):
+    message = r"tuned would learn nothing from 1 of its 2 sources:\n  nli \(contrastive\): its texts repeat so often"
+    with pytest.raises(RecipeError, match=message) as error:
+        train_embedder(tiny_encoder(), *without_step(tmp_path), PROMPTS, stage(tmp_path), refuse)
+    assert "run.allow_untrained: true" in str(error.value)
+
+
+def test_a_recipe_can_allow_a_source_without_a_step(tmp_path, caplog):
+    steps = []
+    allowing = replace(stage(tmp_path), allow_untrained=True)
+    train_embedder(tiny_encoder(), *without_step(tmp_path), PROMPTS, allowing, lambda step, _: steps.append(step))
+    assert steps == [1, 2, 3] and "nothing is learnt from some sources (run.allow_untrained)" in caplog.text
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_training_without_any_step_is_an_error_in_any_case(tmp_path, allowed):
+    examples, passages = without_step(tmp_path)
+    alone = examples_table(tmp_path / "alone", {"nli": list(examples.iter_rows(["nli"]))})
+    with pytest.raises(TrainingError, match="tuned would learn nothing"):
+        used = replace(stage(tmp_path), allow_untrained=allowed)
+        train_embedder(tiny_encoder(), alone, passages, PROMPTS, used, refuse)
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        ([], r"faq: it has no example for this stage"),
+        ([{"objective": "info_nce", "split": "validation"}], r"faq \(info_nce\): all its examples are held out"),
+        ([{"objective": "distillation", "negatives": ["30"]}], r"faq \(distillation\): no example has 2 negatives"),
+        ([{"objective": "margin_mse", "negatives": []}], r"faq \(margin_mse\): no example has 1 negatives"),
+    ],
+)
+def test_a_source_that_can_teach_nothing_is_named_before_its_texts_are_read(tmp_path, rows, reason):
+    first, _ = tables(tmp_path)
+    nli, [row] = list(first.iter_rows(["nli"])), list(first.iter_rows(["faq"]))[:1]
+    examples = examples_table(tmp_path / "own", {"nli": nli, "faq": [row | changed for changed in rows]})
+    with pytest.raises(RecipeError, match=f"tuned would learn nothing from 1 of its 2 sources:\n  {reason}"):
+        train_embedder(tiny_encoder(), examples, None, PROMPTS, stage(tmp_path), refuse, Scores())
+
+
+def test_a_source_that_is_in_no_mixed_batch_is_named(tmp_path):
+    first, passages = tables(tmp_path, "listwise")
+    rows = {"faq": list(first.iter_rows(["faq"])), "nli": list(first.iter_rows(["nli"]))[:1]}
+    data = examples_table(tmp_path / "few", rows), passages
+    last = next(seed for seed in range(99) if np.random.default_rng(seed).permutation(13)[-1] == 12)
+    used = replace(stage(tmp_path, batch_size=12), seed=last)
+    with pytest.raises(RecipeError, match=r"nli \(listwise\): all its examples are in last batches that are not full"):
+        train_reranker(tiny_reranker(tmp_path / "base"), *data, used, refuse)
+
+
+def test_mixed_batches_of_a_contrastive_loss_hold_a_text_once(tmp_path):
+    first, passages = tables(tmp_path)
+    steps = []
+    used = stage(tmp_path, homogeneous=False, batch_size=24)
+    train_embedder(tiny_encoder(), first, passages, PROMPTS, used, lambda step, _: steps.append(step))
+    plan = Plan.open(tmp_path / "checkpoints/tuned/plan")
+    assert [len(batch.rows) for batch in plan] == [12, 12] and steps == [1, 2]  # both sources have the same texts
 
 
 def test_a_killed_training_is_continued_by_its_plan_to_the_same_weights(tmp_path, monkeypatch):
@@ -92,7 +177,7 @@ def test_a_killed_training_is_continued_by_its_plan_to_the_same_weights(tmp_path
     whole = train(tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "killed", kill)
-    monkeypatch.setattr(run, "plan_batches", refuse)
+    monkeypatch.setattr(planning, "plan_batches", refuse)
     continued = train(tmp_path / "killed")
     assert all(torch.equal(whole[name], continued[name]) for name in whole)
 
@@ -131,7 +216,7 @@ def test_matryoshka_embeddings_are_trained_from_the_parameters(tmp_path):
 
 def test_a_missing_parameter_of_the_watch_is_named(tmp_path):
     incomplete = Stage("tuned", SETTINGS, 1, "cpu", tmp_path, {"window": 20})
-    with pytest.raises(RecipeError, match=r"run.watch: parameter min_losses, .* missing"):
+    with pytest.raises(RecipeError, match=r"run.watch.min_losses: missing"):
         train_embedder(tiny_encoder(), *tables(tmp_path), PROMPTS, incomplete, refuse)
 
 
@@ -225,7 +310,7 @@ def test_examples_without_negatives_teach_no_order(tmp_path):
     first, passages = tables(tmp_path, "distillation")
     rows = {name: [row | {"negatives": []} for row in first.iter_rows([name])] for name in ("faq", "nli")}
     bare = examples_table(tmp_path / "bare", rows)
-    with pytest.raises(TrainingError, match=r"bare: no example has a negative, so tuned cannot learn from faq, nli"):
+    with pytest.raises(TrainingError, match=r"(?s)tuned would learn nothing:.*faq \(distillation\).*nli \(dist"):
         train_embedder(tiny_encoder(), bare, passages, PROMPTS, stage(tmp_path), refuse, {})
 
 

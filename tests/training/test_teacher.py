@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ruri_kedro.errors import TrainingError
-from ruri_kedro.training.teacher import believed, check_kept, threshold_of
+from ruri_kedro.errors import RecipeError, TrainingError
+from ruri_kedro.training.teacher import believed, check_kept, check_sources, threshold_of, weak_positives
 
 LOGITS = st.lists(st.floats(-20, 20), min_size=1, max_size=60)
 
@@ -46,3 +46,19 @@ def test_too_few_survivors_are_an_error_that_names_the_parameter():
     with pytest.raises(TrainingError, match=r"only 1 of 10 .* 0\.8 or more; finetuning\.min_kept asks for 20%"):
         check_kept(1, 10, 0.8, 0.2)
     check_kept(2, 10, 0.8, 0.2)
+
+
+@pytest.mark.parametrize(("threshold", "allowed"), [(0.8, False), (0.8, True), (0.1, False)])
+def test_a_source_of_which_every_positive_is_weak_is_named(threshold, allowed, caplog):
+    rows, scores = distilled([2.0, -1.0, -1.5])
+    for row, source in zip(rows, ("faq", "news", "news"), strict=True):
+        row |= {"source": source, "example_id": row["query_id"], "split": "train"}
+    weak = weak_positives(rows, scores, threshold)
+    if threshold == 0.1 or allowed:
+        check_sources(rows, weak, threshold, allowed)
+        assert ("nothing is learnt" in caplog.text) == allowed
+    else:
+        with pytest.raises(
+            RecipeError, match=r"from 1 of its 2 sources:\n  news \(distillation\): the teacher .* 0.8 "
+        ):
+            check_sources(rows, weak, threshold, allowed)

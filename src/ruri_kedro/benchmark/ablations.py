@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+_STEPS = "steps/"
+
+
 @dataclass(frozen=True)
 class Difference:
     """What a change does to one figure: the cell minus the one it is compared with, seed by seed."""
@@ -33,6 +36,7 @@ class Line:
     label: str
     values: Mapping[str, tuple[float, ...]]
     differences: Mapping[str, Difference]  # by column; none for a cell that is compared with no other
+    steps: Mapping[str, float]  # of its trainings, by <stage>/<objective>, mean over the seeds
     against: str | None  # label of the cell it is compared with
     paper: Mapping[str, tuple[float, ...]]  # by size, in percent
     paper_differences: tuple[float, ...]  # of all sizes and columns
@@ -54,6 +58,8 @@ def ablation_tables(
 ) -> list[AblationTable]:
     """The tables of `settings` that have scores, which are {table: {cell: {seed: {task/metric: mean}}}}.
 
+    Scores named `steps/...` are no scores but the steps of the cell's trainings.
+
     Raises RecipeError for a column that a cell has no score of.
     """
     return [_table(name, settings[name], cells) for name, cells in scores.items()]
@@ -63,7 +69,7 @@ def markdown(recipe: str, tables: Sequence[AblationTable]) -> str:
     """All tables, in percent, with mean and deviation over the seeds."""
     parts = [f"# Ablations of recipe {recipe}", "In percent; ± is the standard deviation over the seeds."]
     for table in tables:
-        parts += [f"## {table.title}", _figures(table), _differences(table)]
+        parts += [f"## {table.title}", _figures(table), _differences(table), _steps(table)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -114,27 +120,35 @@ def _table(
     for cell, seeds in scores.items():
         for column in columns:
             if any(column not in means for means in seeds.values()):
-                known = ", ".join(next(iter(seeds.values())))
+                known = ", ".join(name for name in next(iter(seeds.values())) if not name.startswith(_STEPS))
                 raise RecipeError(
                     f"ablations.tables.{name}.columns: '{column}' is no score of {cell}. It has: {known}."
                 )
     values = {cell: {column: tuple(seeds[seed][column] for seed in sorted(seeds)) for column in columns}
               for cell, seeds in scores.items()}  # fmt: skip
-    lines = [_line(cell, row, cells, values) for cell, row in cells.items()]
+    lines = [_line(cell, row, cells, values, _mean_steps(scores[cell])) for cell, row in cells.items()]
     return AblationTable(name, settings["title"], columns, tuple(settings.get("paper_columns", ())), tuple(lines))
 
 
-def _line(cell: str, row: Mapping[str, Any], cells: Mapping[str, Mapping[str, Any]], values: Mapping) -> Line:
+def _mean_steps(seeds: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Steps by <stage>/<objective>, mean over the seeds."""
+    names = sorted({name for means in seeds.values() for name in means if name.startswith(_STEPS)})
+    return {name.removeprefix(_STEPS): fmean(means.get(name, 0) for means in seeds.values()) for name in names}
+
+
+def _line(
+    cell: str, row: Mapping[str, Any], cells: Mapping[str, Mapping[str, Any]], values: Mapping, steps: Mapping
+) -> Line:
     paper = {size: tuple(figures) for size, figures in row.get("paper", {}).items()}
     against = row.get("against")
     if against is None:
-        return Line(cell, row["label"], values[cell], {}, None, paper, ())
+        return Line(cell, row["label"], values[cell], {}, steps, None, paper, ())
     base = cells[against]
     changes = {column: _difference(own, values[against][column]) for column, own in values[cell].items()}
     found = [own - other
              for size, figures in paper.items() if size in base.get("paper", {})
              for own, other in zip(figures, base["paper"][size], strict=True)]  # fmt: skip
-    return Line(cell, row["label"], values[cell], changes, base["label"], paper, tuple(found))
+    return Line(cell, row["label"], values[cell], changes, steps, base["label"], paper, tuple(found))
 
 
 def _difference(own: Sequence[float], other: Sequence[float]) -> Difference:
@@ -168,6 +182,16 @@ def _differences(table: AblationTable) -> str:
         return ""
     note = "Differences; mixed: not of one sign in all seeds."
     return f"{note}\n\n{_grid(['', *table.columns, 'as in the paper?'], rows)}"
+
+
+def _steps(table: AblationTable) -> str:
+    """What each model was trained with: the steps of its trainings by objective."""
+    names = list(dict.fromkeys(name for line in table.lines for name in line.steps))
+    if not names:
+        return ""
+    rows = [[line.label, *(f"{line.steps[name]:,.0f}" if name in line.steps else "-" for name in names)]
+            for line in table.lines]  # fmt: skip
+    return f"Steps of the trainings behind each model, by stage and objective.\n\n{_grid(['Model', *names], rows)}"
 
 
 def _verdict(line: Line) -> str:

@@ -6,9 +6,21 @@ from typing import Any
 
 from ruri_kedro.benchmark.judged import JUDGED, judged_queries
 from ruri_kedro.benchmark.runs import Qrels
-from ruri_kedro.benchmark.specs import check_spec, choose, clean, put, raw_rows, with_fields
+from ruri_kedro.benchmark.specs import (
+    NULLABLE,
+    check_spec,
+    choose,
+    clean,
+    put,
+    raw_rows,
+    read_grades,
+    read_id,
+    read_ids,
+    with_fields,
+)
 from ruri_kedro.errors import DataError
-from ruri_kedro.tables.files import read_json
+from ruri_kedro.tables.formats import read_records
+from ruri_kedro.tables.raw import check_grade, raw_files
 from ruri_kedro.text.normalize import normalize
 from ruri_kedro.text.prompts import passage_text
 
@@ -17,10 +29,10 @@ Collection = tuple[dict[str, str], dict[str, str], Qrels, Candidates]
 Judged = tuple[str, str, str, dict[str, int]]  # file and row, qid, query, grades by docid
 
 _ID = (str, int)
-_PAIRS = {"qid": _ID, "query": str, "docid": _ID, "title": str, "text": str, "label": int}
+_PAIRS = {"qid": _ID, "query": str, "docid": _ID, "title": NULLABLE, "text": str, "label": (int, float)}
 _LISTS = {"qid": _ID, "query": str, "positives": (str, list), "negatives": list}
 _GRADES = {"qid": _ID, "query": str, "docids": list, "grades": list}
-_DOCUMENTS = {"docid": _ID, "title": str, "text": str}
+_DOCUMENTS = {"docid": _ID, "title": NULLABLE, "text": str}
 
 
 def read_candidates(task: str, spec: Mapping[str, Any], root: Path) -> Collection:
@@ -44,8 +56,16 @@ def read_candidates(task: str, spec: Mapping[str, Any], root: Path) -> Collectio
 def hard_negatives(task: str, spec: Mapping[str, Any], root: Path) -> dict[str, list[str]]:
     """The first `count` docids by qid of a JSON file {qid: {docids: [...]}}, as published for MIRACL."""
     check_spec(task, spec, {"path": str, "count": int}, below="negatives.")
-    found = read_json(Path(root) / spec["path"])
-    return {qid: [str(docid) for docid in row["docids"][: spec["count"]]] for qid, row in found.items()}
+    found: dict[str, list[str]] = {}
+    for file in raw_files(root, spec["path"]):
+        for number, row in read_records(file):
+            where = f"{file}, row {number}"
+            for qid, mined in row.items():
+                if not isinstance(mined, Mapping) or "docids" not in mined:
+                    raise DataError(f"{where}, query '{qid}': an object with a list 'docids' is expected.")
+                docids = read_ids(where, f"{qid}.docids", mined["docids"])
+                put(found, where, "qid", qid, list(docids[: spec["count"]]))
+    return found
 
 
 def _pairs(task: str, spec: Mapping[str, Any], root: Path) -> Collection:
@@ -55,12 +75,15 @@ def _pairs(task: str, spec: Mapping[str, Any], root: Path) -> Collection:
     corpus: dict[str, str] = {}
     qrels: Qrels = {}
     for where, row in raw_rows(root, spec["path"], {names[key]: kind for key, kind in _PAIRS.items()}):
-        qid, docid = str(row[names["qid"]]), str(row[names["docid"]])
-        text = passage_text(normalize(row[names["title"]]), "", clean(where, names["text"], row[names["text"]]))
-        if corpus.setdefault(docid, text) != text:
-            raise DataError(f"{where}, field '{names['docid']}': '{docid}' stands for two different texts.")
-        queries.setdefault(qid, clean(where, names["query"], row[names["query"]]))
-        put(qrels.setdefault(qid, {}), where, names["docid"], docid, int(row[names["label"]]))
+        qid, docid = (read_id(where, names[key], row[names[key]]) for key in ("qid", "docid"))
+        text = passage_text(normalize(row[names["title"]] or ""), "", clean(where, names["text"], row[names["text"]]))
+        query = clean(where, names["query"], row[names["query"]])
+        for key, table, value in ((docid, corpus, text), (qid, queries, query)):
+            if table.setdefault(key, value) != value:
+                field = names["docid" if table is corpus else "qid"]
+                raise DataError(f"{where}, field '{field}': '{key}' stands for two different texts. Ids are unique.")
+        grade = check_grade(f"{where}, field '{names['label']}'", row[names["label"]])
+        put(qrels.setdefault(qid, {}), where, names["docid"], docid, grade)
     return queries, corpus, qrels, {qid: tuple(judged) for qid, judged in qrels.items()}
 
 
@@ -72,8 +95,9 @@ def _lists(task: str, spec: Mapping[str, Any], root: Path) -> Collection:
         for where, row in _query_rows(spec, root, names, _LISTS):
             positives = row[names["positives"]]
             positives = [positives] if isinstance(positives, str) else positives
-            negatives = dict.fromkeys(map(str, row[names["negatives"]]), 0)
-            yield where, row["qid"], row["query"], negatives | dict.fromkeys(map(str, positives), 1)
+            sides = {"negatives": (row[names["negatives"]], 0), "positives": (positives, 1)}
+            judged = [dict.fromkeys(read_ids(where, names[key], ids), grade) for key, (ids, grade) in sides.items()]
+            yield where, row["qid"], row["query"], judged[0] | judged[1]
 
     return _with_texts(task, spec, root, judged())
 
@@ -101,11 +125,7 @@ def _grades(task: str, spec: Mapping[str, Any], root: Path) -> Collection:
 
     def judged() -> Iterator[Judged]:
         for where, row in _query_rows(spec, root, names, _GRADES):
-            docids, grades = row[names["docids"]], row[names["grades"]]
-            if len(docids) != len(grades):
-                raise DataError(f"{where}: {len(docids)} in '{names['docids']}', {len(grades)} in '{names['grades']}'.")
-            grades = {str(docid): int(grade) for docid, grade in zip(docids, grades, strict=True)}
-            yield where, row["qid"], row["query"], grades
+            yield where, row["qid"], row["query"], read_grades(where, (names["docids"], names["grades"]), row)
 
     return _with_texts(task, spec, root, judged())
 
@@ -116,7 +136,7 @@ def _query_rows(
     """Rows with `qid` and `query`; without a field for it the id is the number of the row."""
     wanted = {name: types[key] for key, name in names.items()}
     for number, (where, row) in enumerate(raw_rows(root, spec["path"], wanted)):
-        qid = str(row[names["qid"]]) if "qid" in names else str(number)
+        qid = read_id(where, names["qid"], row[names["qid"]]) if "qid" in names else str(number)
         yield where, {**row, "qid": qid, "query": clean(where, names["query"], row[names["query"]])}
 
 
@@ -142,7 +162,7 @@ def _documents(task: str, spec: Mapping[str, Any], root: Path, wanted: set[str])
     for where, row in raw_rows(root, spec["path"], {name: _DOCUMENTS[key] for key, name in names.items()}):
         docid = str(row[names["docid"]])
         if docid in wanted:
-            title = normalize(row[names["title"]]) if "title" in names else ""
+            title = normalize(row[names["title"]] or "") if "title" in names else ""
             put(corpus, where, names["docid"], docid, passage_text(title, "", clean(where, "text", row[names["text"]])))
     return corpus
 

@@ -1,14 +1,15 @@
 """Queries, judgments and corpora of retrieval tasks, by the shape of their raw files."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ruri_kedro.benchmark.judged import JUDGED, judged_queries
 from ruri_kedro.benchmark.runs import Qrels
 from ruri_kedro.benchmark.sampled import sampled_corpus
-from ruri_kedro.benchmark.specs import check_spec, choose, clean, put, raw_rows
+from ruri_kedro.benchmark.specs import NULLABLE, check_spec, choose, clean, put, raw_rows, read_id
 from ruri_kedro.errors import DataError
+from ruri_kedro.tables.judgments import paragraphs_of
 from ruri_kedro.text.normalize import normalize
 from ruri_kedro.text.prompts import passage_text
 
@@ -52,8 +53,9 @@ def _qa_queries(root: Path, path: str) -> tuple[dict[str, str], Qrels]:
     queries: dict[str, str] = {}
     qrels: Qrels = {}
     for where, row in raw_rows(root, path, {"qid": str, "question": str, "context_id": str}):
-        put(queries, where, "qid", row["qid"], clean(where, "question", row["question"]))
-        qrels[row["qid"]] = {row["context_id"]: 1}
+        qid = read_id(where, "qid", row["qid"])
+        put(queries, where, "qid", qid, clean(where, "question", row["question"]))
+        qrels[qid] = {row["context_id"]: 1}
     return queries, qrels
 
 
@@ -71,48 +73,38 @@ def _judged(root: Path, path: str, shape: str) -> tuple[dict[str, str], Qrels, s
 
 def _qa_corpus(root: Path, path: str) -> dict[str, str]:
     corpus: dict[str, str] = {}
-    for where, row in raw_rows(root, path, {"context_id": str, "context": str, "title": str}):
+    for where, row in raw_rows(root, path, {"context_id": str, "context": str, "title": NULLABLE}):
         # JSQuAD's contexts carry their title in front.
         left, separator, right = row["context"].partition(_SEPARATOR)
         title, context = (left, right) if separator else (row["title"], row["context"])
-        section = row.get("section", "")
+        section = row.get("section") or ""
         if not isinstance(section, str):
             raise DataError(f"{where}, field 'section': {type(section).__name__} given, str expected.")
-        text = passage_text(normalize(title), normalize(section), clean(where, "context", context))
-        if corpus.setdefault(row["context_id"], text) != text:
-            raise DataError(f"{where}, field 'context_id': '{row['context_id']}' stands for two different texts.")
+        text = passage_text(normalize(title or ""), normalize(section), clean(where, "context", context))
+        docid = read_id(where, "context_id", row["context_id"])
+        if corpus.setdefault(docid, text) != text:
+            raise DataError(f"{where}, field 'context_id': '{docid}' stands for two different texts. Ids are unique.")
     return corpus
 
 
 def _docs_corpus(root: Path, path: str) -> dict[str, str]:
     corpus: dict[str, str] = {}
-    for where, row in raw_rows(root, path, {"docid": str, "title": str, "text": str}):
-        text = passage_text(normalize(row["title"]), "", clean(where, "text", row["text"]))
-        put(corpus, where, "docid", row["docid"], text)
+    for where, row in raw_rows(root, path, {"docid": str, "title": NULLABLE, "text": str}):
+        text = passage_text(normalize(row["title"] or ""), "", clean(where, "text", row["text"]))
+        put(corpus, where, "docid", read_id(where, "docid", row["docid"]), text)
     return corpus
 
 
 def _articles_corpus(root: Path, path: str) -> dict[str, str]:
     """Every paragraph, as `<article_id>-<section index>-<paragraph index>`; abstracts are left out."""
     corpus: dict[str, str] = {}
-    for where, row in raw_rows(root, path, {"article_id": str, "title": str, "sections": list}):
-        for place, section, paragraph in _paragraphs(where, row["sections"]):
+    for where, row in raw_rows(root, path, {"article_id": str, "title": NULLABLE, "sections": list}):
+        article = read_id(where, "article_id", row["article_id"])
+        for place, section, paragraph in paragraphs_of(where, row["sections"]):
             field = f"sections {place}"
-            text = passage_text(normalize(row["title"]), normalize(section), clean(where, field, paragraph))
-            put(corpus, where, field, f"{row['article_id']}-{place}", text)
+            text = passage_text(normalize(row["title"] or ""), normalize(section), clean(where, field, paragraph or ""))
+            put(corpus, where, field, f"{article}-{place}", text)
     return corpus
-
-
-def _paragraphs(where: str, sections: list) -> Iterator[tuple[str, str, str]]:
-    """('<section index>-<paragraph index>', heading, paragraph) of each paragraph."""
-    for number, part in enumerate(sections):
-        heading = part.get("section") if isinstance(part, dict) else None
-        paragraphs = part.get("paragraphs") if isinstance(part, dict) else None
-        texts = isinstance(paragraphs, list) and all(isinstance(paragraph, str) for paragraph in paragraphs)
-        if not isinstance(heading, str) or not texts:
-            raise DataError(f"{where}, field 'sections', item {number}: needs 'section' (str) and 'paragraphs' (strs).")
-        for index, paragraph in enumerate(paragraphs):
-            yield f"{number}-{index}", heading, paragraph
 
 
 _CORPORA = {"qa": _qa_corpus, "corpus": _docs_corpus, "articles": _articles_corpus}

@@ -6,7 +6,7 @@ from typing import Any
 
 from ruri_kedro.benchmark.comparison import ALPHA, Comparison, PairedResult, changed_queries
 from ruri_kedro.benchmark.comparison_text import MEAN_HEADER, RESULT_HEADER, mean_cells, measure_name, result_cells
-from ruri_kedro.benchmark.evaluate import RERANKING_SUFFIX
+from ruri_kedro.benchmark.specs import RERANKING_SUFFIX
 from ruri_kedro.text.pages import render_page
 
 _TEMPLATE = "comparison.html"

@@ -24,6 +24,7 @@ from ruri_kedro.benchmark.metrics import (
 )
 from ruri_kedro.benchmark.runs import Run, check_scores
 from ruri_kedro.benchmark.search import score_candidates, search_exact
+from ruri_kedro.benchmark.specs import RERANKING_SUFFIX
 from ruri_kedro.benchmark.tasks import (
     BitextTask,
     ClassificationTask,
@@ -42,7 +43,6 @@ Encode = Callable[[list[str], str], np.ndarray]
 # (query, passage) pairs -> (n,) scores, higher is better.
 Score = Callable[[list[tuple[str, str]]], np.ndarray]
 
-RERANKING_SUFFIX = "_rerank"
 _QUERIES_PER_CALL = 64  # a few thousand pairs at 100 candidates: enough to sort by length, and a bounded list
 
 

@@ -25,6 +25,7 @@ from ruri_kedro.benchmark.evaluate import (
     summarize,
 )
 from ruri_kedro.benchmark.mteb_model import EncodingSettings
+from ruri_kedro.benchmark.prompt_sets import TYPES, named_prompts, saved_prompts
 from ruri_kedro.benchmark.report import table_by_metric
 from ruri_kedro.benchmark.runs import Run, write_qrels, write_run
 from ruri_kedro.benchmark.search import best_documents
@@ -45,14 +46,6 @@ Search = Callable[[Mapping[str, str], Sequence[str], int], list[list[tuple[str, 
 # (queries, passages) -> scores of all, (queries, passages).
 ScoreAll = Callable[[Sequence[str], Sequence[str]], np.ndarray]
 
-_PROMPTS = {  # mteb's names of roles
-    "sts": "STS",
-    "classification": "Classification",
-    "clustering": "Clustering",
-    "pair": "PairClassification",
-    "multilabel": "MultilabelClassification",
-    "bitext": "BitextMining",
-}
 _FOUND = 1000  # rank to which BM25 looks for given candidates; those it does not find score 0
 
 
@@ -102,16 +95,23 @@ class Judged:
     def of(
         model: "SavedModel",
         params: Mapping[str, Any],
-        prompts: str,
+        prompts: str | None,
+        own: Mapping[str, str],
         search: Search,
         bm25: Mapping[str, Any],
         depth: int,
     ) -> "Judged":
         """A saved model of any kind, asked as the parameters `mteb` say, with the prompts of this name.
 
-        Of late interaction the prompts and lengths are the model's own.
+        Without a name an embedder has those it was saved with; `own` are the recipe's. Of late interaction the
+        prompts and lengths are the model's own, and a cross-encoder has none.
         """
-        settings = EncodingSettings.of(params, prompts)
+        asks_pairs = model.is_multi_vector or model.is_cross_encoder
+        if prompts is None:
+            chosen: Mapping[str, str] = {} if asks_pairs else saved_prompts(model.name, model.prompts, params, own)
+        else:
+            chosen = named_prompts(params, prompts)
+        settings = EncodingSettings.of(params, {} if asks_pairs else chosen)
         if model.is_multi_vector:
             return Judged._late(model, params["exact_documents"], settings.chunk_tokens, search, bm25, depth)
         asked = {"length": settings.max_length, "prompts": dict(settings.prompts), "bm25": dict(bm25), "depth": depth}
@@ -125,9 +125,13 @@ class Judged:
             return Judged(model.name, key, search, depth, score=score)
 
         def encode(texts: list[str], role: str) -> Any:
-            key = _PROMPTS.get(role, role)
+            key = TYPES.get(role, role)
             if key not in settings.prompts:
-                raise RecipeError(f"mteb.prompts.{prompts}.{key}: missing. Give one, '' for none.")
+                where = f"mteb.prompts.{prompts}.{key}" if prompts else f"model '{model.name}', prompt '{key}'"
+                sets = ", ".join(params["prompts"])
+                raise RecipeError(
+                    f"{where}: missing. Give one, '' for none, in a set of mteb.prompts. There are: {sets}."
+                )
             return model.encode(texts, settings.prompts[key], settings.max_length, settings.chunk_tokens)
 
         return Judged(model.name, key, search, depth, encode=encode)

@@ -1,12 +1,13 @@
 """Queries with their judged passages, in the forms in which MIRACL and Mr. TyDi are published."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from ruri_kedro.benchmark.specs import clean, raw_rows
+from ruri_kedro.benchmark.specs import clean, raw_rows, read_id, read_ids
 from ruri_kedro.errors import DataError
-from ruri_kedro.tables.formats import read_lines, read_records
+from ruri_kedro.tables.judgments import read_judgments, read_topics
 from ruri_kedro.tables.raw import raw_files
 
 
@@ -33,26 +34,31 @@ def judged_queries(root: Path, path: str, shape: str) -> Iterator[JudgedQuery]:
     for found in JUDGED[shape](root, path):
         if not found.positives:
             raise DataError(
-                f"{found.where}, field 'positives': query '{found.qid}' needs a list of one or more docids (strings)."
+                f"{found.where}, field 'positives': query '{found.qid}' needs a list of one or more docids."
             )
         yield found
 
 
 def _queries(root: Path, path: str) -> Iterator[JudgedQuery]:
     for where, row in raw_rows(root, path, {"qid": str, "query": str, "positives": list}):
-        sides = (row["positives"], row.get("negatives") or [])
-        if not all(isinstance(docid, str) for side in sides for docid in side):
-            raise DataError(
-                f"{where}, field 'positives': query '{row['qid']}' needs a list of one or more docids (strings)."
-            )
-        yield JudgedQuery(where, row["qid"], clean(where, "query", row["query"]), *map(tuple, sides))
+        sides = (read_ids(where, side, row.get(side) or []) for side in ("positives", "negatives"))
+        yield JudgedQuery(where, read_id(where, "qid", row["qid"]), clean(where, "query", row["query"]), *sides)
 
 
 def _passages(root: Path, path: str) -> Iterator[JudgedQuery]:
     fields = {"query_id": str, "query": str, "positive_passages": list, "negative_passages": list}
     for where, row in raw_rows(root, path, fields):
-        sides = ([passage["docid"] for passage in row[f"{side}_passages"]] for side in ("positive", "negative"))
-        yield JudgedQuery(where, row["query_id"], clean(where, "query", row["query"]), *map(tuple, sides))
+        sides = (_docids(where, f"{side}_passages", row) for side in ("positive", "negative"))
+        yield JudgedQuery(
+            where, read_id(where, "query_id", row["query_id"]), clean(where, "query", row["query"]), *sides
+        )
+
+
+def _docids(where: str, field: str, row: Mapping[str, Any]) -> tuple[str, ...]:
+    for passage in row[field]:
+        if not isinstance(passage, Mapping) or "docid" not in passage:
+            raise DataError(f"{where}, field '{field}': each passage needs a 'docid'. Correct the row.")
+    return read_ids(where, f"{field}[].docid", [passage["docid"] for passage in row[field]])
 
 
 def _topics(root: Path, path: str) -> Iterator[JudgedQuery]:
@@ -62,13 +68,12 @@ def _topics(root: Path, path: str) -> Iterator[JudgedQuery]:
             f"{path}: a file topics.* and a file qrels.* are expected, found: {', '.join(files) or 'none'}."
         )
     judged: dict[str, tuple[list[str], list[str]]] = {}
-    for _, row in read_records(files["qrels"], header=("qid", "Q0", "docid", "relevance")):
-        positives, negatives = judged.setdefault(row["qid"], ([], []))
-        (positives if int(row["relevance"]) > 0 else negatives).append(row["docid"])
-    for number, line in read_lines(files["topics"]):
-        qid, _, query = line.rstrip("\r\n").partition("\t")
-        where = f"{files['topics']}, row {number}"
-        yield JudgedQuery(where, qid, clean(where, "query", query), *map(tuple, judged.get(qid, ((), ()))))
+    for _, qid, docid, grade in read_judgments(files["qrels"]):
+        positives, negatives = judged.setdefault(qid, ([], []))
+        (positives if grade > 0 else negatives).append(docid)
+    for where, qid, query in read_topics(files["topics"]):
+        sides = map(tuple, judged.get(qid, ((), ())))
+        yield JudgedQuery(where, read_id(where, "qid", qid), clean(where, "query", query), *sides)
 
 
 JUDGED = {"queries": _queries, "passages": _passages, "topics": _topics}

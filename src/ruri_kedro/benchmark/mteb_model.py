@@ -12,6 +12,7 @@ from mteb.models.model_meta import ModelMeta, ScoringFunction
 from mteb.types import PromptType
 
 from ruri_kedro.benchmark.mteb_queries import SEARCHES
+from ruri_kedro.benchmark.prompt_sets import named_prompts
 from ruri_kedro.benchmark.vectors import VectorStore, text_keys
 from ruri_kedro.errors import DataError, RecipeError
 from ruri_kedro.tables.code import code_digest
@@ -39,15 +40,13 @@ class EncodingSettings:
     tasks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @staticmethod
-    def of(params: Mapping[str, Any], prompts: str) -> "EncodingSettings":
-        """From the parameters `mteb`, with the prompts of this name; RecipeError for what they have not."""
-        known = params["prompts"]
-        if prompts not in known:
-            raise RecipeError(f"prompts '{prompts}' are not in mteb.prompts. There are: {', '.join(known)}.")
+    def of(params: Mapping[str, Any], prompts: str | Mapping[str, str]) -> "EncodingSettings":
+        """From the parameters `mteb`, with these prompts or those of this name; RecipeError for what they have not."""
+        chosen = named_prompts(params, prompts) if isinstance(prompts, str) else prompts
         for task, row in params["tasks"].items():
             for key in row.keys() - {"max_length", "chunk_tokens"}:
                 raise RecipeError(f"mteb.tasks.{task}: '{key}' is unknown. Allowed: max_length, chunk_tokens.")
-        return EncodingSettings(known[prompts], params["max_length"], params["chunk_tokens"], params["tasks"])
+        return EncodingSettings(chosen, params["max_length"], params["chunk_tokens"], params["tasks"])
 
     def length_of(self, task: str) -> int:
         """Tokens that a text of the task is cut to."""
@@ -63,7 +62,8 @@ class EncodingSettings:
         if prompt is None:
             keys = [metadata.name, metadata.type, *([side.value] if side else [])]
             raise RecipeError(
-                f"task '{metadata.name}': the prompts have none of the keys {', '.join(keys)}. Give one, '' for none."
+                f"task '{metadata.name}': the prompts have none of the keys {', '.join(keys)}. Give one, '' for none, "
+                "in a set of mteb.prompts, and name the set (--prompts)."
             )
         return prompt
 

@@ -18,10 +18,12 @@ from ruri_kedro.benchmark.mteb_queries import has_queries, record_queries, save_
 from ruri_kedro.benchmark.mteb_report import as_json, covers, markdown, read_scores
 from ruri_kedro.benchmark.mteb_tasks import benchmark_tasks, fresh
 from ruri_kedro.errors import RecipeError
-from ruri_kedro.tables.files import read_json, replace_file, write_json
+from ruri_kedro.tables.files import read_json, replace_file, sole_user, write_json
 
 # A benchmark is what it is, whether or not there is a newer version of one of its tasks.
 logging.getLogger("mteb.abstasks.abstask").addFilter(lambda record: "is superseded by" not in record.getMessage())
+
+logger = logging.getLogger(__name__)
 
 _LOADER_ROWS = 1024  # texts that mteb's data loader hands over at once; forward passes are cut by tokens
 
@@ -68,16 +70,23 @@ class Results:
             return False
         if not has_queries(self._queries, task, key):
             return False
-        return covers(TaskResult.from_disk(path), task)
+        result = _result(path)
+        return result is not None and covers(result, task)
 
     def save(self, result: TaskResult, queries: list[dict], task: Any, key: str) -> None:
         """Write the scores by query, the result in mteb's form, then its key.
 
-        The task's results in other languages stay in its file.
+        The task's results in other languages stay in its file. Several processes may evaluate tasks of one model: they
+        save one after the other.
         """
+        with sole_user(self._keys_file):
+            self._save(result, queries, task, key)
+
+    def _save(self, result: TaskResult, queries: list[dict], task: Any, key: str) -> None:
         save_queries(self._queries, task, queries, key)
         path = self._path(task)
-        whole = _with_others(result, TaskResult.from_disk(path)) if path.exists() else result
+        old = _result(path)
+        whole = result if old is None else _with_others(result, old)
         with replace_file(path) as aside:
             whole.to_disk(aside)
         write_json(self.folder / "model_meta.json", json.loads(json.dumps(self.meta.to_dict(), default=str)))
@@ -90,6 +99,17 @@ class Results:
 
     def _kept(self) -> dict:
         return read_json(self._keys_file) if self._keys_file.exists() else {"settings": {}, "tasks": {}}
+
+
+def _result(path: Path) -> TaskResult | None:
+    """A result in mteb's form; None where there is none, or where its file is damaged."""
+    if not path.exists():
+        return None
+    try:
+        return TaskResult.from_disk(path)
+    except ValueError as error:  # not JSON, or not a result
+        logger.warning("%s: not a result of mteb (%s). The task is evaluated again.", path, str(error).splitlines()[0])
+        return None
 
 
 def _entry(task: Any) -> str:

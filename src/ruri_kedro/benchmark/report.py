@@ -1,6 +1,6 @@
 """The summary as a table and as a picture."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -47,6 +47,11 @@ def table_by_metric(summary: pl.DataFrame, digits: int = 4) -> str:
     return "\n".join(lines) + "\n"
 
 
+def named(summary: pl.DataFrame, names: Mapping[str, str]) -> pl.DataFrame:
+    """The summary with other names of some models."""
+    return summary.with_columns(pl.col("model").replace(names))
+
+
 def bar_plot(summary: pl.DataFrame, columns: Sequence[str] | None = None) -> "Figure":
     """Bars of a summary's columns (default: each task's main metric): a group per column, a colour per model.
 
@@ -70,7 +75,10 @@ def bar_plot(summary: pl.DataFrame, columns: Sequence[str] | None = None) -> "Fi
         values = ["n/a" if score is None else f"{score:.3f}" for score in scores]
         axes.bar_label(bars, values, padding=2, rotation=90, fontsize=8)
     _finish(axes, columns)
-    figure.legend(loc="outside right upper", frameon=False)
+    if models:
+        figure.legend(loc="outside right upper", frameon=False)
+    else:
+        axes.set_title("nothing was tested")
     return figure
 
 

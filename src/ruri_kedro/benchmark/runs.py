@@ -9,7 +9,7 @@ import numpy as np
 
 from ruri_kedro.errors import DataError
 from ruri_kedro.tables.files import replace_file
-from ruri_kedro.tables.raw import read_lines
+from ruri_kedro.tables.judgments import columns_of, read_judgments
 
 Run = dict[str, dict[str, float]]  # qid -> docid -> score
 Qrels = dict[str, dict[str, int]]  # qid -> docid -> relevance
@@ -54,7 +54,7 @@ def write_run(path: Path, run: Run, tag: str) -> None:
     hold, or a score that is not finite.
     """
     path = Path(path)
-    _check_id(path, "tag", tag)
+    check_id(f"{path}, column 'tag'", tag)
     _write_lines(path, _run_lines(path, run, tag))
 
 
@@ -71,7 +71,7 @@ def read_run(path: Path) -> Run:
     number, or a document that a query has twice.
     """
     run: Run = {}
-    for where, (qid, _, docid, _, score, _) in _columns(path, ("qid", "Q0", "docid", "rank", "score", "tag")):
+    for where, (qid, _, docid, _, score, _) in columns_of(Path(path), ("qid", "Q0", "docid", "rank", "score", "tag")):
         _put(run, where, qid, docid, _finite(where, score))
     return run
 
@@ -79,10 +79,8 @@ def read_run(path: Path) -> Run:
 def read_qrels(path: Path) -> Qrels:
     """TREC judgments (`qid 0 docid relevance`), plain or gzipped. Raises DataError as `read_run` does."""
     qrels: Qrels = {}
-    for where, (qid, _, docid, relevance) in _columns(path, ("qid", "0", "docid", "relevance")):
-        if not relevance.lstrip("-").isdecimal():
-            raise DataError(f"{where}, column 'relevance': '{relevance}' is not a whole number.")
-        _put(qrels, where, qid, docid, int(relevance))
+    for _, qid, docid, relevance in read_judgments(Path(path)):
+        qrels.setdefault(qid, {})[docid] = relevance
     return qrels
 
 
@@ -97,17 +95,17 @@ def check_scores(where: str, run: Mapping[str, Mapping[str, float]]) -> None:
 def _run_lines(path: Path, run: Run, tag: str) -> Iterator[str]:
     check_scores(str(path), run)
     for qid, scores in run.items():
-        _check_id(path, "qid", qid)
+        check_id(f"{path}, column 'qid'", qid)
         for rank, docid in enumerate(ranked(scores), start=1):
-            _check_id(path, "docid", docid)
+            check_id(f"{path}, column 'docid'", docid)
             yield f"{qid} Q0 {docid} {rank} {float(scores[docid])!r} {tag}\n"
 
 
 def _qrels_lines(path: Path, qrels: Qrels) -> Iterator[str]:
     for qid, judged in qrels.items():
-        _check_id(path, "qid", qid)
+        check_id(f"{path}, column 'qid'", qid)
         for docid, relevance in judged.items():
-            _check_id(path, "docid", docid)
+            check_id(f"{path}, column 'docid'", docid)
             yield f"{qid} 0 {docid} {relevance}\n"
 
 
@@ -118,19 +116,10 @@ def _write_lines(path: Path, lines: Iterator[str]) -> None:
         aside.write_bytes(gzip.compress(data, mtime=0) if path.name.endswith(".gz") else data)
 
 
-def _check_id(path: Path, column: str, value: str) -> None:
+def check_id(where: str, value: str) -> None:
+    """Raises DataError for an id that a file of TREC's form cannot hold."""
     if value.split() != [value]:
-        raise DataError(f"{path}, column '{column}': '{value}' is empty or has white space. Use another id.")
-
-
-def _columns(path: Path, names: tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:
-    """(file and row, columns) of each row."""
-    for number, line in read_lines(Path(path)):
-        columns = line.split()
-        where = f"{path}, row {number}"
-        if len(columns) != len(names):
-            raise DataError(f"{where}: {len(columns)} columns, expected {len(names)} ({' '.join(names)}).")
-        yield where, columns
+        raise DataError(f"{where}: '{value}' is empty or has white space. Use another id.")
 
 
 def _finite(where: str, score: str) -> float:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ruri_kedro.benchmark.candidates import hard_negatives
 from ruri_kedro.benchmark.runs import Qrels
-from ruri_kedro.benchmark.specs import check_spec, clean, raw_rows
+from ruri_kedro.benchmark.specs import check_spec, clean, put, raw_rows
 from ruri_kedro.errors import DataError, RecipeError
 
 
@@ -42,7 +42,7 @@ def sampled_corpus(
     for where, row in raw_rows(root, path, {"docid": str, "text": str}):
         if row["docid"] in chosen:
             text = clean(where, "text", row["text"])
-            kept = stands_for[row["docid"]] = first.setdefault(text, row["docid"])
+            put(stands_for, where, "docid", row["docid"], kept := first.setdefault(text, row["docid"]))
             corpus[kept] = text
     if lost := sorted(chosen - stands_for.keys()):
         raise DataError(f"task '{task}': {len(lost)} passages are not in {path}, for example '{lost[0]}'.")

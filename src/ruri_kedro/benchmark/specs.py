@@ -4,11 +4,26 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ruri_kedro.benchmark.runs import check_id
 from ruri_kedro.errors import DataError, RecipeError
-from ruri_kedro.tables.raw import raw_files, read_rows
+from ruri_kedro.tables.raw import check_grade, check_ids, raw_files, read_rows
+from ruri_kedro.text.names import check_names
 from ruri_kedro.text.normalize import normalize
 
 Fields = Mapping[str, type | tuple[type, ...]]
+
+NULLABLE = (str, type(None))  # a title that may be null
+RERANKING_SUFFIX = "_rerank"  # behind a retrieval task's name: the order of its candidates, a task of its own
+
+
+def check_task_names(tasks: Mapping[str, Any]) -> None:
+    """Raise RecipeError for a name in the block `tasks` that cannot be one, or that another task's reordering has."""
+    reordered = {
+        f"{name}{RERANKING_SUFFIX}": f"the reordering of the candidates of '{name}'"
+        for name, spec in tasks.items()
+        if isinstance(spec, Mapping) and spec.get("type") == "retrieval"
+    }
+    check_names("tasks", tasks, reordered)
 
 
 def check_spec(
@@ -51,8 +66,7 @@ def with_fields(
 def raw_rows(root: Path, path: str, fields: Fields) -> Iterator[tuple[str, dict[str, Any]]]:
     """(file and row, row) for each row of the file or folder `path` below `root`; DataError as `read_rows`."""
     for file in raw_files(root, path):
-        for number, row in enumerate(read_rows(file, fields), start=1):
-            yield f"{file}, row {number}", row
+        yield from ((f"{file}, row {number}", row) for number, row in read_rows(file, fields))
 
 
 def clean(where: str, field: str, text: str) -> str:
@@ -68,3 +82,25 @@ def put(table: dict[str, Any], where: str, field: str, key: str, value: Any) -> 
     if key in table:
         raise DataError(f"{where}, field '{field}': '{key}' occurs twice. Ids are unique.")
     table[key] = value
+
+
+def read_id(where: str, field: str, value: str | int) -> str:
+    """An id as text; DataError where runs and judgments could not hold it."""
+    check_id(f"{where}, field '{field}'", str(value))
+    return str(value)
+
+
+def read_ids(where: str, field: str, values: Any) -> tuple[str, ...]:
+    """A list of ids; DataError for what is not one."""
+    return tuple(read_id(where, field, value) for value in check_ids(f"{where}, field '{field}'", values))
+
+
+def read_grades(where: str, fields: tuple[str, str], row: Mapping[str, Any]) -> dict[str, int]:
+    """Relevance by docid of two lists of a row; DataError where they do not fit each other."""
+    docids, grades = read_ids(where, fields[0], row[fields[0]]), row[fields[1]]
+    if len(docids) != len(grades):
+        raise DataError(f"{where}: {len(docids)} in '{fields[0]}', {len(grades)} in '{fields[1]}'. Correct the row.")
+    found: dict[str, int] = {}
+    for docid, grade in zip(docids, grades, strict=True):
+        put(found, where, fields[0], docid, check_grade(f"{where}, field '{fields[1]}'", grade))
+    return found

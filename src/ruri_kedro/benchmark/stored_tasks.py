@@ -20,10 +20,11 @@ from ruri_kedro.benchmark.tasks import (
     Task,
     load_task,
 )
+from ruri_kedro.tables.checksums import facts_of, is_current, write_manifest
 from ruri_kedro.tables.code import code_digest
-from ruri_kedro.tables.files import read_json, replace_dir, write_json
+from ruri_kedro.tables.files import replace_dir
 from ruri_kedro.tables.raw import raw_files
-from ruri_kedro.tables.store import MANIFEST, digest_rows, file_digest, is_current, key_of
+from ruri_kedro.tables.store import digest_rows, file_digest, key_of
 from ruri_kedro.text.hashing import digest_all, digest_json
 
 _TYPES = {kind.__name__: kind for kind in get_args(Task)}
@@ -46,13 +47,13 @@ def store_task(name: str, spec: Mapping[str, Any], raw_root: Path, folder: Path,
     with replace_dir(folder) as aside:
         for part, table in tables.items():
             pq.write_table(table, aside / f"{part}.parquet", compression="zstd")
-        manifest = {
+        facts = {
             "key": _key(name, spec, raw_root),
             "task": type(task).__name__,
             "digest": digest_all([type(task).__name__, *map(digest_rows, tables.values())]),
             "rows": {part: table.num_rows for part, table in tables.items()},
         }
-        write_json(aside / MANIFEST, manifest)
+        write_manifest(aside, facts)
 
 
 def task_is_stored(name: str, spec: Mapping[str, Any], raw_root: Path, folder: Path) -> bool:
@@ -68,7 +69,7 @@ def hub_rows(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def stored_task(folder: Path, name: str) -> Task:
     """The task `name` of a folder of stored tasks."""
-    kind = _TYPES[read_json(folder / name / MANIFEST)["task"]]
+    kind = _TYPES[facts_of(folder / name)["task"]]
     tables = {path.stem: pq.read_table(path) for path in (folder / name).glob("*.parquet")}
     if issubclass(kind, RetrievalTask):
         parts = [_texts(tables["queries"]), _texts(tables["corpus"]), _judgments(tables["qrels"])]
@@ -81,7 +82,7 @@ def stored_task(folder: Path, name: str) -> Task:
 
 def stored_digest(folder: Path, name: str) -> str:
     """Digest of all that belongs to a stored task; the task itself is not read."""
-    return read_json(folder / name / MANIFEST)["digest"]
+    return facts_of(folder / name)["digest"]
 
 
 def _key(name: str, spec: Mapping[str, Any], raw_root: Path) -> str:
@@ -91,9 +92,10 @@ def _key(name: str, spec: Mapping[str, Any], raw_root: Path) -> str:
 
 
 def _paths(spec: Mapping[str, Any]) -> list[str]:
-    """The paths that a task's row names, at any depth."""
+    """The paths below the raw folder that a task's row names, at any depth; not those within a data set of the hub."""
     own = [spec[key] for key in _FILES if isinstance(spec.get(key), str)]
-    return own + [path for value in spec.values() if isinstance(value, Mapping) for path in _paths(value)]
+    nested = (value for key, value in spec.items() if key != "hub" and isinstance(value, Mapping))
+    return own + [path for value in nested for path in _paths(value)]
 
 
 def _on_disk(spec: Mapping[str, Any], fetch: Fetch, folder: Path) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The tasks of the benchmark, read from a row of parameters, and the texts that training must not have seen."""
 
-import math
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,10 @@ from ruri_kedro.benchmark.collection import read_collection
 from ruri_kedro.benchmark.runs import Qrels
 from ruri_kedro.benchmark.specs import check_spec, choose, clean, raw_rows, with_fields
 from ruri_kedro.errors import DataError, RecipeError
+from ruri_kedro.tables.raw import label_text
+from ruri_kedro.text.names import check_name
+
+_LABEL = (str, int, bool)
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,7 @@ def load_task(name: str, spec: Mapping[str, Any], raw_root: Path) -> Task:
     Labels become strings. Raises RecipeError for a type, shape or key that is not known, DataError for rows that do
     not fit.
     """
+    check_name("tasks", name)
     return _LOADERS[choose(name, spec, "type", _LOADERS)](name, spec, Path(raw_root))
 
 
@@ -164,11 +168,8 @@ def _load_reranking(name: str, spec: Mapping[str, Any], root: Path) -> Reranking
 def _load_sts(name: str, spec: Mapping[str, Any], root: Path) -> StsTask:
     check_spec(name, spec, {"type": str, "path": str}, {"fields": Mapping})
     items = []
-    for where, row in _text_pairs(name, spec, root, {"score": (int, float)}):
-        score = float(row["score"])
-        if not math.isfinite(score):
-            raise DataError(f"{where}, field '{spec.get('fields', {}).get('score', 'score')}': {score} is not a score.")
-        items.append((row["text1"], row["text2"], score))
+    for _, row in _text_pairs(name, spec, root, {"score": (int, float)}):
+        items.append((row["text1"], row["text2"], float(row["score"])))
     texts1, texts2, scores = zip(*items, strict=True)
     if len(set(scores)) < 2:
         raise DataError(
@@ -179,9 +180,9 @@ def _load_sts(name: str, spec: Mapping[str, Any], root: Path) -> StsTask:
 
 def _load_pair(name: str, spec: Mapping[str, Any], root: Path) -> PairTask:
     check_spec(name, spec, {"type": str, "path": str, "positive": list}, {"fields": Mapping})
-    rows = [row for _, row in _text_pairs(name, spec, root, {"label": (str, int)})]
-    labels = [str(row["label"]) for row in rows]
-    positive, found = set(map(str, spec["positive"])), set(labels)
+    rows = [row for _, row in _text_pairs(name, spec, root, {"label": _LABEL})]
+    labels = [label_text(row["label"]) for row in rows]
+    positive, found = set(map(label_text, spec["positive"])), set(labels)
     if not positive or positive - found or positive == found:
         raise RecipeError(
             f"task '{name}', key 'positive': {spec['positive']}; name some, not all, of the labels in {spec['path']}: "
@@ -218,7 +219,7 @@ def _load_multilabel(name: str, spec: Mapping[str, Any], root: Path) -> Multilab
         texts, labels = [], []
         for where, row in raw_rows(root, path, {names["text"]: str, names["labels"]: list}):
             texts.append(clean(where, names["text"], row[names["text"]]))
-            labels.append(tuple(sorted(set(map(str, row[names["labels"]])))))
+            labels.append(_labels(f"{where}, field '{names['labels']}'", row[names["labels"]]))
         return tuple(texts), tuple(labels)
 
     train, test = part(spec["train"]), part(spec["path"])
@@ -226,6 +227,12 @@ def _load_multilabel(name: str, spec: Mapping[str, Any], root: Path) -> Multilab
         if not any(labels):
             raise DataError(f"task '{name}': no text of {path} has a label.")
     return MultilabelTask(name, *train, *test)
+
+
+def _labels(where: str, values: list[Any]) -> tuple[str, ...]:
+    if not all(isinstance(value, _LABEL) for value in values):
+        raise DataError(f"{where}: each label is a text, a whole number or a truth value. Correct the row.")
+    return tuple(sorted(set(map(label_text, values))))
 
 
 def _load_classification(name: str, spec: Mapping[str, Any], root: Path) -> ClassificationTask:
@@ -256,9 +263,9 @@ def _labelled(name: str, spec: Mapping[str, Any], root: Path, part: str) -> tupl
     if not columns or not all(isinstance(column, str) for column in columns):
         raise RecipeError(f"task '{name}', key 'fields.text': a list of one or more field names is expected.")
     texts, labels = [], []
-    for where, row in raw_rows(root, spec[part], dict.fromkeys(columns, str) | {names["label"]: (str, int)}):
+    for where, row in raw_rows(root, spec[part], dict.fromkeys(columns, str) | {names["label"]: _LABEL}):
         texts.append(clean(where, " + ".join(columns), " ".join(row[column] for column in columns)))
-        labels.append(str(row[names["label"]]))
+        labels.append(label_text(row[names["label"]]))
     return tuple(texts), tuple(labels)
 
 

@@ -1,12 +1,18 @@
 """Vectors on disk by the digest of what was encoded: the same text is encoded once, by whichever task it comes."""
 
 import hashlib
+import logging
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ruri_kedro.tables.files import remove_leftovers, replace_dir
+from ruri_kedro.tables.checksums import fault_of, write_manifest
+from ruri_kedro.tables.files import remove_leftover_dirs, replace_dir
+from ruri_kedro.text.hashing import stable_id
+
+logger = logging.getLogger(__name__)
 
 _KEYS, _VECTORS = "keys.npy", "vectors.npy"
 
@@ -22,11 +28,15 @@ def text_keys(texts: Sequence[str], max_length: int) -> np.ndarray:
 
 
 class VectorStore:
-    """Blocks of float32 vectors in a folder, each written whole; what is in one is never written again."""
+    """Blocks of float32 vectors in a folder, each written whole; what is in one is never written again.
+
+    A block that is damaged, or that 0.1 wrote, is removed: what was in it is encoded again.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = Path(folder)
-        self._blocks = sorted(path.parent for path in self._folder.glob(f"[!.]*/{_KEYS}"))
+        remove_leftover_dirs(self._folder)
+        self._blocks = [path for path in sorted(self._folder.glob("[!.]*")) if _is_sound(path)]
         keys = [np.load(block / _KEYS, allow_pickle=False) for block in self._blocks]
         places = [_places(number, len(held)) for number, held in enumerate(keys)]
         self._keys = np.concatenate([np.zeros(0, np.uint64), *keys])
@@ -43,11 +53,12 @@ class VectorStore:
     def add(self, keys: np.ndarray, vectors: np.ndarray) -> None:
         """Write a block of vectors (keys, dimension); the keys are distinct and not here yet."""
         number = len(self._blocks)
-        target = self._folder / f"block-{number:05d}"
-        remove_leftovers(target)
+        # Named by what is in it: of two processes that write here none takes the other's name for other vectors.
+        target = self._folder / f"block-{stable_id(keys.tobytes().hex())}"
         with replace_dir(target) as aside:
             np.save(aside / _VECTORS, vectors.astype(np.float32, copy=False), allow_pickle=False)
             np.save(aside / _KEYS, keys, allow_pickle=False)
+            write_manifest(aside, {"texts": len(keys)})
         self._blocks.append(target)
         self._keys = np.concatenate([self._keys, keys])
         self._places = np.concatenate([self._places, _places(number, len(keys))])
@@ -70,6 +81,15 @@ class VectorStore:
     def _sort(self) -> None:
         order = np.argsort(self._keys, kind="stable")
         self._keys, self._places = self._keys[order], self._places[order]
+
+
+def _is_sound(block: Path) -> bool:
+    """Whether a block is as it was written; one that is not is removed."""
+    fault = fault_of(block)
+    if fault is not None:
+        logger.warning("%s. Its texts are encoded again.", fault)
+        shutil.rmtree(block, ignore_errors=True)
+    return fault is None
 
 
 def _places(block: int, rows: int) -> np.ndarray:

@@ -1,9 +1,11 @@
 """From sources to the tables passages and pairs. Both read the same drafts, so their ids agree."""
 
+import logging
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,10 @@ import pyarrow as pa
 
 from ruri_kedro.corpora.duplicates import DuplicateRules, families, find_duplicates
 from ruri_kedro.corpora.kinds import KINDS, Draft, Text
-from ruri_kedro.corpora.reading import Shard, file_digests, shard_drafts, shards_of
+from ruri_kedro.corpora.reading import TRAIN, VALIDATION, Segment, Shard, file_digests, shard_drafts, shards_of
+from ruri_kedro.corpora.removed import Removed
 from ruri_kedro.corpora.source import Source
-from ruri_kedro.errors import DataError
+from ruri_kedro.errors import DataError, RecipeError
 from ruri_kedro.recipe.parse import parse
 from ruri_kedro.tables import SCHEMAS, Part, ShardedPart, Table
 from ruri_kedro.tables.code import code_digest
@@ -21,6 +24,8 @@ from ruri_kedro.tables.engines import Engine
 from ruri_kedro.tables.seen import Seen
 from ruri_kedro.tables.store import blocks, key_of, read_shards, to_table
 from ruri_kedro.text.hashing import digest_all, stable_id
+
+logger = logging.getLogger(__name__)
 
 Left = Collection[str]  # docids of positives and passages that are left out
 
@@ -74,31 +79,69 @@ def _part(source: Source, root: Path, made: "Made", duplicates: Table | None, en
         table=made.table,
         source=_definition(source, root),
         left_out=digest_all(sorted(left)),
+        trained_on=made.needed and bool(source.stages),  # then some pairs must be left for training
         code=code_digest("text", "corpora"),
     )
 
     def shards(done: Sequence[Path]) -> Iterator[pa.Table]:
-        seen, count = Seen(), 0
-        for batch in read_shards(done, [made.id]):
-            count += int(seen.add(batch.column(0).to_pylist()).sum())
+        seen, counts = Seen(), Counter()
+        for batch in read_shards(done, [made.id, *(["split"] if made.needed else [])]):
+            counts.update(_splits(made, [batch]))
+            seen.add(batch.column(made.id).to_pylist())
         missing = islice(shards_of(source, root), len(done), None)
         for rows in engine(partial(_shard_table, source, root, left, made), missing):
-            is_new = seen.add(rows.column(made.id).to_pylist())
-            count += int(is_new.sum())
-            yield rows.filter(pa.array(is_new))
-        if not count and (made.needed or source.kind == "collection"):
-            what, passing = "pair" if made.needed else "passage", " that pass its filter" if source.filter else ""
-            raise DataError(
-                f"source '{source.name}' ({source.inputs[0]}): no {what} can be made of its rows{passing} as kind "
-                f"{source.kind}; {len(left)} positives are left out as near duplicates (parameter deduplication)."
-            )
+            new = rows.filter(pa.array(seen.add(rows.column(made.id).to_pylist())))
+            counts.update(_splits(made, new.to_batches()))
+            yield new
+        if made.needed or source.kind == "collection":
+            _check_left(source, root, left, made, counts)
 
     return ShardedPart(key, shards)
+
+
+def _check_held_out(source: Source, held: int, count: int) -> None:
+    """Say which share of the pairs is held out. Raises RecipeError if there is none on a side that should have some."""
+    place = f"sources.{source.name}.held_out={source.held_out:g}"
+    said = f"{held:,} of {count:,} pairs ({held / count:.1%}) are held out for validation"
+    if 0 < held < count:
+        logger.info("%s: %s.", place, said)
+    elif held == 0 and source.held_out * count < 1:
+        logger.warning("%s: %s: the share asks for less than one pair.", place, said)
+    else:
+        raise RecipeError(
+            f"{place}: {said}. Pairs of one title, or of one question or text where there is no title, stay together, "
+            f"and of {source.inputs[0]} there are too few for this share. Give another share, name a file of "
+            "validation rows in `validation`, or set held_out to 0."
+        )
 
 
 def _shard_table(source: Source, root: Path, left: Left, made: "Made", shard: Shard) -> pa.Table:
     """The rows of a table that a shard of a source gives, each once in the shard."""
     return to_table(made.rows(source, _kept(source, root, left, shard)), SCHEMAS[made.table])
+
+
+def _splits(made: "Made", batches: Iterable[pa.RecordBatch]) -> Iterator[str]:
+    """The split of each row; passages have none."""
+    for batch in batches:
+        yield from batch.column("split").to_pylist() if made.needed else repeat(TRAIN, batch.num_rows)
+
+
+def _check_left(source: Source, root: Path, left: Left, made: "Made", counts: Counter[str]) -> None:
+    """Raise DataError, which says what each rule has removed, where nothing is left of a source to train on."""
+    at = f"source '{source.name}' ({source.inputs[0]})"
+    if not counts.total():
+        removed, what = Removed(), "pair" if made.needed else "passage"
+        shard = [Segment(place) for place in source.inputs]
+        for _ in made.rows(source, _kept(source, root, left, shard, removed), removed):
+            pass
+        raise DataError(f"{at}: no {what} can be made of its rows as kind {source.kind}. {removed}.")
+    if made.needed and source.held_out:
+        _check_held_out(source, counts[VALIDATION], counts.total())
+    elif source.stages and not counts[TRAIN]:
+        raise DataError(
+            f"{at}: no pair is left to train on ({', '.join(source.stages)}): all {counts.total():,} are for "
+            f"validation (sources.{source.name}.validation: {source.validation}). Correct `path`, or drop its stages."
+        )
 
 
 def _definition(source: Source, root: Path) -> dict[str, Any]:
@@ -121,14 +164,19 @@ def _positives(source: Source, root: Path, shard: Shard) -> Iterator[tuple[str, 
             yield draft.positive.docid(source.name), draft.positive.full
 
 
-def _kept(source: Source, root: Path, left: Left, shard: Shard) -> Iterator[tuple[str, Draft]]:
+def _kept(
+    source: Source, root: Path, left: Left, shard: Shard, removed: Removed | None = None
+) -> Iterator[tuple[str, Draft]]:
     """The drafts of a shard whose positive is not left out."""
-    for split, draft in shard_drafts(source, root, shard):
+    removed = removed or Removed()
+    for split, draft in shard_drafts(source, root, shard, removed):
         if not left or draft.positive is None or draft.positive.docid(source.name) not in left:
             yield split, draft
+        else:
+            removed.add("deduplication (a near duplicate of an earlier text)")
 
 
-def _passage_rows(source: Source, kept: Iterable[tuple[str, Draft]]) -> Iterator[dict]:
+def _passage_rows(source: Source, kept: Iterable[tuple[str, Draft]], removed: Removed | None = None) -> Iterator[dict]:
     seen: set[str] = set()
     for _, draft in kept:
         for text in (draft.anchor, draft.positive, *draft.negatives):
@@ -141,15 +189,19 @@ def _passage(docid: str, source: str, text: Text) -> dict:
     return {"docid": docid, "source": source, "title": text.title, "section": text.section, "text": text.text}
 
 
-def _pair_rows(source: Source, kept: Iterable[tuple[str, Draft]]) -> Iterator[dict]:
+def _pair_rows(source: Source, kept: Iterable[tuple[str, Draft]], removed: Removed | None = None) -> Iterator[dict]:
     """Pairs, each (anchor, positive) once; a pair of two equal texts teaches nothing and is left out."""
     seen: set[str] = set()
+    removed = removed or Removed()
     for split, draft in kept:
         # No positive yet: mining looks for one by the answers.
         anchor, positive = draft.anchor.docid(source.name), draft.positive.docid(source.name) if draft.positive else ""
         pair_id = stable_id(source.name, anchor, positive)
         is_twin = draft.positive is not None and draft.anchor.full == draft.positive.full
-        if pair_id in seen or (is_twin and not KINDS[source.kind].twins):
+        if is_twin and not KINDS[source.kind].twins:
+            removed.add("an anchor that equals its positive")
+            continue
+        if pair_id in seen:
             continue
         seen.add(pair_id)
         yield {
@@ -171,7 +223,7 @@ class Made:
 
     table: str
     id: str
-    rows: Callable[[Source, Iterable[tuple[str, Draft]]], Iterator[dict]]
+    rows: Callable[..., Iterator[dict]]  # of a source and its drafts; counts what it leaves out
     needed: bool
 
 

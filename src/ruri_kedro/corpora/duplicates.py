@@ -1,10 +1,12 @@
 """Near-duplicate texts within and across sources, in memory that does not grow with the corpus."""
 
 import json
+import logging
 import os
 import shutil
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from itertools import groupby, islice, pairwise
 from operator import itemgetter
@@ -17,15 +19,19 @@ from tqdm import tqdm
 from ruri_kedro.corpora.source import Source
 from ruri_kedro.errors import DataError
 from ruri_kedro.recipe.parse import Count, ShareAbove, parameters
-from ruri_kedro.tables.files import sole_user
+from ruri_kedro.tables.files import sole_user, sole_writer
+from ruri_kedro.text.hashing import digest_json
 from ruri_kedro.text.normalize import match_key
 from ruri_kedro.text.overlap import MinHash, by_chars, jaccard
+
+logger = logging.getLogger(__name__)
 
 _FOLDER = ".duplicates-"
 _JOURNAL = "journal.json"
 _WINDOW = 16  # of a bucket's texts, each is compared with the first and with so many before it
 _ROW_BYTES = 256  # memory for a row of two numbers, its sorted copy and its Python objects
 _READ_VALUES = 1 << 16  # an even number: pairs are read whole
+_READ_BYTES = 1 << 20
 _DOCID_BYTES = 12  # of `text.hashing.stable_id`
 _PAIR_BYTES = 16
 
@@ -86,7 +92,7 @@ def find_duplicates(
     folder = scratch / f"{_FOLDER}{key}"
     for leftover in scratch.glob(f"{_FOLDER}*"):
         if leftover != folder:
-            shutil.rmtree(leftover)
+            _remove(leftover)
     if rules.threshold is None:
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -101,6 +107,12 @@ def find_duplicates(
         shutil.rmtree(folder)
 
 
+def _remove(leftover: Path) -> None:
+    """Remove a search that was stopped, unless another process is at it."""
+    with suppress(DataError), sole_writer(leftover):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
 @dataclass
 class _Progress:
     """What a search has finished, as its journal says; what its files hold beyond `sizes` does not count."""
@@ -109,23 +121,54 @@ class _Progress:
     shards: int = 0  # that were added of the next source
     bands: int = 0  # that were joined
     sizes: dict[str, int] = field(default_factory=dict)  # bytes of each file
+    sums: dict[str, int] = field(default_factory=dict)  # CRC-32 of them
 
     @staticmethod
     def of(folder: Path) -> "_Progress":
-        """That of the search in `folder`, whose files are cut to it."""
+        """That of the search in `folder`, whose files are cut to it; of nothing where they are damaged."""
         journal = folder / _JOURNAL
-        said = journal.read_text("utf-8") if journal.exists() else ""  # empty after a loss of power
-        done = _Progress(**json.loads(said)) if said else _Progress()
-        files = {path.name: path for path in folder.glob("[!.]*") if path != journal}
-        if any(name not in files or files[name].stat().st_size < size for name, size in done.sizes.items()):
-            journal.unlink()  # the machine stopped before all was on disk, or the folder was being removed
+        try:
+            done = _Progress.said(journal.read_text("utf-8")) if journal.exists() else _Progress()
+            sizes = done.sizes.items()
+            fault = next((name for name, size in sizes if _crc(folder / name, size) != done.sums[name]), "")
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):  # empty after a loss of power, for example
+            fault = _JOURNAL
+        if fault:  # the machine stopped before all was on disk, the folder was being removed, or the disk is failing
+            logger.warning("%s: missing or damaged. The search for near duplicates starts again.", folder / fault)
+            journal.unlink()
             done = _Progress()
+        # What was written behind the last entry of the journal is cut off.
+        files = {path.name: path for path in folder.glob("[!.]*") if path != journal}
         for name, path in files.items():
             if name in done.sizes:
                 os.truncate(path, done.sizes[name])
             else:
                 path.unlink()
         return done
+
+    @staticmethod
+    def said(text: str) -> "_Progress":
+        """That of a journal; raises one of several errors where it is not what `text` gave."""
+        value = json.loads(text)
+        if value.pop("check") != digest_json(value):
+            raise ValueError("not what was written")
+        return _Progress(**value)
+
+    def text(self) -> str:
+        """The journal, with its checksum."""
+        value = asdict(self)
+        return json.dumps({**value, "check": digest_json(value)})
+
+
+def _crc(path: Path, size: int) -> int | None:
+    """CRC-32 of the first `size` bytes of a file; None where it has fewer, or is not there."""
+    if not path.exists():
+        return None
+    crc, left = 0, size
+    with path.open("rb") as file:
+        while left and (block := file.read(min(left, _READ_BYTES))):
+            crc, left = zlib.crc32(block, crc), left - len(block)
+    return None if left else crc
 
 
 class _Store:
@@ -274,6 +317,7 @@ class _Store:
         with (self._folder / name).open("ab") as file:
             file.write(data)
         self._done.sizes[name] = self._size(name) + memoryview(data).nbytes
+        self._done.sums[name] = zlib.crc32(data, self._done.sums.get(name, 0))
 
     def _size(self, name: str) -> int:
         """Bytes that were written to a file."""
@@ -282,15 +326,16 @@ class _Store:
     def _save(self) -> None:
         """Replace the journal whole; not synced, as the files it tells of are not: a busy disk takes long."""
         aside = self._folder / f".{_JOURNAL}"
-        aside.write_text(json.dumps(asdict(self._done)), encoding="utf-8")
+        aside.write_text(self._done.text(), encoding="utf-8")
         os.replace(aside, self._folder / _JOURNAL)
 
     # Read, not mapped: the pages of a mapped file count as memory of this process.
     def _read(self, name: str, start: int, size: int) -> bytes:
         """Bytes of a file that is complete."""
         if name not in self._files:
-            self._files[name] = (self._folder / name).open("rb")
-        return os.pread(self._files[name].fileno(), size, start)
+            self._files[name] = (self._folder / name).open("rb", buffering=0)
+        self._files[name].seek(start)
+        return self._files[name].read(size)
 
     def _blocks(self, name: str, kind: type) -> Iterator[tuple[int, np.ndarray]]:
         """(number of the first value, values) of a file, read once from end to end."""

@@ -116,7 +116,9 @@ def hub_records(hub: Hub, split: str, columns: Collection[str]) -> Iterator[Reco
     number = 0
     with hub_errors(hub):
         for part in split.split("+"):
-            stream = load_dataset(hub.id, hub.name, split=part, revision=hub.revision, streaming=True)
+            stream = load_dataset(
+                hub.id, hub.name, split=part, revision=hub.revision, streaming=True, trust_remote_code=False
+            )
             if stream.column_names:
                 stream = stream.select_columns([name for name in stream.column_names if name in columns])
             for batch in stream.with_format("arrow").iter(batch_size=_BATCH):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ruri_kedro.tables.raw import label_text
 from ruri_kedro.text.hashing import stable_id
 from ruri_kedro.text.normalize import normalize
 from ruri_kedro.text.prompts import passage_text
@@ -34,7 +35,10 @@ class Text:
 
 @dataclass(frozen=True)
 class Draft:
-    """A pair before it has ids. `group` decides on which side of a held-out split it falls."""
+    """A pair before it has ids. `group` decides on which side of a held-out split it falls.
+
+    It is the title where there is one, so that texts of one article stay together, otherwise the question or the text.
+    """
 
     positive: Text | None  # None: a question whose positives are still to be mined
     anchor: Text | None = None  # None: a passage of a collection, no pair
@@ -67,7 +71,7 @@ def title_to_text(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
     """Title (and section title) to a paragraph or body, which is read without them: they would give it away."""
     for row in rows:
         text = _text(row)
-        yield Draft(Text(text.text), Text(passage_text(text.title, text.section, "")), group=text.title)
+        yield Draft(Text(text.text), Text(passage_text(text.title, text.section, "")), group=text.title or text.text)
 
 
 def abstract_and_body(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
@@ -77,7 +81,7 @@ def abstract_and_body(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts
         body = text.removeprefix(abstract).strip()
         for anchor, positive in ((title, abstract), (title, body), (abstract, body)):
             if anchor and positive:
-                yield Draft(Text(positive), Text(anchor), group=title)
+                yield Draft(Text(positive), Text(anchor), group=title or text)
 
 
 def sentence_to_sentence(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
@@ -101,8 +105,8 @@ def question_to_passage(rows: Iterable[dict], labels: Mapping[str, str]) -> Draf
     """A question to the passage that answers it, read with its title; passages given as negatives stay negatives."""
     for row in rows:
         text = _text(row)
-        negatives = tuple(Text(normalize(negative)) for negative in row["negatives"])
-        yield Draft(text, Text(normalize(row["question"])), negatives, answers=_answers(row), group=text.title)
+        question = normalize(row["question"])
+        yield Draft(text, Text(question), _negatives(row), answers=_answers(row), group=text.title or question)
 
 
 def question(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
@@ -120,12 +124,13 @@ def premise_to_hypothesis(rows: Iterable[dict], labels: Mapping[str, str]) -> Dr
     """
     hypotheses: dict[str, dict[str, dict[Text, None]]] = {}
     for row in rows:
-        label = labels.get(str(row["label"]), str(row["label"]))
+        label = label_text(row["label"])
+        label = labels.get(label, label)
         if label in ("entailment", "contradiction"):
             sides = hypotheses.setdefault(normalize(row["premise"]), {"entailment": {}, "contradiction": {}})
             sides[label][Text(normalize(row["hypothesis"]))] = None
     for premise, sides in hypotheses.items():
-        negatives = tuple(text for text in sides["contradiction"] if text not in sides["entailment"])
+        negatives = tuple(text for text in sides["contradiction"] if text.text and text not in sides["entailment"])
         for positive in sides["entailment"]:
             yield Draft(positive, Text(premise), negatives, group=premise)
 
@@ -141,8 +146,7 @@ def pair(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
     """An anchor to its positive, with the negatives that come with them, if any do."""
     for row in rows:
         anchor = normalize(row["anchor"])
-        negatives = tuple(Text(normalize(negative)) for negative in row["negatives"])
-        yield Draft(Text(normalize(row["positive"])), Text(anchor), negatives, group=anchor)
+        yield Draft(Text(normalize(row["positive"])), Text(anchor), _negatives(row), group=anchor)
 
 
 def _text(row: Mapping[str, Any]) -> Text:
@@ -150,6 +154,11 @@ def _text(row: Mapping[str, Any]) -> Text:
     title, section, text = (normalize(row.get(name, "")) for name in ("title", "section", "text"))
     head, mark, rest = text.partition(" [SEP] ")
     return Text(rest, title or head, section) if mark else Text(text, title, section)
+
+
+def _negatives(row: Mapping[str, Any]) -> tuple[Text, ...]:
+    """The row's own negatives; only a source with a filter may have blank ones, which are left out."""
+    return tuple(Text(text) for negative in row["negatives"] if (text := normalize(negative)))
 
 
 def _answers(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -163,7 +172,7 @@ def _sentences(text: str) -> list[str]:
 
 _TEXTS = (list, str)
 _PASSAGE = {"title": str, "section": str, "text": str}
-_PREMISE = {"premise": str, "hypothesis": str, "label": (str, int)}
+_PREMISE = {"premise": str, "hypothesis": str, "label": (str, int, bool)}
 
 KINDS: dict[str, Kind] = {
     "collection": Kind(collection, _PASSAGE),
@@ -179,6 +188,8 @@ KINDS: dict[str, Kind] = {
     "edit": Kind(edit, {"text1": str, "text2": str}),
     "pair": Kind(pair, {"anchor": str, "positive": str, "negatives": _TEXTS}),
 }
+MEANINGS = ("entailment", "contradiction", "neutral")  # of labels; rows that are neutral are left out
 # Read where a row has them; `fields: {answers: null}` says that a source has none.
 OPTIONAL_FIELDS = ("title", "section", "negatives")
 NULLABLE_FIELDS = (*OPTIONAL_FIELDS, "answers")
+BLANK_FIELDS = ("title", "section", "answers")  # of which a blank text, also in a list, says that there is none

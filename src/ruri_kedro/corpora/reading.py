@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ruri_kedro.corpora.kinds import KINDS, Draft
+from ruri_kedro.corpora.removed import Removed
 from ruri_kedro.corpora.rows import Fields, read_source, source_files
 from ruri_kedro.corpora.source import Input, Source
 from ruri_kedro.tables.store import file_digest
@@ -55,18 +56,29 @@ def drafts(source: Source, root: Path) -> Iterator[tuple[str, Draft]]:
     return shard_drafts(source, root, [Segment(place) for place in source.inputs])
 
 
-def shard_drafts(source: Source, root: Path, shard: Shard) -> Iterator[tuple[str, Draft]]:
-    """`drafts` of a shard of a source."""
+def shard_drafts(
+    source: Source, root: Path, shard: Shard, removed: Removed | None = None
+) -> Iterator[tuple[str, Draft]]:
+    """`drafts` of a shard of a source; what its rules remove is counted in `removed`."""
+    removed = removed or Removed()
     for segment in shard:
-        rows = read_source(source, root, segment.place) if segment.rows is None else segment.rows
-        for draft in KINDS[source.kind].drafts(rows, source.labels):
-            judged = draft.positive or draft.anchor
-            if (source.filter and not source.filter.keeps(judged.text)) or (draft.anchor and not draft.anchor.full):
+        rows = read_source(source, root, segment.place, removed) if segment.rows is None else segment.rows
+        for draft in KINDS[source.kind].drafts(map(removed.read, rows), source.labels):
+            if rule := _refusal(source, draft):
+                removed.add(rule)
                 continue
             is_held_out = segment.place.is_validation or (
                 source.held_out > 0 and unit_interval("held out", draft.group) < source.held_out
             )
             yield (VALIDATION if is_held_out else TRAIN), draft
+
+
+def _refusal(source: Source, draft: Draft) -> str | None:
+    """The rule by which a draft is left out, if it is."""
+    judged = draft.positive or draft.anchor
+    if source.filter and (rule := source.filter.refusal(judged.text)):
+        return f"filter.{rule}"
+    return "an empty anchor" if draft.anchor and not draft.anchor.full else None
 
 
 def file_digests(source: Source, root: Path) -> list[str]:

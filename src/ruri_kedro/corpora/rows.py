@@ -2,16 +2,18 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any
 
 from ruri_kedro.corpora.fields import MISSING, Field, top_level, unfold, value_at
 from ruri_kedro.corpora.hub import Hub, check_hubs, hub_errors, hub_files, hub_records
-from ruri_kedro.corpora.kinds import KINDS, OPTIONAL_FIELDS
+from ruri_kedro.corpora.kinds import BLANK_FIELDS, KINDS, OPTIONAL_FIELDS
+from ruri_kedro.corpora.removed import Removed
 from ruri_kedro.corpora.shapes import SHAPES, Row
 from ruri_kedro.corpora.source import Input, Source
 from ruri_kedro.errors import DataError, RuriError
+from ruri_kedro.tables.formats import RawFile
 from ruri_kedro.tables.raw import Types, check_type, missing, raw_files
 from ruri_kedro.text.normalize import is_blank
 from ruri_kedro.text.words import join_words
@@ -41,15 +43,19 @@ def source_files(source: Source, root: Path) -> list[Path]:
     found: list[Path] = []
     for place in source.inputs:
         if place.hub is None:
-            found += raw_files(source.folder(root), place.path)
+            found += _files(source, root, place)
         elif place.hub.is_local:
-            found += [path for path in Path(place.hub.id).glob(place.path or "**/*") if path.is_file()]
+            patterns = place.paths or ("**/*",)
+            found += [path for pattern in patterns for path in Path(place.hub.id).glob(pattern) if path.is_file()]
     return sorted(found)
 
 
-def read_source(source: Source, root: Path, place: Input) -> Iterator[Fields]:
-    """The rows of one of the source's inputs, those that it selects, under the names its kind uses."""
-    rows = (row for _, row in _selected(source, root, place))
+def read_source(source: Source, root: Path, place: Input, removed: Removed | None = None) -> Iterator[Fields]:
+    """The rows of one of the source's inputs, those that it selects, under the names its kind uses.
+
+    What the source does not select is counted in `removed`.
+    """
+    rows = (row for _, row in _selected(source, root, place, removed or Removed()))
     if source.segmented:
         rows = (_put_together(row) for row in rows)
     return _joined(rows, source.paragraphs) if source.paragraphs > 1 else rows
@@ -57,14 +63,20 @@ def read_source(source: Source, root: Path, place: Input) -> Iterator[Fields]:
 
 def _records(source: Source, root: Path, place: Input) -> Iterator[Row]:
     """The records of an input as they are published, unfolded."""
-    columns = top_level([*_paths(source), *source.unfold])
+    columns = top_level([*_paths(source, place), *source.unfold])
     if place.split:
         found: Iterator[Row] = ((place, number, row) for number, row in hub_records(place.hub, place.split, columns))
     else:
-        files = hub_files(place.hub, place.path) if place.hub else raw_files(source.folder(root), place.path)
-        found = SHAPES[source.shape](files, columns, source.header)
+        found = SHAPES[source.shape](_files(source, root, place), columns, source.header)
     for file, number, row in _said_clearly(place.hub, found):
-        yield from ((file, number, element) for element in unfold(row, source.unfold))
+        yield from ((file, number, element) for element in unfold(row, source.unfold, f"{file}, row {number}"))
+
+
+def _files(source: Source, root: Path, place: Input) -> list[RawFile]:
+    """The files that the paths of an input name."""
+    folder = source.folder(root)
+    named = (hub_files(place.hub, path) if place.hub else raw_files(folder, path) for path in place.paths)
+    return list(dict.fromkeys(chain.from_iterable(named)))
 
 
 def _said_clearly(hub: Hub | None, rows: Iterator[Row]) -> Iterator[Row]:
@@ -75,16 +87,16 @@ def _said_clearly(hub: Hub | None, rows: Iterator[Row]) -> Iterator[Row]:
         yield from rows
 
 
-def _paths(source: Source) -> list[str]:
+def _paths(source: Source, place: Input) -> list[str]:
     """Where in a record everything stands that the source asks for."""
     named = [source.fields.get(name, name) for name in KINDS[source.kind].fields]
-    return [*filter(None, named), *source.where, *source.exclude, *source.drop_lowest]
+    return [*filter(None, named), *place.where, *place.exclude, *source.drop_lowest]
 
 
 def _checked(source: Source, root: Path, place: Input) -> Iterator[tuple[Row, Fields]]:
     """(record, its fields under the kind's names) with types, and texts that are not blank."""
     fields = [_field(source, name, types) for name, types in KINDS[source.kind].fields.items()]
-    asked = (*source.where, *source.exclude, *source.drop_lowest)
+    asked = (*place.where, *place.exclude, *source.drop_lowest)
     for file, number, row in _records(source, root, place):
         for path in asked:
             if value_at(row, path) is MISSING:
@@ -100,37 +112,46 @@ def _field(source: Source, name: str, types: Types) -> Field:
         path=source.fields.get(name, name),
         types=types,
         may_lack=is_optional and name not in source.fields,
-        may_be_blank=is_optional or source.filter is not None,
+        may_be_blank=name in BLANK_FIELDS or source.filter is not None,
     )
 
 
-def _selected(source: Source, root: Path, place: Input) -> Iterator[tuple[Row, Fields]]:
+def _selected(source: Source, root: Path, place: Input, removed: Removed) -> Iterator[tuple[Row, Fields]]:
     """The rows that `where`, `drop_lowest` and `exclude` leave. Raises DataError if a pattern excludes nothing.
 
     What is excluded is not to be trained on: a pattern that no row has is one that does not fit the file's values.
     """
-    tests = [_is_one_of(path, value) for path, value in source.where.items()]
-    tests += [_is_at_least(path, _quantile(source, root, place, path)) for path in source.drop_lowest]
-    unused = {path: re.compile(pattern) for path, pattern in source.exclude.items()}
+    tests = [("where", _is_one_of(path, value)) for path, value in place.where.items()]
+    tests += [("drop_lowest", _is_at_least(path, _quantile(source, root, place, path))) for path in source.drop_lowest]
+    unused = {path: re.compile(pattern) for path, pattern in place.exclude.items()}
     patterns = dict(unused)
     for row, found in _checked(source, root, place):
-        matches = [path for path, pattern in patterns.items() if pattern.search(str(value_at(row[2], path)))]
+        matches = [path for path, pattern in patterns.items() if _matches(pattern, value_at(row[2], path))]
         for path in matches:
             unused.pop(path, None)
-        if not matches and all(test(row) for test in tests):
+        removed.rows += 1
+        refused = next((rule for rule, test in tests if not test(row)), "exclude" if matches else None)
+        if refused is None:
             yield row, found
+        else:
+            removed.add(refused)
     for path, pattern in unused.items():
         raise DataError(f"{place}: no row has '{pattern.pattern}' in '{path}'. Look at its values, or drop `exclude`.")
 
 
+def _matches(pattern: re.Pattern[str], value: Any) -> bool:
+    """Whether a value has a match of the pattern; what is null has none."""
+    return value is not None and pattern.search(str(value)) is not None
+
+
 def _is_one_of(path: str, wanted: Any) -> Callable[[Row], bool]:
     values = list(wanted) if isinstance(wanted, (list, tuple)) else [wanted]
+    # 1 == True in Python; in a file they are not the same. A whole number may be written as a fraction.
+    kinds = (kind for value in values for kind in ((int, float) if type(value) in (int, float) else (type(value),)))
+    types = tuple(dict.fromkeys([*kinds, type(None)]))
 
     def test(row: Row) -> bool:
-        value = value_at(row[2], path)
-        # 1 == True in Python; in a file they are not the same.
-        check_type(row[0], row[1], path, value, tuple({type(v) for v in values}))
-        return value in values
+        return check_type(row[0], row[1], path, value_at(row[2], path), types) in values
 
     return test
 
@@ -148,8 +169,7 @@ def _quantile(source: Source, root: Path, place: Input, path: str) -> float:
         value = value_at(row, path)
         if value is MISSING:
             raise DataError(missing(file, number, path, row))
-        check_type(file, number, path, value, (float, int))
-        numbers.append(value)
+        numbers.append(check_type(file, number, path, value, (float, int)))
     return float(np.quantile(numbers, source.drop_lowest[path])) if numbers else 0.0
 
 

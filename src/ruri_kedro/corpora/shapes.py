@@ -9,12 +9,15 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from ruri_kedro.errors import DataError
-from ruri_kedro.tables.formats import RawFile, read_lines, read_records
-from ruri_kedro.tables.raw import check_text, check_type, missing, read_rows
+from ruri_kedro.tables.formats import RawFile, read_records
+from ruri_kedro.tables.judgments import paragraphs_of, read_judgments, read_topics
+from ruri_kedro.tables.raw import check_ids, check_text, check_type, missing, read_field, read_rows
 
 Row = tuple[RawFile, int, Mapping[str, Any]]  # the file, the number of the record in it, and the fields
 Rows = Iterator[Row]
 Files = Sequence[RawFile]
+
+_NULLABLE = (str, type(None))
 
 
 def plain_rows(files: Files, columns: Collection[str], header: Sequence[str]) -> Rows:
@@ -26,15 +29,17 @@ def plain_rows(files: Files, columns: Collection[str], header: Sequence[str]) ->
 def article_paragraphs(files: Files, columns: Collection[str], header: Sequence[str]) -> Rows:
     """One row per paragraph of each article: title, section, text."""
     for file, number, article in _articles(files):
-        for section in article["sections"]:
-            for paragraph in section["paragraphs"]:
-                yield file, number, {"title": article["title"], "section": section["section"], "text": paragraph}
+        for _, heading, paragraph in paragraphs_of(f"{file}, row {number}", article["sections"]):
+            yield file, number, {"title": article["title"], "section": heading, "text": paragraph}
 
 
 def article_bodies(files: Files, columns: Collection[str], header: Sequence[str]) -> Rows:
     """One row per article: title, no section, and the abstract with all paragraphs as text."""
     for file, number, article in _articles(files):
-        body = [paragraph for section in article["sections"] for paragraph in section["paragraphs"]]
+        body = [
+            check_type(file, number, "sections", paragraph, str)
+            for *_, paragraph in paragraphs_of(f"{file}, row {number}", article["sections"])
+        ]
         yield file, number, {"title": article["title"], "section": "", "text": "".join([article["abstract"], *body])}
 
 
@@ -63,11 +68,14 @@ def wikiextractor(files: Files, columns: Collection[str], header: Sequence[str])
     """
     for file in files:
         for number, article in read_records(file):
-            for field in ("title", "text"):
-                if field not in article:
-                    raise DataError(missing(file, number, field, article))
-            lines = [line.strip() for line in article["text"].split("\n") if line.strip()]
-            paragraphs = list(_sections(lines[1:] if lines[:1] == [article["title"]] else lines, _EXTRACTED_HEADING))
+            title, body = (read_field(file, number, article, field, _NULLABLE) for field in ("title", "text"))
+            if body is None:
+                # An error, or with a filter left out: what asks for the fields decides.
+                paragraphs = [{"title": "", "text": None}]
+                yield file, number, {**article, "abstract": None, "paragraphs": paragraphs}
+                continue
+            lines = [line.strip() for line in body.split("\n") if line.strip()]
+            paragraphs = list(_sections(lines[1:] if lines[:1] == [title] else lines, _EXTRACTED_HEADING))
             text = "\n".join(paragraph["text"] for paragraph in paragraphs)
             abstract = paragraphs[0]["text"] if paragraphs else ""
             yield file, number, {**article, "text": text, "abstract": abstract, "paragraphs": paragraphs}
@@ -80,9 +88,11 @@ def markdown_sections(files: Files, columns: Collection[str], header: Sequence[s
     """
     for file in files:
         for number, row in read_records(file):
-            if "text" not in row:
-                raise DataError(missing(file, number, "text", row))
-            lines = [line.strip() for line in str(row["text"]).split("\n") if line.strip()]
+            text = read_field(file, number, row, "text", _NULLABLE)
+            if text is None:
+                yield file, number, {**row, "section": ""}
+                continue
+            lines = [line.strip() for line in text.split("\n") if line.strip()]
             heading = next((line for line in lines if line.startswith("# ")), "")
             title = row.get("title") or heading.removeprefix("# ")
             bodies: dict[str, list[str]] = {}
@@ -95,12 +105,16 @@ def markdown_sections(files: Files, columns: Collection[str], header: Sequence[s
 def judged_queries(files: Files, columns: Collection[str], header: Sequence[str]) -> Rows:
     """One row per (query, positive) of a folder with `queries` and `corpus` files: the query as title, and text."""
     queries, corpus = _named(files, r"queries\."), _named(files, r"corpus\.")
-    texts = {row["docid"]: row["text"] for row in read_rows(corpus, {"docid": str, "text": str}, "docid", ("text",))}
-    rows = read_rows(queries, {"qid": str, "query": str, "positives": list}, "qid", ("query",))
-    for number, row in enumerate(rows, start=1):
-        for docid in row["positives"]:
+    rows = read_rows(corpus, {"docid": str, "text": str}, "docid", ("docid", "text"))
+    texts = {row["docid"]: row["text"] for _, row in rows}
+    fields = {"qid": str, "query": str, "positives": list}
+    for number, row in read_rows(queries, fields, "qid", ("qid", "query")):
+        for docid in check_ids(f"{queries}, row {number}, field 'positives'", row["positives"]):
             if docid not in texts:
-                raise DataError(f"{queries}, query '{row['qid']}': positive '{docid}' is not in {corpus.name}.")
+                raise DataError(
+                    f"{queries}, row {number}, query '{row['qid']}': positive '{docid}' is not in {corpus.name}. "
+                    "Take both files of one version."
+                )
             yield queries, number, {"title": row["query"], "section": "", "text": texts[docid]}
 
 
@@ -113,8 +127,8 @@ def topics(files: Files, columns: Collection[str], header: Sequence[str]) -> Row
     queries = _texts(_named(files, r"topics\."))
     judgments = _named(files, r"qrels\.")
     judged: dict[str, dict[bool, list[str]]] = {}
-    for _, row in read_records(judgments, header=("qid", "Q0", "docid", "relevance")):
-        judged.setdefault(row["qid"], {True: [], False: []})[int(row["relevance"]) > 0].append(row["docid"])
+    for _, qid, docid, grade in read_judgments(judgments):
+        judged.setdefault(qid, {True: [], False: []})[grade > 0].append(docid)
     wanted = {docid for sides in judged.values() for side in sides.values() for docid in side}
     passages = _passages([file for file in files if re.match(r"docs", file.name)], wanted)
     for number, (qid, sides) in enumerate(judged.items(), start=1):
@@ -163,27 +177,32 @@ def _articles(files: Files) -> Rows:
     fields = {"article_id": str, "title": str, "abstract": str, "sections": list}
     for file in files:
         rows = read_rows(file, fields, unique="article_id", nonempty=("title",))
-        yield from ((file, number, row) for number, row in enumerate(rows, start=1))
+        yield from ((file, number, row) for number, row in rows)
 
 
 def _passages(files: Files, wanted: Collection[str]) -> dict[str, dict[str, str]]:
-    found = {}
+    found: dict[str, dict[str, str]] = {}
     for file in files:
         for number, row in read_records(file):
-            for field in ("docid", "text"):
-                if field not in row:
-                    raise DataError(missing(file, number, field, row))
-            if row["docid"] in wanted:
-                check_type(file, number, "text", row["text"], str)
-                check_text(file, number, "text", row["text"])
-                found[row["docid"]] = {"title": row.get("title") or "", "text": row["text"]}
+            docid, text = (read_field(file, number, row, field) for field in ("docid", "text"))
+            if docid in wanted:
+                check_text(file, number, "text", text)
+                title = check_type(file, number, "title", row.get("title"), _NULLABLE) or ""
+                if found.setdefault(docid, {"title": title, "text": text}) != {"title": title, "text": text}:
+                    raise DataError(
+                        f"{file}, row {number}, field 'docid': '{docid}' stands for two texts. Ids are unique."
+                    )
     return found
 
 
 def _texts(file: RawFile) -> dict[str, str]:
-    """Texts by id of lines `id<TAB>text`; a tabulator in a text is a space."""
-    split = (line.rstrip("\r\n").partition("\t") for _, line in read_lines(file))
-    return {key: text.replace("\t", " ") for key, _, text in split}
+    """Texts by id."""
+    found: dict[str, str] = {}
+    for where, key, text in read_topics(file):
+        if key in found:
+            raise DataError(f"{where}: the id '{key}' stands for two texts. Ids are unique.")
+        found[key] = text
+    return found
 
 
 def _named(files: Files, pattern: str) -> RawFile:

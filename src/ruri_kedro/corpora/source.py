@@ -8,24 +8,42 @@ from types import NoneType
 from typing import Any
 
 from ruri_kedro.corpora.hub import Hub
-from ruri_kedro.corpora.kinds import KINDS, NULLABLE_FIELDS
+from ruri_kedro.corpora.kinds import KINDS, MEANINGS, NULLABLE_FIELDS
 from ruri_kedro.corpora.shapes import SHAPES
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.tables.objectives import OBJECTIVES, ROW_KEYS, STAGE_STRATEGIES
+from ruri_kedro.tables.raw import label_text
 from ruri_kedro.text.filters import LANGUAGES, TextFilter
+from ruri_kedro.text.names import check_names, listed_names
+
+
+@dataclass(frozen=True)
+class SelectedHub(Hub):
+    """A hub's data set with what a source asks of it and not of its other data sets; it is the same one without."""
+
+    path: str | None = field(default=None, compare=False)  # in place of the source's
+    where: Mapping[str, Any] = field(default_factory=dict, compare=False)  # beside the source's
+    exclude: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
 class Input:
-    """One of the places a source is read from: a path below the raw folder or in a hub's data set, or its splits."""
+    """One of the places a source is read from: paths below the raw folder or in a hub's data set, or its splits."""
 
-    path: str | None
+    paths: tuple[str, ...]
     hub: Hub | None
     split: str | None
     is_validation: bool
+    where: Mapping[str, Any]  # as in Source, with what holds for this place alone
+    exclude: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """What its form is known by: the path, or of a hub's splits their name."""
+        return self.paths[0] if self.paths else self.split
 
     def __str__(self) -> str:
-        return " ".join(str(part) for part in (self.hub, self.path or self.split) if part)
+        return " ".join(str(part) for part in (self.hub, *(self.paths or (self.split,))) if part)
 
 
 ORIGINS = ("given", "synthetic")
@@ -33,7 +51,7 @@ _Types = Mapping[str, type | tuple[type, ...]]
 
 # Of the values of a source's row and of its filter.
 _TYPES: _Types = {
-    "kind": str, "path": (str, NoneType), "hub": (Mapping, list, NoneType), "shape": str, "header": list,
+    "kind": str, "path": (str, list, NoneType), "hub": (Mapping, list, NoneType), "shape": str, "header": list,
     "unfold": list, "fields": Mapping, "where": Mapping, "exclude": Mapping, "drop_lowest": Mapping, "segmented": bool,
     "paragraphs": int, "filter": (Mapping, NoneType), "labels": Mapping, "validation": (str, NoneType),
     "held_out": (float, int), "collection": (str, NoneType), "stages": Mapping, "licence": str,
@@ -51,8 +69,8 @@ class Source:
 
     name: str
     kind: str  # how its rows become pairs
-    path: str | None = None  # a file, folder or pattern below the raw folder, or within the hub's data set
-    hub: tuple[Hub, ...] = ()  # data sets on the hub of one form, mostly one; read by their splits without a path
+    path: str | Sequence[str] | None = None  # files, folders or patterns below the raw folder, or in the hub's data set
+    hub: tuple[SelectedHub, ...] = ()  # data sets on the hub of one form, mostly one; without a path read by splits
     shape: str = "rows"  # how its files hold rows
     header: Sequence[str] = ()  # the columns of CSV or TSV files that do not name them
     unfold: Sequence[str] = ()  # lists of which each element becomes a row, the outer one first
@@ -63,9 +81,9 @@ class Source:
     segmented: bool = False  # the texts were cut into words with spaces, which are put together
     paragraphs: int = 1  # consecutive rows of a section that make one text
     filter: TextFilter | None = None  # which positives are kept
-    labels: Mapping[str, str] = field(default_factory=dict)  # the file's label: entailment or contradiction
+    labels: Mapping[str, str] = field(default_factory=dict)  # the file's label: one of MEANINGS
     validation: str | None = None  # a file (or, of a hub's data set, a split) of validation rows, or
-    held_out: float = 0.0  # the share of titles held out for validation
+    held_out: float = 0.0  # the share of titles (or questions, texts) held out for validation
     collection: str | None = None  # the source whose passages are candidates for its queries; itself if not named
     stages: Mapping[str, Any] = field(default_factory=dict)  # stage: its negatives and objective there, or several
     licence: str = "unknown"
@@ -89,24 +107,33 @@ class Source:
     @property
     def data_sets(self) -> set[str]:
         """The hub's data sets or, of local files, the place that the rows come from."""
-        return {hub.id for hub in self.hub} or {str(Path(self.root or "", self.path))}
+        return {hub.id for hub in self.hub} or {str(Path(self.root or "", path)) for path in self.paths}
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Its path, or each of several."""
+        return _listed(self.path)
 
     @property
     def inputs(self) -> list[Input]:
         """What is read, the validation rows last. `validation` is a path, or without a path a split."""
         found = []
         for hub in self.hub or (None,):
-            split = hub.split if hub and not self.path else None
-            found.append(Input(self.path, hub, split, False))
+            paths = _listed(hub.path if hub and hub.path else self.path)
+            where, exclude = (dict(self.where), dict(self.exclude)) if hub is None else (
+                {**self.where, **hub.where}, {**self.exclude, **hub.exclude}
+            )  # fmt: skip
+            split = hub.split if hub and not paths else None
+            found.append(Input(paths, hub, split, False, where, exclude))
             if self.validation:
-                by_split = split is not None
-                place = (None, hub, self.validation) if by_split else (self.validation, hub, None)
-                found.append(Input(*place, True))
+                place = ((), hub, self.validation) if split else ((self.validation,), hub, None)
+                found.append(Input(*place, True, where, exclude))
         return sorted(found, key=lambda place: place.is_validation)
 
 
 def parse_sources(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Source]:
     """The sources of a recipe. Raises RecipeError that names the source, the key and what is allowed."""
+    check_names("sources", rows)
     sources = {name: _parse(name, row) for name, row in rows.items()}
     for source in sources.values():
         if source.candidates not in sources:
@@ -117,9 +144,9 @@ def parse_sources(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Source]:
     return sources
 
 
-def select_sources(sources: Mapping[str, Source], only: str | None) -> dict[str, Source]:
-    """The sources that `only` names, apart by spaces or commas; all if it names none. Raises RecipeError."""
-    names = (only or "").replace(",", " ").split()
+def select_sources(sources: Mapping[str, Source], only: Any) -> dict[str, Source]:
+    """The sources that `only` names, with spaces or commas between them; all if it names none. Raises RecipeError."""
+    names = listed_names("only", only)
     _allowed("only", names, sources)
     return {name: source for name, source in sources.items() if not names or name in names}
 
@@ -128,6 +155,9 @@ def _parse(name: str, row: Mapping[str, Any]) -> Source:
     place = f"sources.{name}"
     _allowed(place, row, _TYPES)
     _check_types(place, row, _TYPES)
+    if isinstance(row.get("path"), list):
+        for path in row["path"]:
+            _check_types(place, {"path": path}, {"path": str})
     if "kind" not in row:
         raise RecipeError(f"{place}.kind: missing.")
     if not row.get("path") and not row.get("hub"):
@@ -141,8 +171,10 @@ def _parse(name: str, row: Mapping[str, Any]) -> Source:
     _check_fields(place, row)
     if not 0 <= row.get("held_out", 0) < 1:
         raise RecipeError(f"{place}.held_out: {row['held_out']} is no share between 0 and 1.")
-    # YAML reads the labels 0, 1, 2 as numbers.
-    labels = {str(label): meaning for label, meaning in row.get("labels", {}).items()}
+    # YAML reads the labels 0, 1, 2 as numbers, and true as a truth value.
+    labels = {label_text(label): meaning for label, meaning in row.get("labels", {}).items()}
+    for label, meaning in labels.items():
+        _allowed(f"{place}.labels.{label}", [meaning], MEANINGS)
     made = {"labels": labels, "hub": _hubs(f"{place}.hub", row), "filter": _filter(f"{place}.filter", row)}
     return Source(name=name, **{**row, **made})
 
@@ -151,10 +183,13 @@ def _hubs(place: str, row: Mapping[str, Any]) -> tuple[Hub, ...]:
     rows = row.get("hub") or ()
     rows = [rows] if isinstance(rows, Mapping) else rows
     for hub in rows:
-        _allowed(place, hub, {f.name for f in fields(Hub)})
+        _allowed(place, hub, {f.name for f in fields(SelectedHub)})
         if not hub.get("id"):
             raise RecipeError(f"{place}.id: missing.")
-    return tuple(Hub(**hub) for hub in rows)
+        own = {key: value for key, value in hub.items() if key in ("path", "where", "exclude")}
+        _check_types(place, own, _TYPES | {"path": str})
+        _check_patterns(place, own.get("exclude", {}))
+    return tuple(SelectedHub(**hub) for hub in rows)
 
 
 def _filter(place: str, row: Mapping[str, Any]) -> TextFilter | None:
@@ -194,14 +229,29 @@ def _check_fields(place: str, row: Mapping[str, Any]) -> None:
         raise RecipeError(f"{place}.paragraphs: {row['paragraphs']} given, 1 or more expected.")
     if row.get("paragraphs", 1) != 1 and "section" not in kind.fields:
         raise RecipeError(f"{place}.paragraphs: the kind {row['kind']} has no sections to join paragraphs of.")
-    for name, pattern in row.get("exclude", {}).items():
+    for path in row.get("unfold", ()):
+        if not isinstance(path, str) or "[]" in path:
+            raise RecipeError(f"{place}.unfold: '{path}'; the path to a list is expected, without [].")
+    header = row.get("header", [])
+    if not all(isinstance(name, str) and name for name in header) or len(set(header)) < len(header):
+        raise RecipeError(f"{place}.header: {header}; names of columns are expected, each once.")
+    _check_patterns(place, row.get("exclude", {}))
+    for name, share in row.get("drop_lowest", {}).items():
+        if not 0 <= share < 1:
+            raise RecipeError(f"{place}.drop_lowest.{name}: {share} is no share between 0 and 1.")
+
+
+def _check_patterns(place: str, patterns: Mapping[str, str]) -> None:
+    for name, pattern in patterns.items():
         try:
             re.compile(pattern)
         except (re.error, TypeError) as error:
             raise RecipeError(f"{place}.exclude.{name}: '{pattern}' is no regular expression ({error}).") from error
-    for name, share in row.get("drop_lowest", {}).items():
-        if not 0 <= share < 1:
-            raise RecipeError(f"{place}.drop_lowest.{name}: {share} is no share between 0 and 1.")
+
+
+def _listed(path: str | Sequence[str] | None) -> tuple[str, ...]:
+    """A path, or several, as a tuple; none of nothing."""
+    return ((path,) if isinstance(path, str) else tuple(path)) if path else ()
 
 
 def _check_types(place: str, row: Mapping[str, Any], types: _Types) -> None:

@@ -7,9 +7,12 @@ from typing import Any
 
 from kedro.io.core import AbstractDataset
 
-from ruri_kedro.datasets.marker import MANIFEST, mark, marked_parts, unmark
+from ruri_kedro.datasets.marker import mark, marked_parts, unmark
 from ruri_kedro.errors import DataError
-from ruri_kedro.text.hashing import digest_all, stable_id
+from ruri_kedro.tables.checksums import MANIFEST, check_folders, facts_of
+from ruri_kedro.tables.files import sole_writer
+from ruri_kedro.text.hashing import digest_all, digest_json, stable_id
+from ruri_kedro.text.names import check_name
 
 Build = Callable[[Path], None]
 
@@ -28,14 +31,22 @@ class FolderDataset(AbstractDataset[Mapping[str, Build], Path]):
         self.metadata = metadata
 
     def load(self) -> Path:
-        """The outer folder; raises DatasetError unless all of its folders were built to the end."""
-        if not self._exists():
+        """The outer folder; raises DatasetError unless all of its folders are there as they were built."""
+        names = marked_parts(self._filepath)
+        if names is None:
             raise DataError(f"{self._filepath}: not complete. Run the pipeline that makes it.")
+        check_folders(self._filepath / name for name in names)
         return self._filepath
 
     def save(self, data: Mapping[str, Build]) -> None:
-        """Build every folder that `data` names, remove the others."""
+        """Build every folder that `data` names, remove the others; RecipeError for a name that cannot be a folder's."""
+        for name in data:
+            check_name(f"folder {self._filepath}", name, dots=True)
         self._filepath.mkdir(parents=True, exist_ok=True)
+        with sole_writer(self._filepath):
+            self._build(data)
+
+    def _build(self, data: Mapping[str, Build]) -> None:
         unmark(self._filepath)
         for folder in self._filepath.iterdir():
             if folder.is_dir() and folder.name not in data:
@@ -49,8 +60,7 @@ class FolderDataset(AbstractDataset[Mapping[str, Build], Path]):
     def fingerprint(self) -> tuple[str, None]:
         """Digest of the manifests, for the record of a run."""
         names = marked_parts(self._filepath) or []
-        manifests = ((self._filepath / name / MANIFEST).read_text("utf-8") for name in names)
-        return digest_all(stable_id(*pair) for pair in zip(names, manifests, strict=True)), None
+        return digest_all(stable_id(name, digest_json(facts_of(self._filepath / name))) for name in names), None
 
     def _exists(self) -> bool:
         return marked_parts(self._filepath) is not None

@@ -6,11 +6,10 @@ from typing import Any, Protocol
 from kedro.io.core import AbstractVersionedDataset, Version
 
 from ruri_kedro.errors import DataError
-from ruri_kedro.tables.files import read_json, replace_dir, write_json
+from ruri_kedro.tables.checksums import MANIFEST, read_checked, write_checked
+from ruri_kedro.tables.files import replace_dir
 from ruri_kedro.tables.manifest import describe_files, differing_files
 from ruri_kedro.text.hashing import digest_json
-
-MANIFEST = "manifest.json"
 
 
 class Saveable(Protocol):
@@ -40,7 +39,7 @@ class ModelFolder(AbstractVersionedDataset[Saveable, Path]):
         path = Path(self._get_load_path())
         if not is_complete(path):
             raise DataError(f"{path}: no complete model here. Run the pipeline that makes it, or dvc pull.")
-        for fault in differing_files(path, read_json(path / MANIFEST)["files"]):
+        for fault in differing_files(path, read_checked(path / MANIFEST)["files"]):
             raise DataError(f"{path}: {fault}. Remove the folder and make or dvc pull the model again.")
         return path
 
@@ -48,11 +47,11 @@ class ModelFolder(AbstractVersionedDataset[Saveable, Path]):
         """Save the model beside its place, add the manifest, rename."""
         with replace_dir(Path(self._get_save_path())) as aside:
             data.save_pretrained(str(aside))
-            write_json(aside / MANIFEST, {"files": describe_files(aside)})
+            write_checked(aside / MANIFEST, {"files": describe_files(aside)})
 
     def fingerprint(self) -> tuple[str, None]:
         """Digest of the files of the version that would be loaded, for the record of a run."""
-        return digest_json(read_json(Path(self._get_load_path()) / MANIFEST)["files"]), None
+        return digest_json(read_checked(Path(self._get_load_path()) / MANIFEST)["files"]), None
 
     def _exists(self) -> bool:
         return is_complete(self._get_load_path())

@@ -33,8 +33,8 @@ class RawFolder(AbstractDataset[NoReturn, Path]):
     def remedy(self) -> str:
         """What a user can do when the folder is not there."""
         return (
-            "Restore it (git checkout or dvc pull), fetch it (python -m ruri_kedro.corpora.fetch mini), "
-            "or name another folder (kedro run --params raw_root=FOLDER)."
+            "Restore it (git checkout or dvc pull), make the sample (python -m ruri_kedro.corpora.sample), fetch mini "
+            "(python -m ruri_kedro.corpora.fetch mini), or name another folder (kedro run --params raw_root=FOLDER)."
         )
 
     def fingerprint(self) -> tuple[str, None]:

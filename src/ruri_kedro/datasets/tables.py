@@ -9,7 +9,9 @@ from kedro_datasets._typing import TablePreview
 
 from ruri_kedro.datasets.marker import mark, marked_parts, unmark
 from ruri_kedro.errors import DataError
-from ruri_kedro.tables import SCHEMAS, AnyPart, Table, write_table
+from ruri_kedro.tables import SCHEMAS, AnyPart, Table
+from ruri_kedro.tables.files import sole_writer
+from ruri_kedro.tables.store import write_parts
 
 
 class TableDataset(AbstractDataset[Mapping[str, AnyPart | None], Table]):
@@ -41,9 +43,11 @@ class TableDataset(AbstractDataset[Mapping[str, AnyPart | None], Table]):
 
     def save(self, data: Mapping[str, AnyPart | None]) -> None:
         """Write the parts that are missing or out of date, remove those that `data` does not name, leave the Nones."""
-        unmark(self._filepath)
-        table = write_table(self._filepath, SCHEMAS[self._schema], data)
-        mark(self._filepath, table.parts())
+        self._filepath.mkdir(parents=True, exist_ok=True)
+        with sole_writer(self._filepath):
+            unmark(self._filepath)
+            table = write_parts(self._filepath, SCHEMAS[self._schema], data)
+            mark(self._filepath, table.parts())
 
     def fingerprint(self) -> tuple[str, int]:
         """Digest and number of the rows, for the record of a run."""

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
-from sentence_transformers.base.modules import Transformer
+from sentence_transformers.base.modules import Normalize, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 from transformers import AutoModelForSequenceClassification, ModernBertConfig, ModernBertModel, set_seed
 from transformers.utils import logging as transformers_logging
 
 from ruri_kedro.encoders.checkpoint import checkpoint_folder
+from ruri_kedro.encoders.encode import ends_normalized
+from ruri_kedro.encoders.foreign_code import open_model, refuse_code
 from ruri_kedro.encoders.tokenizer import train_tokenizer
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.recipe.parse import Count, Positive, ShareBelow, parameters
@@ -84,12 +86,13 @@ def load_encoder(
     """
     with checkpoint_folder(reference, revision) as folder:
         if (folder / "modules.json").exists():
-            model = SentenceTransformer(
-                str(folder),
+            model = open_model(
+                SentenceTransformer,
+                folder,
                 prompts=prompts and dict(prompts),
                 similarity_fn_name="cosine",
                 device="cpu",
-                model_kwargs={"use_safetensors": True, "dtype": torch.float32},
+                model_kwargs={"dtype": torch.float32},
             )
         else:
             model = _with_mean_pooling(folder, prompts or {})
@@ -101,13 +104,28 @@ def load_encoder(
 def _with_mean_pooling(
     folder: str | Path, prompts: Mapping[str, str], max_length: int | None = None
 ) -> SentenceTransformer:
+    plain = {"trust_remote_code": False}
     transformer = Transformer(
-        str(folder), max_seq_length=max_length, model_kwargs={"use_safetensors": True, "dtype": torch.float32}
+        str(folder),
+        max_seq_length=max_length,
+        model_kwargs={"use_safetensors": True, "dtype": torch.float32, **plain},
+        processor_kwargs=plain,
+        config_kwargs=plain,
     )
     pooling = Pooling(transformer.get_embedding_dimension(), pooling_mode="mean")
     return SentenceTransformer(
         modules=[transformer, pooling], prompts=dict(prompts), similarity_fn_name="cosine", device="cpu"
     )
+
+
+def with_unit_vectors(model: SentenceTransformer) -> SentenceTransformer:
+    """The model, its last module one that brings vectors to length 1; it has no weights.
+
+    Stores that compare by dot product then order as the cosine does, by which models are trained and tested.
+    """
+    if not ends_normalized(model):
+        model.append(Normalize())
+    return model
 
 
 def learned_positions(model: torch.nn.Module) -> int | None:
@@ -136,11 +154,12 @@ def build_cross_encoder(encoder: Path, max_length: int, seed: int) -> CrossEncod
     set_seed(seed)
     with tempfile.TemporaryDirectory() as folder:
         with _no_load_report():
+            refuse_code(encoder)
             body = AutoModelForSequenceClassification.from_pretrained(
-                encoder, num_labels=1, use_safetensors=True, dtype=torch.float32
+                encoder, num_labels=1, use_safetensors=True, dtype=torch.float32, trust_remote_code=False
             )
         body.save_pretrained(folder)
-        SentenceTransformer(str(encoder), device="cpu").tokenizer.save_pretrained(folder)
+        open_model(SentenceTransformer, encoder, device="cpu").tokenizer.save_pretrained(folder)
         return load_cross_encoder(folder, max_length)
 
 
@@ -160,12 +179,13 @@ def load_cross_encoder(
 ) -> CrossEncoder:
     """A cross-encoder from a folder, or from the hub at a pinned revision."""
     with checkpoint_folder(reference, revision) as folder:
-        return CrossEncoder(
-            str(folder),
+        return open_model(
+            CrossEncoder,
+            folder,
             num_labels=1,
             max_length=max_length,
             device="cpu",
-            model_kwargs={"use_safetensors": True, "dtype": torch.float32},
+            model_kwargs={"dtype": torch.float32},
         )
 
 

@@ -9,7 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ruri_kedro.errors import RecipeError
+from ruri_kedro.encoders.foreign_code import refuse_code
+from ruri_kedro.errors import RecipeError, RuriError
 from ruri_kedro.tables.files import read_json, write_json
 
 # The last are the lengths and marks of Stanford's ColBERT.
@@ -18,6 +19,7 @@ _OTHER_FORMATS = ["onnx/*", "openvino/*"]  # of the same weights
 
 # LINE's class is that of transformers 4.26 under another name; the repository's own configuration says so.
 _PLAIN_CLASSES = {"DistilBertJapaneseTokenizer": "BertJapaneseTokenizer"}
+_MECAB_DICTIONARIES = ("ipadic", "unidic_lite", "unidic")  # that transformers knows, each a package
 
 
 @contextmanager
@@ -25,21 +27,27 @@ def checkpoint_folder(reference: str | Path, revision: str | None = None) -> Ite
     """The folder of a checkpoint as long as the block lasts; `reference` is a folder or a name on the hub.
 
     A name needs a pinned `revision`, so that a recipe means the same model tomorrow. Raises RecipeError where the
-    checkpoint cannot be had, has no weights as safetensors, or needs a package that is not installed.
+    checkpoint cannot be had, needs code of its own or a package that is not installed, or has no weights as
+    safetensors.
     """
     folder = Path(reference) if Path(reference).is_dir() else _download(str(reference), revision)
     if not any((folder / name).exists() for name in ("config.json", "modules.json")):
         raise RecipeError(f"model '{reference}' cannot be loaded: it has no config.json and no modules.json.")
+    refuse_code(folder, reference)
     if not any(folder.rglob("*.safetensors")):
         raise RecipeError(
             f"model '{reference}' has no weights as safetensors here, and others are not read. On the hub the commit "
             "of the pull request 'Adding safetensors variant of this model' often has them: give that as revision."
         )
-    configs = {path: read_json(path) for path in sorted(folder.rglob("tokenizer_config.json"))}
-    for config in configs.values():
-        _check_packages(str(reference), config)
-    plain = {path: plain_tokenizer(config, _model_type(path.parent)) for path, config in configs.items()}
+    names = ("tokenizer_config.json", "config.json")
     try:
+        configs = {path: read_json(path) for name in names for path in sorted(folder.rglob(name))}
+        for path, config in configs.items():
+            if not isinstance(config, Mapping):
+                raise ValueError(f"{path.relative_to(folder)} is not a JSON object")
+            if path.name == "tokenizer_config.json":
+                _check_packages(str(reference), config)
+        plain = {path: _plain(path, config) for path, config in configs.items()}
         if plain == configs:
             yield folder
             return
@@ -49,8 +57,41 @@ def checkpoint_folder(reference: str | Path, revision: str | None = None) -> Ite
                 (Path(aside) / path.relative_to(folder)).unlink()
                 write_json(Path(aside) / path.relative_to(folder), config)
             yield Path(aside)
+    except RuriError:
+        raise
     except (OSError, ValueError) as error:
         raise RecipeError(f"model '{reference}' cannot be loaded: {error}") from error
+
+
+def read_config(reference: str, name: str, revision: str | None = None) -> dict[str, Any] | None:
+    """A file of a model in a folder or on the hub, a JSON object; None where it has none of this name.
+
+    Raises RecipeError where it cannot be had or read.
+    """
+    from sentence_transformers.util import load_file_path
+
+    try:
+        path = load_file_path(reference, name, revision=revision)
+        value = read_json(Path(path)) if path else None
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"model '{reference}' cannot be loaded: {name}: {error}") from error
+    if not isinstance(value, dict | None):
+        raise RecipeError(f"model '{reference}' cannot be loaded: {name} is not a JSON object.")
+    return value
+
+
+def saved_with_unit_vectors(folder: Path) -> bool:
+    """Whether the last module of a sentence-transformers folder brings vectors to length 1."""
+    path = folder / "modules.json"
+    modules = read_json(path) if path.is_file() else []
+    return bool(modules) and modules[-1]["type"].endswith(".Normalize")
+
+
+def _plain(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration without reference to code; `refuse_code` has left none but that of tokenizers."""
+    if path.name == "tokenizer_config.json":
+        return plain_tokenizer(config, _model_type(path.parent))
+    return {key: value for key, value in config.items() if key != "auto_map"}
 
 
 def plain_tokenizer(config: Mapping[str, Any], model_type: str | None) -> dict[str, Any]:
@@ -72,7 +113,8 @@ def _check_packages(reference: str, config: Mapping[str, Any]) -> None:
     if config.get("word_tokenizer_type") != "mecab":
         return
     dictionary = (config.get("mecab_kwargs") or {}).get("mecab_dic", "unidic_lite")
-    missing = [name for name in ("fugashi", dictionary) if name and find_spec(name) is None]
+    packages = ["fugashi", *(name for name in _MECAB_DICTIONARIES if name == dictionary)]
+    missing = [name for name in packages if find_spec(name) is None]
     if missing:
         raise RecipeError(
             f"the tokenizer of model '{reference}' needs {' and '.join(missing)}: pip install 'ruri-kedro[japanese]'"

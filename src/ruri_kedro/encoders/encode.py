@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
+from sentence_transformers.base.modules import Normalize
 from tqdm import tqdm
 
 from ruri_kedro.encoders.pairs import PairLayout
@@ -16,14 +17,30 @@ from ruri_kedro.text.prompts import with_prompt
 
 
 def embed(model: SentenceTransformer, rows: Sequence[np.ndarray]) -> torch.Tensor:
-    """Embeddings (rows, dimension) of token rows, as the model's own modules pool them; not normalised."""
+    """Embeddings (rows, dimension) of token rows, as the model's own modules pool them; not normalised.
+
+    A last module that normalises is left out: losses and `encode` do so themselves, and twice would round twice.
+    """
     if reads_flat(model):
-        return model(flat_features(rows, model[0]._flatten_position_offset, model.device))["sentence_embedding"]
+        return _pooled(model, flat_features(rows, model[0]._flatten_position_offset, model.device))
     features = pad(rows, model.tokenizer.pad_token_id, model.max_seq_length, model.device)
     if "token_type_ids" in model.tokenizer.model_input_names:
         features["token_type_ids"] = torch.zeros_like(features["input_ids"])
     with fast_linear(model.device):
+        return _pooled(model, features)
+
+
+def ends_normalized(model: SentenceTransformer) -> bool:
+    """Whether the model's last module brings its vectors to length 1."""
+    return isinstance(model[-1], Normalize) and model[-1].module_output_name == "sentence_embedding"
+
+
+def _pooled(model: SentenceTransformer, features: dict) -> torch.Tensor:
+    if not ends_normalized(model):
         return model(features)["sentence_embedding"]
+    for module in list(model)[:-1]:
+        features = module(features)
+    return features["sentence_embedding"]
 
 
 @torch.inference_mode()
@@ -121,4 +138,4 @@ def logits(
 
 
 def _bar(label: str | None, total: int, unit: str) -> tqdm:
-    return tqdm(total=total, desc=label, unit=unit, disable=label is None, mininterval=1.0)
+    return tqdm(total=total, desc=label, unit=unit, disable=True if label is None else None, mininterval=1.0)

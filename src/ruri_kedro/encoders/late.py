@@ -11,26 +11,18 @@ from pathlib import Path
 import numpy as np
 import torch
 from sentence_transformers import MultiVectorEncoder
-from sentence_transformers.util import load_file_path
 from tqdm import tqdm
 
-from ruri_kedro.encoders.checkpoint import checkpoint_folder
-from ruri_kedro.errors import RecipeError
-from ruri_kedro.tables.files import read_json
+from ruri_kedro.encoders.checkpoint import checkpoint_folder, read_config
+from ruri_kedro.encoders.foreign_code import open_model
 
 _BLOCK = 1024  # passages whose vectors are held at once: some 100 MB at 200 tokens and 128 dimensions
 
 
 def is_multi_vector(reference: str, revision: str | None = None) -> bool:
     """Whether a model is of late interaction, by what sentence-transformers, PyLate or Stanford's code wrote of it."""
-    try:
-        paths = [
-            load_file_path(reference, name, revision=revision)
-            for name in ("config.json", "config_sentence_transformers.json")
-        ]
-    except OSError as error:
-        raise RecipeError(f"model '{reference}' cannot be loaded: {error}") from error
-    config, own = (read_json(Path(path)) if path else {} for path in paths)
+    names = ("config.json", "config_sentence_transformers.json")
+    config, own = (read_config(reference, name, revision) or {} for name in names)
     # PyLate's first versions named no type, but the marks in front of queries and documents.
     marked = own.get("model_type") in ("MultiVectorEncoder", "ColBERT") or "query_prefix" in own
     return marked or "HF_ColBERT" in (config.get("architectures") or [])
@@ -39,9 +31,7 @@ def is_multi_vector(reference: str, revision: str | None = None) -> bool:
 def load_multi_vector(reference: str | Path, revision: str | None = None) -> MultiVectorEncoder:
     """A late interaction model from a folder, or from the hub at a pinned revision; RecipeError as `load_encoder`."""
     with checkpoint_folder(reference, revision) as folder:
-        return MultiVectorEncoder(
-            str(folder), device="cpu", model_kwargs={"use_safetensors": True, "dtype": torch.float32}
-        )
+        return open_model(MultiVectorEncoder, folder, device="cpu", model_kwargs={"dtype": torch.float32})
 
 
 @dataclass(frozen=True)
@@ -64,7 +54,7 @@ class LateInteraction:
         """MaxSim of every query with every passage, float32 (queries, passages)."""
         asked = self._queries(queries)
         scores = np.empty((len(queries), len(passages)), dtype=np.float32)
-        with tqdm(total=len(passages), desc="passages", unit="text", mininterval=1.0) as bar:
+        with tqdm(total=len(passages), desc="passages", unit="text", mininterval=1.0, disable=None) as bar:
             for start in range(0, len(passages), _BLOCK):
                 block = self._passages(passages[start : start + _BLOCK])
                 found = self.model.similarity(asked, block, device=self.model.device)

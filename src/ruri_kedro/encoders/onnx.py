@@ -14,6 +14,7 @@ import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from transformers.modeling_outputs import ModelOutput
 
+from ruri_kedro.encoders.foreign_code import open_model
 from ruri_kedro.errors import RecipeError
 
 GRAPH = "onnx/model.onnx"
@@ -32,9 +33,7 @@ def export_onnx(model: Path, kind: str, out: Path, int8: bool = False) -> list[s
     _require_packages()
     shutil.copytree(model, out, dirs_exist_ok=True)
     (out / GRAPH).parent.mkdir(exist_ok=True)
-    loaded = _CLASSES[kind](
-        str(model), device="cpu", model_kwargs={"use_safetensors": True, "attn_implementation": "eager"}
-    )
+    loaded = open_model(_CLASSES[kind], model, device="cpu", model_kwargs={"attn_implementation": "eager"})
     _export(loaded, kind, out / GRAPH)
     if not int8:
         return [GRAPH]
@@ -45,7 +44,7 @@ def export_onnx(model: Path, kind: str, out: Path, int8: bool = False) -> list[s
 def load_onnx(folder: Path, kind: str, graph: str = GRAPH) -> SentenceTransformer | CrossEncoder:
     """The model of an exported folder, its transformer run by ONNX Runtime on the CPU."""
     _require_packages()
-    model = _CLASSES[kind](str(folder), device="cpu", model_kwargs={"use_safetensors": True})
+    model = open_model(_CLASSES[kind], folder, device="cpu")
     model[0].model = _OnnxBody(folder / graph, model[0].model.config, _OUTPUTS[kind])
     return model
 

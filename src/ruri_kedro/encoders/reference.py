@@ -9,9 +9,10 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ruri_kedro.encoders.foreign_code import refuse_code
 from ruri_kedro.errors import RecipeError
-from ruri_kedro.tables.files import read_json
-from ruri_kedro.tables.store import MANIFEST, file_digest
+from ruri_kedro.tables.checksums import MANIFEST, read_checked
+from ruri_kedro.tables.store import file_digest
 from ruri_kedro.text.hashing import digest_json
 
 if TYPE_CHECKING:
@@ -29,13 +30,17 @@ class EncoderReference:
 
     @staticmethod
     def of(row: Mapping[str, Any], default: Path, device: str = "auto") -> "EncoderReference":
-        """The encoder that `{name, revision}` names; without a name the folder `default`."""
+        """The encoder that `{name, revision}` names; without a name the folder `default`.
+
+        Raises RecipeError for a name without revision, and for a folder that needs code of its own.
+        """
         if row.get("name") is None:
             return EncoderReference(str(default), device=device)
         if not Path(row["name"]).is_dir() and not row.get("revision"):
             raise RecipeError(
                 f"model '{row['name']}' is no local folder and has no revision. Pin the commit on the hub."
             )
+        refuse_code(Path(row["name"]))
         return EncoderReference(row["name"], row.get("revision"), device)
 
     def digest(self) -> str:
@@ -75,6 +80,6 @@ def folder_digest(folder: Path) -> str | None:
         return None
     manifest = folder / MANIFEST
     if manifest.exists():
-        return digest_json(read_json(manifest)["files"])
+        return digest_json(read_checked(manifest)["files"])
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return digest_json([[path.relative_to(folder).as_posix(), file_digest(path)] for path in files])

@@ -8,8 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ruri_kedro.encoders.checkpoint import read_config
+from ruri_kedro.encoders.foreign_code import refuse_code
 from ruri_kedro.encoders.reference import folder_digest
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.tables.files import read_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,12 +30,14 @@ class SavedModel:
 
     @staticmethod
     def of(reference: str, device: str = "auto", name: str | None = None) -> "SavedModel":
-        """The model in a folder, or on the hub as `owner/model@revision`; RecipeError where it is neither.
+        """The model in a folder, or on the hub as `owner/model@revision`.
 
+        Raises RecipeError where it is neither, and for a folder that needs code of its own.
         `name` is what a folder's model is called, by default `local/<folder>`.
         """
         digest = folder_digest(Path(reference))
         if digest is not None:
+            refuse_code(Path(reference))
             return SavedModel(name or f"local/{Path(reference).resolve().name}", digest, reference, device)
         source, _, revision = reference.rpartition("@")
         if not revision or source.count("/") != 1:
@@ -50,18 +55,26 @@ class SavedModel:
         return load_encoder(self.source, revision=self._hub_revision).to(self._torch_device)
 
     @cached_property
+    def prompts(self) -> dict[str, str]:
+        """The prompts that were saved with it, by name; the model itself is not loaded."""
+        from sentence_transformers.util import load_file_path
+
+        try:
+            path = load_file_path(self.source, "config_sentence_transformers.json", revision=self._hub_revision)
+        except OSError as error:
+            raise RecipeError(f"model '{self.source}' cannot be loaded: {error}") from error
+        return (read_json(Path(path)).get("prompts") or {}) if path else {}
+
+    @cached_property
     def is_cross_encoder(self) -> bool:
         """Whether it gives a score to a pair of texts: its architecture is one of classification."""
-        from transformers import AutoConfig
-
         folder = Path(self.source)
         if (folder / "modules.json").is_file() and not (folder / "config.json").is_file():
-            return False  # modules that are no transformer in the folder itself
-        try:
-            architectures = AutoConfig.from_pretrained(self.source, revision=self._hub_revision).architectures or []
-        except (OSError, ValueError) as error:
-            raise RecipeError(f"model '{self.source}' cannot be loaded: {error}") from error
-        return any(name.endswith("ForSequenceClassification") for name in architectures)
+            return False  # modules that are not a transformer in the folder itself
+        config = read_config(self.source, "config.json", self._hub_revision)
+        if config is None:
+            raise RecipeError(f"model '{self.source}' cannot be loaded: it has no config.json.")
+        return any(name.endswith("ForSequenceClassification") for name in config.get("architectures") or [])
 
     @cached_property
     def cross_encoder(self) -> "CrossEncoder":

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import multiprocessing
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,13 +12,17 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import xxhash
 from tqdm import tqdm
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from ruri_kedro.encoders.tokens import TokenRows, tokenize
 from ruri_kedro.errors import DataError
+from ruri_kedro.tables.checksums import checksum
 from ruri_kedro.tables.files import replace_file
 from ruri_kedro.text.hashing import digest_all, digest_json, stable_id
+
+logger = logging.getLogger(__name__)
 
 _SHARD_TEXTS = 65_536  # what a killed run loses at most
 _TASK_TEXTS = 1024
@@ -33,7 +38,8 @@ class TokenCache:
     """Token ids by digest of their text, in a folder of Arrow files that only grows and may be removed at any time.
 
     The ids are neither cut nor have special tokens, so all stages share them. A file holds up to 65,536 texts and is
-    whole or not there: a killed run continues with the first that is missing. `workers`: processes of tokenizers
+    whole or not there: a killed run continues with the first that is missing. Its name ends with its checksum; one
+    that is damaged is removed, and its texts are tokenised again. `workers`: processes of tokenizers
     that are not in Rust; those that are use threads of their own.
     """
 
@@ -48,8 +54,8 @@ class TokenCache:
         self._ids: list[np.ndarray] = []
 
     def has(self, files: Iterable[str]) -> bool:
-        """Whether these files are there."""
-        return all((self._folder / name).exists() for name in files)
+        """Whether these files are there, as they were written."""
+        return all(_is_sound(self._folder / name) for name in files)
 
     def arrays(self, files: Iterable[str]) -> list[np.ndarray]:
         """The ids of these files, mapped: what `TokenRows.arrays` was when `files` had these names."""
@@ -59,7 +65,7 @@ class TokenCache:
         """What `tokenize` gives for the texts; those that are not in the cache are tokenised and added."""
         known = set(self.files)
         for path in sorted(self._folder.glob("*.arrow")):
-            if path.name not in known:
+            if path.name not in known and _is_sound(path):
                 self._open(path)
         digests = np.array([bytes.fromhex(stable_id(text)) for text in texts], _DIGEST)
         places, numbers = self._find(digests)
@@ -92,7 +98,7 @@ class TokenCache:
 
     def _add(self, texts: list[str]) -> None:
         with (
-            tqdm(total=len(texts), desc="tokenise", unit="text", mininterval=1.0, leave=None) as bar,
+            tqdm(total=len(texts), desc="tokenise", unit="text", mininterval=1.0, leave=None, disable=None) as bar,
             _tokenizing(self._tokenizer, self._workers) as ids_of,
         ):
             for start in range(0, len(texts), _SHARD_TEXTS):
@@ -115,9 +121,13 @@ class TokenCache:
             ],
             schema=_SCHEMA,
         )
-        path = self._folder / f"{digest_all(digests)}.arrow"
-        with replace_file(path) as aside, pa.OSFile(str(aside), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as file:
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_file(sink, _SCHEMA) as file:
             file.write_batch(batch)
+        data = sink.getvalue()
+        path = self._folder / f"{digest_all(digests)}-{xxhash.xxh3_128_hexdigest(data)}.arrow"
+        with replace_file(path) as aside:
+            aside.write_bytes(data)
         self._open(path)
 
     def _open(self, path: Path) -> None:
@@ -148,6 +158,17 @@ class _Run:
             np.concatenate(pair) for pair in ((self.places, other.places), (self.numbers, other.numbers))
         )
         return _Run(digests[order], places[order], numbers[order])
+
+
+def _is_sound(path: Path) -> bool:
+    """Whether a file is there as it was written; one that is damaged, or that 0.1 wrote, is removed."""
+    if not path.exists():
+        return False
+    if path.stem.partition("-")[2] == checksum(path)["xxh3"]:
+        return True
+    logger.warning("%s: not the bytes that its name says. Its texts are tokenised again.", path)
+    path.unlink(missing_ok=True)
+    return False
 
 
 def _read(path: Path) -> pa.RecordBatch:
@@ -205,7 +226,7 @@ _of_worker: list[PreTrainedTokenizerBase] = []
 
 
 def _load(folder: str) -> None:
-    _of_worker.append(AutoTokenizer.from_pretrained(folder))
+    _of_worker.append(AutoTokenizer.from_pretrained(folder, trust_remote_code=False))
 
 
 def _tokenize(texts: Sequence[str]) -> TokenRows:

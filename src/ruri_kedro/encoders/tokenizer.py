@@ -14,6 +14,9 @@ _SPECIAL = {
 }
 # Pieces never cross a change of script, which in Japanese mostly is a word boundary.
 _SCRIPTS = Regex(r"[\p{Han}々〆ヶ]+|\p{Hiragana}+|[\p{Katakana}ー]+|\p{Latin}+|\p{N}")
+# While it is trained, words end after so many characters: a merge looks through every word that has its pair, so one
+# word of a million characters would take days.
+_LONGEST = Regex(r".{1,256}")
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int, max_piece_chars: int) -> PreTrainedTokenizerFast:
@@ -24,9 +27,8 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, max_piece_chars: int)
     """
     tokenizer = Tokenizer(models.BPE(unk_token=_SPECIAL["unk_token"]))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(_SCRIPTS, "isolated")]
-    )
+    by_script = [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(_SCRIPTS, "isolated")]
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*by_script, pre_tokenizers.Split(_LONGEST, "isolated")])
     tokenizer.decoder = decoders.Fuse()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
@@ -35,6 +37,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, max_piece_chars: int)
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(by_script)
     cls, sep = (tokenizer.token_to_id(_SPECIAL[name]) for name in ("cls_token", "sep_token"))
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",

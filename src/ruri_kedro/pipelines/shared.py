@@ -21,4 +21,7 @@ def stage_of(name: str, settings: Params, run: Params) -> Any:
 
     torch.set_num_threads(min(run["threads"], os.cpu_count() or 1))
     folder = Path(run["checkpoints"])
-    return Stage(name, settings, run["seed"], run["device"], folder, run["watch"], run["devices"], run["held_out"])
+    return Stage(
+        name, settings, run["seed"], run["device"], folder, run["watch"], run["devices"], run["held_out"],
+        run["allow_untrained"],
+    )  # fmt: skip

@@ -1,5 +1,6 @@
 """The model card, in the form that the Hugging Face hub reads: YAML in front, Markdown after it."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -42,6 +43,13 @@ model = CrossEncoder("path/to/{name}")
 print(model.predict([("日本で一番高い山は？", "富士山は日本の最高峰である。")]))""",
 }
 
+# What is said of an embedder's vectors.
+UNIT = "vectors of length 1 out, compared by cosine"
+NOT_UNIT = "vectors of any length out, to be compared by cosine and not by dot product"
+
+
+_ORIGIN = "## How it was made"  # the only section that tells one run from another that did the same
+
 
 @dataclass(frozen=True)
 class CardFacts:
@@ -56,6 +64,7 @@ class CardFacts:
     tests: Mapping[str, Mapping[str, str]]
     licence: str
     limits: str
+    unit_vectors: bool = True  # whether an embedder's vectors have length 1
 
     @property
     def base_model(self) -> Mapping[str, Any]:
@@ -85,11 +94,16 @@ def model_card(facts: CardFacts) -> str:
         *_prompts(facts),
         "## Training data\n\n" + "\n".join(_data(facts)),
         "## Recipe\n\n" + "\n".join(_recipe(facts)),
-        "## How it was made\n\n" + "\n".join(_made(facts.training)),
+        f"{_ORIGIN}\n\n" + "\n".join(_made(facts.training)),
         "## Limits\n\n" + "\n".join(_limits(facts)),
     ]
     front = yaml.safe_dump(_front_matter(facts, figures), allow_unicode=True, sort_keys=False, width=120)
     return f"---\n{front}---\n\n" + "\n\n".join(sections) + "\n"
+
+
+def without_origin(card: str) -> str:
+    """The card without its section on the runs that made it."""
+    return re.sub(rf"^{_ORIGIN}$.*?(?=^## |\Z)", "", card, flags=re.MULTILINE | re.DOTALL)
 
 
 Figure = tuple[str, str, float, tuple[float, float] | None, int]  # task, metric, mean, interval, queries
@@ -122,13 +136,13 @@ def _front_matter(facts: CardFacts, figures: Sequence[Figure]) -> dict[str, Any]
         "pipeline_tag": pipeline,
         "tags": tags,
         **({"base_model": base} if base else {}),
-        "model-index": [{"name": facts.name, "results": results}],
+        **({"model-index": [{"name": facts.name, "results": results}]} if results else {}),
     }
 
 
 def _introduction(facts: CardFacts) -> str:
     what = {
-        "embedder": "A Japanese text embedding model: texts in, vectors of length 1 out, compared by cosine.",
+        "embedder": f"A Japanese text embedding model: texts in, {UNIT if facts.unit_vectors else NOT_UNIT}.",
         "reranker": "A Japanese reranker: a query and a passage in, a score out, higher for the more relevant.",
     }[facts.kind]
     base = facts.base_model
@@ -143,6 +157,9 @@ def _introduction(facts: CardFacts) -> str:
 
 
 def _results(facts: CardFacts, figures: Sequence[Figure]) -> Iterator[str]:
+    if not figures:
+        yield "Nothing was tested: the recipe has no task for this model."
+        return
     yield from table_head("task", "category", "metric", "mean", "95% interval", "queries")
     for task, metric, mean, interval, queries in figures:
         shown = f"{interval[0]:.4f} to {interval[1]:.4f}" if interval else "-"
@@ -167,10 +184,9 @@ def _data(facts: CardFacts) -> Iterator[str]:
         yield table_row(name, row["licence"], row["origin"], f"{row['pairs']:,}", stages or "negatives only")
     leaked = sum(row["leaked"] for row in facts.contamination["stages"].values())
     removed = sum(row["removed"] for row in facts.contamination["sources"].values())
-    yield (
-        f"\nSearched for the tests {', '.join(facts.contamination['tests'])}: {removed:,} pairs that a test knows were "
-        f"left out, {leaked:,} are among the examples."
-    )
+    tests = ", ".join(facts.contamination["tests"])
+    found = f"{removed:,} pairs that a test knows were left out, {leaked:,} examples have a text of a test"
+    yield f"\nSearched for the tests {tests}: {found}." if tests else "\nSearched for no test: the recipe has none."
     if changed := changed_stages(facts.training):
         yield f"\nThe examples of {', '.join(changed)} were made anew after the training: these are the new ones."
 
@@ -216,7 +232,8 @@ def _limits(facts: CardFacts) -> Iterator[str]:
     yield "- Japanese only; other languages were not tested."
     if lengths:
         yield f"- Trained on texts of up to {max(lengths)} tokens; longer ones are cut or were not seen in training."
-    yield "- The figures are of the tests above, and say nothing of other domains. Test on your own data first."
+    what = "The figures are of the tests above, and say nothing of other domains." if facts.tests else "Not tested."
+    yield f"- {what} Test on your own data first."
     synthetic = [name for name, row in facts.sources.items() if row["origin"] == "synthetic"]
     if synthetic:
         yield f"- Texts of {', '.join(synthetic)} were written by a language model."

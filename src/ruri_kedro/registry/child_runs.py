@@ -13,7 +13,7 @@ def child_run(name: str, params: Mapping[str, Any]) -> Iterator[str | None]:
     """Open a run below the open one until the end of the block, with these parameters; gives its id.
 
     What is logged to the open run meanwhile, such as the curves of a training, goes there. An error closes it as
-    failed. Without an open run there is none below it, and the id is None.
+    failed, an interruption as killed. Without an open run there is none below it, and the id is None.
     """
     if active_run_id() is None:
         yield None
@@ -21,8 +21,12 @@ def child_run(name: str, params: Mapping[str, Any]) -> Iterator[str | None]:
     import mlflow
 
     with mlflow.start_run(run_name=name, nested=True) as run:
-        mlflow.log_params({key: _text(value) for key, value in params.items()})
-        yield run.info.run_id
+        try:
+            mlflow.log_params({key: _text(value) for key, value in params.items()})
+            yield run.info.run_id
+        except (KeyboardInterrupt, SystemExit):  # MLflow would call it failed
+            mlflow.end_run("KILLED")
+            raise
 
 
 def log_scores(run_id: str | None, scores: Mapping[str, float], tags: Mapping[str, str]) -> None:

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ruri_kedro.benchmark.evaluate import RERANKING_SUFFIX, evaluate_embedder, evaluate_reranking, rerank_run
+from ruri_kedro.benchmark.evaluate import evaluate_embedder, evaluate_reranking, rerank_run
+from ruri_kedro.benchmark.specs import RERANKING_SUFFIX
 from ruri_kedro.benchmark.stored_tasks import stored_task
 from ruri_kedro.benchmark.tasks import RetrievalTask
 from ruri_kedro.errors import DataError
@@ -45,7 +46,8 @@ def export_version(
     candidates in `runs`, the exported runs of the recipe. Raises DataError where `out` is not empty or there is nothing
     to measure on, before any work.
     """
-    from ruri_kedro.registry.versions import fetch, kind_of
+    from ruri_kedro.registry.stored import kind_of, model_part
+    from ruri_kedro.registry.versions import fetch
 
     new_folder(out)
     with tempfile.TemporaryDirectory() as folder:
@@ -56,8 +58,7 @@ def export_version(
             raise DataError(
                 "The recipe has no retrieval task to measure the export on, or no runs of it. Run: kedro run"
             )
-        (model,) = (path.parent for path in root.rglob("README.md"))
-        costs = _export(model, kind, out, int8, tasks, params)
+        costs = _export(model_part(root), kind, out, int8, tasks, params)
     _log(name, number, costs)
     return costs
 
@@ -71,9 +72,10 @@ def _export(
 ) -> list[Cost]:
     from sentence_transformers import CrossEncoder, SentenceTransformer
 
+    from ruri_kedro.encoders.foreign_code import open_model
     from ruri_kedro.encoders.onnx import export_onnx, load_onnx
 
-    original = {"embedder": SentenceTransformer, "reranker": CrossEncoder}[kind](str(model), device="cpu")
+    original = open_model({"embedder": SentenceTransformer, "reranker": CrossEncoder}[kind], model, device="cpu")
     with replace_dir(out) as folder:
         graphs = export_onnx(model, kind, folder, int8)
         before = [_mean(original, kind, task, params) for task in tasks]

@@ -1,19 +1,20 @@
 """The gates between a challenger and the alias `champion`: each looks at the evidence and passes or says why not."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
 
 from ruri_kedro.benchmark.comparison import Measure, PairedResult, compare, main_metrics
-from ruri_kedro.benchmark.evaluate import RERANKING_SUFFIX
+from ruri_kedro.benchmark.specs import RERANKING_SUFFIX
 from ruri_kedro.registry.evidence import Evidence
-from ruri_kedro.registry.rules import KINDS, Rules
+from ruri_kedro.registry.rules import KINDS, Rules, is_searched
 from ruri_kedro.registry.training_runs import changed_stages
 
 _NO_CHAMPION = True, "no champion yet"
 _NEW_CHAMPION = "Register it again, or remove its alias"
+_EVALUATE_AGAIN = "Evaluate it again: kedro run --pipelines evaluation"
 _KEYS = (("training", "sources"), ("contamination", "tests"), ("contamination", "stages"))
 _SHOWN = 5  # of a list, in a reason
 
@@ -67,9 +68,17 @@ def judge(case: Case) -> list[Verdict]:
     verdicts: dict[str, Verdict] = {}
     for name, (gate, needs) in GATES.items():
         missing = [need for need in needs if not verdicts[need].passed]
-        passed, reason = (False, f"not judged: {' and '.join(missing)} failed") if missing else gate(case)
+        passed, reason = (False, f"not judged: {' and '.join(missing)} failed") if missing else _found(gate, case)
         verdicts[name] = Verdict(name, passed, reason)
     return list(verdicts.values())
+
+
+def _found(gate: Gate, case: Case) -> Finding:
+    """What a gate finds. Evidence is the word of whoever registered the version: of another form, it fails."""
+    try:
+        return gate(case)
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        return False, f"the evidence is not as registration writes it ({type(error).__name__}: {error})"
 
 
 def standing(case: Case) -> Finding:
@@ -84,6 +93,12 @@ def manifest(case: Case) -> Finding:
     if case.challenger.faults:
         return False, f"corrupted: {_listed(case.challenger.faults)}"
     return True, "every file is as it was registered"
+
+
+def code(case: Case) -> Finding:
+    """Nothing in the version would run code that is not this package's, whatever loads it."""
+    faults = case.challenger.foreign
+    return not faults, f"not of this package: {_listed(faults)}" if faults else "nothing but what registration writes"
 
 
 def signature(case: Case) -> Finding:
@@ -169,6 +184,41 @@ def gain(case: Case) -> Finding:
     return False, f"no gated task is better. The most: {_difference(best)} (p {best.p_holm:.4f}, corrected)"
 
 
+def baseline(case: Case) -> Finding:
+    """No gated task that is searched is significantly worse than the baseline's, which is BM25 by default.
+
+    As in `loss` the p-values are not corrected, and a mean may not be lower by more than `max_drop` where no test can
+    find a difference. What is not required is a warning.
+    """
+    rule = case.rules.baseline
+    searched = [task for task in case.tasks if is_searched(case.challenger.tests, task)]
+    if not searched:
+        return True, "does not apply: no gated task is searched"
+    measures = [measure for measure in main_metrics(case.challenger.scores) if measure[0] in searched]
+    faults = list(_below_baseline(case, measures))
+    if not faults:
+        return True, f"none of {len(searched)} searched tasks is below {rule['model']} (p at most {rule['alpha']})"
+    found = f"below {rule['model']}: {_listed(faults)}"
+    return (False, found) if rule["required"] else (True, f"warning: {found}; not required")
+
+
+def _below_baseline(case: Case, measures: Sequence[Measure]) -> Iterator[str]:
+    """Each measure in which the challenger is worse than the baseline, or cannot be compared with it."""
+    rule, own = case.rules.baseline, case.challenger.scores
+    scores = (case.challenger.baselines or {}).get(rule["model"], {})
+    for measure in measures:
+        theirs = scores.get(measure, {})
+        if theirs.keys() != own[measure].keys() or not _finite(theirs):
+            yield f"{measure[0]} has no {measure[1]} of {rule['model']} for its queries. {_EVALUATE_AGAIN}"
+            continue
+        pair = {"baseline": [{measure: theirs}], "challenger": [{measure: own[measure]}]}
+        for result in compare(pair, "baseline", [measure[1]], case.rules.resamples).results:
+            is_tested = 2 ** (1 - result.queries) <= rule["alpha"]
+            is_lost = result.p <= rule["alpha"] if is_tested else result.difference < -rule["max_drop"]
+            if result.difference < 0 and is_lost:
+                yield f"{_difference(result)} (p {result.p:.4f})"
+
+
 def contamination(case: Case) -> Finding:
     """The training data were searched for every test, and leaks that should go are below the bound."""
     report, bound = case.challenger.contamination, case.rules.contamination["max_share"]
@@ -180,8 +230,11 @@ def contamination(case: Case) -> Finding:
     ]
     for stage, counts in report["stages"].items():
         if counts["leaked"] > bound * counts["examples"]:
-            found = f"{counts['leaked']} of {counts['examples']} examples of {stage}"
+            by_part = ", ".join(f"{part} {count}" for part, count in counts.get("parts", {}).items())
+            found = f"{counts['leaked']} of {counts['examples']} examples of {stage}{by_part and f' ({by_part})'}"
             faults.append(f"leaked: {found}, allowed {bound:.2%}")
+        if counts.get("unsearched"):
+            faults.append(f"{counts['unsearched']} examples of {stage} have texts that the passages lack: not searched")
     for stage in case.challenger.training.get("tables", {}):
         if stage not in report["stages"]:
             faults.append(f"the examples of {stage} were not searched")
@@ -225,16 +278,18 @@ def latency(case: Case) -> Finding:
 GATES: Mapping[str, tuple[Gate, tuple[str, ...]]] = {
     "standing": (standing, ()),
     "manifest": (manifest, ()),
+    "code": (code, ()),
     "signature": (signature, ()),
     "evidence": (evidence, ("manifest",)),
     "tests": (tests, ("evidence",)),
     "minimum": (minimum, ("tests",)),
     "loss": (loss, ("tests",)),
     "gain": (gain, ("tests",)),
+    "baseline": (baseline, ("tests",)),
     "contamination": (contamination, ("tests",)),
     "licence": (licence, ("evidence",)),
     "size": (size, ("evidence",)),
-    "probe": (probe, ("evidence",)),
+    "probe": (probe, ("evidence", "code")),
     "latency": (latency, ("probe",)),
 }
 

@@ -2,8 +2,8 @@
 
 MLflow has no compare-and-set. Each contender therefore writes a tag of its own, and only then looks who else is there:
 of two, at least the one that looked last sees the other, so never both go on. It asks of the database that a write is
-seen by every read that starts after it has returned. A lease ends by itself some time after its holder has died; the
-clocks of the machines that promote may differ by less than that.
+seen by every read that starts after it has returned. A lease of a process that has died on this machine ends at once,
+of one on another machine some time later; the clocks of the machines that promote may differ by less than that.
 """
 
 import random
@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ruri_kedro.errors import RegistryError
+from ruri_kedro.registry.liveness import is_dead, this_process
 
 _PREFIX = "promotion.lease."
 SECONDS = 120.0  # that a lease is good for
@@ -41,7 +42,7 @@ def lease(name: str, wait: float = WAIT) -> Iterator[Lease]:
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient()
-    token = f"{_PREFIX}{uuid.uuid4().hex}"
+    token = f"{_PREFIX}{uuid.uuid4().hex}/{this_process()}"
     held = _acquire(client, name, token, time.monotonic() + wait)
     try:
         yield held
@@ -68,10 +69,10 @@ def _acquire(client: Any, name: str, token: str, deadline: float) -> Lease:
 
 
 def _others(client: Any, name: str, token: str) -> dict[str, float]:
-    """Leases of others that have not ended, with the time of their end; those that have are removed."""
+    """Leases of others that have not ended, with the time of their end; those that have, or are of the dead, go."""
     tags = client.get_registered_model(name).tags
     ends = {key: float(value) for key, value in tags.items() if key.startswith(_PREFIX) and key != token}
-    for key in [key for key, end in ends.items() if end <= time.time()]:
+    for key in [key for key, end in ends.items() if end <= time.time() or is_dead(key.rpartition("/")[2])]:
         client.delete_registered_model_tag(name, key)
         del ends[key]
     return ends

@@ -1,26 +1,31 @@
 """Registered models: logged with signature and metrics, found again by name and alias."""
 
+import logging
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ruri_kedro.encoders.foreign_code import open_model
 from ruri_kedro.errors import RegistryError
+from ruri_kedro.registry import registration
 from ruri_kedro.registry.evidence import FOLDER, Dossier, write_dossier, write_manifest
 from ruri_kedro.registry.probe import probe_scores
+from ruri_kedro.registry.registration import RESULT
+from ruri_kedro.registry.stored import RERANKER_CODE, foreign_faults
 from ruri_kedro.registry.tracking import active_run_id, metric_name
-from ruri_kedro.registry.versions import CHALLENGER, DECISION, SIGNED, logged_model_id
-from ruri_kedro.text.pages import without_front_matter
+from ruri_kedro.registry.versions import CHALLENGER, DECISION, PREFIX, SIGNED, logged_model_id, numbers
 
-PREFIX = "ruri-"
+logger = logging.getLogger(__name__)
+
 CARD = "README.md"
 # log_model copies to the model all metrics of the run that stand at its step: there are none at this one.
 _NO_STEP = -1
-_RERANKER_CODE = Path(__file__).with_name("reranker_model.py")
+_RERANKER_CODE = Path(__file__).with_name(RERANKER_CODE)
 
 
 @dataclass(frozen=True)
@@ -53,28 +58,26 @@ def register_embedder(
 
     `metrics` are its test metrics, attached to the logged model; `alias` then points to the new version, whose
     number is returned. A `dossier` is logged beside the model, with a manifest of all its files; its card is the
-    README.md of the model and the description of the version. As a pyfunc the model takes texts and
+    README.md of the model and the description of the version. What is registered with the same dossier already is not
+    registered again: `alias` then points to that version. As a pyfunc the model takes texts and
     `params={"prompt_name": ...}`. Raises RegistryError without an open run.
     """
-    _require_run(name)
-    tags = _tags(tags, dossier)
     import mlflow.sentence_transformers
     from sentence_transformers import SentenceTransformer
 
-    with _with_card(path, dossier) as folder:
-        model = SentenceTransformer(str(folder), device="cpu")
-    info = mlflow.sentence_transformers.log_model(
-        model,
-        name="embedder",
-        registered_model_name=name,
-        signature=_embedder_signature(model),
-        input_example=list(example),
-        pip_requirements=requirements(extra_requirements),
-        tags=tags,
-        step=_NO_STEP,
-    )
-    _attach(info, name, "embedder", model, dossier)
-    return _finish(info, name, metrics, alias, tags)
+    def log(folder: Path, logged_as: Mapping[str, Any]) -> tuple[Any, Any]:
+        model = open_model(SentenceTransformer, folder, device="cpu")
+        info = mlflow.sentence_transformers.log_model(
+            model,
+            name="embedder",
+            signature=_embedder_signature(model),
+            input_example=list(example),
+            pip_requirements=requirements(extra_requirements),
+            **logged_as,
+        )
+        return info, model
+
+    return _register("embedder", path, name, metrics, alias, tags, dossier, log)
 
 
 def register_reranker(
@@ -93,27 +96,23 @@ def register_reranker(
     It is a pyfunc "model from code" that takes a frame with columns query and passage and gives scores:
     MLflow's own flavour would load it back as a bi-encoder. Otherwise as `register_embedder`.
     """
-    _require_run(name)
-    tags = _tags(tags, dossier)
     import mlflow.pyfunc
     import pandas as pd
     from sentence_transformers import CrossEncoder
 
-    with _with_card(path, dossier) as folder:
+    def log(folder: Path, logged_as: Mapping[str, Any]) -> tuple[Any, Any]:
         info = mlflow.pyfunc.log_model(
             name="reranker",
             python_model=str(_RERANKER_CODE),
             artifacts={"model": str(folder)},
-            registered_model_name=name,
             signature=_reranker_signature(),
             input_example=pd.DataFrame([example], columns=["query", "passage"]),
             pip_requirements=requirements(extra_requirements),
-            tags=tags,
-            step=_NO_STEP,
+            **logged_as,
         )
-    model = CrossEncoder(str(path), device="cpu") if dossier else None
-    _attach(info, name, "reranker", model, dossier)
-    return _finish(info, name, metrics, alias, tags)
+        return info, open_model(CrossEncoder, path, device="cpu") if dossier else None
+
+    return _register("reranker", path, name, metrics, alias, tags, dossier, log)
 
 
 def requirements(extra: Sequence[str] = ()) -> list[str]:
@@ -124,14 +123,15 @@ def requirements(extra: Sequence[str] = ()) -> list[str]:
 
 
 def registered_by(run_id: str) -> list[Registered]:
-    """The versions that a run registered, by name and number."""
+    """The versions that a run registered, or found registered already, by name and number."""
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient()
-    versions = client.search_model_versions(f"run_id='{run_id}'")
-    return sorted(
-        (_describe(client, v.name, v.version) for v in versions), key=lambda found: (found.name, found.version)
-    )
+    made = {(version.name, int(version.version)) for version in client.search_model_versions(f"run_id='{run_id}'")}
+    tags = client.get_run(run_id).data.tags
+    found = {(key.removeprefix(RESULT), int(value)) for key, value in tags.items() if key.startswith(RESULT)}
+    there = {(name, number) for name, number in found - made if number in numbers(name)}
+    return [_describe(client, name, number) for name, number in sorted(made | there)]
 
 
 def list_registered(prefix: str = PREFIX) -> list[Registered]:
@@ -181,6 +181,49 @@ def _require_run(name: str) -> None:
         )
 
 
+def _register(
+    kind: str,
+    path: Path,
+    name: str,
+    metrics: Mapping[str, float],
+    alias: str,
+    tags: Mapping[str, str] | None,
+    dossier: Dossier | None,
+    log: Callable[[Path, Mapping[str, Any]], tuple[Any, Any]],
+) -> int:
+    """Log a model by `log`, which gives what MLflow says of it and the model loaded, and make its version.
+
+    The order of the steps, and what is left of those that are killed, stand in `registration`.
+    """
+    import mlflow
+
+    _require_run(name)
+    registration.clear_leftovers(name)
+    given = _tags(tags, dossier)
+
+    # The same content again is the version that is there.
+    if dossier is not None:
+        given[registration.CONTENT] = registration.content_of(path, dossier, metrics)
+        number = registration.find_same(name, given[registration.CONTENT])
+        if number is not None:
+            logger.info("%s version %d is the same model with the same evidence: not registered again.", name, number)
+            registration.point_to(name, number, alias)
+            return number
+
+    # All that belongs to the version, before there is one.
+    with _with_card(path, dossier) as folder:
+        info, model = log(folder, {"tags": {**given, registration.PENDING: name}, "step": _NO_STEP})
+    if dossier is not None:
+        given[SIGNED] = _attach(info.model_id, kind, model, dossier)
+    measured = {metric_name(key): float(value) for key, value in metrics.items()}
+    mlflow.log_metrics(measured, model_id=info.model_id)
+
+    # The version, then the alias: whoever follows it finds a version that is complete.
+    number = registration.make_version(name, info.model_id, given, dossier.card if dossier else None)
+    registration.point_to(name, number, alias)
+    return number
+
+
 @contextmanager
 def _with_card(path: Path, dossier: Dossier | None) -> Iterator[Path]:
     """The model folder, or a copy of it that has the dossier's card as its README.md."""
@@ -195,23 +238,21 @@ def _with_card(path: Path, dossier: Dossier | None) -> Iterator[Path]:
         yield folder
 
 
-def _attach(info: Any, name: str, kind: str, model: Any, dossier: Dossier | None) -> None:
-    """Log a dossier with the model: its documents, the scores of its probe, and a manifest of all files."""
-    if dossier is None:
-        return
+def _attach(model_id: str, kind: str, model: Any, dossier: Dossier) -> str:
+    """Log a dossier with the model: documents, scores of its probe, a manifest of all files, whose SHA-256 it gives."""
     import mlflow.artifacts
     from mlflow.tracking import MlflowClient
 
-    client = MlflowClient()
-    number = str(info.registered_model_version)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        mlflow.artifacts.download_artifacts(f"models:/{info.model_id}", dst_path=folder)
+        mlflow.artifacts.download_artifacts(f"models:/{model_id}", dst_path=folder)
+        # What would be refused when it is loaded is said now.
+        if faults := list(foreign_faults(root)):
+            raise RegistryError(f"the {kind} cannot be registered: {'; '.join(faults[:5])}.")
         write_dossier(root, dossier, kind, probe_scores(kind, model, dossier.probe).tolist())
         digest = write_manifest(root)
-        client.log_model_artifacts(info.model_id, str(root / FOLDER), FOLDER)
-    client.set_model_version_tag(name, number, SIGNED, digest)
-    client.update_model_version(name, number, without_front_matter(dossier.card))
+        MlflowClient().log_model_artifacts(model_id, str(root / FOLDER), FOLDER)
+    return digest
 
 
 def _tags(tags: Mapping[str, str] | None, dossier: Dossier | None) -> dict[str, str]:
@@ -219,21 +260,6 @@ def _tags(tags: Mapping[str, str] | None, dossier: Dossier | None) -> dict[str, 
     from ruri_kedro.registry.training_data import lineage_tags
 
     return {**(lineage_tags(dossier.training) if dossier else {}), **(tags or {})}
-
-
-def _finish(info: Any, name: str, metrics: Mapping[str, float], alias: str, tags: Mapping[str, str]) -> int:
-    """Attach metrics and tags, then move the alias: whoever follows it finds a version that is complete."""
-    import mlflow
-    from mlflow.tracking import MlflowClient
-
-    client = MlflowClient()
-    number = str(info.registered_model_version)
-    measured = {metric_name(key): float(value) for key, value in metrics.items()}
-    mlflow.log_metrics(measured, model_id=info.model_id)
-    for key, value in tags.items():
-        client.set_model_version_tag(name, number, key, value)
-    client.set_registered_model_alias(name, alias, number)
-    return int(number)
 
 
 def _embedder_signature(model: Any) -> Any:

@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from ruri_kedro.encoders.foreign_code import open_model
+from ruri_kedro.errors import RegistryError
 from ruri_kedro.registry.evidence import Trial
+from ruri_kedro.registry.stored import kind_of_part, model_part
 
 _CALLS = 15  # timed, after one that is not
 
@@ -25,28 +28,33 @@ def probe_scores(kind: str, model: Any, pairs: Sequence[tuple[str, str]]) -> np.
 
 
 def try_model(root: Path, kind: str, probe: Sequence[Mapping[str, Any]]) -> Trial:
-    """Load a downloaded model by MLflow and score its logged probe again; whatever fails is its trial's error."""
-    pairs = [(row["query"], row["passage"]) for row in probe]
+    """Load a downloaded model and score its logged probe again; whatever fails is its trial's error.
+
+    Nothing that is stored with the model is run; `stored.foreign_faults` has to have found nothing before.
+    """
     try:
+        pairs = [(row["query"], row["passage"]) for row in probe]
         model = load_folder(root, kind)
         scores = probe_scores(kind, model, pairs)
         latency = _latency_ms(kind, model, pairs[0])
+        deviation = float(np.abs(scores - [row["score"] for row in probe]).max())
     except Exception as error:
         return Trial(error=f"{type(error).__name__}: {error}".splitlines()[0])
-    deviation = float(np.abs(scores - [row["score"] for row in probe]).max())
     # A score that is no number is off by more than any tolerance.
     return Trial(deviation=deviation if np.isfinite(deviation) else float("inf"), latency_ms=latency)
 
 
 def load_folder(root: Path, kind: str) -> Any:
-    """The SentenceTransformer or CrossEncoder of a model folder of MLflow."""
-    if kind == "embedder":
-        import mlflow.sentence_transformers
+    """The SentenceTransformer or CrossEncoder in the folder of a version, by the classes of this package.
 
-        return mlflow.sentence_transformers.load_model(str(root))
-    import mlflow.pyfunc
+    MLflow's own loaders trust the code of a model. Raises RegistryError where there is no model of this kind.
+    """
+    from sentence_transformers import CrossEncoder, SentenceTransformer
 
-    return mlflow.pyfunc.load_model(str(root)).unwrap_python_model().model
+    part = model_part(root)
+    if part is None or kind_of_part(part) != kind:
+        raise RegistryError(f"{root} has not the folder of one {kind}.")
+    return open_model({"embedder": SentenceTransformer, "reranker": CrossEncoder}[kind], part)
 
 
 def _latency_ms(kind: str, model: Any, pair: tuple[str, str]) -> float:

@@ -10,7 +10,9 @@ from typing import Any
 
 import yaml
 
+from ruri_kedro.encoders.checkpoint import saved_with_unit_vectors
 from ruri_kedro.errors import PublicationError, RecipeError
+from ruri_kedro.registry.card import NOT_UNIT, UNIT
 from ruri_kedro.registry.evidence import FOLDER, MANIFEST
 from ruri_kedro.registry.rules import USES, allows, plain
 from ruri_kedro.registry.training_runs import changed_stages
@@ -103,6 +105,8 @@ def publish_model(
         evidence = shutil.ignore_patterns(Path(MANIFEST).name)
         shutil.copytree(root / FOLDER, folder / FOLDER, ignore=evidence)
         card = (model / CARD).read_text("utf-8").replace(f"path/to/{name}", repo or f"path/to/{name}")
+        if not saved_with_unit_vectors(model):  # cards of 0.1 say so of every embedder
+            card = card.replace(UNIT, NOT_UNIT)
         (folder / CARD).write_text(_with_licence(card, terms.licence["model"]), encoding="utf-8")
 
 

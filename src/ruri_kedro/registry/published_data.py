@@ -110,7 +110,7 @@ def _how(source: Source, raw: Path, terms: Terms, synthesis: Mapping[str, Any]) 
     """How a source's synthetic rows were written: by the terms, else by the report of the pipeline `synthesis`."""
     if source.name in terms.synthetic:
         return terms.synthetic[source.name]
-    path = source.folder(raw) / Path(source.path or "").parent / "report.json"
+    path = source.folder(raw) / Path(next(iter(source.paths), "")).parent / "report.json"
     if not path.is_file():
         raise PublicationError(
             f"source '{source.name}' has synthetic rows, and {path} is not there to say how they were made. Say it in "
@@ -134,7 +134,7 @@ def _write_stage(
 ) -> dict[str, dict[str, int]]:
     """Write a stage; its rows by split and source."""
     counts: dict[str, dict[str, int]] = {split: {} for split in _SPLITS}
-    for part in tqdm(table.parts(), desc=folder.name, unit="source"):
+    for part in tqdm(table.parts(), desc=folder.name, unit="source", disable=None):
         parts = [name for name in dict.fromkeys([part, sources[part].candidates]) if name in passages.parts()]
         texts = passage_texts(passages, parts=parts)
         for split in _SPLITS:

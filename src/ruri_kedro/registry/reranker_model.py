@@ -20,7 +20,7 @@ class Reranker(mlflow.pyfunc.PythonModel):
 
         folder = Path(context.artifacts["model"])
         _check(folder.parents[1])
-        self.model = CrossEncoder(str(folder))
+        self.model = CrossEncoder(str(folder), trust_remote_code=False, model_kwargs={"use_safetensors": True})
 
     def predict(self, context: Any, model_input, params: dict | None = None):
         """Scores, one per row of a frame with columns query and passage; higher is more relevant."""

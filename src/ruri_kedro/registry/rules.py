@@ -1,6 +1,6 @@
 """What a recipe asks of a challenger: the block `promotion` of its parameters, checked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,10 @@ from ruri_kedro.errors import RecipeError
 KINDS = ("embedder", "reranker")
 # From the narrowest to the widest: a licence that allows one of them allows those after it.
 USES = ("commercial", "non-commercial", "research")
+# Models that a challenger can be compared with besides the champion; a dossier has their scores.
+BASELINES = ("bm25", "base", "pretrained")
+SEARCHED = ("retrieval", "reranking")  # categories in which documents are ordered for a query
+_TESTED = ("loss", "gain", "baseline")  # gates that test significance
 CATEGORIES = ("retrieval", "reranking", "sts", "classification", "clustering", "pair", "multilabel", "bitext")
 
 
@@ -20,6 +24,7 @@ class Rules:
     minimum: Mapping[str, Mapping[str, Mapping[str, float | None]]]
     loss: Mapping[str, float]
     gain: Mapping[str, float]
+    baseline: Mapping[str, Any]
     resamples: int
     contamination: Mapping[str, float]
     size_mb: Mapping[str, float]
@@ -38,6 +43,11 @@ class Rules:
         return allows(self.licences, self.use, licence)
 
 
+def is_searched(tests: Mapping[str, Mapping[str, str]], task: str) -> bool:
+    """Whether documents are ordered in a task; `tests` describe tasks, of which it may be none."""
+    return tests.get(task, {}).get("category") in SEARCHED
+
+
 def allows(licences: Mapping[str, Sequence[str]], use: str, licence: str) -> bool:
     """Whether `licences`, lists by the widest use that they allow, have this licence for a use.
 
@@ -54,7 +64,7 @@ def parse_rules(promotion: Mapping[str, Any]) -> Rules:
     for name in names:
         if name not in promotion:
             raise RecipeError(f"promotion.{name}: missing. conf/base/parameters_promotion.yml has an example.")
-    for name in ("minimum", "loss", "gain", "contamination", "size_mb", "latency_ms", "probe", "licences"):
+    for name in ("minimum", "loss", "gain", "baseline", "contamination", "size_mb", "latency_ms", "probe", "licences"):
         _mapping(promotion[name], f"promotion.{name}")
     if promotion["use"] not in USES:
         raise RecipeError(f"promotion.use: '{promotion['use']}' is unknown. Allowed: {', '.join(USES)}.")
@@ -69,10 +79,13 @@ def parse_rules(promotion: Mapping[str, Any]) -> Rules:
         ("loss", "alpha", 1),
         ("loss", "max_drop", float("inf")),
         ("gain", "alpha", 1),
+        ("baseline", "alpha", 1),
+        ("baseline", "max_drop", float("inf")),
         ("contamination", "max_share", 1),
         ("probe", "tolerance", float("inf")),
     ):
         _number(promotion[name].get(key), f"promotion.{name}.{key}", 0, highest)
+    _check_baseline(promotion["baseline"])
     _check_resamples(promotion)
     if promotion["tasks"] is not None:
         _texts(promotion["tasks"], "promotion.tasks")
@@ -91,13 +104,20 @@ def _check_minimum(minimum: Any, place: str) -> None:
     _only(minimum.get("categories", {}), CATEGORIES, f"{place}.categories")
 
 
+def _check_baseline(baseline: Mapping[str, Any]) -> None:
+    _only(baseline, ("model", "required", "alpha", "max_drop"), "promotion.baseline")
+    _only([baseline.get("model")], BASELINES, "promotion.baseline.model")
+    if not isinstance(baseline.get("required"), bool):
+        raise RecipeError(f"promotion.baseline.required: {baseline.get('required')!r} given, true or false expected.")
+
+
 def _check_resamples(promotion: Mapping[str, Any]) -> None:
     """A randomisation test of n resamples has no p below 1 / (n + 1): with too few a gate could not find anything."""
-    resamples, alpha = promotion["resamples"], min(promotion[name]["alpha"] for name in ("loss", "gain"))
+    resamples, alpha = promotion["resamples"], min(promotion[name]["alpha"] for name in _TESTED)
     if isinstance(resamples, bool) or not isinstance(resamples, int) or not (resamples + 1) * alpha >= 1:
         raise RecipeError(
             f"promotion.resamples: {resamples!r}; a whole number is needed with which p can be as low as {alpha}, the "
-            "smaller alpha of loss and gain."
+            "smallest alpha of loss, gain and baseline."
         )
 
 
@@ -106,7 +126,7 @@ def plain(licence: str) -> str:
     return "-".join(licence.casefold().replace("-", " ").split())
 
 
-def _only(given: Mapping[str, Any], known: Any, place: str) -> None:
+def _only(given: Iterable[Any], known: Any, place: str) -> None:
     for key in given:
         if key not in known:
             raise RecipeError(f"{place}: '{key}' is unknown. Allowed: {', '.join(sorted(known))}.")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ruri_kedro.errors import RegistryError
+from ruri_kedro.registry.stored import model_part
 from ruri_kedro.registry.versions import files_of, resolve
 
 
@@ -10,13 +11,9 @@ def model_folder(uri: str) -> Path:
     """The SentenceTransformer or CrossEncoder of `models:/<name>@<alias>` or `models:/<name>/<version>`.
 
     It is downloaded where the store is not on this machine. Raises RegistryError where there is no such model, a file
-    is not as it was registered, or it is a model of another kind.
+    is not as it was registered or would run code, or it is a model of another kind.
     """
-    from mlflow.sentence_transformers import SENTENCE_TRANSFORMERS_DATA_PATH
-
-    root = files_of(*resolve(uri))
-    # A pyfunc model keeps what it was logged with in `artifacts`: of a reranker its one folder.
-    for folder in (root / SENTENCE_TRANSFORMERS_DATA_PATH, *(root / "artifacts").glob("*")):
-        if any((folder / name).is_file() for name in ("modules.json", "config.json")):
-            return folder
+    folder = model_part(files_of(*resolve(uri)))
+    if folder is not None:
+        return folder
     raise RegistryError(f"model '{uri}' is neither an embedder nor a reranker.")

@@ -4,21 +4,30 @@ import shutil
 import sys
 from pathlib import Path
 
-from ruri_kedro.registry import models, tracking
+from ruri_kedro.registry import tracking
 
+# MLflow opens in its view of language models, where no run of a training is seen, unless the address says otherwise.
+LOCAL_UI = "http://127.0.0.1:5000"
+VIEW = "?workflowType=machine_learning"
 # The recipe after each one, by the name of its environment; None is conf/base alone.
 NEXT_RECIPE = {None: "mini"}
 
 
-def last_words(run_id: str | None, project: Path, env: str | None) -> str:
-    """Registered versions of the run, and the commands for MLflow, Kedro-Viz and the next recipe."""
+def last_words(run_id: str | None, project: Path, env: str | None, size: str | None = None) -> str:
+    """Registered versions of the run, and the commands for MLflow, Kedro-Viz and the next recipe.
+
+    `size` is that of the models, where it was given.
+    """
+    from ruri_kedro.registry import models  # with it come polars and scipy
+
     lines = []
     own = f" --env {env}" if env else ""
-    commands = [(_ui_command(project), "runs, metrics and models")]
+    commands = [_ui_command(project, run_id)]
     commands.append((f"kedro viz run{own}", "the flow and its data"))
     if run_id is not None and (versions := models.registered_by(run_id)):
         lines += [f"Registered: {', '.join(map(str, versions))}", ""]
-        commands.append((f"kedro run{own} --pipelines promotion", "the challenger against the champion"))
+        given = f" --params size={size}" if size else ""
+        commands.append((f"kedro run{own} --pipelines promotion{given}", "the challenger against the champion"))
     if following := NEXT_RECIPE.get(env):
         commands.append((f"python -m ruri_kedro.corpora.fetch {following}", "the corpora of the next recipe"))
         commands.append((f"kedro run --env {following}", "the next recipe"))
@@ -38,11 +47,17 @@ def _runnable(command: str, project: Path) -> str:
     return f"{path}{command.removeprefix(program)}"
 
 
-def _ui_command(project: Path) -> str:
-    """The command that shows the runs, from the project's root."""
+def _ui_command(project: Path, run_id: str | None) -> tuple[str, str]:
+    """The command that shows the runs, from the project's root, and what is seen then, with the address."""
     import mlflow
+    from mlflow.tracking import MlflowClient
 
     uri = mlflow.get_tracking_uri()
+    page = f"/{MlflowClient().get_run(run_id).info.experiment_id}" if run_id else ""
+    address = f"/#/experiments{page}{VIEW}"
     if uri.startswith(("http://", "https://")):
-        return f"open {uri}"
-    return f"mlflow ui --backend-store-uri {tracking.relative_uri(uri, project)}"
+        return f"open '{tracking.shown(uri).rstrip('/')}{address}'", "runs, metrics and models"
+    # The login of a database stays in the variable.
+    store = '"$MLFLOW_TRACKING_URI"' if tracking.shown(uri) != uri else tracking.relative_uri(uri, project)
+    command = f"mlflow ui --backend-store-uri {store}"
+    return command, f"runs, metrics and models, at {LOCAL_UI}{address}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ruri_kedro.errors import DataError
+from ruri_kedro.errors import DataError, RegistryError
 from ruri_kedro.tables import Table
 
 _SPLITS = ("train", "validation")
@@ -67,7 +67,7 @@ def users(found: Trace, tables: Mapping[str, Table], names: Sequence[str]) -> Us
     `tables` are the examples by stage that the trace was made of. A version knows the digest of every part that it
     was trained on: where it is that of the part here, the row was in it.
     """
-    from ruri_kedro.registry.versions import logged_evidence, numbers
+    from ruri_kedro.registry.versions import numbers
 
     used = {(use.table, use.source) for use in found.uses if use.train and use.table in tables}
     here = {(stage, source): tables[stage].manifest(source)["digest"] for stage, source in used}
@@ -75,7 +75,7 @@ def users(found: Trace, tables: Mapping[str, Table], names: Sequence[str]) -> Us
     unknown = []
     for name in names:
         for number in numbers(name):
-            recorded = ((logged_evidence(name, number).training) or {}).get("tables", {})
+            recorded = _recorded_tables(name, number)
             same = {stage for (stage, source), digest in here.items() if _part(recorded, stage, source) == digest}
             if same:
                 trained[f"{name} version {number}"] = [stage for stage in recorded if stage in same]
@@ -100,6 +100,16 @@ def trace_text(found: Trace, who: Users) -> str:
     if who.unknown:
         lines.append(f"Made of other tables than these, so nothing is said of: {', '.join(who.unknown)}")
     return "\n".join(lines) + "\n"
+
+
+def _recorded_tables(name: str, number: int) -> Mapping:
+    """The tables of examples that a version was trained on; none where its files are not there."""
+    from ruri_kedro.registry.versions import logged_evidence
+
+    try:
+        return ((logged_evidence(name, number).training) or {}).get("tables", {})
+    except RegistryError:
+        return {}
 
 
 def _part(recorded: Mapping, stage: str, source: str) -> str | None:

@@ -3,10 +3,12 @@
 MLflow is imported inside the functions, so that a command that tracks nothing does not pay for it.
 """
 
+import base64
 import json
 import logging
 import math
 import os
+import re
 import sys
 import time
 import urllib.error
@@ -14,12 +16,16 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from ruri_kedro.errors import RegistryError
 
 logger = logging.getLogger(__name__)
 
 _SQLITE = "sqlite:///"
+_SERVER = ("http://", "https://")
+_URI_VARIABLE, _REGISTRY_VARIABLE = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"
+_USER, _PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
 _FLUSH_AT = 200  # metrics
 _FLUSH_AFTER = 5.0  # seconds
 _REQUEST_LIMIT = 1000  # metrics in one MLflow request
@@ -31,13 +37,54 @@ _open_loggers: "list[StepLogger]" = []
 def tracking_uri(configured: str | None, project: Path) -> str:
     """The tracking URI of a run: MLFLOW_TRACKING_URI, else the configured one, else `mlflow.db` in the project.
 
-    A relative SQLite path counts from `project`, not from the working directory as MLflow would have it.
+    A relative SQLite path counts from `project`, not from the working directory as MLflow would have it. A login in
+    the address of a server goes to where MLflow looks for logins, so that nothing that shows the address shows it.
     """
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or configured or f"{_SQLITE}mlflow.db"
+    uri = os.environ.get(_URI_VARIABLE) or configured or f"{_SQLITE}mlflow.db"
     path = uri.removeprefix(_SQLITE)
-    if path == uri or path.startswith("/"):
+    if path == uri:
+        return log_in(uri) if uri.startswith(_SERVER) else uri
+    return uri if path.startswith("/") else f"{_SQLITE}{(project / path).resolve().as_posix()}"
+
+
+def registry_uri(configured: str | None) -> str | None:
+    """The address of a registry beside the tracking server, if there is one: MLFLOW_REGISTRY_URI, or as configured."""
+    uri = os.environ.get(_REGISTRY_VARIABLE) or configured
+    return log_in(uri) if uri and uri.startswith(_SERVER) else configured
+
+
+def log_in(uri: str) -> str:
+    """The address of a server without its login, which goes into MLflow's variables for it.
+
+    Raises RegistryError, without the address, where user or password are not written as an address needs it.
+    """
+    try:
+        parts = urlsplit(uri)
+        _ = parts.port
+        host = parts.hostname
+    except ValueError:
+        host = None
+    # A password with one of these characters would end the address before its host.
+    if not host or "@" in f"{parts.path}{parts.query}{parts.fragment}":
+        raise RegistryError(
+            f"The address of the MLflow tracking server, {shown(uri)}, is not one that can be read. In user and "
+            "password write / ? # @ : % as %2F %3F %23 %40 %3A %25, or put them into MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD."
+        )
+    if parts.username is None:
         return uri
-    return f"{_SQLITE}{(project / path).resolve().as_posix()}"
+    os.environ[_USER] = unquote(parts.username)
+    os.environ[_PASSWORD] = unquote(parts.password or "")
+    bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    for variable in (_URI_VARIABLE, _REGISTRY_VARIABLE):  # MLflow and the processes that are started read them, too
+        if os.environ.get(variable) == uri:
+            os.environ[variable] = bare
+    return bare
+
+
+def shown(uri: str) -> str:
+    """An address as it may be shown: without all that may be a login."""
+    return re.sub(r"^([\w+.-]+://)(?!/).*@", r"\1", uri, flags=re.DOTALL)
 
 
 def relative_uri(uri: str, project: Path) -> str:
@@ -48,16 +95,29 @@ def relative_uri(uri: str, project: Path) -> str:
     return uri
 
 
-def check_server(uri: str, timeout: float = 5.0) -> None:
-    """Raise RegistryError if `uri` is a tracking server that does not answer; other kinds of URI pass.
+def database_of(uri: str) -> Path | None:
+    """The file of a SQLite store; None of any other kind of URI."""
+    return Path(uri.removeprefix(_SQLITE)) if uri.startswith(_SQLITE) else None
 
-    MLflow itself retries for minutes before it says so.
+
+def check_server(uri: str, timeout: float = 5.0) -> None:
+    """Raise RegistryError if `uri` is a tracking server that does not answer, or that refuses the login.
+
+    Other kinds of URI pass. MLflow itself retries for minutes before it says so.
     """
-    if not uri.startswith(("http://", "https://")):
+    if not uri.startswith(_SERVER):
         return
+    user = os.environ.get(_USER)
     try:
-        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=timeout).close()
+        _ask(f"{uri.rstrip('/')}/health", timeout, user)
+        if user:  # that page is open to all
+            _ask(f"{uri.rstrip('/')}/api/2.0/mlflow/experiments/get-by-name?experiment_name=Default", timeout, user)
     except urllib.error.HTTPError as error:
+        if error.code == 401 and user:
+            raise RegistryError(
+                f"The MLflow tracking server {shown(uri)} refuses the login. Correct "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or the login in MLFLOW_TRACKING_URI."
+            ) from None
         # A server without this route, or one that asks for a login, is a server all the same.
         if error.code < 500:
             return
@@ -67,9 +127,17 @@ def check_server(uri: str, timeout: float = 5.0) -> None:
     else:
         return
     raise RegistryError(
-        f"The MLflow tracking server {uri} cannot be reached ({reason}). Start it, correct MLFLOW_TRACKING_URI or "
-        f"server.mlflow_tracking_uri in mlflow.yml, or unset both to track into mlflow.db in the project."
+        f"The MLflow tracking server {shown(uri)} cannot be reached ({reason}). Start it, correct MLFLOW_TRACKING_URI "
+        f"or server.mlflow_tracking_uri in mlflow.yml, or unset both to track into mlflow.db in the project."
     )
+
+
+def _ask(address: str, timeout: float, user: str | None) -> None:
+    request = urllib.request.Request(address)
+    if user:
+        login = f"{user}:{os.environ.get(_PASSWORD, '')}"
+        request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
+    urllib.request.urlopen(request, timeout=timeout).close()
 
 
 def active_run_id() -> str | None:

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
-from ruri_kedro.benchmark.evaluate import RERANKING_SUFFIX
+from ruri_kedro.benchmark.example_leaks import example_leaks
+from ruri_kedro.benchmark.matches import LeakRules
+from ruri_kedro.benchmark.specs import RERANKING_SUFFIX
 from ruri_kedro.benchmark.stored_tasks import stored_digest
 from ruri_kedro.corpora.source import Source
 from ruri_kedro.tables import Table
@@ -62,21 +63,22 @@ def lineage_tags(training: Mapping[str, Any]) -> dict[str, str]:
     return made | tables | {f"data.{stage}": row["digest"] for stage, row in training.get("tables", {}).items()}
 
 
-def contamination_report(leaks: Table, tests: Sequence[str], examples: Mapping[str, Table]) -> dict[str, Any]:
-    """By stage the examples, and those whose pair has a leak that removes it; by source its leaks.
+def contamination_report(
+    leaks: Table, test_texts: Table, passages: Table, examples: Mapping[str, Table], rules: LeakRules
+) -> dict[str, Any]:
+    """By stage how many examples there are and how many leak (`example_leaks`); by source the pairs with leaks.
 
-    `tests` are those that the training data were searched for. Of pairs that were removed none should be left: this
-    looks at the examples themselves, not at what was meant to be removed.
+    Of pairs that were removed none should be left: the texts of the examples themselves are searched for those of the
+    tests, not looked up in what was meant to be removed.
     """
     removed: dict[str, set[str]] = {}
     reported: dict[str, set[str]] = {}
     for source in leaks.parts():
         for row in leaks.iter_rows([source], ["pair_id", "removed"]):
             (removed if row["removed"] else reported).setdefault(source, set()).add(row["pair_id"])
-    bad = pa.array(sorted(set().union(*removed.values())), type=pa.string())
     return {
-        "tests": sorted(tests),
-        "stages": {stage: _leaked(table, bad) for stage, table in examples.items()},
+        "tests": test_texts.parts(),
+        "stages": example_leaks(passages, test_texts, examples, rules),
         "sources": {
             source: {"removed": len(removed.get(source, ())), "reported": len(reported.get(source, ()))}
             for source in leaks.parts()
@@ -140,12 +142,3 @@ def _by_source(examples: Table) -> dict[str, int]:
 def _training(examples: Table, source: str) -> int:
     splits = (batch.column("split") for batch in examples.batches([source], ["split"]))
     return sum(pc.sum(pc.equal(split, "train")).as_py() or 0 for split in splits)
-
-
-def _leaked(examples: Table, bad: pa.Array) -> dict[str, int]:
-    count = leaked = 0
-    for batch in examples.batches(columns=["split", "pair_id"]):
-        ids = batch.column("pair_id").filter(pc.equal(batch.column("split"), "train"))
-        count += len(ids)
-        leaked += pc.sum(pc.is_in(ids, value_set=bad)).as_py() or 0
-    return {"examples": count, "leaked": leaked}

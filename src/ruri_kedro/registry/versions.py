@@ -1,7 +1,7 @@
 """Versions of registered models, by name and number or alias, and what is logged with them."""
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,15 @@ from typing import Any
 from ruri_kedro.errors import RegistryError
 from ruri_kedro.registry.evidence import FOLDER, Evidence, check_manifest, read_evidence
 from ruri_kedro.registry.probe import load_folder, try_model
+from ruri_kedro.registry.relocation import local_path
+from ruri_kedro.registry.stored import foreign_faults, kind_of
+from ruri_kedro.tables.manifest import irregular_entries
 
+PREFIX = "ruri-"  # of the names of this package's registered models
 CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
 SIGNED = "manifest_sha256"  # tag of a version
-DECISION = "promotion.decision"  # tag of a version: promoted, refused with the gates, or rolled back
+PROMOTION = "promotion."  # how the tags begin that say what became of a version
+DECISION = "promotion.decision"  # tag of a version: promoted, refused with the gates, rolled back, or what is under way
 ROLLED_BACK = "promotion.rolled_back"  # tag of a version: when
 COPY_OF = "promotion.copy_of"  # tag of a released version: <name>/<number> of the challenger
 _MODEL_ID = "promotion.model_id"  # tag of a released version: its logged model
@@ -88,12 +93,42 @@ def fetch(name: str, alias_or_number: str, into: Path) -> Path:
 def files_of(name: str, number: int, into: Path | None = None) -> Path:
     """The folder of a version's files, downloaded where the store is not on this machine or `into` is given.
 
-    Raises RegistryError where a file is not as the version's manifest says, if it has one.
+    Raises RegistryError where a file is not as the version's manifest says, if it has one, or is not of this package.
     """
     root = _download(name, number, into)
-    if expected := version_of(name, number).tags.get(SIGNED):
-        refuse(name, number, check_manifest(root, expected))
+    version = version_of(name, number)
+    refuse(name, number, version_faults(version, root))
     return root
+
+
+def version_faults(version: Any, root: Path, part: str = "", manifest: Path | None = None) -> Iterator[str]:
+    """Why the files of a version in the folder `root`, or a `part` of them, are not to be loaded, a text each.
+
+    They differ from the version's manifest, or they are not of this package and may run code. Of a version of another
+    project nothing is said. `manifest`: where the manifest is, if not in its place below `root`.
+    """
+    if not is_ours(version):
+        return
+    expected = version.tags.get(SIGNED)
+    below = f"{part}/" if part and (root / part).is_dir() else part
+    faults = list(check_manifest(root, expected, below, manifest)) if expected else []
+    # What is not as it was registered is not worth another look.
+    yield from faults or foreign_faults(root, part)
+
+
+def is_ours(version: Any) -> bool:
+    """Whether a version is of this package: by its tag, or by the name of its model if somebody left the tag out."""
+    return SIGNED in version.tags or version.name.startswith(PREFIX)
+
+
+def local_faults(repository: Any) -> Iterator[str]:
+    """What is neither file nor folder in a store on this machine; a download would follow it, or not end."""
+    from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+
+    while (inner := getattr(repository, "repo", None)) is not None:  # `models:/` and `runs:/` stand for another one
+        repository = inner
+    if isinstance(repository, LocalArtifactRepository):
+        yield from irregular_entries(Path(repository.artifact_dir))
 
 
 def refuse(name: str, number: int | str, faults: Iterable[str]) -> None:
@@ -113,19 +148,15 @@ def load(reference: str) -> Any:
         return load_folder(root, kind_of(root))
 
 
-def kind_of(root: Path) -> str:
-    """Whether the files of a version are an embedder or a reranker."""
-    from mlflow.models import Model
-
-    return "embedder" if "sentence_transformers" in Model.load(str(root)).flavors else "reranker"
-
-
 def challenger_evidence(name: str, number: int, released: str | None = None) -> Evidence:
-    """Everything about a version, its files checked, the model loaded and tried.
+    """Everything about a version, its files checked, the model loaded and tried if it runs no code.
 
     `released` is the registered model that has the champion, by default its own.
     """
     version = version_of(name, number)
+    standing = standing_of(name, number, released or name)
+    if odd := tuple(local_faults(_repository(name, number))):
+        return Evidence(manifest=True, faults=odd, foreign=odd, standing=standing)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         try:
@@ -133,23 +164,30 @@ def challenger_evidence(name: str, number: int, released: str | None = None) -> 
         except Exception as error:
             raise RegistryError(f"{name} version {number}: its files cannot be read ({error}).") from error
         fields = read_evidence(root, version.tags.get(SIGNED))
-        if fields.get("kind") and fields.get("probe"):
+        fields["foreign"] = tuple(foreign_faults(root))
+        if fields.get("kind") and fields.get("probe") and not fields["foreign"]:
             fields["trial"] = try_model(root, fields["kind"], fields["probe"])
         fields["signature"] = _has_signature(root)
-    return Evidence(**fields, standing=standing_of(name, number, released or name))
+    return Evidence(**fields, standing=standing)
 
 
 def logged_evidence(name: str, number: int) -> Evidence:
     """What was logged about a version, such as a champion's scores and tests; its weights are not read."""
     import mlflow.artifacts
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
     from mlflow.tracking import MlflowClient
 
     version = version_of(name, number)
     model_id = logged_model_id(version)
-    if model_id is None or not MlflowClient().list_logged_model_artifacts(model_id, FOLDER):
+    if model_id is None:
         return Evidence()
     # A source `models:/<id>` takes no path below it.
     location = MlflowClient().get_logged_model(model_id).artifact_location
+    _require_place(name, number, location)
+    if odd := tuple(local_faults(get_artifact_repository(location))):
+        return Evidence(manifest=True, faults=odd)
+    if not MlflowClient().list_logged_model_artifacts(model_id, FOLDER):
+        return Evidence()
     with tempfile.TemporaryDirectory() as folder:
         mlflow.artifacts.download_artifacts(f"{location}/{FOLDER}", dst_path=folder)
         return Evidence(**read_evidence(Path(folder), version.tags.get(SIGNED), f"{FOLDER}/"))
@@ -180,17 +218,34 @@ def ensure_model(name: str) -> None:
             raise
 
 
-def copy_version(name: str, number: int, target: str) -> Any:
-    """A copy of a version, with its tags, in another registered model; its files are the same, not copied."""
+def copy_version(name: str, number: int, target: str, tags: Mapping[str, str]) -> Any:
+    """A copy of a version in another registered model, made in one write; its files are the same, not copied.
+
+    It has the tags of the version, but none that says what became of that, and those that are given.
+    """
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient()
-    model_id = logged_model_id(version_of(name, number))
-    made = client.copy_model_version(f"models:/{name}/{number}", target)
-    for key, value in {COPY_OF: f"{name}/{number}", _MODEL_ID: model_id}.items():
-        if value:
-            client.set_model_version_tag(target, made.version, key, value)
+    version = version_of(name, number)
+    own = {key: value for key, value in version.tags.items() if not key.startswith(PROMOTION)}
+    model_id = logged_model_id(version)
+    made = client.create_model_version(
+        target,
+        f"models:/{name}/{number}",
+        run_id=version.run_id,
+        tags={**own, COPY_OF: f"{name}/{number}", **({_MODEL_ID: model_id} if model_id else {}), **tags},
+        run_link=version.run_link,
+        description=version.description,
+    )
     return version_of(target, int(made.version))
+
+
+def copies_of(name: str, number: int, target: str) -> list[Any]:
+    """The copies of a version in another registered model, the oldest first."""
+    from mlflow.tracking import MlflowClient
+
+    found = MlflowClient().search_model_versions(f"name='{target}' and tags.`{COPY_OF}`='{name}/{number}'")
+    return sorted(found, key=lambda version: int(version.version))
 
 
 def remove_version(version: Any) -> None:
@@ -209,11 +264,29 @@ def version_of(name: str, number: int) -> Any:
 
 def _download(name: str, number: int, into: Path | None) -> Path:
     """The files of a version as they are; `models:/...` would refuse what is not as it was registered."""
+    repository = _repository(name, number)
+    refuse(name, number, local_faults(repository))
+    return Path(repository.download_artifacts("", into and str(into)))
+
+
+def _repository(name: str, number: int) -> Any:
+    """MLflow's access to the files of a version."""
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
     from mlflow.tracking import MlflowClient
 
     location = MlflowClient().get_model_version_download_uri(name, str(number))
-    return Path(get_artifact_repository(location).download_artifacts("", into and str(into)))
+    _require_place(name, number, location)
+    return get_artifact_repository(location)
+
+
+def _require_place(name: str, number: int, location: str) -> None:
+    """Raise RegistryError where the files of a version should be in a folder of this machine that is missing."""
+    path = local_path(location)
+    if path is not None and not path.exists():
+        raise RegistryError(
+            f"{name} version {number}: its files should be in {path}, which is missing. Put them back (they were moved "
+            "or removed without the project's mlflow.db), or register the model again: kedro run --pipelines evaluation"
+        )
 
 
 def _aliases(name: str) -> Mapping[str, str]:
@@ -225,6 +298,8 @@ def _aliases(name: str) -> Mapping[str, str]:
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return {}
+        if error.error_code == "INVALID_PARAMETER_VALUE":
+            raise RegistryError(f"'{name}' cannot be the name of a registered model. {error.message}") from error
         raise
 
 

@@ -16,8 +16,8 @@ from ruri_kedro.retrieval.eager import EagerSearcher, write_index
 from ruri_kedro.retrieval.java import start_jvm
 from ruri_kedro.retrieval.lucene import IndexWriter, Searcher, verify, write_docids
 from ruri_kedro.retrieval.sudachi import term_splitter
-from ruri_kedro.tables.files import read_json, remove_leftovers, replace_dir, write_json
-from ruri_kedro.tables.store import MANIFEST, is_current
+from ruri_kedro.tables.checksums import MANIFEST, facts_of, is_current, write_manifest
+from ruri_kedro.tables.files import remove_leftovers, replace_dir
 from ruri_kedro.text.hashing import stable_id
 
 Analyzer = Literal["ja", "sudachi_a", "sudachi_b", "sudachi_c"]
@@ -84,7 +84,7 @@ def build_index(
         facts = _write(told, aside / settings.engine, settings)
         if facts["documents"] == 0:
             raise DataError(f"{folder}: there is no document with a term to index. Look at the source.")
-        write_json(aside / MANIFEST, {"key": key, **settings.built_with, **facts})
+        write_manifest(aside, {"key": key, **settings.built_with, **facts})
 
 
 def searcher_of(settings: Mapping[str, Any]) -> Callable[[Mapping[str, str], Sequence[str], int], list]:
@@ -113,7 +113,7 @@ def search(folder: Path, queries: Sequence[str], k: int, settings: BM25Settings)
         raise RecipeError(f"bm25 k={k}: at least one hit is to be asked for.")
     if not (folder / MANIFEST).exists():
         raise DataError(f"{folder}: there is no BM25 index. Build it first (build_index).")
-    manifest = read_json(folder / MANIFEST)
+    manifest = facts_of(folder)
     for name, value in settings.built_with.items():
         if manifest[name] != value:
             raise DataError(f"{folder}: the index was built with {name} '{manifest[name]}', not '{value}'.")

@@ -1,5 +1,7 @@
 """Embeddings on disk: every text once per model in a cache of memory-mapped shards, collections as lists of ids."""
 
+import logging
+import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,10 +15,12 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from ruri_kedro.errors import DataError
+from ruri_kedro.tables.checksums import MANIFEST, fault_of, is_current, write_manifest
 from ruri_kedro.tables.engines import Engine
-from ruri_kedro.tables.files import replace_dir, write_json
-from ruri_kedro.tables.store import MANIFEST, is_current
+from ruri_kedro.tables.files import remove_leftover_dirs, replace_dir
 from ruri_kedro.text.hashing import digest_all, stable_id
+
+logger = logging.getLogger(__name__)
 
 Encode = Callable[[list[str]], np.ndarray]
 
@@ -66,9 +70,9 @@ Vectors = ShardedVectors | np.ndarray
 class EmbeddingCache:
     """Vectors by digest of their text, of one model, prompt and length, in a folder of shards that only grows.
 
-    A shard is a folder of vectors `dtype` (m, d) and of digests in rising order; it is whole or not there. What is
-    held in memory is one block of `block` texts with its vectors. Several processes may add at the same time: at
-    worst they encode the same text twice.
+    A shard is a folder of vectors `dtype` (m, d) and of digests in rising order; it is whole or not there. One that is
+    damaged is removed, and its texts are encoded again. What is held in memory is one block of `block` texts with its
+    vectors. Several processes may add at the same time: at worst they encode the same text twice.
     """
 
     def __init__(self, folder: Path, block: int, dtype: str = "float16") -> None:
@@ -77,8 +81,9 @@ class EmbeddingCache:
         self.block = block
         self._vectors: list[np.ndarray] = []
         self._digests: list[np.ndarray] = []
+        remove_leftover_dirs(self._folder)
         for manifest in sorted(self._folder.glob(f"[!.]*/{MANIFEST}")):
-            self._open(manifest.parent)
+            self._open_sound(manifest.parent)
 
     def add(self, blocks: Iterable[tuple[np.ndarray, Sequence[str]]], encode: Encode, engine: Engine = map) -> None:
         """Encode the texts that are not there yet; blocks are digests (n,) and texts, each becomes a shard at most.
@@ -130,12 +135,24 @@ class EmbeddingCache:
         with replace_dir(self._folder / name) as aside:
             np.save(aside / _VECTORS, vectors[order].astype(self._dtype), allow_pickle=False)
             np.save(aside / _DIGESTS, digests[order], allow_pickle=False)
-            write_json(aside / MANIFEST, {"texts": len(digests), "dimension": vectors.shape[1], "dtype": self._dtype})
+            write_manifest(aside, {"texts": len(digests), "dimension": vectors.shape[1], "dtype": self._dtype})
         self._open(self._folder / name)
 
+    def _open_sound(self, shard: Path) -> None:
+        fault = fault_of(shard)
+        try:
+            if fault is None:
+                self._open(shard)
+        except (OSError, ValueError) as error:  # of 0.1, which wrote no checksums
+            fault = f"{shard}: {error}"
+        if fault is not None:
+            logger.warning("%s. Its texts are encoded again.", fault)
+            shutil.rmtree(shard, ignore_errors=True)
+
     def _open(self, shard: Path) -> None:
-        self._vectors.append(np.load(shard / _VECTORS, mmap_mode="r", allow_pickle=False))
-        self._digests.append(np.load(shard / _DIGESTS, mmap_mode="r", allow_pickle=False))
+        vectors, digests = (np.load(shard / name, mmap_mode="r", allow_pickle=False) for name in (_VECTORS, _DIGESTS))
+        self._vectors.append(vectors)
+        self._digests.append(digests)
 
 
 @dataclass(frozen=True)
@@ -194,7 +211,7 @@ def build_embeddings(
         digests = _read(aside)[1]
         if index is not None:
             index(cache.vectors(digests), aside)
-        write_json(aside / MANIFEST, {"key": key, "documents": len(digests)})
+        write_manifest(aside, {"key": key, "documents": len(digests)})
 
 
 def load_embeddings(folder: Path, cache: EmbeddingCache) -> Embeddings:

@@ -6,7 +6,14 @@ from functools import cached_property
 
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.retrieval.candidates import Candidates
-from ruri_kedro.retrieval.negatives import Choice, ChoiceRules, Window, choose_negatives, random_negatives
+from ruri_kedro.retrieval.negatives import (
+    Choice,
+    ChoiceRules,
+    Window,
+    choose_negatives,
+    given_negatives,
+    random_negatives,
+)
 from ruri_kedro.tables.objectives import ROW_KEYS, STRATEGIES
 from ruri_kedro.text.hashing import stable_id, unit_interval
 from ruri_kedro.text.normalize import match_key
@@ -24,6 +31,7 @@ class StageRecipe:
     rules: ChoiceRules
     shuffled_copy: bool  # each example once more, its positive's sentences in another order
     share: float  # of the source's pairs that take part
+    mined: bool = True  # whether pairs whose positive was mined take part, too
 
     @staticmethod
     def of(stage: str, row: Mapping, objective: str, rules: ChoiceRules) -> "StageRecipe":
@@ -48,6 +56,7 @@ class StageRecipe:
             rules,
             row.get("shuffled_copy", False),
             row.get("share", 1.0),
+            row.get("mined", True),
         )
 
 
@@ -89,7 +98,7 @@ class SourcePairs:
     source: str
     pairs: Sequence[dict]  # rows of the pairs table, without those a test knows; a question may have no positive yet
     positives: Mapping[str, Sequence[str]]  # every known positive by query_id
-    texts: Mapping[str, str]  # by docid: anchors, positives and candidates
+    texts: Mapping[str, str]  # by docid: anchors, positives, candidates and, where they are asked for, given negatives
     candidates: Mapping[str, Candidates] = field(default_factory=dict)  # by query_id
     held_out: Container[str] = ()  # match keys of the source's held-out positives
     pool: Sequence[str] = ()  # the source's distinct positives of training, from which random negatives are drawn
@@ -139,6 +148,8 @@ def make_examples(known: SourcePairs, recipe: StageRecipe, seed: int) -> Iterato
     for row in known.pairs:
         if not row["positive"] or unit_interval(recipe.stage, row["pair_id"]) >= recipe.share:
             continue
+        if row["origin"] == "mined" and not recipe.mined:
+            continue
         example = {
             "pair_id": row["pair_id"],
             "query_id": row["query_id"],
@@ -157,7 +168,8 @@ def make_examples(known: SourcePairs, recipe: StageRecipe, seed: int) -> Iterato
 
 def _negatives(known: SourcePairs, row: dict, recipe: StageRecipe, seed: int) -> list[str]:
     if recipe.strategy == "given":
-        return row["given_negatives"][: recipe.rules.n]
+        positives = [*known.positives[row["query_id"]], row["anchor"]]
+        return given_negatives(row["given_negatives"], known.keys_for(row["split"]), positives, recipe.rules.n)
     draw = f"{seed} {recipe.stage} {row['pair_id']}"
     if recipe.strategy == "random":
         exclude = {row["anchor"], *known.positives[row["query_id"]]}

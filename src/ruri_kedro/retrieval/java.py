@@ -7,6 +7,7 @@ Classes are taken from the jar that Pyserini brings. Its Python modules are left
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -41,7 +42,7 @@ def start_jvm(heap_mb: int, threads: int) -> None:
     jnius_config.add_options(*_options(home, heap_mb, threads))
     try:
         # pyjnius looks at the environment once, when it is imported; JVM_PATH would overrule the chosen home.
-        with _environment(JAVA_HOME=str(home), JVM_PATH=None):
+        with _environment(JAVA_HOME=str(home), JVM_PATH=None, **_names_of_files()):
             import jnius  # noqa: F401
     except SystemError as error:
         raise RuriError(
@@ -113,6 +114,18 @@ def _options(home: Path, heap_mb: int, threads: int) -> list[str]:
     if java_version(home) >= _WARNS_OF_UNSAFE:
         options.append("--sun-misc-unsafe-memory-access=allow")
     return options
+
+
+def _names_of_files() -> dict[str, str]:
+    """The locale in which Java reads names of files as Python does.
+
+    Under LC_ALL=C Python takes names for UTF-8, but Java refuses all that is not ASCII; the property sun.jnu.encoding,
+    which other Javas obeyed, changes nothing.
+    """
+    given = os.environ.get("LC_ALL") or os.environ.get("LC_CTYPE") or os.environ.get("LANG") or ""
+    if sys.getfilesystemencoding() != "utf-8" or "utf" in given.lower():
+        return {}
+    return {"LC_ALL": "C.UTF-8"}
 
 
 @contextmanager

@@ -31,7 +31,7 @@ class IndexWriter:
 
     def __init__(self, folder: Path, language: str, pretokenized: bool, threads: int, heap_mb: int):
         analysis = ["-pretokenized"] if pretokenized else ["-language", language]
-        where = ["-index", str(folder), "-input", "", "-collection", "JsonCollection"]
+        where = ["-index", str(folder.absolute()), "-input", "", "-collection", "JsonCollection"]
         self._arguments = [*where, *analysis, "-threads", str(threads)]
         self._folder = folder
         self._limit = int(heap_mb * 2**20 * _CHARS_PER_HEAP_BYTE)
@@ -188,7 +188,7 @@ def set_apart(scores: np.ndarray) -> np.ndarray:
 
 
 def _open_reader(folder: Path):
-    path = java_class("java.nio.file.Paths").get(str(folder))
+    path = java_class("java.nio.file.Paths").get(str(folder.absolute()))
     directory = java_class("org.apache.lucene.store.FSDirectory").open(path)
     return java_class("org.apache.lucene.index.DirectoryReader").open(directory)
 

@@ -34,6 +34,7 @@ class Figures:
     mined_positives: int
     too_few: float  # share of examples with fewer than asked
     none: float  # share of examples without any
+    left_out: int  # given negatives that are a known positive, the anchor, a held-out passage, or a text once more
     filled: float  # share of the negatives that stand outside the window
     lowest_rank: int | None
     median_rank: float | None
@@ -89,10 +90,11 @@ def report_source(
 ) -> SourceReport:
     """Report on the examples (rows of the table, each with its query's candidates) that a recipe made of a source.
 
-    `mined` is how many pairs were found by an answer; `texts(docids)` gives texts by docid and is called once, for a
-    sample of the examples that their ids decide. Examples are read once and not kept; shuffled copies are not counted.
+    A row of given negatives has them as `given`, in their order. `mined` is how many pairs were found by an answer;
+    `texts(docids)` gives texts by docid and is called once, for a sample of the examples that their ids decide.
+    Examples are read once and not kept; shuffled copies are not counted.
     """
-    window, ranks, lengths = recipe.rules.window, Counter(), Counter()
+    window, ranks, lengths, left_out = recipe.rules.window, Counter(), Counter(), 0
     sample: list[tuple[float, str, Mapping, list[int]]] = []
     for row, candidates in examples:
         if row["shuffled"] or row["objective"] != recipe.objective:
@@ -100,6 +102,7 @@ def report_source(
         places = _ranks(row, recipe, candidates)
         ranks.update(places)
         lengths[len(row["negatives"])] += 1
+        left_out += _left_out(row, recipe.rules.n)
         item = (-unit_interval("report", row["example_id"]), row["example_id"], row, places)
         heapq.heappush(sample, item) if len(sample) < _SAMPLED else heapq.heappushpop(sample, item)
     chosen = [(row, places) for _, _, row, places in sorted(sample, key=lambda item: item[:2], reverse=True)]
@@ -110,6 +113,7 @@ def report_source(
         recipe.stage, source, recipe.strategy, recipe.objective, count, recipe.rules.n, negatives, mined,
         too_few=sum(times for length, times in lengths.items() if length < recipe.rules.n) / max(count, 1),
         none=lengths[0] / max(count, 1),
+        left_out=left_out,
         filled=outside / max(negatives, 1),
         lowest_rank=min(ranks, default=None),
         median_rank=float(statistics.median(ranks.elements())) if ranks else None,
@@ -144,6 +148,13 @@ def _ranks(row: Mapping, recipe: StageRecipe, candidates: Candidates | None) -> 
         return []
     place = {docid: rank for rank, docid in enumerate(candidates.ranked(recipe.strategy), start=1)}
     return [place[docid] for docid in row["negatives"]]
+
+
+def _left_out(row: Mapping, n: int) -> int:
+    """How many of an example's given negatives were passed over before it had the `n` that are asked."""
+    given, chosen = row.get("given", ()), row["negatives"]
+    looked_at = given.index(chosen[-1]) + 1 if chosen and len(chosen) == n and given else len(given) if n else 0
+    return max(0, looked_at - len(chosen))
 
 
 def _mean_overlap(chosen: Sequence[tuple[Mapping, list[int]]], texts: Mapping[str, str], side: str) -> float | None:

@@ -31,7 +31,8 @@ class ChoiceRules:
 
     window: the ranks they are drawn from; n: how many; fill: whether ranks outside the window stand in where it has
     too few; mine_window: the ranks in which a document with an answer becomes a positive, None for no mining;
-    max_mined: how many at most per query; min_answer_chars: an answer with a shorter match key mines nothing;
+    max_mined: how many at most per query; min_answer_chars: an answer with a shorter match key mines and bars nothing,
+    since it stands in nearly every text;
     max_score_ratio: only documents scored below this share of the positive's score are negatives, None for all
     (NV-Retriever, arXiv 2407.15831: TopK-PercPos, 0.95).
     """
@@ -88,19 +89,27 @@ def choose_negatives(
     Ruri, Section 3.1.
     """
     taken = {"", *map(keys.__getitem__, positives)}
-    answer_keys = {key for key in map(match_key, answers) if key}
-    long_keys = [key for key in answer_keys if len(key) >= rules.min_answer_chars]
+    answer_keys = {key for key in map(match_key, answers) if key and len(key) >= rules.min_answer_chars}
 
     def allowed(docids: Iterable[str]) -> Iterable[str]:
         return (docid for docid in docids if docid not in barred) if barred else docids
 
-    mined = _pick(_mined_ranks(ranked, rules), keys, set(taken), long_keys, True, rules.max_mined)
+    mined = _pick(_mined_ranks(ranked, rules), keys, set(taken), answer_keys, True, rules.max_mined)
     window = _pick(allowed(rules.window.of(ranked)), keys, taken, answer_keys, False)
     negatives = random.Random(seed).sample(window, min(rules.n, len(window)))
     if rules.fill and len(negatives) < rules.n:
         outside = allowed(_outwards(ranked, rules.window))
         negatives += _pick(outside, keys, taken, answer_keys, False, rules.n - len(negatives))
     return Choice(negatives, mined, max(0, len(window) - rules.n))
+
+
+def given_negatives(given: Sequence[str], keys: Mapping[str, str], positives: Collection[str], n: int) -> list[str]:
+    """The first `n` of a pair's own negatives that may be one, in their order.
+
+    As in `choose_negatives`, none is a document of `positives` or has the text of one, no two have the same text, and
+    an empty key says that the document is not to be chosen. What holds an answer stays: somebody has judged it.
+    """
+    return _pick(given, keys, {"", *map(keys.__getitem__, positives)}, (), False, n)
 
 
 def random_negatives(pool: Sequence[str], exclude: Collection[str], n: int, seed: str) -> list[str]:

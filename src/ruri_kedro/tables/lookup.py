@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from ruri_kedro.tables.ids import Ids, among
 from ruri_kedro.tables.store import Table, read_shards
 from ruri_kedro.text.prompts import passage_text
 
@@ -26,6 +27,12 @@ def passage_texts(
 def iter_texts(passages: Table, parts: Iterable[str] | None = None) -> Iterator[tuple[str, str]]:
     """(docid, full text) of the given parts, one batch in memory at a time."""
     return _texts_of(passages.batches(parts, _COLUMNS))
+
+
+def texts_among(passages: Table, docids: Ids) -> Iterator[tuple[str, str]]:
+    """(docid, full text) of the given docids, of which there may be very many; one batch in memory at a time."""
+    for batch in passages.batches(columns=_COLUMNS):
+        yield from _texts_of([batch.filter(pa.array(among(batch.column("docid").to_pylist(), docids)))])
 
 
 def shard_texts(shard: Path) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,28 @@ where its negatives come from.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import NoneType
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a loss needs to teach anything."""
+
+    in_batch: bool  # other rows' passages are negatives: a text may stand in a batch once only
+    negatives: int  # of a row's own; one that has fewer teaches nothing
+
+
+NEEDS = {
+    "contrastive": Needs(in_batch=True, negatives=0),
+    "info_nce": Needs(in_batch=True, negatives=0),
+    # Of two scores, scaled to their minimum and maximum, one is 0 and the other 1, whatever the student says.
+    "distillation": Needs(in_batch=False, negatives=2),
+    "margin_mse": Needs(in_batch=False, negatives=1),
+    "listwise": Needs(in_batch=False, negatives=1),
+}
+
+Group = tuple[str, str]  # source, objective
 
 UNTAUGHT = ("contrastive", "info_nce")
 TAUGHT = ("distillation", "margin_mse")  # learn from the scores of a teacher
@@ -23,4 +44,10 @@ STAGE_STRATEGIES = {stage: STRATEGIES[:3] if stage == "pretraining" else STRATEG
 ROW_KEYS = {  # of a source's row for a stage, with the types of their values
     "negatives": str, "count": int, "window": Mapping, "fill": bool, "max_score_ratio": (float, int, NoneType),
     "objective": str, "shuffled_copy": bool, "share": (float, int),
+    "mined": bool,
 }  # fmt: skip
+
+
+def group_name(group: Group) -> str:
+    """What the examples of one source and one objective are called in reports."""
+    return f"{group[0]} ({group[1]})"

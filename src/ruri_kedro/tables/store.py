@@ -2,26 +2,41 @@
 
 A part is the share of one source. A part without a manifest does not exist. A part whose manifest has the key of
 the one to be written is kept, and so are the finished shards of one that was not finished: a run that was killed
-continues with the first missing shard.
+continues with the first missing shard. One process at a time writes a table. Each file has its checksum in the
+manifest, by which it is checked before it is read.
 """
 
 import hashlib
 import io
+import logging
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from ruri_kedro.errors import DataError
-from ruri_kedro.tables.files import move_dir, read_json, remove_leftovers, replace_dir, replace_file, write_json
+from ruri_kedro.errors import DamagedError, DataError
+from ruri_kedro.tables.checksums import (
+    MANIFEST,
+    checksum,
+    fault_in,
+    is_current,
+    read_checked,
+    remedy,
+    write_checked,
+)
+from ruri_kedro.tables.files import move_dir, remove_leftovers, replace_dir, replace_file, sole_writer
 from ruri_kedro.text.hashing import digest_all, digest_json, stable_id
+from ruri_kedro.text.names import check_name
 
-MANIFEST = "manifest.json"
+logger = logging.getLogger(__name__)
+
 SHARD_ROWS = 200_000
 _UNFINISHED = ".unfinished-"
 _CHUNK_ROWS = 4096
@@ -70,7 +85,10 @@ class Table:
         path = self.root / part / MANIFEST
         if not path.exists():
             raise DataError(f"{self.root}: there is no part '{part}'. It has: {', '.join(self.parts()) or 'none'}.")
-        return read_json(path)
+        manifest = read_checked(path)
+        if missing := {"rows", "digest", "key", "shards"} - manifest.keys():
+            raise DamagedError(f"{path}: {', '.join(sorted(missing))} missing", remedy(path.parent))
+        return manifest
 
     def digest(self, parts: Iterable[str] | None = None) -> str:
         """Digest of the rows of the given parts (default: all), whatever the time they were written."""
@@ -122,19 +140,54 @@ class Table:
 def read_shards(
     files: Iterable[Path], columns: list[str] | None = None, size: int = 16_384
 ) -> Iterator[pa.RecordBatch]:
-    """Record batches of at most `size` rows of the files, one after the other."""
+    """Record batches of at most `size` rows of the files, one after the other.
+
+    Raises DamagedError for a file that is not what was written.
+    """
     for path in files:
-        with pq.ParquetFile(path) as file:
-            yield from file.iter_batches(batch_size=size, columns=columns)
+        said = _checksum_said(path)
+        if fault := fault_in(path.parent, said):
+            raise DamagedError(fault, remedy(path.parent))
+        try:
+            with pq.ParquetFile(path) as file:
+                yield from file.iter_batches(batch_size=size, columns=columns)
+        except (pa.ArrowException, OSError) as error:
+            if said:  # it is what was written
+                raise
+            raise DamagedError(f"{path}: a broken Parquet file ({error})", remedy(path.parent)) from error
+
+
+def _checksum_said(shard: Path) -> dict[str, Any]:
+    """The checksum of a shard by its name, from what was written beside it; empty where 0.1 wrote it."""
+    for path in (shard.parent / MANIFEST, shard.with_suffix(".json")):
+        if path.exists():
+            found = path.stat()
+            files = _files_said(path, found.st_mtime_ns, found.st_ino)
+            return {shard.name: files[shard.name]} if shard.name in files else {}
+    return {}
+
+
+@lru_cache
+def _files_said(path: Path, *_: int) -> dict[str, Any]:
+    return read_checked(path).get("files", {})
 
 
 def write_table(root: Path, schema: pa.Schema, parts: Mapping[str, AnyPart | None]) -> Table:
     """Write the parts that are not there yet, remove those that are not named, return the handle.
 
-    None in place of a part leaves what is there under that name, whole or not at all.
+    None in place of a part leaves what is there under that name, whole or not at all. Raises RecipeError for a name
+    that cannot be a folder's, before anything is written, and DataError where another process writes the table.
     """
     root = Path(root)
+    for name in parts:
+        check_name(f"table {root}", name, dots=True)
     root.mkdir(parents=True, exist_ok=True)
+    with sole_writer(root):
+        return write_parts(root, schema, parts)
+
+
+def write_parts(root: Path, schema: pa.Schema, parts: Mapping[str, AnyPart | None]) -> Table:
+    """`write_table`, by the holder of the table's lock."""
     table = Table(root, schema)
     for name in table.parts():
         if name not in parts:
@@ -146,27 +199,30 @@ def write_table(root: Path, schema: pa.Schema, parts: Mapping[str, AnyPart | Non
         target = root / name
         if part is None:
             remove_leftovers(target)
-        elif is_current(target, part.key):
+        elif is_current(target, part.key, sizes_only=True):  # the bytes are checked when they are read
             remove_leftovers(target)
             shutil.rmtree(_unfinished(target), ignore_errors=True)
         elif isinstance(part, ShardedPart):
             _write_sharded(target, schema, part)
         else:
             _write_part(target, schema, part)
+    check_parts(root, table.parts(), parts)
     return table
 
 
-def is_current(folder: Path, key: str) -> bool:
-    """Whether a complete part, index or the like with this key is there."""
-    path = folder / MANIFEST
-    return path.exists() and read_json(path).get("key") == key
+def check_parts(root: Path, found: Iterable[str], parts: Mapping[str, Any]) -> None:
+    """Raise DataError where the parts that are there now are not those that were asked for (None: may be missing)."""
+    found, wanted = set(found), {name for name, part in parts.items() if part is not None}
+    if odd := sorted(wanted - found | found - parts.keys()):
+        raise DataError(f"{root}: written were {', '.join(parts)}, but {odd[0]} is not what is there. Write it again.")
 
 
 def _write_part(target: Path, schema: pa.Schema, part: Part) -> None:
     with replace_dir(target) as aside:
-        for number, shard in enumerate(_shards(part.rows(), schema)):
-            _write_shard(aside, number, shard, part.key)
-        _finish(aside, part.key)
+        written = [
+            _write_shard(aside, number, shard, part.key) for number, shard in enumerate(_shards(part.rows(), schema))
+        ]
+        _finish(aside, part.key, written)
 
 
 def _write_sharded(target: Path, schema: pa.Schema, part: ShardedPart) -> None:
@@ -177,20 +233,20 @@ def _write_sharded(target: Path, schema: pa.Schema, part: ShardedPart) -> None:
         _tidy(unfinished)
         move_dir(unfinished, target)
         return
-    done = _finished_shards(unfinished, part.key)
-    if not done:
+    written = _finished_shards(unfinished, part.key)
+    if not written:
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir()
-    number, rows = len(done), 0
-    with _progress(f"{target.parent.name} {target.name}", part, number) as bar:
-        for shard in part.shards(done):
-            _write_shard(unfinished, number, shard.cast(schema), part.key)
-            number, rows = number + 1, rows + shard.num_rows
+    rows = 0
+    with _progress(f"{target.parent.name} {target.name}", part, len(written)) as bar:
+        for shard in part.shards([unfinished / _name(number) for number in range(len(written))]):
+            written.append(_write_shard(unfinished, len(written), shard.cast(schema), part.key))
+            rows += shard.num_rows
             bar.set_postfix_str(f"{rows:,} rows", refresh=False)
             bar.update()
-    if number == 0:
-        _write_shard(unfinished, 0, schema.empty_table(), part.key)
-    _finish(unfinished, part.key)
+    if not written:
+        written.append(_write_shard(unfinished, 0, schema.empty_table(), part.key))
+    _finish(unfinished, part.key, written)
     move_dir(unfinished, target)
 
 
@@ -201,38 +257,69 @@ def _progress(label: str, part: ShardedPart, done: int) -> tqdm:
     return bar
 
 
-def _write_shard(folder: Path, number: int, rows: pa.Table, key: str) -> None:
-    """The rows as a file, then what the manifest says of it, which makes it a finished shard."""
-    name = f"part-{number:05d}"
+def _name(number: int) -> str:
+    return f"part-{number:05d}.parquet"
+
+
+def _write_shard(folder: Path, number: int, rows: pa.Table, key: str) -> dict[str, Any]:
+    """The rows as a file, then what is known of it, which makes it a finished shard; gives the latter."""
+    path = folder / _name(number)
     rows = rows.combine_chunks()
     # The bytes of a file depend on its chunks: they are cut anew, however the rows were made.
     chunks = rows.to_batches(_CHUNK_ROWS)
-    with replace_file(folder / f"{name}.parquet") as aside:
+    with replace_file(path) as aside:
         pq.write_table(pa.Table.from_batches(chunks, schema=rows.schema), aside, compression="zstd")
-    write_json(folder / f"{name}.json", {"key": key, "rows": rows.num_rows, "digest": digest_rows(rows)})
+    said = {"key": key, "rows": rows.num_rows, "digest": digest_rows(rows), "files": {path.name: checksum(path)}}
+    write_checked(path.with_suffix(".json"), said)
+    return said
 
 
-def _finished_shards(folder: Path, key: str) -> list[Path]:
-    """The files of the shards with this key, up to the first that is missing."""
-    files = []
-    while (path := folder / f"part-{len(files):05d}.json").exists() and read_json(path)["key"] == key:
-        files.append(path.with_suffix(".parquet"))
-    return files
+def _finished_shards(folder: Path, key: str) -> list[dict[str, Any]]:
+    """What is known of each shard with this key, up to the first that is missing or damaged."""
+    found: list[dict[str, Any]] = []
+    while (path := (folder / _name(len(found))).with_suffix(".json")).exists():
+        try:
+            said = read_checked(path)
+        except DamagedError as error:
+            logger.warning("%s. The shard is made again, with all behind it.", error.fault)
+            break
+        # A shard of 0.1 has no checksum: it is made again.
+        if said.get("key") != key or "files" not in said:
+            break
+        if fault := fault_in(folder, said["files"]):
+            logger.warning("%s. The shard is made again, with all behind it.", fault)
+            break
+        found.append(said)
+    return found
 
 
-def _finish(folder: Path, key: str) -> None:
-    """The manifest, in place of what stands beside each shard."""
-    files = _finished_shards(folder, key)
-    found = [read_json(path.with_suffix(".json")) for path in files]
-    rows, digest = sum(shard["rows"] for shard in found), digest_all(shard["digest"] for shard in found)
-    names = [path.name for path in files]
-    write_json(folder / MANIFEST, {"rows": rows, "digest": digest, "key": key, "shards": names})
+def _finish(folder: Path, key: str, written: Sequence[Mapping[str, Any]]) -> None:
+    """The manifest, in place of what stands beside each shard.
+
+    Raises DataError unless the folder holds the shards that were written, as they were.
+    """
+    shards = _finished_shards(folder, key)
+    if shards != written:
+        raise DataError(
+            f"{folder}: {len(written)} shards with {sum(shard['rows'] for shard in written)} rows were written, but "
+            f"{len(shards)} with {sum(shard['rows'] for shard in shards)} rows are there. Another program writes to "
+            "this folder: end it, then run the same again."
+        )
+    files = {name: entry for shard in shards for name, entry in shard["files"].items()}
+    manifest = {
+        "rows": sum(shard["rows"] for shard in shards),
+        "digest": digest_all(shard["digest"] for shard in shards),
+        "key": key,
+        "shards": list(files),
+        "files": files,
+    }
+    write_checked(folder / MANIFEST, manifest)
     _tidy(folder)
 
 
 def _tidy(folder: Path) -> None:
     """Remove all but the manifest and its shards."""
-    kept = (MANIFEST, *read_json(folder / MANIFEST)["shards"])
+    kept = (MANIFEST, *read_checked(folder / MANIFEST)["shards"])
     for path in folder.iterdir():
         if path.name not in kept:
             path.unlink()

@@ -41,11 +41,17 @@ class TextFilter:
 
     def keeps(self, text: str) -> bool:
         """Whether the text passes all rules."""
-        return (
-            has_length(text, self.min_chars, self.max_chars)
-            and (self.language is None or is_language(text, self.language, self.min_share))
-            and (self.boilerplate or not is_boilerplate(text))
-        )
+        return self.refusal(text) is None
+
+    def refusal(self, text: str) -> str | None:
+        """The first rule that the text does not pass, under its name in a recipe; None if it passes all."""
+        if len(text) < self.min_chars:
+            return "min_chars"
+        if not has_length(text, self.min_chars, self.max_chars):
+            return "max_chars"
+        if self.language is not None and not is_language(text, self.language, self.min_share):
+            return "language"
+        return None if self.boilerplate or not is_boilerplate(text) else "boilerplate"
 
 
 def kept(texts: Iterable[str], rules: TextFilter) -> Iterator[str]:

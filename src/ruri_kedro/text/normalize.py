@@ -3,10 +3,11 @@
 import re
 import unicodedata
 
-# Format (Cf), control (Cc), private-use (Co) and surrogate (Cs) characters are invisible; tab and newline are not.
+# Format (Cf), control (Cc), private-use (Co) and surrogate (Cs) characters are invisible. Those that end a line, a page
+# or a field (tab, line feed, form feed, NEL ...) are not: they keep words apart and become spaces below.
 _INVISIBLE = re.compile(
     "["
-    "\u0000-\u0008\u000b-\u001f\u007f-\u009f"  # controls; tab and newline become spaces below
+    "\u0000-\u0008\u000e-\u001b\u007f-\u0084\u0086-\u009f"
     "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
     "\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
     "\ud800-\udfff\ue000-\uf8ff"
@@ -14,7 +15,7 @@ _INVISIBLE = re.compile(
     "\U000e0000-\U000e0fff\U000f0000-\U0010ffff"
     "]"
 )
-_SPACES = re.compile(r"\s+")
+_SPACES = re.compile(r"[\s\u2800]+")  # U+2800 is the space of braille
 _NOT_ALNUM = re.compile(r"[\W_]+")  # what is no letter and no number, as str.isalnum
 
 

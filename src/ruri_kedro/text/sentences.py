@@ -35,12 +35,16 @@ def _depths(line: str) -> list[int]:
     """In how many pairs of brackets each character stands."""
     changes = [0] * (len(line) + 1)
     opened: list[tuple[str, int]] = []
+    waiting = dict.fromkeys(_CLOSE, 0)  # how many of the opened brackets each partner would close
     for position, char in enumerate(line):
         if char in _OPEN:
             opened.append((_OPEN[char], position))
-        elif char in _CLOSE and any(partner == char for partner, _ in opened):
+            waiting[_OPEN[char]] += 1
+        elif char in _CLOSE and waiting[char]:
+            # Brackets that were opened since and are not closed are plain characters.
             while opened[-1][0] != char:
-                opened.pop()
+                waiting[opened.pop()[0]] -= 1
+            waiting[char] -= 1
             changes[opened.pop()[1]] += 1
             changes[position] -= 1
     return list(accumulate(changes))

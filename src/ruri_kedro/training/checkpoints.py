@@ -12,14 +12,16 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from ruri_kedro.errors import TrainingError
-from ruri_kedro.tables.files import read_json, replace_dir, sole_user, write_json
+from ruri_kedro.errors import DamagedError, TrainingError
+from ruri_kedro.tables.checksums import checksums, fault_in, read_checked, write_checked
+from ruri_kedro.tables.files import replace_dir, sole_user
 from ruri_kedro.training.processes import from_first, rank
 from ruri_kedro.training.watch import Watch
 
 log = logging.getLogger(__name__)
 
 _STATE = "state.json"
+_MODEL, _OPTIMIZER, _RANDOM = "model.safetensors", "optimizer.safetensors", "random.safetensors"
 
 
 @contextmanager
@@ -81,31 +83,50 @@ class Checkpoints:
 
     def _write(self, step: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer, watch: Watch) -> None:
         with replace_dir(self.folder / f"step-{step:08d}") as aside:
-            save_file(_distinct(model.state_dict()), aside / "model.safetensors")
-            save_file(_flatten(optimizer, model), aside / "optimizer.safetensors")
-            save_file(_random_state(), aside / "random.safetensors")
-            write_json(aside / _STATE, {"step": step, "identity": self.identity, "watch": watch.state_dict()})
+            save_file(_distinct(model.state_dict()), aside / _MODEL)
+            save_file(_flatten(optimizer, model), aside / _OPTIMIZER)
+            save_file(_random_state(), aside / _RANDOM)
+            state = {"step": step, "identity": self.identity, "watch": watch.state_dict()}
+            write_checked(aside / _STATE, {**state, "files": checksums(aside)})
 
     def _remove_all_but(self, newest: int) -> None:
         for old in self._complete()[:-newest]:
             shutil.rmtree(old, ignore_errors=True)
 
     def restore(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, watch: Watch) -> int:
-        """Load the newest checkpoint into model, optimizer and watch; the step it was taken after, 0 without one.
+        """Load the newest sound checkpoint into model, optimizer and watch; the step it was taken after, 0 without one.
 
         Of several processes the first one reads. Raises TrainingError if it belongs to another recipe, naming what
-        differs.
+        differs, and where all checkpoints are damaged.
         """
-        path = from_first(self.latest)
+        path = from_first(self._newest_sound)
         if path is None:
             return 0
-        state = from_first(lambda: read_json(path / _STATE))
+        state = from_first(lambda: read_checked(path / _STATE))
         self._check(path, state["identity"])
-        model.load_state_dict(from_first(lambda: load_file(path / "model.safetensors")), strict=False)
-        _unflatten(optimizer, model, from_first(lambda: load_file(path / "optimizer.safetensors")))
-        _set_random_state(from_first(lambda: load_file(path / "random.safetensors")))
+        model.load_state_dict(from_first(lambda: load_file(path / _MODEL)), strict=False)
+        _unflatten(optimizer, model, from_first(lambda: load_file(path / _OPTIMIZER)))
+        _set_random_state(from_first(lambda: load_file(path / _RANDOM)))
         watch.load_state_dict(state.get("watch", {}))
         return int(state["step"])
+
+    def _newest_sound(self) -> Path | None:
+        """The newest checkpoint that is not damaged; None where there is none at all. Newer ones are removed."""
+        damaged: dict[Path, str] = {}
+        for path in reversed(self._complete()):
+            if fault := _fault_in(path):
+                damaged[path] = fault
+                continue
+            for newer, what in damaged.items():
+                log.warning("%s. The training goes on from the checkpoint before it, %s.", what, path)
+                shutil.rmtree(newer, ignore_errors=True)
+            return path
+        if damaged:
+            raise TrainingError(
+                f"Every checkpoint of this training is damaged. {'. '.join(damaged.values())}. To train anew remove "
+                f"{self.folder}; to continue restore one of them."
+            )
+        return None
 
     def _check(self, path: Path, identity: dict[str, Any]) -> None:
         names = sorted(set(identity) | set(self.identity))
@@ -120,6 +141,21 @@ class Checkpoints:
     def remove(self) -> None:
         """Forget the stage's checkpoints."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _fault_in(path: Path) -> str | None:
+    """What is wrong with the files of a checkpoint; None where nothing is."""
+    try:
+        state = read_checked(path / _STATE)
+        if "files" in state:
+            return fault_in(path, state["files"])
+        for name in (_MODEL, _OPTIMIZER, _RANDOM):  # of 0.1, which wrote no checksums
+            load_file(path / name)
+    except DamagedError as error:
+        return error.fault
+    except (OSError, SafetensorError) as error:
+        return f"{path}: {error}"
+    return None
 
 
 def _distinct(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -11,13 +11,11 @@ import pyarrow.compute as pc
 from ruri_kedro.encoders.tokens import TokenRows
 from ruri_kedro.errors import DataError
 from ruri_kedro.tables import Table
-from ruri_kedro.tables.objectives import TAUGHT
+from ruri_kedro.tables.objectives import TAUGHT, Group, group_name
 from ruri_kedro.text.hashing import stable_id
 from ruri_kedro.text.sentences import shuffle_sentences
 
 ANCHOR, POSITIVE, NEGATIVES = 0, 1, 2
-
-Group = tuple[str, str]  # source, objective
 
 
 @dataclass(frozen=True)
@@ -50,14 +48,12 @@ def assemble(
     score by (query_id, docid). The positive of a row with `shuffled` is read with its sentences in another order.
     Raises DataError for a docid without text or a pair the teacher has not scored although its objective needs it.
     """
-    width = 2 + max((len(row["negatives"]) for row in examples), default=0)
     strings = _Numbers()
-    rows = np.full((len(examples), width), -1, dtype=np.int64)
-    same = np.full(rows.shape, -1, dtype=np.int64)
+    same = identities(examples, texts)
+    rows = np.full(same.shape, -1, dtype=np.int64)
     for number, row in enumerate(examples):
-        for column, docid in enumerate([row["anchor"], row["positive"], *row["negatives"]]):
-            text = _text(texts, docid, row)
-            same[number, column] = identity(text)
+        for column, docid in enumerate(_docids(row)):
+            text = texts[docid]
             if column == POSITIVE and row["shuffled"]:
                 text = shuffle_sentences(text, row["example_id"])
             rows[number, column] = strings.of(prompts[column > ANCHOR] + text)
@@ -70,8 +66,30 @@ def assemble(
         group_names=names,
         objectives=objectives,
         example_ids=[row["example_id"] for row in examples],
-        teacher=None if teacher is None else _teacher_scores(examples, teacher, width - 1),
+        teacher=None if teacher is None else _teacher_scores(examples, teacher, same.shape[1] - 1),
     )
+
+
+def identities(examples: Sequence[Mapping], texts: Mapping[str, str]) -> np.ndarray:
+    """The same number for the same text, (rows, c) of int64: anchor, positive, negatives; -1 for none.
+
+    Raises DataError for a docid without text.
+    """
+    width = NEGATIVES + max((len(row["negatives"]) for row in examples), default=0)
+    same = np.full((len(examples), width), -1, dtype=np.int64)
+    for number, row in enumerate(examples):
+        for column, docid in enumerate(_docids(row)):
+            if docid not in texts:
+                raise DataError(
+                    f"example {row['example_id']} of source '{row['source']}' names passage {docid}, which is not in "
+                    "the passages table. Run data_engineering and negative_mining again."
+                )
+            same[number, column] = identity(texts[docid])
+    return same
+
+
+def _docids(row: Mapping) -> list[str]:
+    return [row["anchor"], row["positive"], *row["negatives"]]
 
 
 def identity(text: str) -> int:
@@ -92,15 +110,6 @@ class _Numbers:
         return list(self._numbers)
 
 
-def _text(texts: Mapping[str, str], docid: str, row: Mapping) -> str:
-    if docid not in texts:
-        raise DataError(
-            f"example {row['example_id']} of source '{row['source']}' names passage {docid}, which is not in the "
-            "passages table. Run data_engineering and negative_mining again."
-        )
-    return texts[docid]
-
-
 def group_counts(examples: Table) -> dict[Group, int]:
     """Training rows by source and objective."""
     counts: Counter[Group] = Counter()
@@ -110,11 +119,6 @@ def group_counts(examples: Table) -> dict[Group, int]:
         for row in rows.aggregate([([], "count_all")]).to_pylist():
             counts[row["source"], row["objective"]] += row["count_all"]
     return dict(counts)
-
-
-def group_name(group: Group) -> str:
-    """What a group is called in reports."""
-    return f"{group[0]} ({group[1]})"
 
 
 def _groups(examples: Sequence[Mapping]) -> tuple[list[str], np.ndarray, list[str]]:

@@ -1,27 +1,32 @@
-"""What a training will cost, from some real steps of it on a sample of its examples, with weights that are thrown away.
+"""What a training will cost: its plan, and some real steps of it with weights that are thrown away.
 
-Steps and tokens are counted or projected from the sample; a source that repeats texts fills somewhat fewer batches.
+The plan is that of the training itself, made of all of its examples; tokens and time are projected from the steps.
 """
 
 import logging
-import math
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from ruri_kedro.errors import TrainingError
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from ruri_kedro.tables import Part, Table, write_table
-from ruri_kedro.training.data import Group, group_counts, group_name
 from ruri_kedro.training.logs import quiet
 from ruri_kedro.training.measures import source_metric
+from ruri_kedro.training.plan import Plan
+from ruri_kedro.training.planning import Shares
+from ruri_kedro.training.reading import check_examples, read_for_plan
 from ruri_kedro.training.run import KEPT_CHECKPOINTS, Stage
 
 _FULL_BATCHES = 3  # of the largest source; the first step is slower and is not counted
 _ROWS = 256  # of each other source
+_ALL = "all sources"  # in mixed batches
 
 Probe = Callable[[Table, Stage, Callable[[int, Mapping[str, float]], None]], Any]
 
@@ -39,6 +44,7 @@ class Cost:
     memory_gb: float  # the most on one device; without a GPU, of the process
     checkpoint_gb: float  # of one checkpoint
     free_gb: float  # where the checkpoints go
+    notes: tuple[str, ...] = ()  # what the table does not show
 
     @property
     def disk_gb(self) -> float:
@@ -46,92 +52,90 @@ class Cost:
         return self.checkpoint_gb * (KEPT_CHECKPOINTS + 1)
 
 
-def training_cost(examples: Table, stage: Stage, homogeneous: bool, probe: Probe) -> Cost:
+def training_cost(
+    examples: Table, passages: Table, objectives: Sequence[str], stage: Stage, homogeneous: bool, probe: Probe
+) -> Cost:
     """Cost of the training of `stage` on `examples`; probe(examples, stage, on_step) does such a training.
 
-    homogeneous: whether a batch has rows of one source only. Raises TrainingError if there are no training rows, and
-    whatever the training itself would raise at its start.
+    objectives: that the training can have; homogeneous: whether a batch has rows of one source only. Raises whatever
+    the training itself would raise at its start, also where it would learn nothing from a source.
     """
-    counts = group_counts(examples)
-    if not counts:
-        raise TrainingError(f"{examples.root}: no training rows. Run negative_mining again and read its log.")
-    batch = stage.settings["batch_size"]
-    seen: list[Mapping[str, float]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        wanted = sample_sizes(counts, batch, homogeneous)
-        sample = write_table(Path(folder) / "examples", examples.schema, _sample(examples, wanted))
-        settings = {**stage.settings, "epochs": 1, "checkpoint_steps": 10**9}
-        probed = replace(stage, settings=settings, checkpoints=Path(folder) / "checkpoints", held_out=None)
-        # What a training says of its batches is true of the sample only.
-        with quiet("ruri_kedro.training.run", logging.ERROR):
-            probe(sample, probed, lambda step, metrics: seen.append(metrics))
-        saved = sum(path.stat().st_size for path in probed.checkpoints.rglob("step-*/*"))
-    if not seen:
-        raise TrainingError(
-            f"{stage.name}: the first examples repeat their texts too often to fill a batch of {batch}."
-        )
-    epochs = stage.settings["epochs"]
-    batches = counts if homogeneous else {("all", "sources"): sum(counts.values())}
-    rows = {group: epochs * _used(count, batch) for group, count in batches.items()}
-    tokens, seconds, padding = _projected(rows, seen)
+    # The batches are those of the training.
+    check_examples(examples, stage.name, objectives, stage.allow_untrained)
+    rows, settings = read_for_plan(examples, passages), stage.batches(homogeneous)
+    plan = settings.plan(rows)
+    shares = Shares.of(plan, rows, settings)
+    shares.check(stage.name, stage.allow_untrained)
+    # Some of them are done with weights that are thrown away.
+    seen, saved = _probed(examples, sampled(plan), stage, probe)
+    if homogeneous:
+        used = {share.source: settings.epochs * share.examples - share.in_no_batch for share in shares.each}
+    else:
+        used = {_ALL: len(plan.rows)}
+    tokens, seconds, padding = _projected({name: count for name, count in used.items() if count}, seen)
     return Cost(
         name=stage.name,
-        examples=sum(counts.values()),
-        steps=epochs * steps_of(counts, batch, homogeneous),
+        examples=len(rows.groups),
+        steps=len(plan),
         tokens=round(tokens),
         padding_share=padding,
         seconds=seconds,
         memory_gb=max(metrics["memory_gb"] for metrics in seen),
         checkpoint_gb=saved / 2**30,
         free_gb=_free(stage.checkpoints) / 2**30,
+        notes=tuple(shares.notes()),
     )
 
 
-def sample_sizes(counts: Mapping[Group, int], batch: int, homogeneous: bool) -> dict[Group, int]:
-    """Rows to try of each group: full batches of the largest and some of the others, or shares of mixed batches."""
-    if not homogeneous:
-        share = min(_FULL_BATCHES * batch / sum(counts.values()), 1)
-        return {group: math.ceil(count * share) for group, count in counts.items()}
-    largest = max(counts, key=counts.__getitem__)
-    return {
-        group: min(count, _FULL_BATCHES * batch if group == largest else min(_ROWS, batch))
-        for group, count in counts.items()
-    }
+def sampled(plan: Plan) -> np.ndarray:
+    """Rows to try, in order: some batches of the group with the most rows in any, and the start of one of each other.
+
+    Of mixed batches, which are of one group, only the first ones.
+    """
+    groups, sizes = plan.batches[:, 0], plan.batches[:, 2]
+    largest = max(np.unique(groups), key=lambda group: sizes[groups == group].sum())
+    wanted = []
+    for group in np.unique(groups):
+        count, rows = (_FULL_BATCHES, None) if group == largest else (1, _ROWS)
+        wanted += [plan[number].rows[:rows] for number in np.flatnonzero(groups == group)[:count].tolist()]
+    return np.unique(np.concatenate(wanted))
 
 
-def _sample(examples: Table, wanted: Mapping[Group, int]) -> dict[str, Part]:
-    """The first training rows of each group, as parts of a table."""
-
-    def rows(part: str) -> Iterable[list[dict]]:
-        left = {group: count for group, count in wanted.items() if group[0] == part}
-        for row in examples.iter_rows([part]):
-            group = (row["source"], row["objective"])
-            if row["split"] == "train" and left.get(group, 0) > 0:
-                left[group] -= 1
-                yield [row]
-            if not any(left.values()):
-                return
-
-    return {part: Part("sample", lambda part=part: rows(part)) for part in examples.parts()}
-
-
-def _used(count: int, batch: int) -> int:
-    """Rows of a group that are in full batches; a group smaller than a batch makes one of its own."""
-    return count // batch * batch or count
+def _probed(examples: Table, rows: np.ndarray, stage: Stage, probe: Probe) -> tuple[list[Mapping[str, float]], int]:
+    """What the steps of a training on these training rows reported, and the bytes of its checkpoint."""
+    seen: list[Mapping[str, float]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        sample = write_table(Path(folder) / "examples", examples.schema, _sample(examples, rows))
+        settings = {**stage.settings, "epochs": 1, "checkpoint_steps": 10**9}
+        checkpoints = Path(folder) / "checkpoints"
+        probed = replace(stage, settings=settings, checkpoints=checkpoints, held_out=None, allow_untrained=True)
+        # What a training says of its batches is true of the sample only.
+        with quiet("ruri_kedro.training", logging.ERROR):
+            probe(sample, probed, lambda step, metrics: seen.append(metrics))
+        saved = sum(path.stat().st_size for path in checkpoints.rglob("step-*/*"))
+    return seen, saved
 
 
-def steps_of(counts: Mapping[Group, int], batch: int, homogeneous: bool) -> int:
-    """Steps of an epoch, as many as the plan has where no text repeats."""
-    groups = counts.values() if homogeneous else [sum(counts.values())]
-    return sum(max(count // batch, 1) for count in groups)
+def _sample(examples: Table, rows: np.ndarray) -> dict[str, Part]:
+    """Some training rows, by their places among all of them in ascending order, as parts of a table."""
+    found: dict[str, list[pa.RecordBatch]] = {}
+    first = 0
+    for part in examples.parts():
+        for batch in examples.batches([part]):
+            train = batch.filter(pc.equal(batch["split"], "train"))
+            here = rows[(rows >= first) & (rows < first + len(train))] - first
+            first += len(train)
+            if len(here):
+                found.setdefault(part, []).append(train.take(pa.array(here)))
+    return {part: Part("sample", lambda batches=batches: batches) for part, batches in found.items()}
 
 
-def _projected(rows: Mapping[Group, int], seen: Sequence[Mapping[str, float]]) -> tuple[float, float, float]:
+def _projected(rows: Mapping[str, int], seen: Sequence[Mapping[str, float]]) -> tuple[float, float, float]:
     """Tokens, seconds and padding share of a training on so many rows of each group, from the steps that were seen."""
     counted = seen[1:] or seen
 
-    def steps(group: Group) -> Sequence[Mapping[str, float]]:
-        name = source_metric(group_name(group))
+    def steps(group: str) -> Sequence[Mapping[str, float]]:
+        name = source_metric(group)
         return [metrics for metrics in counted if name in metrics] or counted
 
     # Full batches tell the speed, a source's own rows how much there is to do.
@@ -166,6 +170,7 @@ def cost_table(costs: Sequence[Cost], folder: Path) -> str:
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in (head, *body)]
     free = min(cost.free_gb for cost in costs)
     lines.append(f"Time together: {duration(sum(cost.seconds for cost in costs))}. Memory is that of one device.")
+    lines += [f"{cost.name}: {note}" for cost in costs for note in cost.notes]
     lines.append(f"Free for checkpoints in {folder}: {free:.1f} GiB; they go when the models are stored.")
     if max(cost.disk_gb for cost in costs) > free:
         lines.append("That is too little: set run.checkpoints to another disk.")

@@ -67,7 +67,9 @@ def fit(
     parameters = [p for p in model.parameters() if p.requires_grad]
     due = False
     first = processes.rank() == 0
-    bar = tqdm(total=len(batches), initial=done, desc=label, unit="step", mininterval=1.0, disable=not first)
+    bar = tqdm(
+        total=len(batches), initial=done, desc=label, unit="step", mininterval=1.0, disable=None if first else True
+    )
     with bar, reused_memory(), _memory_named(label):
         for step in range(done + 1, len(batches) + 1):
             began = time.perf_counter()

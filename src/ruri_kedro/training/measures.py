@@ -33,4 +33,9 @@ class Measures:
 
 def source_metric(name: str) -> str:
     """The metric that has the loss of a source, by the name of the source in a training set."""
-    return f"source_loss/{_NOT_IN_METRIC.sub('', name)}"
+    return metric_of("source_loss", name)
+
+
+def metric_of(kind: str, name: str) -> str:
+    """The metric that has what `kind` says of a source."""
+    return f"{kind}/{_NOT_IN_METRIC.sub('', name)}"

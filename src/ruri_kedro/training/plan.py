@@ -1,15 +1,19 @@
 """Which rows make which batch: a function of the data, the parameters and the seed, and of nothing else."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ruri_kedro.tables.files import read_json, replace_dir, write_json
+from ruri_kedro.tables.checksums import is_current, write_manifest
+from ruri_kedro.tables.files import replace_dir
+from ruri_kedro.text.hashing import digest_all
 
 # Of texts that recur without end a batch takes one row, and the others wait: no more of them are tried at a time.
 _TRIED = 65_536
+_TRIED_AT_ONCE = 1024  # a matter of speed, where batches are small
 
 _DROPPED = np.dtype([("epoch", np.int32), ("group", np.int32), ("row", np.int64), ("repeats", np.bool_)])
 
@@ -42,12 +46,17 @@ class Plan(Sequence[Batch]):
         found, counts = np.unique(self.dropped["group"], return_counts=True)
         return dict(zip(found.tolist(), counts.tolist(), strict=True))
 
+    def digest(self) -> str:
+        """Of the rows of all batches in their order."""
+        parts = (np.ascontiguousarray(values) for values in (self.rows, self.batches))
+        return digest_all(hashlib.sha256(part).hexdigest() for part in parts)
+
     def save(self, folder: Path, key: str) -> None:
         """Write the plan to a folder, whole or not at all; `key` says what it was made of."""
         with replace_dir(folder) as aside:
             for name in ("rows", "batches", "dropped"):
                 np.save(aside / f"{name}.npy", getattr(self, name))
-            write_json(aside / "key.json", key)
+            write_manifest(aside, {"key": key})
 
     @staticmethod
     def open(folder: Path) -> "Plan":
@@ -57,27 +66,36 @@ class Plan(Sequence[Batch]):
 
 
 def stored_plan(folder: Path, key: str, make: Callable[[], Plan]) -> Plan:
-    """The plan saved in `folder` under `key`; if there is none, the one that `make` gives, saved.
+    """The plan saved in `folder` under `key`; if there is none, or it is damaged, the one that `make` gives, saved.
 
     So a training that is continued at any of its steps opens its plan and does not make it again.
     """
-    if not (folder / "key.json").exists() or read_json(folder / "key.json") != key:
+    if not is_current(folder, key):
         make().save(folder, key)
     return Plan.open(folder)
 
 
 def plan_batches(
-    groups: np.ndarray, texts: np.ndarray, batch_size: int, epochs: int, homogeneous: bool, seed: int
+    groups: np.ndarray,
+    texts: np.ndarray,
+    batch_size: int,
+    epochs: int,
+    homogeneous: bool,
+    seed: int,
+    distinct: Sequence[bool] | None = None,
 ) -> Plan:
-    """Batches of exactly `batch_size` rows in which no text occurs twice, every row at most once per epoch.
+    """Batches of `batch_size` rows, every row at most once per epoch, in a `distinct` group no text twice in a batch.
 
     groups: (rows,) source of each row, from 0; texts: (rows, k) text identities of its anchor, positive and negatives,
-    -1 for none. With `homogeneous`, rows of one source share a batch (Ruri, Section 2.4). A group smaller than a
-    batch makes one batch of its own size. Rows that fit nowhere and incomplete last batches are dropped and listed.
+    -1 for none; distinct: by group, all of them by default. With `homogeneous`, rows of one source share a batch
+    (Ruri, Section 2.4); else one distinct group makes all of them so. The batches of a group are smaller where it has
+    fewer rows, or repeats its texts so often that most rows would be in no batch. Rows that fit nowhere and
+    incomplete last batches are dropped and listed.
     """
     rng = np.random.default_rng(seed)
     kind = np.int32 if len(groups) < 2**31 else np.int64
     labels = range(int(groups.max(initial=-1)) + 1) if homogeneous else [-1]
+    distinct = [True] * len(labels) if distinct is None else distinct if homogeneous else [any(distinct)]
     rows, batches, dropped = [np.empty(0, kind)], [np.empty((0, 3), np.int64)], [np.empty(0, _DROPPED)]
     start = 0
     for epoch in range(1, epochs + 1):
@@ -86,8 +104,8 @@ def plan_batches(
             members = np.flatnonzero(groups == group) if homogeneous else np.arange(len(groups))
             if not len(members):
                 continue
-            size = min(batch_size, len(members))
-            filled = _fill(rng.permutation(members.astype(kind)), texts, size)
+            order = rng.permutation(members.astype(kind))
+            filled, size = _fill_most(order, texts, batch_size) if distinct[group] else _cut(order, batch_size)
             made += [(group, start + place, size) for place in range(0, len(filled.rows), size)]
             start += len(filled.rows)
             rows.append(filled.rows)
@@ -111,6 +129,30 @@ def _listed(epoch: int, group: int, filled: _Filled) -> np.ndarray:
     left["row"] = np.concatenate([filled.incomplete, filled.repeating])
     left["repeats"] = np.arange(len(left)) >= len(filled.incomplete)
     return left
+
+
+def _cut(rows: np.ndarray, batch_size: int) -> tuple[_Filled, int]:
+    """Rows in their order into batches, whatever their texts; also the size of these."""
+    size = min(batch_size, len(rows))
+    used = len(rows) // size * size
+    return _Filled(rows[:used], rows[used:], rows[:0]), size
+
+
+def _fill_most(rows: np.ndarray, texts: np.ndarray, batch_size: int) -> tuple[_Filled, int]:
+    """Batches of the largest size at which at least half of the rows are in one; also that size.
+
+    Where no text repeats more than half of them always are, so smaller sizes are tried only where many do.
+    """
+    size = min(batch_size, len(rows))
+    while size > 1:
+        filled = _fill(rows, texts, size)
+        if 2 * len(filled.rows) >= len(rows):
+            return filled, size
+        # If not even one batch is full, none can be larger than what the first one got.
+        size = size // 2 if len(filled.rows) else len(filled.incomplete)
+    # A row alone has no negatives but its own.
+    alone = (texts[rows, 2:] >= 0).any(axis=1)
+    return _Filled(rows[alone], rows[:0], rows[~alone]), 1
 
 
 def _fill(rows: np.ndarray, texts: np.ndarray, size: int) -> _Filled:
@@ -151,11 +193,12 @@ class _OpenBatch:
     def add(self, rows: np.ndarray) -> np.ndarray:
         """Take what fits of the rows, first come first served; the rest of them in their order."""
         refused = [rows[:0]]
-        for start in range(0, len(rows), self._size):
-            part = rows[start : start + self._size]
+        step = max(self._size, _TRIED_AT_ONCE)
+        for start in range(0, len(rows), step):
             if not self.room:
-                refused.append(part)
-                continue
+                refused.append(rows[start:])
+                break
+            part = rows[start : start + step]
             texts = self._texts[part]
             taken = np.flatnonzero(_fitting(texts, self._seen))[: self.room]
             self._parts.append(part[taken])

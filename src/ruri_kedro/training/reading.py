@@ -1,10 +1,11 @@
 """The training rows of a stage, from the tables to a training set on disk, some of them in memory at a time."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pyarrow.compute as pc
 from tqdm import tqdm
 
@@ -12,10 +13,11 @@ from ruri_kedro.encoders.token_cache import TokenCache
 from ruri_kedro.errors import RecipeError, TrainingError
 from ruri_kedro.tables import Table
 from ruri_kedro.tables.lookup import passage_texts
-from ruri_kedro.tables.objectives import UNTAUGHT
+from ruri_kedro.tables.objectives import Group, group_name
 from ruri_kedro.tables.store import blocks, key_of
-from ruri_kedro.training.data import NEGATIVES, Group, TrainingSet, assemble, group_counts
+from ruri_kedro.training.data import NEGATIVES, TrainingSet, assemble, group_counts, identities
 from ruri_kedro.training.held_out import held_out_rows
+from ruri_kedro.training.planning import example_faults, refuse_untrained
 from ruri_kedro.training.stored import Shape, stored_set
 from ruri_kedro.training.teacher import scores_digest
 
@@ -46,20 +48,10 @@ def read_examples(
 ) -> TrainingSet:
     """The training rows of `examples` as arrays in `folder`; what is there of the same data is not made again.
 
-    Raises TrainingError if there are no training rows, or no negatives for an objective that orders passages, and
-    RecipeError for an objective that cannot be trained here.
+    Raises TrainingError if there are no training rows and RecipeError for a source that cannot be trained here.
     """
-    counts = group_counts(examples)
-    if not counts:
-        raise TrainingError(f"{examples.root}: no training rows. Run negative_mining again and read its log.")
-    _check_objectives(counts, reading.objectives, stage)
+    counts = trainable(examples, stage, reading.objectives)
     width = _width(examples)
-    ordered = sorted({source for source, objective in counts if objective not in UNTAUGHT})
-    if ordered and width == NEGATIVES:
-        raise TrainingError(
-            f"{examples.root}: no example has a negative, so {stage} cannot learn from {', '.join(ordered)}. Give "
-            f"these sources negatives (sources.{ordered[0]}.stages.{stage}) and run negative_mining again."
-        )
     key = key_of(
         examples=examples.digest(), passages=passages.digest(), tokenizer=cache.digest, reading=asdict(reading),
         teacher=None if teacher is None else scores_digest(teacher),
@@ -68,12 +60,41 @@ def read_examples(
 
     def made() -> Iterator[TrainingSet]:
         total = sum(counts.values())
-        with tqdm(total=total, desc=f"{stage} examples", unit="row", disable=total <= BLOCK_ROWS) as bar:
+        with tqdm(
+            total=total, desc=f"{stage} examples", unit="row", disable=True if total <= BLOCK_ROWS else None
+        ) as bar:
             for rows in blocks(_training_rows(examples, reading.shuffled), BLOCK_ROWS):
                 yield assemble(rows, _texts_of(rows, passages), reading.prompts, to_tokens, teacher)
                 bar.update(len(rows))
 
     return stored_set(folder, key, Shape(sorted(counts), width), cache, made)
+
+
+@dataclass(frozen=True)
+class PlanRows:
+    """The part of a TrainingSet that a plan is made of, in memory."""
+
+    identities: np.ndarray
+    groups: np.ndarray
+    group_names: list[str]
+    objectives: list[str]
+
+
+def read_for_plan(examples: Table, passages: Table) -> PlanRows:
+    """What a plan is made of, without tokens; the rows are in the order in which a training reads them."""
+    groups = sorted(group_counts(examples))
+    width, number = _width(examples), {group: place for place, group in enumerate(groups)}
+    same, of_row = [np.empty((0, width), np.int64)], [np.empty(0, np.int64)]
+    for rows in blocks(_training_rows(examples, shuffled=False), BLOCK_ROWS):
+        found = identities(rows, _texts_of(rows, passages))
+        same.append(np.pad(found, ((0, 0), (0, width - found.shape[1])), constant_values=-1))
+        of_row.append(np.array([number[row["source"], row["objective"]] for row in rows], np.int64))
+    return PlanRows(
+        identities=np.concatenate(same),
+        groups=np.concatenate(of_row),
+        group_names=[group_name(group) for group in groups],
+        objectives=[objective for _, objective in groups],
+    )
 
 
 def read_held_out(
@@ -87,13 +108,26 @@ def read_held_out(
     return assemble(rows, _texts_of(rows, passages), reading.prompts, to_tokens)
 
 
-def _check_objectives(counts: Mapping[Group, int], allowed: tuple[str, ...], stage: str) -> None:
+def check_examples(examples: Table, stage: str, objectives: Sequence[str], allow_untrained: bool) -> None:
+    """Raise for what the rows of `examples` tell before any text is read: wrong objectives, and sources that cannot
+    teach anything, which a recipe may allow.
+    """
+    trainable(examples, stage, objectives)
+    refuse_untrained(*example_faults(examples, stage), stage, allow_untrained)
+
+
+def trainable(examples: Table, stage: str, allowed: Sequence[str]) -> dict[Group, int]:
+    """Training rows by source and objective, all of them objectives that are allowed; raises as read_examples does."""
+    counts = group_counts(examples)
+    if not counts:
+        raise TrainingError(f"{examples.root}: no training rows. Run negative_mining again and read its log.")
     for source, objective in sorted(counts):
         if objective not in allowed:
             raise RecipeError(
                 f"sources.{source}.stages.{stage}.objective: '{objective}' cannot be trained here. Allowed: "
                 f"{', '.join(allowed)}."
             )
+    return counts
 
 
 def _width(examples: Table) -> int:

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from ruri_kedro.encoders.base import (
 from ruri_kedro.encoders.speed import speed_up
 from ruri_kedro.encoders.token_cache import TokenCache
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.recipe.parse import parse
 from ruri_kedro.tables import Table
 from ruri_kedro.tables.files import write_json
 from ruri_kedro.tables.objectives import RERANKING, TAUGHT, UNTAUGHT
@@ -29,18 +30,21 @@ from ruri_kedro.tables.store import key_of
 from ruri_kedro.text.hashing import digest_all, stable_id
 from ruri_kedro.training import processes
 from ruri_kedro.training.checkpoints import Checkpoints, sole_training
-from ruri_kedro.training.data import NEGATIVES, TrainingSet
+from ruri_kedro.training.data import TrainingSet
 from ruri_kedro.training.fit import FitSettings, OnStep, fit, warmup_steps
 from ruri_kedro.training.held_out import HeldOut, HeldOutSettings, of_embedder, of_reranker
 from ruri_kedro.training.objectives import Budget, LossSettings, embedding_backward, reranking_backward
-from ruri_kedro.training.plan import Plan, plan_batches, stored_plan
-from ruri_kedro.training.reading import Reading, Scores, read_examples, read_held_out
+from ruri_kedro.training.plan import Plan, stored_plan
+from ruri_kedro.training.planning import STEPS_FILE, BatchSettings, Shares, with_shares
+from ruri_kedro.training.reading import Reading, Scores, check_examples, read_examples, read_held_out
 from ruri_kedro.training.teacher import scores_digest
 from ruri_kedro.training.watch import Watch, WatchSettings
 
 log = logging.getLogger(__name__)
 
 KEPT_CHECKPOINTS = 2
+
+_PLAN_RULES = 2  # changes with the rules by which batches are made: a plan that is stored is of its own rules
 
 # Parameters that may change between a killed run and its continuation: a training that ran out of memory goes on with
 # smaller chunks. As with another number of devices, its weights are then the same but for rounding and dropout.
@@ -59,21 +63,23 @@ class Stage:
     watch: Mapping[str, Any]
     devices: int | str = 1  # processes on this host, one for each device; auto: all CUDA devices
     held_out: Mapping[str, Any] | None = None  # HeldOutSettings; None: nothing is measured
+    allow_untrained: bool = False  # a source from which nothing is learnt is a warning, not an error
 
     def select(self, kind: type) -> Any:
         """The dataclass `kind` filled with the parameters of the same names; its defaults hold for missing ones."""
         return _filled(kind, {**self.settings, "seed": self.seed}, self.name)
 
+    def batches(self, homogeneous: bool) -> BatchSettings:
+        """How examples become batches."""
+        return BatchSettings(self.settings["batch_size"], self.settings["epochs"], homogeneous, self.seed)
+
     def watch_settings(self) -> WatchSettings:
         """When the training is stopped."""
-        return _filled(WatchSettings, self.watch, "run.watch")
+        return parse(WatchSettings, self.watch, "run.watch")
 
     def held_out_settings(self) -> HeldOutSettings:
         """How often the training is measured on held-out examples."""
-        found = _filled(HeldOutSettings, self.held_out, "run.held_out")
-        if min(found.steps, found.rows) < 1:
-            raise RecipeError(f"run.held_out: {dict(self.held_out)}; give numbers from 1 on, or null for no measures.")
-        return found
+        return parse(HeldOutSettings, self.held_out, "run.held_out")
 
     def check(self) -> None:
         """Raises RecipeError for a parameter that is missing or cannot be, before any work is done."""
@@ -149,14 +155,13 @@ def _train_embedder(
     if not homogeneous and len(set(data.objectives)) > 1:
         raise RecipeError(f"{stage.name}.homogeneous: false, but the objectives are {sorted(set(data.objectives))}.")
     backward = embedding_backward(model, data, budget, losses)
-    plan = _plan(data, stage, examples.digest(), homogeneous)
-    _tell_untaught(data, stage)
+    plan, shares = _plan(data, stage, examples.digest(), homogeneous)
     if held_out:
         on_step = _measured(on_step, of_embedder(model, held_out, budget.chunk_tokens, budget.precision), stage, plan)
     made_of = {"examples": examples.digest(), "prompts": list(reading.prompts)}
     if teacher is not None:
         made_of["teacher's scores"] = scores_digest(teacher)
-    _fit(model, plan, backward, stage, data.example_ids, made_of, on_step)
+    _fit(model, plan, shares, backward, stage, data.example_ids, made_of, on_step)
 
 
 def train_reranker(
@@ -178,11 +183,11 @@ def _train_reranker(model: CrossEncoder, examples: Table, passages: Table, stage
     budget, length = stage.select(Budget), stage.settings["max_length"]
     data, held_out = _read(stage, model, examples, passages, Reading(RERANKING), None)
     backward = reranking_backward(model, data, budget, length)
-    plan = _plan(data, stage, examples.digest(), homogeneous=False)
+    plan, shares = _plan(data, stage, examples.digest(), homogeneous=False)
     if held_out:
         measures = of_reranker(model, held_out, length, budget.chunk_tokens, budget.precision)
         on_step = _measured(on_step, measures, stage, plan)
-    _fit(model, plan, backward, stage, data.example_ids, {"examples": examples.digest()}, on_step)
+    _fit(model, plan, shares, backward, stage, data.example_ids, {"examples": examples.digest()}, on_step)
 
 
 def _prepare(model: SentenceTransformer | CrossEncoder, stage: Stage) -> None:
@@ -224,6 +229,7 @@ def _read(
 
     All stages of a recipe share their token ids.
     """
+    check_examples(examples, stage.name, reading.objectives, stage.allow_untrained)
     cache = TokenCache(stage.checkpoints.with_name(".tokens"), model.tokenizer, processes.threads_of_host())
     folder = stage.checkpoints / stage.name / "examples"
     with processes.first_of_host():
@@ -243,43 +249,26 @@ def _measured(on_step: OnStep, measures: HeldOut, stage: Stage, plan: Plan) -> O
     return report
 
 
-def _plan(data: TrainingSet, stage: Stage, examples: str, homogeneous: bool) -> Plan:
-    size, epochs = stage.settings["batch_size"], stage.settings["epochs"]
-    # Duplicates matter where other rows' passages are negatives; a query group of the reranker has its own.
-    texts = data.identities if homogeneous else data.identities[:, :0]
-    key = key_of(examples=examples, batch_size=size, epochs=epochs, homogeneous=homogeneous, seed=stage.seed)
-    folder = stage.checkpoints / stage.name
+def _plan(data: TrainingSet, stage: Stage, examples: str, homogeneous: bool) -> tuple[Plan, Shares]:
+    """The plan of a stage, beside its checkpoints, and what each source has of it; raises if one has nothing."""
+    settings, folder = stage.batches(homogeneous), stage.checkpoints / stage.name
+    key = key_of(examples=examples, **asdict(settings), objectives=data.objectives, rules=_PLAN_RULES)
     with processes.first_of_host():
-        plan = stored_plan(
-            folder / "plan", key, lambda: plan_batches(data.groups, texts, size, epochs, homogeneous, stage.seed)
-        )
-    names = [*data.group_names, "all sources"]  # group -1, where sources are mixed, is the last
+        plan = stored_plan(folder / "plan", key, lambda: settings.plan(data))
+    shares = Shares.of(plan, data, settings)
+    shares.check(stage.name, stage.allow_untrained)
     if processes.rank() == 0:
+        names = [*data.group_names, "all sources"]  # group -1, where sources are mixed, is the last
         write_json(folder / "dropped.json", _dropped(plan, names, data.example_ids))
-    counts = ", ".join(f"{names[group]} {count}" for group, count in plan.dropped_by_group().items())
+        write_json(folder / STEPS_FILE, shares.report())
     log.info(
-        "%s: %d examples, %d steps of %d over %d epochs; in no batch: %s",
-        stage.name, len(data), len(plan), size, epochs, f"{counts} ({folder / 'dropped.json'})" if counts else "none",
+        "%s: %d examples, %d steps over %d epochs (by source: %s); in no batch: %s, listed in %s",
+        stage.name, len(data), len(plan), settings.epochs, shares.steps_text(), shares.in_no_batch_text(),
+        folder / "dropped.json",
     )  # fmt: skip
-    if unused := [names[group] for group in range(len(names) - 1) if homogeneous and group not in plan.batches[:, 0]]:
-        log.warning(
-            "%s: nothing is learnt from %s: texts repeat too often to fill a batch of %d. Lower batch_size or give "
-            "other negatives.", stage.name, ", ".join(unused), size,
-        )  # fmt: skip
-    return plan
-
-
-def _tell_untaught(data: TrainingSet, stage: Stage) -> None:
-    """Warn of examples whose distillation has no gradient."""
-    for group, (name, objective) in enumerate(zip(data.group_names, data.objectives, strict=True)):
-        if objective == "distillation":
-            negatives = (data.texts[data.groups == group, NEGATIVES:] >= 0).sum(axis=1)
-            if few := int((negatives < 2).sum()):
-                log.warning(
-                    "%s: %d of %d examples of %s have fewer than two negatives and teach nothing: of two scores, "
-                    "scaled to their minimum and maximum, one is 0 and the other 1. Give more, or another objective.",
-                    stage.name, few, len(negatives), name,
-                )  # fmt: skip
+    if small := shares.small_batches_text():
+        log.warning("%s: texts repeat, so there are batches smaller than batch_size: %s", stage.name, small)
+    return plan, shares
 
 
 def _dropped(plan: Plan, names: list[str], example_ids: Sequence[str]) -> list[dict[str, Any]]:
@@ -297,6 +286,7 @@ def _dropped(plan: Plan, names: list[str], example_ids: Sequence[str]) -> list[d
 def _fit(
     model: torch.nn.Module,
     plan: Plan,
+    shares: Shares,
     backward: Callable,
     stage: Stage,
     example_ids: Sequence[str],
@@ -305,6 +295,7 @@ def _fit(
 ) -> None:
     identity = {name: value for name, value in stage.settings.items() if name not in _OF_THE_MACHINE} | {
         "seed": stage.seed,
+        "batches": plan.digest(),
         **made_of,
         "initial weights": weights_digest(model),
     }
@@ -312,7 +303,8 @@ def _fit(
     settings = stage.select(FitSettings)
     warmup = warmup_steps(len(plan), settings.warmup_ratio)
     watch = Watch(stage.watch_settings(), example_ids, warmup)
-    fit(model, plan, backward, settings, checkpoints, watch, on_step, stage.name)
+    fit(model, plan, backward, settings, checkpoints, watch, with_shares(on_step, shares), stage.name)
+    log.info("%s: %d steps done; examples in no batch: %s", stage.name, len(plan), shares.in_no_batch_text())
     model.to("cpu")
 
 

@@ -15,8 +15,10 @@ import pyarrow as pa
 
 from ruri_kedro.encoders.token_cache import TokenCache
 from ruri_kedro.encoders.tokens import TokenRows
-from ruri_kedro.tables.files import read_json, replace_dir, write_json
-from ruri_kedro.training.data import Group, TrainingSet, group_name
+from ruri_kedro.tables.checksums import facts_of, is_current, write_manifest
+from ruri_kedro.tables.files import replace_dir
+from ruri_kedro.tables.objectives import Group, group_name
+from ruri_kedro.training.data import TrainingSet
 
 # File and type of each array; by row of the set, then by row of the tokens.
 _BY_ROW = {"texts": np.int64, "identities": np.int64, "groups": np.int64, "teacher": np.float32}
@@ -35,17 +37,16 @@ class Shape:
 def stored_set(
     folder: Path, key: str, shape: Shape, cache: TokenCache, blocks: Callable[[], Iterable[TrainingSet]]
 ) -> TrainingSet:
-    """The set in `folder` if it was made with `key` and its tokens are still there, else that of `blocks()`, saved.
+    """The set in `folder` if it was made with `key`, whole, and its tokens are still there, else that of `blocks()`.
 
     A block's tokens are rows of `cache`.
     """
-    about = folder / "about.json"
-    if not (about.exists() and read_json(about)["key"] == key and cache.has(read_json(about)["files"])):
+    if not (is_current(folder, key) and cache.has(facts_of(folder)["tokens"])):
         with replace_dir(folder) as aside:
             with _Writer(aside, shape) as writer:
                 for block in blocks():
                     writer.add(block)
-            write_json(aside / about.name, {"key": key, "files": cache.files, **writer.special})
+            write_manifest(aside, {"key": key, "tokens": cache.files, **writer.special})
     return _open(folder, shape, cache)
 
 
@@ -94,7 +95,7 @@ def _wider(values: np.ndarray, width: int, empty: float) -> np.ndarray:
 
 
 def _open(folder: Path, shape: Shape, cache: TokenCache) -> TrainingSet:
-    about = read_json(folder / "about.json")
+    about = facts_of(folder)
 
     def mapped(name: str, columns: int | None = None) -> np.ndarray:
         values = np.asarray(np.memmap(folder / name, (_BY_ROW | _BY_TEXT)[name], "r"))
@@ -103,7 +104,7 @@ def _open(folder: Path, shape: Shape, cache: TokenCache) -> TrainingSet:
     before, after = (np.array(about[side], np.int32) for side in ("before", "after"))
     places, starts, lengths = map(mapped, _BY_TEXT)
     return TrainingSet(
-        tokens=TokenRows(cache.arrays(about["files"]), places, starts, lengths, before, after),
+        tokens=TokenRows(cache.arrays(about["tokens"]), places, starts, lengths, before, after),
         texts=mapped("texts", shape.width),
         identities=mapped("identities", shape.width),
         groups=mapped("groups"),

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ruri_kedro.errors import TrainingError
-from ruri_kedro.tables.objectives import TAUGHT
+from ruri_kedro.tables.objectives import TAUGHT, group_name
 from ruri_kedro.text.hashing import digest_all, stable_id
+from ruri_kedro.training.planning import refuse_untrained
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,6 +103,17 @@ def check_kept(kept: int, total: int, threshold: float, min_kept: float) -> None
             f"more; finetuning.min_kept asks for {min_kept:.0%}. Listwise training leaves the level of the scores "
             "free: look at the plot teacher_scores and set finetuning.threshold, or train the reranker longer."
         )
+
+
+def check_sources(rows: Sequence[Mapping], weak: "pd.DataFrame", threshold: float, allowed: bool) -> None:
+    """Raises RecipeError if all distilled training `rows` of a source are `weak`; warns where that is `allowed`."""
+    gone = set(weak["example_id"])
+    groups = {(row["source"], row["objective"]) for row in rows if row["split"] == "train"}
+    stay = [row for row in rows if row["split"] == "train" and row["example_id"] not in gone]
+    kept = {(row["source"], row["objective"]) for row in stay}
+    reason = f"the teacher scores none of its positives {threshold:.4g} or more (finetuning.threshold, keep_share)."
+    faults = {group_name(group): reason for group in groups - kept}
+    refuse_untrained(faults, len(groups & kept), "finetuning", allowed)
 
 
 def plot_scores(positives: np.ndarray, negatives: np.ndarray, threshold: float) -> "Figure":

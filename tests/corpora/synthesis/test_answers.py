@@ -45,6 +45,7 @@ def test_an_answer_is_read(text):
         (QA[:-1], "not_json"),
         (f"```json\n{QA}\n```\n```json\n{QA}\n```", "not_json"),
         ("[" * 100_000, "not_json"),
+        ('{"question": "何の山か。", "question": "何の川か。", "answer": "富士山"}', "not_json"),
         (f"[{QA}]", "not_an_object"),
         ("12", "not_an_object"),
         ('{"question": "何の山か。"}', "missing_field"),

@@ -1,10 +1,11 @@
 """Many requests: order, limits, retries, budgets, interrupts."""
 
+import json
 import threading
 from itertools import pairwise
 
 import pytest
-from chat_server import completion, failure
+from chat_server import ODD, completion, failure
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -59,6 +60,35 @@ class Scripted:
 
     def complete(self, asked: Request) -> Answer:
         return self.act(asked.messages[-1]["content"])
+
+
+def test_odd_answers_are_failed_tries_and_the_run_goes_on(send, server, journal):
+    """Each request gets an odd answer of its own twice, and is answered at the third try."""
+    odd = dict(enumerate(ODD.values()))
+    server.reply = lambda prompt, times: odd[int(prompt[2:])] if times < 2 else completion("はい。")
+    failures, dispatcher = send(len(odd), tries=3)
+    assert failures == {} and len(journal) == len(odd) >= 15
+    assert dispatcher.used == Usage(len(odd), 10 * len(odd), 5 * len(odd)) and dispatcher.failed == 0
+
+
+def test_requests_that_only_get_odd_answers_are_counted_and_named(send, server, journal):
+    odd = dict(enumerate(ODD.values()))
+    server.reply = lambda prompt, times: odd[int(prompt[2:])]
+    failures, dispatcher = send(len(odd), tries=2, max_failures=len(odd))
+    assert len(failures) == dispatcher.failed == len(odd) and len(journal) == 0
+    assert all(reason.startswith("no answer in 2 tries, the last: ") for reason in failures.values())
+
+
+@pytest.mark.parametrize(
+    "row", [{"prompt_tokens": -1}, {"prompt_tokens": "3"}, {"text": 3}, {"completion_tokens": 1e99}]
+)
+def test_an_odd_answer_in_the_journal_is_asked_for_again(tmp_path, row):
+    with Journal(tmp_path / "j.jsonl") as written:
+        written.add("a", Answer("はい。", "stop", 3, 1))
+    kept = json.loads((tmp_path / "j.jsonl").read_text("utf-8"))
+    (tmp_path / "j.jsonl").write_text(json.dumps(kept) + "\n" + json.dumps(kept | {"key": "b"} | row) + "\n", "utf-8")
+    with Journal(tmp_path / "j.jsonl") as read:
+        assert "a" in read and "b" not in read
 
 
 def test_every_answer_is_kept_and_no_more_are_under_way_than_allowed(server, send, journal):

@@ -1,11 +1,13 @@
 """One request over HTTP: what the server may answer, and what becomes of it."""
 
+import gzip
 import time
 from email.utils import formatdate
 
 import pytest
-from chat_server import Reply, completion, failure
+from chat_server import ODD, Reply, completed, completion, failure
 
+from ruri_kedro.corpora.synthesis import server as asking
 from ruri_kedro.corpora.synthesis.chat import Answer, Prompt, Refused, TryAgain
 from ruri_kedro.corpora.synthesis.server import ChatServer
 from ruri_kedro.corpora.synthesis.settings import ModelSettings
@@ -68,15 +70,51 @@ def test_what_may_pass_is_to_be_tried_again(server, reply):
     assert error.value.reached and error.value.wait is None and str(error.value)
 
 
+@pytest.mark.parametrize("kind", ODD)
+def test_an_odd_answer_is_to_be_tried_again(server, kind):
+    server.reply = lambda prompt, times: ODD[kind]
+    with pytest.raises(TryAgain) as error:
+        model(server.url).complete(REQUEST)
+    assert error.value.reached and error.value.wait is None and 0 < len(str(error.value)) < 500
+
+
+def test_an_answer_without_end_is_to_be_tried_again(server, monkeypatch):
+    monkeypatch.setattr(asking, "_LONGEST", 1 << 20)
+    server.reply = lambda prompt, times: Reply(b" " * (1 << 21))
+    with pytest.raises(TryAgain, match="an answer of more than 1 MiB"):
+        model(server.url).complete(REQUEST)
+    server.reply = lambda prompt, times: Reply(gzip.compress(b" " * (1 << 21)), headers={"Content-Encoding": "gzip"})
+    with pytest.raises(TryAgain, match="an answer of more than 1 MiB"):
+        model(server.url).complete(REQUEST)
+
+
+def test_an_answer_packed_on_the_way_and_fractions_that_are_whole_are_read(server):
+    packed = gzip.compress(completed("はい。", {"prompt_tokens": 3.0, "completion_tokens": None}).body)
+    server.reply = lambda prompt, times: Reply(packed, headers={"Content-Encoding": "gzip"})
+    assert model(server.url).complete(REQUEST) == Answer("はい。", "stop", 3, 0)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [Reply(b"[" * 200_000, 500), Reply(b'{"error": [[]]}', 503), Reply(b'{"error": null}', 500), Reply(b"", 502)],
+)
+def test_an_odd_error_is_an_error_like_others(server, reply):
+    server.reply = lambda prompt, times: reply
+    with pytest.raises(TryAgain, match=f"HTTP {reply.status}: "):
+        model(server.url).complete(REQUEST)
+
+
 def test_the_time_to_wait_is_the_servers(server):
-    headers = ["7", "0.5", formatdate(time.time() + 60, usegmt=True), formatdate(time.time() - 60, usegmt=True), "soon"]
+    odd = ["soon", "nan", "inf", "1e999", "Mon, 99 Foo 99999 99:99:99 GMT", "Mon, 01 Jan 0001 00:00:00 +2300", ""]
+    headers = ["7", "0.5", formatdate(time.time() + 60, usegmt=True), formatdate(time.time() - 60, usegmt=True), *odd]
     server.reply = lambda prompt, times: failure(429, Retry_After=headers[times])
     waits = []
     for _ in headers:
         with pytest.raises(TryAgain) as error:
             model(server.url).complete(REQUEST)
         waits.append(error.value.wait)
-    assert waits[:2] == [7.0, 0.5] and 0 < waits[2] <= 60 and waits[3:] == [0.0, None]
+    assert waits[:2] == [7.0, 0.5] and 0 < waits[2] <= 60 and waits[3] == 0.0
+    assert all(wait in (None, 0.0) for wait in waits[4:])
 
 
 def test_no_server_is_told_from_a_bad_one():

@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     out = options.out or Path("data/01_raw") / options.recipe
     try:
         fetch(read_spec(options.recipe), out, options.base_url, options.only, options.accept_changes)
-    except DataError as error:
+    except (DataError, OSError) as error:  # OSError: a full disk, a folder that may not be written to
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"All in {out}. Next: kedro run --env {options.recipe} --params raw_root={out}")

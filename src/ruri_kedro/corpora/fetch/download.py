@@ -2,21 +2,24 @@
 
 import tarfile
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
+import zlib
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+import httpx2
 from tqdm import tqdm
 
 from ruri_kedro.errors import DataError
 from ruri_kedro.tables.files import replace_file
 
+# What reading a damaged file, or one of another form, raises. A proxy's page in place of an archive is one of these.
+UNREADABLE = (OSError, EOFError, ValueError, zlib.error, tarfile.TarError)
+
 _TRIES = 3
 _WAIT = 2.0  # seconds, doubled after each try
-_CHUNK = 1 << 16
+_PASSING = {408, 425, 429}  # and all from 500 on
 
 
 def mirrored(url: str, base_url: str | None) -> str:
@@ -27,10 +30,11 @@ def mirrored(url: str, base_url: str | None) -> str:
     return f"{base_url.rstrip('/')}/{parts.netloc}{parts.path}"
 
 
-def download(url: str, target: Path, corpus: str, timeout: float = 30.0, wait: float = _WAIT) -> None:
+def download(url: str, target: Path, corpus: str, timeout: float = 30.0) -> None:
     """Write what `url` answers to `target`; a file that is there already is kept.
 
-    Raises DataError that names the corpus, the address and what to do. Only what may pass by itself is tried again.
+    Raises DataError that names the corpus, the address and what to do. Only what may pass by itself is tried again: a
+    server's error, a connection that fails, an answer that breaks off.
     """
     if target.exists():
         return
@@ -38,14 +42,15 @@ def download(url: str, target: Path, corpus: str, timeout: float = 30.0, wait: f
         try:
             _stream(url, target, timeout)
             return
-        except urllib.error.HTTPError as error:
-            if error.code < 500 or attempt == _TRIES:
-                raise DataError(f"{corpus}: {url}: HTTP {error.code} {error.reason}. {_remedy(error.code)}") from error
-        except (OSError, ValueError) as error:
-            if attempt == _TRIES or isinstance(error, ValueError):
-                reason = getattr(error, "reason", error)
-                raise DataError(f"{corpus}: {url} cannot be fetched ({reason}). {_remedy(None)}") from error
-        time.sleep(wait * 2 ** (attempt - 1))
+        except httpx2.HTTPStatusError as error:
+            status = error.response.status_code
+            if attempt == _TRIES or not (status in _PASSING or status >= 500):
+                said = f"HTTP {status} {error.response.reason_phrase}"
+                raise DataError(f"{corpus}: {url}: {said}. {_remedy(status)}") from error
+        except (httpx2.RequestError, httpx2.InvalidURL) as error:
+            if attempt == _TRIES or isinstance(error, httpx2.InvalidURL | httpx2.UnsupportedProtocol):
+                raise DataError(f"{corpus}: {url} cannot be fetched ({error}). {_remedy(None)}") from error
+        time.sleep(_WAIT * 2 ** (attempt - 1))
 
 
 def files_of_archive(path: Path, pattern: str) -> Iterator[tuple[str, str]]:
@@ -60,16 +65,17 @@ def files_of_archive(path: Path, pattern: str) -> Iterator[tuple[str, str]]:
 
 
 def _stream(url: str, target: Path, timeout: float) -> None:
-    request = urllib.request.Request(url, headers={"User-Agent": "ruri-kedro"})
-    with urllib.request.urlopen(request, timeout=timeout) as answer, replace_file(target) as aside:
+    """Write an answer's bytes as they are sent. Raises httpx2's errors, also for an answer that breaks off."""
+    # Packed on the way only by the file's own form: what is stored has to be what the address names.
+    headers = {"User-Agent": "ruri-kedro", "Accept-Encoding": "identity"}
+    with httpx2.stream("GET", url, headers=headers, timeout=timeout, follow_redirects=True) as answer:
+        answer.raise_for_status()
         size = int(answer.headers.get("Content-Length") or 0)
         bar = tqdm(total=size or None, unit="B", unit_scale=True, desc=target.name[:40], leave=False, disable=None)
-        with aside.open("wb") as handle, bar:
-            while chunk := answer.read(_CHUNK):
+        with replace_file(target) as aside, aside.open("wb") as handle, bar:
+            for chunk in answer.iter_raw():
                 handle.write(chunk)
                 bar.update(len(chunk))
-        if size and aside.stat().st_size != size:
-            raise OSError(f"{aside.stat().st_size} of {size} bytes came")
 
 
 def _remedy(code: int | None) -> str:

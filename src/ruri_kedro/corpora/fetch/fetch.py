@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ruri_kedro.corpora.fetch.convert import CONVERTERS
-from ruri_kedro.corpora.fetch.download import download, files_of_archive, mirrored
+from ruri_kedro.corpora.fetch.download import UNREADABLE, download, files_of_archive, mirrored
 from ruri_kedro.errors import DataError
-from ruri_kedro.tables.files import replace_file
+from ruri_kedro.tables.files import remove_leftovers, replace_file
 
 _HERE = Path(__file__).parent
 _DOWNLOADS = ".downloads"
@@ -93,47 +93,71 @@ def fetch(
 
 def _make(output: Output, target: Path, downloads: Path, base_url: str | None, accept_changes: bool) -> None:
     """Download, convert, compare, write."""
-    lines = [f"{json.dumps(row, ensure_ascii=False)}\n" for row in _rows(output, downloads, base_url)]
+    rows = _rows(output, downloads, base_url)
+    lines = [f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows]
     if _digest(lines, output.ignore_spaces) != output.sha256:
-        changed = f"{output.corpus}: {output.urls[0]}: {len(lines):,} rows came, not the {output.rows:,} known ones"
+        addresses = [mirrored(url, base_url) for url in output.urls]
+        changed = f"{output.corpus}: {addresses[0]}: {len(lines):,} rows came, not the {output.rows:,} known ones"
         if not accept_changes:
             # Kept downloads would give the same rows again.
-            shutil.rmtree(downloads, ignore_errors=True)
+            for address in addresses:
+                _kept(downloads, address).unlink(missing_ok=True)
             raise DataError(
                 f"{changed}. Fetch again; if they are the same then, look at what has changed and take them with "
                 f"--accept-changes --only {output.corpus}."
             )
         print(f"{changed}; taken as they are")
+    remove_leftovers(target)
     # Neither a time nor a name in the header: the same rows are the same bytes.
     with replace_file(target) as aside, aside.open("wb") as file, gzip.GzipFile("", "wb", 6, file, 0) as handle:
         handle.writelines(line.encode() for line in lines)
 
 
 def _rows(output: Output, downloads: Path, base_url: str | None) -> list[dict]:
+    opened: list[str] = []
     try:
-        return list(CONVERTERS[output.converter](_source(output, downloads, base_url)))
-    except (ValueError, KeyError, TypeError, EOFError, OSError) as error:
-        if isinstance(error, DataError):
-            raise
-        shutil.rmtree(downloads, ignore_errors=True)
-        raise DataError(
-            f"{output.corpus}: {output.urls[0]}: not in the form expected ({type(error).__name__}: {error}). "
-            f"Fetch again; a proxy may have answered in its place."
-        ) from error
+        return list(CONVERTERS[output.converter](_source(output, downloads, base_url, opened)))
+    except (DataError, OSError):
+        raise
+    # A converter reads one form, and may stumble over another in any way.
+    except Exception as error:
+        _kept(downloads, opened[-1]).unlink(missing_ok=True)
+        raise _of_another_form(output, opened[-1], error) from error
 
 
-def _source(output: Output, downloads: Path, base_url: str | None) -> Iterator[tuple[str, str]]:
-    """(path, text) of the source files, downloaded where they are not yet."""
+def _source(output: Output, downloads: Path, base_url: str | None, opened: list[str]) -> Iterator[tuple[str, str]]:
+    """(path, text) of the source files, downloaded where they are not yet; notes each address in `opened`.
+
+    Raises DataError for one that cannot be read, which is removed: kept, it would fail for ever.
+    """
     for number, url in enumerate(output.urls):
         address = mirrored(url, base_url)
-        path = downloads / hashlib.sha256(address.encode()).hexdigest()[:16]
+        path = _kept(downloads, address)
         download(address, path, output.corpus)
-        if output.members:
-            yield from files_of_archive(path, output.members)
-        else:
-            data = path.read_bytes()
-            name = output.files[number]
-            yield name, (gzip.decompress(data) if name.endswith(".gz") else data).decode("utf-8")
+        opened.append(address)
+        try:
+            if output.members:
+                texts = list(files_of_archive(path, output.members))
+            else:
+                data = path.read_bytes()
+                name = output.files[number]
+                texts = [(name, (gzip.decompress(data) if name.endswith(".gz") else data).decode("utf-8"))]
+        except UNREADABLE as error:
+            path.unlink(missing_ok=True)
+            raise _of_another_form(output, address, error) from error
+        yield from texts
+
+
+def _kept(downloads: Path, address: str) -> Path:
+    """Where what an address answers is kept until the fetch is done."""
+    return downloads / hashlib.sha256(address.encode()).hexdigest()[:16]
+
+
+def _of_another_form(output: Output, address: str, error: Exception) -> DataError:
+    return DataError(
+        f"{output.corpus}: {address}: not in the form expected ({type(error).__name__}: {error}). This download is "
+        "dropped, the others are kept. Fetch again; a proxy may have answered in its place."
+    )
 
 
 def _is_current(path: Path, output: Output) -> bool:

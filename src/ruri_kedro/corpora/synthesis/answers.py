@@ -1,10 +1,10 @@
 """From what a model wrote to the fields of a row, or the reason why it is no row."""
 
-import json
 import re
 from collections.abc import Sequence
 
 from ruri_kedro.corpora.synthesis.chat import Answer
+from ruri_kedro.tables.formats import parse_json
 from ruri_kedro.text.normalize import normalize
 
 _FENCE = re.compile(r"\A```(?:json)?\s*\n(.*)\n\s*```\Z", re.DOTALL | re.IGNORECASE)
@@ -34,8 +34,8 @@ def parse_object(answer: Answer) -> dict:
     if fenced := _FENCE.match(text):
         text = fenced.group(1)
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        found = parse_json(text)
+    except ValueError as error:
         raise Rejected("not_json", str(error)) from error
     if not isinstance(found, dict):
         raise Rejected("not_an_object", f"a {type(found).__name__}")

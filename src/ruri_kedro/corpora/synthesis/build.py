@@ -21,9 +21,10 @@ from ruri_kedro.corpora.synthesis.tasks import require_answer
 from ruri_kedro.corpora.synthesis.usage import Usage
 from ruri_kedro.encoders.reference import folder_digest
 from ruri_kedro.errors import DataError
+from ruri_kedro.tables.checksums import is_current, write_manifest
 from ruri_kedro.tables.code import code_digest
 from ruri_kedro.tables.files import read_json, remove_leftovers, replace_dir, write_json
-from ruri_kedro.tables.store import MANIFEST, is_current, key_of
+from ruri_kedro.tables.store import key_of
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ def build_set(wanted: SetSettings, session: Session, root: Path, folder: Path) -
         report = {"model": settings.model.name, **write_items(items, wanted.task, aside), "tokens": asdict(used)}
         is_complete = UNANSWERED not in report["rejects"]
         write_json(aside / REPORT, report)
-        write_json(aside / MANIFEST, {"key": key if is_complete else None, "rows": report["rows"]})
+        write_manifest(aside, {"key": key if is_complete else None, "rows": report["rows"]})
     _say(wanted.name, report, used.said(settings.prices), folder)
 
 

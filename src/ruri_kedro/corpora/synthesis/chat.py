@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 from ruri_kedro.text.hashing import digest_json
 
+_MOST_TOKENS = 10**9  # of one answer: no model reads or writes more
+
 
 @dataclass(frozen=True)
 class Request:
@@ -23,12 +25,22 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model wrote, why it stopped (`stop`, `length`, ...), and the tokens that it read and wrote."""
+    """What a model wrote, why it stopped (`stop`, `length`, ...), and the tokens that it read and wrote.
+
+    Raises ValueError for what cannot be one, since it may come from a server or from a file.
+    """
 
     text: str
     finish: str
     prompt_tokens: int
     completion_tokens: int
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.text, str) or not isinstance(self.finish, str):
+            raise ValueError("the text of an answer, or why it stopped, is not a text")
+        for count in (self.prompt_tokens, self.completion_tokens):
+            if type(count) is not int or not 0 <= count <= _MOST_TOKENS:
+                raise ValueError(f"{str(count)[:40]} is not a number of tokens")
 
 
 class ChatModel(Protocol):

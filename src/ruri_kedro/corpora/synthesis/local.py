@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from ruri_kedro.corpora.synthesis.chat import Answer, Refused, Request
 from ruri_kedro.corpora.synthesis.settings import ModelSettings, ScoreSettings
+from ruri_kedro.encoders.checkpoint import checkpoint_folder
 from ruri_kedro.encoders.tokens import chunk_by_tokens
 from ruri_kedro.errors import RecipeError
 
@@ -86,9 +87,10 @@ class RewardModel:
 
 
 def _load(kind: type, settings: ModelSettings | ScoreSettings) -> tuple[Any, Any]:
-    """(tokenizer, model) of a checkpoint, on its device."""
-    tokenizer = AutoTokenizer.from_pretrained(settings.name, revision=settings.revision)
-    model = kind.from_pretrained(settings.name, revision=settings.revision, use_safetensors=True, dtype="auto")
+    """(tokenizer, model) of a checkpoint, on its device; RecipeError as `checkpoint_folder`."""
+    with checkpoint_folder(settings.name, settings.revision) as folder:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        model = kind.from_pretrained(folder, use_safetensors=True, dtype="auto", trust_remote_code=False)
     has_gpu = torch.cuda.is_available()
     device = ("cuda" if has_gpu else "cpu") if settings.device == "auto" else settings.device
     return tokenizer, model.to(device).eval()

@@ -1,7 +1,10 @@
 """A model behind an OpenAI-compatible server: vLLM, llama.cpp, a hosted one."""
 
+import json
+import math
 import os
 import time
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn
 
@@ -11,6 +14,22 @@ from ruri_kedro.errors import RecipeError, SynthesisError
 
 _PASSING = {408, 409, 425, 429}  # and all from 500 on
 _SHOWN = 200  # characters of a server's own words
+_LONGEST = 64 << 20  # bytes of an answer; a completion has some thousand
+
+
+@dataclass(frozen=True)
+class _Reply:
+    """What came over HTTP, unpacked."""
+
+    status: int
+    reason: str
+    retry_after: str | None
+    content: bytes
+
+    @property
+    def text(self) -> str:
+        """The content as text, whatever encoding its headers name."""
+        return self.content.decode("utf-8", "replace")
 
 
 class ChatServer:
@@ -37,24 +56,36 @@ class ChatServer:
         """Ask once. Raises TryAgain or Refused, and SynthesisError where no request will ever succeed."""
         body = {"model": self._name, "messages": list(request.messages), **self._options}
         try:
-            response = self._client.post(self._url, json=body)
+            response = self._post(body)
         except (self._http.ConnectError, self._http.ConnectTimeout) as error:
             raise TryAgain(f"{self._url} cannot be reached ({error})", reached=False) from error
         except self._http.RequestError as error:
             raise TryAgain(self._hide(f"{type(error).__name__}: {error}")) from error
-        if response.status_code != 200:
+        if response.status != 200:
             self._raise_for(response)
         try:
-            return _read(response.json())
-        except (ValueError, KeyError, IndexError, TypeError) as error:
-            raise TryAgain(self._hide(f"no chat completion came but: {response.text[:_SHOWN]!r}")) from error
+            return _read(json.loads(response.content))
+        except _ODD as error:
+            what = f"not a chat completion ({type(error).__name__}: {error})"
+            raise TryAgain(self._hide(f"{what}: {response.text[:_SHOWN]!r}")) from error
 
-    def _raise_for(self, response: Any) -> NoReturn:
+    def _post(self, body: dict[str, Any]) -> _Reply:
+        """What the server sends. Raises TryAgain for more than an answer can be."""
+        with self._client.stream("POST", self._url, json=body) as response:
+            content = bytearray()
+            for chunk in response.iter_bytes():
+                content += chunk
+                if len(content) > _LONGEST:
+                    raise TryAgain(f"HTTP {response.status_code}: an answer of more than {_LONGEST >> 20} MiB")
+            retry_after = response.headers.get("Retry-After")
+            return _Reply(response.status_code, response.reason_phrase, retry_after, bytes(content))
+
+    def _raise_for(self, response: _Reply) -> NoReturn:
         """The exception that fits a status other than 200."""
-        status = response.status_code
+        status = response.status
         said = self._hide(f"HTTP {status}: {_words(response)}")
         if status in _PASSING or status >= 500:
-            raise TryAgain(said, wait=_retry_after(response.headers.get("Retry-After")))
+            raise TryAgain(said, wait=_retry_after(response.retry_after))
         if status in (401, 403):
             remedy = (
                 f"Look at the key in the environment variable {self._key_env}"
@@ -86,30 +117,34 @@ def _key_from(variable: str | None) -> str | None:
     return key
 
 
+# What reading an answer that is not of the expected form raises.
+_ODD = (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError)
+
+
 def _read(body: Any) -> Answer:
-    """The answer in a chat completion. Raises one of the errors of indexing if it is none."""
+    """The answer in a chat completion. Raises one of _ODD if it is none."""
     choice = body["choices"][0]
-    text = choice["message"]["content"]
-    usage = body.get("usage") or {}
-    if not isinstance(text, str | None):
-        raise TypeError(f"content is a {type(text).__name__}")
-    return Answer(
-        text=text or "",
-        finish=str(choice.get("finish_reason") or "stop"),
-        prompt_tokens=int(usage.get("prompt_tokens") or 0),
-        completion_tokens=int(usage.get("completion_tokens") or 0),
-    )
+    usage = _given(body.get("usage"), {})
+    counts = (_given(usage.get(f"{side}_tokens"), 0) for side in ("prompt", "completion"))
+    # Some servers write whole numbers as fractions.
+    counts = (int(count) if isinstance(count, float) and count.is_integer() else count for count in counts)
+    return Answer(_given(choice["message"]["content"], ""), _given(choice.get("finish_reason"), "stop"), *counts)
 
 
-def _words(response: Any) -> str:
+def _given(value: Any, default: Any) -> Any:
+    """The value, or the default for null: servers leave out what they do not have. What else it is, Answer checks."""
+    return default if value is None else value
+
+
+def _words(response: _Reply) -> str:
     """What a server says of an error, shortened."""
     try:
-        body = response.json()
+        body = json.loads(response.content)
         error = body.get("error", body)
-        said = error.get("message", error) if isinstance(error, dict) else error
-    except (ValueError, AttributeError):
+        said = str(error.get("message", error) if isinstance(error, dict) else error)
+    except _ODD:
         said = response.text
-    return " ".join(str(said).split())[:_SHOWN] or response.reason_phrase
+    return " ".join(said.split())[:_SHOWN] or response.reason
 
 
 def _retry_after(value: str | None) -> float | None:
@@ -117,10 +152,10 @@ def _retry_after(value: str | None) -> float | None:
     if value is None:
         return None
     try:
-        return max(float(value), 0.0)
+        seconds = float(value)
     except ValueError:
-        pass
-    try:
-        return max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
-    except ValueError:
-        return None
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - time.time()
+        except (ValueError, TypeError, OverflowError, OSError):
+            return None
+    return max(seconds, 0.0) if math.isfinite(seconds) else None

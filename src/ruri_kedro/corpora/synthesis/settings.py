@@ -12,8 +12,10 @@ from ruri_kedro.corpora.synthesis.choose import Choice
 from ruri_kedro.corpora.synthesis.dispatch import Limits
 from ruri_kedro.corpora.synthesis.tasks import TASKS, Task
 from ruri_kedro.corpora.synthesis.usage import Prices
+from ruri_kedro.encoders.foreign_code import refuse_code
 from ruri_kedro.encoders.reference import folder_digest
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.text.names import check_names
 
 _EXCERPT = {"title", "section", "text"}
 
@@ -115,6 +117,7 @@ def parse_settings(row: Mapping[str, Any]) -> Settings:
     """The settings. A set whose count is 0 is left out. Raises RecipeError that names the parameter."""
     known = ("seed", "journal", "model", "requests", "prices", "max_cost", "sets")
     _check_keys("synthesis", row, known, known)
+    check_names("synthesis.sets", row["sets"])
     wanted = {name: given for name, given in row["sets"].items() if given.get("count") != 0}
     if not wanted:
         raise RecipeError("synthesis.sets: no set has a count above 0.")
@@ -183,12 +186,13 @@ def _parse_score(place: str, row: Mapping[str, Any] | None, task: Task) -> Score
 
 
 def require_pinned(place: str, name: str, revision: str | None) -> None:
-    """Raise RecipeError for a checkpoint that is neither a local folder nor pinned to a commit."""
+    """Raise RecipeError for a checkpoint that is neither a folder nor pinned to a commit, or needs code of its own."""
     if not Path(name).is_dir() and not revision:
         raise RecipeError(
             f"{place}: '{name}' is no local folder and has no revision. Give the commit of the hub repository as "
             f"{place}.revision, or the path of a folder as {place}.name."
         )
+    refuse_code(Path(name))
 
 
 def _make(cls: type, place: str, row: Mapping[str, Any]) -> Any:

@@ -10,6 +10,7 @@ from kedro.pipeline import Pipeline
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.pipelines.shared import Params
 from ruri_kedro.tables.objectives import OBJECTIVES
+from ruri_kedro.text.names import check_names, listed_names
 
 # The data set a cell's model is, the scores that are wanted of it, and the nodes that read it under the recipe's name.
 _EMBEDDER = ("scores_finetuned", "embedder", ("search_finetuned", "score_finetuned"))
@@ -95,7 +96,10 @@ def parse_cells(settings: Params, recipe: Params, nodes: Pipeline) -> list[Cell]
     Raises RecipeError for a name that is not known: a table, model, parameter, node, data set, source or cell.
     """
     tables = settings["tables"]
-    only = (settings["only"] or "").replace(",", " ").split()
+    check_names("ablations.tables", tables)
+    for table, rows in tables.items():
+        check_names(f"ablations.tables.{table}.cells", rows["cells"])
+    only = listed_names("ablations.only", settings["only"])
     _known("ablations.only", only, tables)
     cells = [
         _cell(table, name, row, bool(rows.get("benchmark")))

@@ -25,7 +25,8 @@ RECIPE_DATA = ("test_sets", "passages", "pairs", "leaks", "matches", "inconsiste
 def run_cells(recipe: Params, entries: Any, test_sets: Path, **tables: Table) -> Params:
     """Scores by table, cell, seed and task: {table: {cell: {seed: {task/metric: mean}}}}.
 
-    All cells are looked at before any is run; a step that is done is not done again.
+    Beside them stand the steps of the cell's trainings as `steps/<stage>/<objective>`. All cells are looked
+    at before any is run; a step that is done is not done again.
     """
     settings, nodes = recipe["ablations"], recipe_nodes()
     cells = parse_cells(settings, recipe, nodes)
@@ -78,8 +79,9 @@ def _run_cell(cell: Cell, seed: int, steps: list[Step], store: StepStore) -> dic
         last = steps[-1]
         [means] = summarize(store.load(last, cell.wanted).iter_rows()).to_dicts()
         means = {column: value for column, value in means.items() if column != "model"}
-        log_scores(run_id, means, _origins(steps, store, cell, last))
-    return means
+        trained = {name: count for step in steps for name, count in store.steps_of(step).items()}
+        log_scores(run_id, means | trained, _origins(steps, store, cell, last))
+    return means | trained
 
 
 def _origins(steps: list[Step], store: StepStore, cell: Cell, last: Step) -> Mapping[str, str]:

@@ -20,12 +20,15 @@ from kedro.pipeline.node import Node
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.pipelines.ablations.cells import Cell, parameter
 from ruri_kedro.pipelines.shared import Params
+from ruri_kedro.tables.checksums import MANIFEST, read_checked, write_checked
 from ruri_kedro.tables.code import behaviour_digest
-from ruri_kedro.tables.files import read_json, replace_dir, write_json
-from ruri_kedro.tables.store import MANIFEST, key_of
+from ruri_kedro.tables.files import read_json, replace_dir
+from ruri_kedro.tables.store import key_of
+from ruri_kedro.training.planning import STEPS_FILE
 
 _RUN, _SOURCES = "params:run", "params:sources"
-_NO_RESULT = ("checkpoints", "held_out")  # parameters of runs on which no result depends; the store has its own place
+# Parameters of runs on which no result depends; the store has its own place for checkpoints.
+_NO_RESULT = ("checkpoints", "held_out", "allow_untrained")
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,16 @@ class StepStore:
 
     def made_by(self, step: Step) -> str | None:
         """Id of the MLflow run in which the step was done."""
-        return read_json(self._folder / step.folder / MANIFEST)["run_id"]
+        return read_checked(self._folder / step.folder / MANIFEST)["run_id"]
+
+    def steps_of(self, step: Step) -> dict[str, int]:
+        """The steps of the trainings of a step that is done, by `steps/<stage>/<objective>`."""
+        trained = read_checked(self._folder / step.folder / MANIFEST).get("trained", {})
+        return {
+            f"steps/{stage}/{objective}": steps
+            for stage, report in trained.items()
+            for objective, steps in report["objectives"].items()
+        }
 
     def run(self, step: Step, run_id: str | None) -> None:
         """Do the step: run its node on what earlier steps have left, save what comes out, then say that it is done."""
@@ -102,15 +114,17 @@ class StepStore:
         inputs = {name: self.load(maker, made) for name, (maker, made) in step.inputs.items()}
         for name, value in step.node.run(inputs | values).items():
             self._dataset(step, name).save(value)
+        trained = {path.parent.name: read_json(path) for path in (folder / ".checkpoints").glob(f"*/{STEPS_FILE}")}
         shutil.rmtree(folder / ".checkpoints", ignore_errors=True)
         made = {
             "node": step.node.name,
+            "trained": trained,
             "params": step.params,
             "inputs": {name: maker.folder if maker else None for name, (maker, _) in step.inputs.items()},
             "run_id": run_id,
             "seconds": round(time.monotonic() - start, 1),
         }
-        write_json(folder / MANIFEST, made)
+        write_checked(folder / MANIFEST, made)
 
     def load(self, step: Step | None, name: str) -> Any:
         """An output of a step that is done, or a data set of the recipe."""

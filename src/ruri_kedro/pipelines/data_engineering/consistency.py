@@ -16,6 +16,7 @@ from ruri_kedro.tables.code import code_digest
 from ruri_kedro.tables.ids import IdList, distinct_ids
 from ruri_kedro.tables.lookup import passage_texts
 from ruri_kedro.tables.store import blocks, key_of, to_table
+from ruri_kedro.text.names import listed_names
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,14 +45,15 @@ class ConsistencyRules:
         for name in ("rank", "sample", "shard_rows"):
             if settings[name] < 1:
                 raise RecipeError(f"consistency.{name}={settings[name]}: 1 or more.")
-        unknown = set((settings["sources"] or "").split()) - set(known)
+        unknown = set(listed_names("consistency.sources", settings["sources"])) - set(known)
         if unknown:
             raise RecipeError(f"consistency.sources: '{min(unknown)}' has no pairs. Allowed: {', '.join(known)}.")
         return ConsistencyRules(**settings)
 
     def filters(self, source: str) -> bool:
         """Whether the pairs of a source are looked at."""
-        return self.encoder.get("name") is not None and (not self.sources or source in self.sources.split())
+        chosen = listed_names("consistency.sources", self.sources)
+        return self.encoder.get("name") is not None and (not chosen or source in chosen)
 
 
 @dataclass(frozen=True)

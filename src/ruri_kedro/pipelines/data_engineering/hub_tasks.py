@@ -3,7 +3,7 @@
 mteb is imported inside the functions: a recipe that is tested on none of its benchmarks does not wait for it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -50,14 +50,20 @@ def fetch_rows(row: Mapping[str, Any], path: Path) -> None:
     write_rows(path, (record for _, record in records))
 
 
-def check_benchmarks(names: list[str]) -> None:
-    """Raise RecipeError for a benchmark that mteb has not, DataError where data of its tasks cannot be had."""
+def check_benchmarks(names: list[str], own: Iterable[str]) -> None:
+    """Raise RecipeError for a benchmark that mteb does not have, DataError where data of its tasks cannot be had.
+
+    RecipeError also where one of the recipe's `own` tasks is named like one of mteb's: both are parts of one table.
+    """
     if not names:
         return
+    found = _benchmark_tasks(names)
+    if same := sorted(found.keys() & set(own)):
+        raise RecipeError(f"tasks.{same[0]}: a task of {', '.join(names)} (`tested_on`) has this name. Rename yours.")
     from ruri_kedro.benchmark.mteb_tasks import check_data, hub_reachable
 
     try:
-        check_data(_benchmark_tasks(names).values(), hub_reachable())
+        check_data(found.values(), hub_reachable())
     except DataError as error:
         raise DataError(f"{error} They are tests of the recipe (`tested_on`): an empty list has none.") from error
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from ruri_kedro.benchmark.contamination import find_leaks
 from ruri_kedro.benchmark.leak_report import choose_examples, leak_counts, leak_report
 from ruri_kedro.benchmark.matches import BenchmarkTexts, LeakRules, match_shards
+from ruri_kedro.benchmark.specs import check_task_names
 from ruri_kedro.benchmark.stored_tasks import hub_rows, store_task, stored_digest, stored_task, task_is_stored
 from ruri_kedro.benchmark.tasks import test_texts as texts_of_task
 from ruri_kedro.corpora.build import duplicate_parts, pair_parts, passage_parts
@@ -62,7 +63,8 @@ def read_tasks(raw: Path, tasks: Params, tested_on: Sequence[str] = ()) -> dict[
 
     Raises RecipeError or DataError if one of mteb's benchmarks in `tested_on` cannot be had: passages are made later.
     """
-    check_benchmarks(list(tested_on))
+    check_task_names(tasks)
+    check_benchmarks(list(tested_on), tasks)
 
     def build(name: str, folder: Path) -> None:
         if hub_rows(tasks[name]) and not task_is_stored(name, tasks[name], raw, folder):

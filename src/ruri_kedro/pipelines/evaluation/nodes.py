@@ -24,7 +24,8 @@ from ruri_kedro.tables.code import code_digest
 from ruri_kedro.tables.lookup import passage_texts
 from ruri_kedro.tables.store import blocks, key_of
 
-MODELS = ("bm25", "random", "pretrained", "finetuned", "reranker")
+MODELS = ("bm25", "base", "pretrained", "finetuned", "reranker")
+_NOTHING = "Nothing was tested: the recipe has no task (parameter tasks). Its models can be used, but not promoted.\n"
 
 
 def score_bm25(test_sets: Path, tasks: Params, bm25_runs: Path, evaluation: Params) -> dict[str, Part]:
@@ -75,17 +76,29 @@ def score_reranker(test_sets: Path, tasks: Params, runs: Path, evaluation: Param
     return _score_parts(test_sets, tasks, searched(tasks), runs, evaluation, "reranker", rows)
 
 
-def report(recipe: str, **scores: Table) -> tuple[dict, Frame, Figure, str]:
-    """Means by model and task: as metrics, as a table, as a plot and as Markdown."""
-    from ruri_kedro.benchmark.evaluate import summarize
-    from ruri_kedro.benchmark.report import bar_plot, table_by_metric
+def report(recipe: str, base_model: Params, **scores: Table) -> tuple[dict, Frame, Figure, str]:
+    """Means by model and task, as metrics, table, plot and Markdown. A model without scores is left out.
 
-    rows = (row for model in MODELS for row in scores[f"scores_{model}"].iter_rows())
-    summary = summarize(rows, models=MODELS)
+    For people the base model has the name of what it is.
+    """
+    from ruri_kedro.benchmark.evaluate import summarize
+    from ruri_kedro.benchmark.report import bar_plot, named, table_by_metric
+
+    tested = [model for model in MODELS if scores[f"scores_{model}"].rows()]
+    rows = (row for model in tested for row in scores[f"scores_{model}"].iter_rows())
+    summary = summarize(rows, models=tested)
     metrics = {row.pop("model"): {task: value for task, value in row.items() if value is not None}
                for row in summary.to_dicts()}  # fmt: skip
-    text = f"# Evaluation of recipe {recipe}\n\n{table_by_metric(summary)}"
-    return metrics, summary.to_pandas(), bar_plot(summary), text
+    summary = named(summary, {"base": base_name(base_model)})
+    parts = [f"# Evaluation of recipe {recipe}", *([table_by_metric(summary)] if tested else [_NOTHING])]
+    if tested and (left := [model for model in MODELS if model not in tested]):
+        parts.append(f"Not tested: {', '.join(left)}. The recipe has no task for them (retrieval or reranking).\n")
+    return metrics, summary.to_pandas(), bar_plot(summary), "\n\n".join(parts)
+
+
+def base_name(base_model: Params) -> str:
+    """What the base model is called: the name of the model that was loaded, or random weights if it was built."""
+    return base_model["name"] or "random weights"
 
 
 def validate(model: Path, pairs: Table, passages: Table, sources: Params, prompts: Params, evaluation: Params) -> dict:

@@ -6,9 +6,10 @@ from kedro.pipeline import Node, Pipeline
 
 from ruri_kedro.pipelines.evaluation import nodes, registering, searching
 from ruri_kedro.project import EXAMPLES
+from ruri_kedro.registry.rules import BASELINES
 
 PARAMETERS_OF_CARDS = ("recipe", "promotion", "tasks", "bm25", "evaluation")
-EMBEDDERS = {"random": "base_model", "pretrained": "pretrained_model", "finetuned": "embedder"}
+EMBEDDERS = {"base": "base_model", "pretrained": "pretrained_model", "finetuned": "embedder"}
 
 
 def create_pipeline(**kwargs) -> Pipeline:
@@ -55,7 +56,11 @@ def create_pipeline(**kwargs) -> Pipeline:
             ),
             Node(
                 func=nodes.report,
-                inputs={"recipe": "params:recipe", **dict(zip(scores, scores, strict=True))},
+                inputs={
+                    "recipe": "params:recipe",
+                    "base_model": "params:base_model",
+                    **dict(zip(scores, scores, strict=True)),
+                },
                 outputs=["metrics", "metrics_table", "metrics_plot", "report"],
                 name="report",
             ),
@@ -70,8 +75,9 @@ def _registration() -> list[Node]:
         Node(
             func=registering.describe_training,
             inputs={
-                **{name: name for name in ("pairs", "leaks", "test_texts", "embedder", "reranker")},
+                **{name: name for name in ("passages", "pairs", "leaks", "test_texts", "embedder", "reranker")},
                 "sources": "params:sources",
+                "rules": "params:leaks",
                 **EXAMPLES,
             },
             outputs=["training_data", "contamination"],
@@ -84,6 +90,7 @@ def _registration() -> list[Node]:
                 "training": "training_data",
                 **{name: name for name in ("embedder", "reranker", "test_sets", "contamination")},
                 **{name: name for name in ("scores_finetuned", "scores_reranker")},
+                **{name: name for name in (f"scores_{model}" for model in BASELINES)},
             },
             outputs=["dossiers", "embedder_card", "reranker_card"],
             name="compile_dossiers",

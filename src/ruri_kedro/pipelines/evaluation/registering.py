@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+from ruri_kedro.benchmark.matches import LeakRules
 from ruri_kedro.corpora.source import parse_sources
+from ruri_kedro.encoders.checkpoint import saved_with_unit_vectors
 from ruri_kedro.encoders.reference import folder_digest
 from ruri_kedro.errors import DataError
 from ruri_kedro.pipelines.shared import Params
 from ruri_kedro.project import EXAMPLES
+from ruri_kedro.recipe.parse import parse
 from ruri_kedro.tables import Table
 from ruri_kedro.tables.files import read_json
 
@@ -14,9 +17,19 @@ _SCORES = {"embedder": "scores_finetuned", "reranker": "scores_reranker"}
 
 
 def describe_training(
-    pairs: Table, leaks: Table, test_texts: Table, embedder: Path, reranker: Path, sources: Params, **examples: Table
+    passages: Table,
+    pairs: Table,
+    leaks: Table,
+    test_texts: Table,
+    embedder: Path,
+    reranker: Path,
+    sources: Params,
+    rules: Params,
+    **examples: Table,
 ) -> tuple[Params, Params]:
     """What the models were trained on and with, by stage, and what the tests know of it; `examples` by stage.
+
+    `rules` are those by which a text counts as one of a test.
 
     `trained` is of each kind of model what MLflow's runs tell of its trainings, `made` of this run.
     """
@@ -36,7 +49,7 @@ def describe_training(
         "trained": trained,
         "made": made,
     }
-    return training, contamination_report(leaks, test_texts.parts(), examples)
+    return training, contamination_report(leaks, test_texts, passages, examples, parse(LeakRules, rules, "leaks"))
 
 
 def compile_dossiers(
@@ -52,14 +65,15 @@ def compile_dossiers(
     contamination: Params,
     scores_finetuned: Table,
     scores_reranker: Table,
+    **baselines: Table,
 ) -> tuple[Params, str, str]:
-    """The dossiers of embedder and reranker, and the card of each.
+    """The dossiers of embedder and reranker, and the card of each; `baselines` are the scores of other models.
 
     Raises DataError where the scores are of other models than these.
     """
     from ruri_kedro.registry.card import CardFacts, model_card
     from ruri_kedro.registry.evidence import Dossier
-    from ruri_kedro.registry.rules import parse_rules
+    from ruri_kedro.registry.rules import is_searched, parse_rules
     from ruri_kedro.registry.training_data import described_tests, of_kind, training_of_kind
 
     probe = parse_rules(promotion).probe_pairs
@@ -74,9 +88,10 @@ def compile_dossiers(
         report = of_kind(contamination, kind)
         card = model_card(
             CardFacts(kind, names(recipe)[kind], prompts, trained, report, rows, tests, promotion["card"]["licence"],
-                      promotion["card"]["limits"])
+                      promotion["card"]["limits"], saved_with_unit_vectors(path))
         )  # fmt: skip
-        dossiers[kind] = Dossier(rows, tests, trained, report, probe, card)
+        beside = [row for other in baselines.values() for row in other.iter_rows() if is_searched(tests, row["task"])]
+        dossiers[kind] = Dossier(rows, tests, trained, report, probe, card, beside)
     return dossiers, dossiers["embedder"].card, dossiers["reranker"].card
 
 
@@ -92,13 +107,16 @@ def check_scored(kind: str, model: Path, scores: Table, run_id: str | None) -> N
 
 
 def register(embedder: Path, reranker: Path, metrics: dict, recipe: str, dossiers: Params) -> dict:
-    """Register both models as challengers, with their test metrics and their dossiers."""
+    """Register both models as challengers, with their dossiers and, where they were tested, their test metrics."""
     from ruri_kedro.registry.models import register_embedder, register_reranker
 
     named = names(recipe)
     versions = {
-        "embedder": register_embedder(embedder, named["embedder"], metrics["finetuned"], dossier=dossiers["embedder"]),
-        "reranker": register_reranker(reranker, named["reranker"], metrics["reranker"], dossier=dossiers["reranker"]),
+        kind: log(path, named[kind], metrics.get(scored, {}), dossier=dossiers[kind])
+        for kind, path, scored, log in (
+            ("embedder", embedder, "finetuned", register_embedder),
+            ("reranker", reranker, "reranker", register_reranker),
+        )
     }
     return {kind: {"name": named[kind], "version": version} for kind, version in versions.items()}
 

@@ -14,9 +14,10 @@ from ruri_kedro.benchmark.tasks import RerankingTask, RetrievalTask
 from ruri_kedro.encoders.reference import EncoderReference
 from ruri_kedro.pipelines.shared import Params
 from ruri_kedro.recipe.parse import parse
+from ruri_kedro.tables.checksums import facts_of, is_current, write_manifest
 from ruri_kedro.tables.code import code_digest
-from ruri_kedro.tables.files import replace_dir, write_json
-from ruri_kedro.tables.store import MANIFEST, is_current, key_of
+from ruri_kedro.tables.files import replace_dir
+from ruri_kedro.tables.store import key_of
 
 RUN = "run.trec.gz"
 RERANKED = "reranked.trec.gz"  # of a retrieval task for its first queries only
@@ -45,7 +46,7 @@ def search_tasks(test_sets: Path, tasks: Params, bm25: Params, evaluation: Param
             if isinstance(task, RerankingTask):
                 run = {qid: {docid: run[qid].get(docid, 0.0) for docid in task.candidates[qid]} for qid in run}
             write_run(aside / (RERANKED if isinstance(task, RerankingTask) else RUN), run, "bm25")
-            write_json(aside / MANIFEST, {"key": key, "queries": len(run)})
+            write_manifest(aside, {"key": key, "queries": len(run)})
 
     return {name: partial(build, name) for name in searched(tasks)}
 
@@ -93,7 +94,7 @@ def search_reranker(
 
 def export_runs(test_sets: Path, tasks: Params, evaluation: Params, bm25: Path, **models: Path) -> dict[str, Callable]:
     """Every model's run with the judgments, a folder per task: what `kedro ruri score-runs` reads."""
-    from ruri_kedro.benchmark.evaluate import RERANKING_SUFFIX
+    from ruri_kedro.benchmark.specs import RERANKING_SUFFIX
 
     def build(name: str, suffix: str, folder: Path) -> None:
         from ruri_kedro.benchmark.runs import write_qrels, write_run
@@ -115,7 +116,7 @@ def export_runs(test_sets: Path, tasks: Params, evaluation: Params, bm25: Path, 
             for model, runs in models.items():
                 if (runs / name / file).exists():
                     shutil.copyfile(runs / name / file, aside / f"{model}.trec.gz")
-            write_json(aside / MANIFEST, {"key": key, "queries": len(part.queries)})
+            write_manifest(aside, {"key": key, "queries": len(part.queries)})
 
     suffixes = {"retrieval": ("", RERANKING_SUFFIX), "reranking": ("",)}
     return {
@@ -146,9 +147,9 @@ def read_task_run(runs: Path, task: RetrievalTask, file: str = RUN) -> dict[str,
     return read_run(runs / task.name / file)
 
 
-def manifest(runs: Path, name: str) -> str:
+def manifest(runs: Path, name: str) -> Params:
     """What the runs of a task were made from and with, for keys."""
-    return (runs / name / MANIFEST).read_text("utf-8")
+    return facts_of(runs / name)
 
 
 def first_queries(task: RetrievalTask, evaluation: Params) -> RetrievalTask:
@@ -189,6 +190,6 @@ def _run_folders(
         with replace_dir(folder) as aside:
             for file, run in runs(stored_task(test_sets, name)).items():
                 write_run(aside / file, run, model)
-            write_json(aside / MANIFEST, {"key": key})
+            write_manifest(aside, {"key": key})
 
     return {name: partial(build, name) for name in searched(tasks)}

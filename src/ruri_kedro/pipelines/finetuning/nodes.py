@@ -21,6 +21,7 @@ from ruri_kedro.training.teacher import (
     believed,
     check_kept,
     check_scores,
+    check_sources,
     pairs_to_score,
     plot_scores,
     threshold_of,
@@ -51,7 +52,11 @@ def score_with_teacher(
         model = load_cross_encoder(teacher.name, revision=teacher.revision).to(device_kind(device))
         check_length(model, settings["teacher_max_length"], "finetuning.teacher_max_length")
         with tqdm(
-            total=len(wanted), initial=len(wanted) - len(left), desc=f"teacher scores {source}", unit="pair"
+            total=len(wanted),
+            initial=len(wanted) - len(left),
+            desc=f"teacher scores {source}",
+            unit="pair",
+            disable=None,
         ) as bar:
             for block in blocks(left, SHARD_PAIRS):
                 pairs = [(texts[anchor], texts[docid]) for (_, docid), anchor in block]
@@ -83,15 +88,21 @@ def score_with_teacher(
 
 
 def drop_weak_positives(
-    examples: Table, teacher_scores: Table, settings: Params
+    examples: Table, teacher_scores: Table, settings: Params, allow_untrained: bool
 ) -> tuple[dict[str, Part], Figure, Frame]:
-    """The examples whose positive the teacher believes, the distribution of its scores, and the others, worst first."""
+    """The examples whose positive the teacher believes, the distribution of its scores, and the others, worst first.
+
+    Raises RecipeError for a source of which it believes none, unless the recipe allows that.
+    """
     scores = _by_query_and_docid(teacher_scores)
     distilled = [row for row in examples.iter_rows() if row["objective"] in TAUGHT]
     threshold = threshold_of(distilled, scores, settings["threshold"], settings["keep_share"])
     check_kept(
         sum(believed(row, scores, threshold) for row in distilled), len(distilled), threshold, settings["min_kept"]
     )
+
+    weak = weak_positives(distilled, scores, threshold)
+    check_sources(distilled, weak, threshold, allow_untrained)
 
     def part(source: str) -> Part:
         key = key_of(examples=examples.digest([source]), scores=teacher_scores.digest([source]), threshold=threshold)
@@ -104,7 +115,6 @@ def drop_weak_positives(
         np.array([score for pair, score in scores.items() if pair not in positives]),
         threshold,
     )
-    weak = weak_positives(distilled, scores, threshold)
     return {source: part(source) for source in examples.parts()}, figure, weak
 
 
@@ -118,13 +128,14 @@ def finetune(
     run: Params,
 ) -> Embedder:
     """Distil retrieval sources, contrast inference sources."""
-    from ruri_kedro.encoders.base import load_encoder
+    from ruri_kedro.encoders.base import load_encoder, with_unit_vectors
     from ruri_kedro.training.run import train_embedder
 
     model = load_encoder(pretrained_model, prompts)
     stage = stage_of("finetuning", settings, run)
     teacher = _by_query_and_docid(teacher_scores)
-    return train_embedder(model, examples, passages, prompts, stage, step_logger("finetuning"), teacher)
+    trained = train_embedder(model, examples, passages, prompts, stage, step_logger("finetuning"), teacher)
+    return with_unit_vectors(trained)
 
 
 def _by_query_and_docid(teacher_scores: Table) -> dict[tuple[str, str], float]:

@@ -18,7 +18,9 @@ def create_pipeline(**kwargs) -> Pipeline:
             ),
             Node(
                 func=nodes.drop_weak_positives,
-                inputs=["finetuning_examples", "teacher_scores", "params:finetuning"],
+                inputs=[
+                    "finetuning_examples", "teacher_scores", "params:finetuning", "params:run.allow_untrained",
+                ],
                 outputs=["distilled_examples", "teacher_plot", "weak_positives"],
                 name="drop_weak_positives",
             ),

@@ -1,5 +1,6 @@
 """What is known of a source's pairs when negatives are chosen, a shard of them in memory at a time."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -38,6 +39,7 @@ class KnownPairs:
     depth: int
     rows: int
     drawn: bool = False  # whether random negatives are, from all positives of training
+    given: bool = False  # whether the pairs' own negatives are asked for
 
     def shards(self, skip: int = 0) -> Iterator[SourcePairs]:
         """The pairs in their order, with all that choosing their negatives takes, without the first `skip` shards."""
@@ -60,6 +62,23 @@ class KnownPairs:
             if number >= skip:
                 yield self._known([row for row, new in zip(answered, is_new, strict=True) if new])
 
+    def lost(self, share: float) -> Counter[str]:
+        """How many pairs each rule keeps from giving an example of training, where all are kept from it."""
+        counts: Counter[str] = Counter()
+        columns = ["pair_id", "split", "positive"]
+        for row in chain.from_iterable(table.iter_rows([self.source.name], columns) for table in self._with_source):
+            if row["split"] != TRAIN:
+                counts["held out for validation"] += 1
+            elif row["pair_id"] in self.leaked:
+                counts["known to a test (leaks.md)"] += 1
+            elif not row["positive"]:
+                counts["without a positive: no passage with an answer was found"] += 1
+            elif among([row["pair_id"]], self.inconsistent).any():
+                counts["not consistent (consistency)"] += 1
+            else:
+                counts[f"not among the share of {share}"] += 1
+        return counts
+
     def _known(self, rows: list[dict]) -> SourcePairs:
         is_dropped = among([row["pair_id"] for row in rows], self.inconsistent)
         rows = [row for row, dropped in zip(rows, is_dropped, strict=True) if not dropped]
@@ -68,6 +87,8 @@ class KnownPairs:
         candidates = found_candidates(self.candidates, self.source.name, queries, self.depth, self.avoided)
         docids = {row["anchor"] for row in rows} | set(chain.from_iterable(positives.values()))
         docids.update(chain.from_iterable(found.docids for found in candidates.values()))
+        if self.given:
+            docids.update(chain.from_iterable(row["given_negatives"] for row in rows))
         texts = passage_texts(self.passages, docids, self._parts)
         pool = self._pool if self.drawn else ()
         return SourcePairs(self.source.name, rows, positives, texts, candidates, self._held_out, pool)

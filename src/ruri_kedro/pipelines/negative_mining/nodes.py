@@ -1,25 +1,30 @@
 """From candidates to mined positives and to the examples of every stage."""
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from ruri_kedro.benchmark.contamination import texts_to_avoid
+from ruri_kedro.benchmark.contamination import find_leaks, texts_to_avoid
 from ruri_kedro.corpora.source import Source, parse_sources
 from ruri_kedro.pipelines.negative_mining.known import KnownPairs, found_candidates
 from ruri_kedro.pipelines.negative_mining.recipes import choice_rules, stage_recipes
 from ruri_kedro.pipelines.negative_mining.searching import CODE
 from ruri_kedro.pipelines.shared import Frame, Params
 from ruri_kedro.retrieval.candidates import Candidates
-from ruri_kedro.retrieval.examples import make_examples, mine_pairs
+from ruri_kedro.retrieval.examples import TRAIN, StageRecipe, make_examples, mine_pairs
 from ruri_kedro.tables import SCHEMAS, ShardedPart, Table
 from ruri_kedro.tables.code import code_digest
 from ruri_kedro.tables.ids import Ids, distinct_ids
 from ruri_kedro.tables.lookup import passage_texts
-from ruri_kedro.tables.store import blocks, key_of, to_table
+from ruri_kedro.tables.store import blocks, key_of, read_shards, to_table
+
+logger = logging.getLogger(__name__)
 
 
 def mine_positives(
@@ -35,18 +40,29 @@ def mine_positives(
     """Pairs whose positive was found by its answer, a part per source with candidates."""
     rules = choice_rules(mining)
 
+    def asked_and_answered(source: Source) -> Iterator[dict]:
+        """What the tests have of queries and their positives: both in one new pair are a leak, short ones too."""
+        rows = matches.iter_rows(matched(source))
+        return (match for match in rows if match["role"] in ("query", "positive"))
+
+    def matched(source: Source) -> list[str]:
+        return sorted({source.name, source.candidates} & set(matches.parts()))
+
     def part(source: Source) -> ShardedPart:
         known = partial(_known, source, passages, (pairs,), leaks, matches, candidates, mining)
 
         def shards(done: Sequence[Path]) -> Iterator[pa.Table]:
             for some in known().unanswered(len(done)):
-                yield to_table(mine_pairs(some, rules, seed), SCHEMAS["pairs"])
+                mined = list(mine_pairs(some, rules, seed))
+                leaked = {leak["pair_id"] for leak in find_leaks(mined, asked_and_answered(source)) if leak["removed"]}
+                yield to_table((row for row in mined if row["pair_id"] not in leaked), SCHEMAS["pairs"])
 
         tables = [table.digest([source.name]) for table in (pairs, leaks, candidates)]
         key = key_of(
             tables=tables,
             passages=passages.digest([source.candidates]),
             avoided=sorted(_avoided(source, matches)),
+            matches=matches.digest(matched(source)),
             mining=[mining[name] for name in ("depth", "mine_window", "max_mined", "min_answer_chars", "shard_rows")],
             seed=seed,
             code=code_digest(*CODE),
@@ -78,12 +94,22 @@ def choose_examples(
 
     def part(source: Source) -> ShardedPart:
         recipes = stage_recipes(source, stage, mining)
-        drawn = any(recipe.strategy == "random" for recipe in recipes)
-        known = partial(_known, source, passages, pair_tables, leaks, matches, candidates, mining, drawn, inconsistent)
+        strategies = {recipe.strategy for recipe in recipes}
+        known = partial(
+            _known, source, passages, pair_tables, leaks, matches, candidates, mining, strategies, inconsistent
+        )
 
         def shards(done: Sequence[Path]) -> Iterator[pa.Table]:
-            for recipe, some in known().shards_by(recipes, len(done)):
-                yield to_table(make_examples(some, recipe, seed), SCHEMAS["examples"])
+            pairs_known = known()
+            trained: Counter[str] = Counter()
+            for recipe, some in pairs_known.shards_by(recipes, len(done)):
+                made = to_table(make_examples(some, recipe, seed), SCHEMAS["examples"])
+                trained.update(_trained_objectives(made.to_batches()))
+                yield made
+            untrained = [recipe for recipe in recipes if not trained[recipe.objective]]
+            before = set(_trained_objectives(read_shards(done, ["split", "objective"]))) if untrained else set()
+            for recipe in (recipe for recipe in untrained if recipe.objective not in before):
+                _say_why_none(pairs_known, recipe)
 
         tables = [table.digest([source.name]) for table in (pairs, leaks)]
         tables += [
@@ -108,6 +134,7 @@ def choose_examples(
 
 def report_negatives(
     passages: Table,
+    pairs: Table,
     matches: Table,
     candidates: Table,
     sources: Params,
@@ -130,8 +157,31 @@ def report_negatives(
         for stage, table in examples.items():
             for recipe in stage_recipes(source, stage, mining):
                 rows = _with_candidates(source, table, matches, candidates, mining)
+                if recipe.strategy == "given":
+                    rows = _with_given(source, rows, pairs, mining)
                 reports.append(report_source(source.name, recipe, rows, mined, texts))
+    for figures in (report.figures for report in reports if report.figures.left_out):
+        logger.info(
+            "%s, %s: %d given negatives are left out: they are a known positive, the anchor, a held-out passage, or a "
+            "text once more.", figures.stage, figures.source, figures.left_out,
+        )  # fmt: skip
     return pd.DataFrame(rows_of(reports)).convert_dtypes(), mining_page(f"Negatives: {', '.join(examples)}", reports)
+
+
+def _trained_objectives(batches: Iterable[pa.RecordBatch]) -> Iterator[str]:
+    """The objective of each training example."""
+    for batch in batches:
+        yield from batch.column("objective").filter(pc.equal(batch.column("split"), TRAIN)).to_pylist()
+
+
+def _say_why_none(known: KnownPairs, recipe: StageRecipe) -> None:
+    """A warning that a source gives a stage no example of training, with what became of its pairs."""
+    lost = known.lost(recipe.share)
+    why = "; ".join(f"{count:,} are {rule}" for rule, count in lost.most_common())
+    logger.warning(
+        "%s, %s (%s): no example to train on. Of %s pairs %s.", recipe.stage, known.source.name, recipe.objective,
+        f"{lost.total():,}", why or "none is there",
+    )  # fmt: skip
 
 
 def _known(
@@ -142,7 +192,7 @@ def _known(
     matches: Table,
     candidates: Table,
     mining: Params,
-    drawn: bool = False,
+    strategies: Collection[str] = (),
     inconsistent: Table | None = None,
 ) -> KnownPairs:
     """The pairs of a source, without the pairs and candidates that a test knows."""
@@ -158,7 +208,8 @@ def _known(
         avoided=_avoided(source, matches),
         depth=mining["depth"],
         rows=mining["shard_rows"],
-        drawn=drawn,
+        drawn="random" in strategies,
+        given="given" in strategies,
     )
 
 
@@ -171,6 +222,17 @@ def _with_candidates(
         queries = {row["query_id"] for row in rows}
         found = found_candidates(_searched(source, candidates), source.name, queries, mining["depth"], avoided)
         yield from ((row, found.get(row["query_id"])) for row in rows)
+
+
+def _with_given(
+    source: Source, rows: Iterable[tuple[dict, Candidates | None]], pairs: Table, mining: Params
+) -> Iterator[tuple[dict, Candidates | None]]:
+    """The examples with the negatives that their pairs came with, as `given`."""
+    for block in blocks(rows, mining["shard_rows"]):
+        ids, columns = {row["pair_id"] for row, _ in block}, ["pair_id", "given_negatives"]
+        batches = pairs.select(source.name, "pair_id", ids, columns)
+        given = {row["pair_id"]: row["given_negatives"] for batch in batches for row in batch.to_pylist()}
+        yield from ((row | {"given": given.get(row["pair_id"], [])}, found) for row, found in block)
 
 
 def _inconsistent(source: Source, inconsistent: Table | None) -> Ids:

@@ -132,6 +132,7 @@ def _examples(stage: str) -> Node:
 def _report(namespace: str, stages: Iterable[str], **more: str) -> Node:
     inputs = {
         "passages": "passages",
+        "pairs": "pairs",
         "matches": "matches",
         "candidates": "candidates",
         "sources": "params:sources",

@@ -11,26 +11,28 @@ from ruri_kedro.tables.lookup import iter_texts
 
 
 def make_base_model(passages: Table, base_model: Params, prompts: Params, seed: int) -> Embedder:
-    """The encoder that `base_model.name` names, or a tiny one built from the corpus."""
-    from ruri_kedro.encoders.base import TinySettings, build_encoder, load_encoder
+    """The encoder that `base_model.name` names, or a tiny one built from the corpus; its vectors have length 1."""
+    from ruri_kedro.encoders.base import TinySettings, build_encoder, load_encoder, with_unit_vectors
 
     if base_model["name"] is not None:
-        return load_encoder(base_model["name"], prompts, base_model["revision"])
+        return with_unit_vectors(load_encoder(base_model["name"], prompts, base_model["revision"]))
 
     def texts() -> Iterator[str]:
         yield from (text for _, text in iter_texts(passages))
         yield from prompts.values()
 
-    return build_encoder(texts(), parse(TinySettings, base_model["tiny"], "base_model.tiny"), prompts, seed)
+    tiny = parse(TinySettings, base_model["tiny"], "base_model.tiny")
+    return with_unit_vectors(build_encoder(texts(), tiny, prompts, seed))
 
 
 def pretrain(
     base_model: Path, examples: Table, passages: Table, settings: Params, prompts: Params, run: Params
 ) -> Embedder:
     """Contrastive pre-training on all sources (Ruri, Section 2)."""
-    from ruri_kedro.encoders.base import load_encoder
+    from ruri_kedro.encoders.base import load_encoder, with_unit_vectors
     from ruri_kedro.training.run import train_embedder
 
     model = load_encoder(base_model, prompts)
     stage = stage_of("pretraining", settings, run)
-    return train_embedder(model, examples, passages, prompts, stage, step_logger("pretraining"))
+    trained = train_embedder(model, examples, passages, prompts, stage, step_logger("pretraining"))
+    return with_unit_vectors(trained)
