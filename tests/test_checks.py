@@ -67,6 +67,13 @@ def test_every_fault_is_named_at_once(tmp_path):
     assert "has no revision" in lines[1] and "use float32 or bfloat16" in lines[5]
 
 
+def test_a_misspelt_key_of_a_block_is_refused_before_the_run():
+    recipe = {"bm25": {"engine": "lucene", "analyser": "ja", "k1": 0.9, "b": 0.4, "threads": 1, "heap_mb": 64}}
+    catalog = DataCatalog({"parameters": MemoryDataset(recipe)})
+    with pytest.raises(RecipeError, match=r"bm25\.analyser: there is no such parameter\. Did you mean analyzer\?"):
+        CheckHooks().before_pipeline_run(data_engineering.create_pipeline().filter(node_names=["profile"]), catalog)
+
+
 def test_only_what_the_run_needs_is_checked(tmp_path):
     check(tmp_path, pipeline=pretraining.create_pipeline(), finetuning={"teacher": HUB})
     with pytest.raises(RecipeError, match=r"finetuning.teacher: model 'cl-nagoya/ruri-base' is no local folder"):

@@ -52,7 +52,8 @@ class CheckHooks:
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Raise one RecipeError that names every fault."""
         names = {node.name for node in pipeline.nodes}
-        blocks = [f"  {line}" for line in faults_in(catalog.load("parameters"))]
+        recipe = catalog.load("parameters") if "parameters" in catalog else {}
+        blocks = [f"  {line}" for line in faults_in(recipe)]
         if faults := [*blocks, *_models(names, catalog), *_encoding(names, catalog), *_trainings(names, catalog)]:
             fail(RecipeError("\n".join(["The run cannot start, the recipe is not complete.", *faults])))
 

@@ -45,7 +45,7 @@ class BM25Settings:
     def __post_init__(self) -> None:
         if self.engine == "bm25s" and not self.pretokenized:
             raise RecipeError(
-                f"the engine bm25s has no analyzer '{self.analyzer}', which is part of Lucene. "
+                f"engine bm25s, analyzer '{self.analyzer}': that analyser is part of Lucene. "
                 "Take sudachi_a, sudachi_b or sudachi_c, or the engine lucene."
             )
 
