@@ -18,7 +18,7 @@ from ruri_kedro.errors import RecipeError
 from ruri_kedro.hooks import fail
 from ruri_kedro.pipelines.shared import stage_of
 from ruri_kedro.recipe.blocks import faults_in
-from ruri_kedro.registry.promotion import released_name
+from ruri_kedro.registry.rules import released_name
 from ruri_kedro.text.names import check_name, check_names
 
 # Nodes that load a model of another's making: the parameters that name it, and where in them.

@@ -95,8 +95,8 @@ def promote(env: str | None, model: str | None, number: int | None, dry_run: boo
 def rollback(env: str | None, model: str | None, size: str | None) -> None:
     """Give the alias champion back to the previous champion."""
     rules = _promotion_rules(env, size)
-    from ruri_kedro.registry.promotion import released_name
     from ruri_kedro.registry.promotion import rollback as roll_back
+    from ruri_kedro.registry.rules import released_name
 
     name = released_name(rules, model or rules["model"])
     new, old = roll_back(name)

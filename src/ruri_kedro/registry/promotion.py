@@ -28,7 +28,7 @@ from ruri_kedro.registry.decision import (
 from ruri_kedro.registry.evidence import Evidence
 from ruri_kedro.registry.gates import Case, judge
 from ruri_kedro.registry.lease import WAIT, Lease, lease
-from ruri_kedro.registry.rules import parse_rules
+from ruri_kedro.registry.rules import parse_rules, released_name
 from ruri_kedro.registry.versions import (
     CHAMPION,
     DECISION,
@@ -46,7 +46,6 @@ from ruri_kedro.registry.versions import (
     standing_of,
     version_of,
 )
-from ruri_kedro.text.names import check_name
 
 
 def judge_version(promotion: Mapping[str, Any], name: str | None = None, number: int | None = None) -> Decision:
@@ -69,14 +68,6 @@ def judge_version(promotion: Mapping[str, Any], name: str | None = None, number:
     }
     manifest = version_of(name, number).tags.get(SIGNED)
     return Decision(name, number, released, champion, manifest, tuple(verdicts), inputs, utc_now())
-
-
-def released_name(promotion: Mapping[str, Any], name: str) -> str:
-    """The registered model that has the champion of the registered model `name`; RecipeError for impossible names."""
-    check_name("promotion.model", name, dots=True)
-    released = (promotion.get("released") or "{model}").replace("{model}", name)
-    check_name("promotion.released", released, dots=True)
-    return released
 
 
 def apply_decision(decision: Decision, wait: float = WAIT) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.text.names import check_name
 
 KINDS = ("embedder", "reranker")
 # From the narrowest to the widest: a licence that allows one of them allows those after it.
@@ -92,6 +93,14 @@ def parse_rules(promotion: Mapping[str, Any]) -> Rules:
     for key in ("queries", "passages"):
         _texts(promotion["probe"].get(key), f"promotion.probe.{key}")
     return Rules(**{name: promotion[name] for name in names})
+
+
+def released_name(promotion: Mapping[str, Any], name: str) -> str:
+    """The registered model that has the champion of the registered model `name`; RecipeError for impossible names."""
+    check_name("promotion.model", name, dots=True)
+    released = (promotion.get("released") or "{model}").replace("{model}", name)
+    check_name("promotion.released", released, dots=True)
+    return released
 
 
 def _check_minimum(minimum: Any, place: str) -> None:
