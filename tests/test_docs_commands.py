@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from chat_server import ChatServer
+from chat_server import ChatServer, answer
 from cut_project import PARAMETERS, own_environment, write_cut
 from doc_snippets import (
     FRAGMENTS,
@@ -33,9 +33,8 @@ from doc_snippets import (
     snippets,
 )
 from kedro_project import REPOSITORY
+from recipes import recipe
 from stand_in_data import write_mini
-from test_recipes import recipe
-from test_synthesis_pipeline import write as answer
 
 from ruri_kedro.overrides import unknown_parameter
 
@@ -66,7 +65,7 @@ def test_every_snippet_is_run_or_listed_with_its_reason():
                 fits = plain.startswith(runnable) if snippet.commands else snippet.language == "python"
                 if not fits or "<" in key or "..." in key.replace("...]", ""):
                     strange.append(f"{page}: {key}")
-    assert not strange, "list these in tests/doc_snippets.py, or mend them:\n" + "\n".join(strange)
+    assert not strange, "list these in tests/support/doc_snippets.py, or mend them:\n" + "\n".join(strange)
 
 
 def test_what_is_listed_is_on_its_page_and_has_its_reason():

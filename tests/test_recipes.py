@@ -3,13 +3,8 @@
 from pathlib import Path
 
 import pytest
-from kedro.config import OmegaConfigLoader
 from kedro_project import REPOSITORY
-
-from ruri_kedro.settings import CONFIG_LOADER_ARGS
-
-SIZES = ("small", "base", "large")
-SIZES_OF = {"sample": [None], "mini": [None], "ruri": SIZES, "ruri-v3": ("30m", "70m", "130m", "310m")}
+from recipes import SIZES, SIZES_OF, recipe, sized, written
 
 
 def by_size(*values):
@@ -120,17 +115,6 @@ TABLES_12_13 = [  # the average of JMTEB, the last of seven figures
 ]
 
 
-def recipe(env, kind="parameters", **runtime):
-    """Parameters as a run would have them."""
-    folder = str(REPOSITORY / "conf")
-    return OmegaConfigLoader(conf_source=folder, env=env, runtime_params=runtime, **CONFIG_LOADER_ARGS)[kind]
-
-
-def sized(env, size, kind="parameters"):
-    """Those of a size; None: the recipe has none."""
-    return recipe(None if env == "sample" else env, kind, **({"size": size} if size else {}))
-
-
 def at(parameters, path):
     """The value at a dotted path."""
     for key in path.split("."):
@@ -147,13 +131,6 @@ def test_the_recipe_has_the_papers_number(place, path, value):
     for size in SIZES:
         is_by_size = isinstance(value, dict) and set(value) == set(SIZES)
         assert at(PAPER[size], path) == (value[size] if is_by_size else value), f"{place}, {size}"
-
-
-def written(env):
-    """The parameters that the files of a recipe write themselves, without conf/base."""
-    folder = str(REPOSITORY / "conf")
-    arguments = {**CONFIG_LOADER_ARGS, "base_env": env, "default_run_env": env}
-    return OmegaConfigLoader(conf_source=folder, env=env, **arguments)["parameters"]
 
 
 def has(parameters, path):

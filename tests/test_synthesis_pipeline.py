@@ -1,12 +1,11 @@
 """The pipeline `synthesis` through the command line, as a user runs it."""
 
 import json
-import re
 import sqlite3
 
 import pytest
 import yaml
-from chat_server import ChatServer, completion
+from chat_server import ChatServer, answer
 from cut_project import kedro, make_cut_project, read, run_kedro
 
 from ruri_kedro.pipeline_registry import register_pipelines
@@ -22,15 +21,6 @@ SOURCE = {
 }
 
 
-def write(prompt: str, times: int):
-    if '"score"' in prompt:
-        return completion('{"score": 5}')
-    if "contradiction" in prompt:
-        return completion('```json\n{"contradiction": "それは誤りだ。", "entailment": "それは正しい。"}\n```')
-    text = re.search(r"文章: (.+)", prompt).group(1)
-    return completion(json.dumps({"question": f"{text[:12]}とは何か。", "answer": text[:4]}, ensure_ascii=False))
-
-
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     root = make_cut_project(tmp_path_factory.mktemp("project"))
@@ -44,7 +34,7 @@ def project(tmp_path_factory):
 def output(project):
     """Terminal output of a run against a server."""
     server = ChatServer()
-    server.reply = write
+    server.reply = answer
     own = {"model": {"name": "swallow", "base_url": server.url, "api_key_env": "RURI_TEST_KEY"}}
     own["sets"] = {name: {"count": 20, "min_chars": 10} for name in ("autowikiqa", "autowikinli")}
     (project / "conf/cut/parameters_synthesis.yml").write_text(yaml.safe_dump({"synthesis": own}), "utf-8")

@@ -11,14 +11,13 @@ from typing import Any
 
 import pytest
 from bases import BASES
-from chat_server import ChatServer
+from chat_server import ChatServer, answer
 from click.testing import CliRunner
 from cut_project import write_cut
 from kedro_project import REPOSITORY, empty_store
 from mteb_stand_ins import stand_in_data
+from recipes import SIZES_OF, recipe, sized
 from stand_in_data import write_mini, write_papers_corpora
-from test_recipes import SIZES_OF, recipe, sized
-from test_synthesis_pipeline import write as answer
 
 from ruri_kedro.cli import cli
 from ruri_kedro.encoders.base import build_cross_encoder

@@ -6,12 +6,12 @@ import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from statistics import fmean
 
 import mteb
 import pytest
 import yaml
+from kedro_project import REPOSITORY
 from mteb_stand_ins import Recorder, search_rows, stand_in_data
 from scipy.stats import spearmanr
 
@@ -22,8 +22,7 @@ from ruri_kedro.benchmark.mteb_tasks import benchmark_tasks, fresh
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.tables import SCHEMAS, Table
 
-TESTS = Path(__file__).resolve().parents[1]
-PARAMS = yaml.safe_load((TESTS.parent / "conf/base/parameters_benchmarks.yml").read_text("utf-8"))["mteb"]
+PARAMS = yaml.safe_load((REPOSITORY / "conf/base/parameters_benchmarks.yml").read_text("utf-8"))["mteb"]
 PROMPTS = {"MTEB(jpn, v1)": "ruri", "MTEB(rus, v1)": "ru-en-rosberta", "JMTEB(v2)": "ruri"}
 TABLE_10 = {"Retrieval": 6, "STS": 2, "Classification": 4, "Reranking": 1, "Clustering": 2, "PairClassification": 1}
 TASK_COUNTS = {
@@ -271,8 +270,8 @@ def test_killed_evaluation_goes_on_with_the_first_missing_task(evaluated, tmp_pa
     order = [task.metadata.name for task in benchmark_tasks("MTEB(rus, v1)", only)]
     script, log = tmp_path / "killed.py", tmp_path / "log.txt"
     script.write_text(KILLED, encoding="utf-8")
-    command = [sys.executable, script, TESTS.parent / "conf/base/parameters_benchmarks.yml", tmp_path, log, *only]
-    path = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [sys.executable, script, REPOSITORY / "conf/base/parameters_benchmarks.yml", tmp_path, log, *only]
+    path = os.pathsep.join([str(REPOSITORY / "tests/support"), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     first = tmp_path / "results/tests__fake/r1" / f"{order[0]}.json"

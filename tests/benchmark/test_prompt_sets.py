@@ -1,7 +1,7 @@
 """The prompts of a test are those that the model was saved with."""
 
 import pytest
-from test_recipes import recipe
+from recipes import recipe
 
 from ruri_kedro.benchmark.prompt_sets import named_prompts, recipe_prompts, saved_prompts
 from ruri_kedro.errors import RecipeError

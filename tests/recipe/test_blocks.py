@@ -3,7 +3,7 @@
 from copy import deepcopy
 
 import pytest
-from test_recipes import recipe
+from recipes import recipe
 
 from ruri_kedro.recipe.blocks import BLOCKS, faults_in
 

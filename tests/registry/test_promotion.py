@@ -1,7 +1,6 @@
 """Challengers in a real registry: refused with reasons, promoted, rolled back, and two at the same time."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from kedro_project import REPOSITORY
 from registered import CARD, NAME, OTHER_WORDS, PROMOTION, aliases, dossier, register, stored, tags
 from tiny import tiny_encoder, tiny_reranker
 
@@ -248,7 +248,7 @@ def test_of_two_promotions_at_the_same_time_one_wins_and_the_other_is_told(store
     promote()
     for card in (CARD, OTHER_WORDS):
         register(folder, dossier(level=0.6, card=card))
-    uri, helpers = f"sqlite:///{store / 'mlflow.db'}", os.path.dirname(os.path.dirname(__file__))
+    uri, helpers = f"sqlite:///{store / 'mlflow.db'}", str(REPOSITORY / "tests/support")
     started = [
         subprocess.Popen([sys.executable, "-c", PROMOTER, uri, number, helpers], text=True, stdin=subprocess.PIPE,
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)

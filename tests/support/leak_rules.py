@@ -8,7 +8,7 @@ from ruri_kedro.benchmark.contamination import find_leaks
 from ruri_kedro.benchmark.matches import BenchmarkTexts, LeakRules, find_matches
 from ruri_kedro.recipe.parse import parse
 
-PARAMETERS = Path(__file__).resolve().parents[1] / "conf/base/parameters.yml"
+PARAMETERS = Path(__file__).resolve().parents[2] / "conf/base/parameters.yml"
 SETTINGS = yaml.safe_load(PARAMETERS.read_text("utf-8"))["leaks"]
 RULES = parse(LeakRules, SETTINGS, "leaks")
 

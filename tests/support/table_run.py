@@ -12,7 +12,7 @@ from ruri_kedro.corpora import reading
 from ruri_kedro.datasets import FolderDataset, RawFolder, TableDataset
 from ruri_kedro.pipelines.data_engineering import create_pipeline
 
-PARAMETERS = Path(__file__).resolve().parents[1] / "conf/base/parameters.yml"
+PARAMETERS = Path(__file__).resolve().parents[2] / "conf/base/parameters.yml"
 TABLES = ("duplicates", "passages", "pairs", "test_texts", "matches", "leaks")
 SHARD_CHARS = 20_000
 SOURCES = {

@@ -9,7 +9,7 @@ import yaml
 from ruri_kedro.registry.evidence import Evidence, Trial
 from ruri_kedro.registry.rules import Rules, parse_rules
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 TESTS = {
     "questions": {"category": "retrieval", "digest": "q"},
     "faq": {"category": "retrieval", "digest": "f"},

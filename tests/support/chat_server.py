@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -24,6 +25,16 @@ def completion(text: str | None, finish: str = "stop", prompt_tokens: int = 10, 
     choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}
     usage = {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens}
     return Reply(json.dumps({"object": "chat.completion", "choices": [choice], "usage": usage}).encode())
+
+
+def answer(prompt: str, times: int) -> Reply:
+    """What a language model says to the prompts of the pipeline `synthesis`."""
+    if '"score"' in prompt:
+        return completion('{"score": 5}')
+    if "contradiction" in prompt:
+        return completion('```json\n{"contradiction": "それは誤りだ。", "entailment": "それは正しい。"}\n```')
+    text = re.search(r"文章: (.+)", prompt).group(1)
+    return completion(json.dumps({"question": f"{text[:12]}とは何か。", "answer": text[:4]}, ensure_ascii=False))
 
 
 def completed(content: object = "はい。", usage: object = None, **choice: object) -> Reply:

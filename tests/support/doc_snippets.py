@@ -174,7 +174,7 @@ LISTED: dict[tuple[str, str], Served | Instead | Elsewhere | Filled] = {
         "pyproject.toml", "installs packages, which are there"
     ),
     ("docs/synthesis.md", "vllm serve <model> --port 8000"): Elsewhere(
-        "tests/chat_server.py", "a GPU; a server with its API stands in"
+        "tests/support/chat_server.py", "a GPU; a server with its API stands in"
     ),
     ("docs/synthesis.md", "kedro run --pipelines synthesis --params synthesis.model.name=<model>"): Filled(
         {"<model>": "swallow"}
