@@ -245,8 +245,8 @@ def _is_idle(node: ast.stmt) -> bool:
 
 
 # Fields of the syntax tree that change nothing that is computed.
-_IDLE_FIELDS = frozenset({"ctx", "kind", "type_comment", "type_params", "msg", "cause"})
-_ANNOTATIONS = frozenset({"annotation", "returns"})
+_ANNOTATIONS = ("annotation", "returns")
+_IDLE_FIELDS = frozenset({"ctx", "kind", "type_comment", "type_params", "msg", "cause", *_ANNOTATIONS})
 
 
 def _is_error(raised: ast.expr | None) -> bool:
@@ -271,33 +271,36 @@ class _Reading:
 
     def read(self, node: ast.AST) -> None:
         """Add a node and all below it."""
-        kind = type(node)
+        kind, words = type(node), self.words
+        # Most nodes are names, or attributes of names.
         if kind is ast.Name:
             self.names.add(node.id)
-        elif kind is ast.Attribute and type(node.value) is ast.Name:
+            words += ("Name", node.id)
+            return
+        if kind is ast.Import or kind is ast.ImportFrom:
+            self.imports = _merged(self.imports, _imported(node))
+            return
+        if kind is ast.Attribute and type(node.value) is ast.Name:
             self.attributes[node.value.id].add(node.attr)
         elif kind is ast.Raise and _is_error(node.exc):  # of what kind, not with which text
             node = ast.Raise(exc=node.exc.func)
-        elif kind is ast.Import or kind is ast.ImportFrom:
-            self.imports = _merged(self.imports, _imported(node))
-            return
-        words = self.words
         words.append(kind.__name__)
-        for name in node._fields:
+        for name in kind._fields:
             value = getattr(node, name, None)
-            if value is None or name in _IDLE_FIELDS:
+            # A field that only newer versions of Python have is empty where it is not used.
+            if value is None or value == [] or name in _IDLE_FIELDS:
                 continue
-            if name in _ANNOTATIONS:
-                self._follow(value)
-            elif isinstance(value, ast.AST):
-                words.append(name)
+            words.append(name)
+            if isinstance(value, ast.AST):
                 self.read(value)
-            elif type(value) is not list:
-                words += (name, repr(value))
-            elif value:
-                words.append(name)
+            elif type(value) is list:
                 self._read_list(value)
+            else:
+                words.append(repr(value))
         words.append(")")
+        for name in _ANNOTATIONS:
+            if annotation := getattr(node, name, None):
+                self._follow(annotation)
 
     def _read_list(self, values: list) -> None:
         if isinstance(values[0], ast.stmt):
