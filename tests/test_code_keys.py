@@ -38,8 +38,7 @@ def changed(work: dict[str, list[str]], package: Path) -> set[str]:
 @pytest.fixture
 def package(tmp_path):
     """A copy of the package."""
-    ignored = shutil.ignore_patterns("__pycache__", "*.json", "*.html")
-    return shutil.copytree(PACKAGE, tmp_path / "copy/ruri_kedro", ignore=ignored)
+    return shutil.copytree(PACKAGE, tmp_path / "copy/ruri_kedro", ignore=shutil.ignore_patterns("__pycache__"))
 
 
 def with_other_comments(source: str) -> str:
@@ -115,6 +114,18 @@ def change(package: Path, file: str, old: str, new: str) -> None:
     text = (package / file).read_text("utf-8")
     assert old in text
     (package / file).write_text(text.replace(old, new, 1), "utf-8")
+
+
+def test_a_changed_data_file_changes_the_stages_that_read_it(package):
+    change(package, "retrieval/mining_report.html", "<title>", "<title>The ")
+    assert changed(KEY_WORK, package) == set()
+    assert changed(STAGES, package) == {"mining_pretraining", "mining_supervised"}
+
+
+def test_a_changed_word_of_the_sample_changes_its_stage_alone(package):
+    with (package / "corpora/sample/dishes.toml").open("a", encoding="utf-8") as file:
+        file.write("\n# The end.\n")
+    assert changed(KEY_WORK | STAGES, package) == {"sample_corpus"}
 
 
 def test_the_text_of_an_error_changes_no_key(package):

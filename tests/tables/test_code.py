@@ -86,6 +86,7 @@ def test_what_a_function_names_counts_however_indirectly(digest, file, old, new)
     [
         ("pipelines/nodes.py", "return 1", "return 2"),  # another function
         ("rooms/helpers.py", "3 * x", "4 * x"),
+        ("rooms/losses.py", "TABLE = {}", "OTHER = 1\nTABLE = {}"),  # before a statement that has no name
         ("rooms/other.py", "1", "2"),  # imported for type checkers
         ("pipelines/nodes.py", "about to lose", "lost"),
         ("pipelines/nodes.py", "is above", "is more than"),
