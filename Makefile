@@ -3,10 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test install install-dev lint viz ui docs docs-serve clean
+.PHONY: run repro test install install-dev lint viz ui docs docs-serve clean
 
 run: install
 	$(BIN)/kedro run
+
+# The DVC stages that are not up to date, by their data, parameters and what their code does.
+repro: install
+	$(BIN)/kedro ruri dvc-code
+	$(BIN)/dvc repro
 
 # Two processes with a thread each; a file's tests stay together, since they share what they have set up.
 test: install-dev lint

@@ -285,6 +285,17 @@ def _evaluate_recipe(context: Any, reference: str, only: Sequence[str], prompts:
     click.echo(evaluate_recipe(model, sets, chosen, out, params["seed"], click.echo), nl=False)
 
 
+@ruri.command("dvc-code")
+def dvc_code() -> None:
+    """Write dvc.code.yml, from which DVC knows what the code of each stage does."""
+    from kedro.utils import find_kedro_project
+
+    from ruri_kedro.stage_code import FILE, write_stage_digests
+
+    changed = write_stage_digests(find_kedro_project(Path.cwd()) or Path.cwd())
+    click.echo(f"{FILE}: {'changed is the code of ' + ', '.join(changed) if changed else 'up to date'}")
+
+
 for _command in (lineage, fetch, export, publish):
     ruri.add_command(_command)
 

@@ -58,8 +58,10 @@ def write_project(folder: Path, name: str) -> None:
 
 def without_code(file: Mapping[str, Any]) -> dict[str, Any]:
     """The stages of a dvc.yaml, which depend on the version of the package in place of the code of a clone."""
-    stages = {
-        name: {**stage, "deps": [*(dep for dep in stage["deps"] if not dep.startswith("${code}")), _REQUIREMENTS]}
-        for name, stage in file["stages"].items()
-    }
+    stages = {}
+    for name, stage in file["stages"].items():
+        params = [row for row in stage["params"] if "${code}" not in row]
+        rest = {key: value for key, value in stage.items() if key not in ("cmd", "deps", "params")}
+        stages[name] = {"cmd": stage["cmd"], "deps": [*stage.get("deps", []), _REQUIREMENTS]}
+        stages[name] |= ({"params": params} if params else {}) | rest
     return {"vars": [row for row in file["vars"] if "code" not in row], "stages": stages}

@@ -75,7 +75,7 @@ def test_a_killed_run_continues_behind_its_last_file(fast, tmp_path, monkeypatch
     monkeypatch.setattr(token_cache, "tokenize", interrupted)
     with pytest.raises(KeyboardInterrupt):
         TokenCache(tmp_path, fast).rows(TEXTS, None)
-    (tmp_path / tokenizer_digest(fast) / ".writing-half.arrow-1234").write_bytes(b"half")
+    (tmp_path / TokenCache(tmp_path, fast).digest / ".writing-half.arrow-1234").write_bytes(b"half")
     assert len(list(tmp_path.glob("*/[!.]*.arrow"))) == 2
     calls.clear()
     monkeypatch.setattr(token_cache, "tokenize", lambda t, texts, *rest, **named: calls.append(len(texts)) or tokenize(

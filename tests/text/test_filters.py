@@ -11,6 +11,7 @@ from ruri_kedro.text.filters import (
     is_boilerplate,
     is_language,
     kept,
+    refusal,
     script_share,
 )
 from ruri_kedro.text.normalize import normalize
@@ -41,7 +42,7 @@ def test_without_a_rule_all_is_kept(texts):
 
 @given(letters, rules)
 def test_a_text_is_judged_alone(text, rule):
-    assert list(kept([text], rule)) == ([text] if rule.keeps(text) else [])
+    assert list(kept([text], rule)) == ([text] if refusal(text, rule) is None else [])
 
 
 @given(letters)
@@ -99,4 +100,4 @@ def test_boilerplate_is_what_pages_repeat(text, expected):
 def test_what_is_kept_stays_kept_after_normalisation(text):
     rule = TextFilter(language="ja", min_chars=3, boilerplate=False)
     clean = normalize(text)
-    assert rule.keeps(clean) == rule.keeps(normalize(clean))
+    assert refusal(clean, rule) == refusal(normalize(clean), rule)

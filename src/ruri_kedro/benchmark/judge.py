@@ -33,7 +33,7 @@ from ruri_kedro.benchmark.stored_tasks import stored_digest, stored_task
 from ruri_kedro.benchmark.tasks import RerankingTask, RetrievalTask, Task
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.tables import SCHEMAS, Part, Table, write_table
-from ruri_kedro.tables.code import code_digest
+from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.files import replace_file
 from ruri_kedro.tables.store import blocks, key_of
 
@@ -45,6 +45,9 @@ Search = Callable[[Mapping[str, str], Sequence[str], int], list[list[tuple[str, 
 
 # (queries, passages) -> scores of all, (queries, passages).
 ScoreAll = Callable[[Sequence[str], Sequence[str]], np.ndarray]
+
+# What `Judged` is given to encode and to search with, by name, since it comes from those who call.
+_HANDED_OVER = ("ruri_kedro.encoders.saved.SavedModel", "ruri_kedro.retrieval.bm25.searcher_of")
 
 _FOUND = 1000  # rank to which BM25 looks for given candidates; those it does not find score 0
 
@@ -186,7 +189,7 @@ def evaluate_recipe(
             on_task(f"{name} ...")
             return model.evaluate(stored_task(test_sets, name), home / "runs" / name, seed)
 
-        code = code_digest("text", "encoders", "benchmark", "retrieval")
+        code = behaviour_digest(Judged, stored_task, *_HANDED_OVER)
         key = key_of(model=model.key, task=stored_digest(test_sets, name), seed=seed, code=code)
         return Part(key, lambda: blocks(rows()))
 

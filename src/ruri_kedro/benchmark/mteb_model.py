@@ -15,12 +15,16 @@ from ruri_kedro.benchmark.mteb_queries import SEARCHES
 from ruri_kedro.benchmark.prompt_sets import named_prompts
 from ruri_kedro.benchmark.vectors import VectorStore, text_keys
 from ruri_kedro.errors import DataError, RecipeError
-from ruri_kedro.tables.code import code_digest
+from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.store import key_of
 from ruri_kedro.text.prompts import with_prompt
 
 # (texts, prompt, max_length, chunk_tokens) -> float32 (n, d), rows of length 1.
 EncodeTexts = Callable[[list[str], str, int, int], np.ndarray]
+
+# What does the work, by name: it is handed over by those who call, or stands above.
+_ENCODES = "ruri_kedro.encoders.saved.SavedModel"
+_EVALUATES = "ruri_kedro.benchmark.mteb_run.evaluate_tasks"
 
 _BLOCK_TEXTS = 16_384  # written together: what a killed run loses at most
 
@@ -98,7 +102,7 @@ class BenchmarkEncoder(AbsEncoder):
             model=[self.mteb_model_meta.name, self.mteb_model_meta.revision],
             data=[name, task.metadata.dataset["revision"], list(task.eval_splits), list(task.hf_subsets)],
             encoding=[self.settings.task_prompts(task), self.settings.length_of(name)],
-            code=[version("mteb"), code_digest("text", "encoders")],
+            code=[version("mteb"), behaviour_digest(BenchmarkEncoder, _ENCODES, _EVALUATES)],
         )
 
     def encode(
@@ -128,7 +132,7 @@ def benchmark_encoder(
     name: str, revision: str, encode: EncodeTexts, settings: EncodingSettings, out: Path
 ) -> BenchmarkEncoder:
     """The encoder with its vectors below `out`, in a folder for this model and this code."""
-    key = key_of(model=[name, revision], code=code_digest("text", "encoders"))
+    key = key_of(model=[name, revision], code=behaviour_digest(VectorStore, text_keys, _ENCODES))
     return BenchmarkEncoder(name, revision, encode, settings, VectorStore(Path(out) / "vectors" / key))
 
 

@@ -21,7 +21,7 @@ from ruri_kedro.benchmark.tasks import (
     load_task,
 )
 from ruri_kedro.tables.checksums import facts_of, is_current, write_manifest
-from ruri_kedro.tables.code import code_digest
+from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.files import replace_dir
 from ruri_kedro.tables.raw import raw_files
 from ruri_kedro.tables.store import digest_rows, file_digest, key_of
@@ -88,7 +88,7 @@ def stored_digest(folder: Path, name: str) -> str:
 def _key(name: str, spec: Mapping[str, Any], raw_root: Path) -> str:
     """Key of all that a task is made from; a file that is not there is an error here already."""
     files = {path: [file_digest(file) for file in raw_files(raw_root, path)] for path in _paths(spec)}
-    return key_of(name=name, spec=dict(spec), files=files, code=code_digest("text", "benchmark"))
+    return key_of(name=name, spec=dict(spec), files=files, code=behaviour_digest(store_task))
 
 
 def _paths(spec: Mapping[str, Any]) -> list[str]:

@@ -19,7 +19,7 @@ from ruri_kedro.corpora.source import Source
 from ruri_kedro.errors import DataError, RecipeError
 from ruri_kedro.recipe.parse import parse
 from ruri_kedro.tables import SCHEMAS, Part, ShardedPart, Table
-from ruri_kedro.tables.code import code_digest
+from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.engines import Engine
 from ruri_kedro.tables.seen import Seen
 from ruri_kedro.tables.store import blocks, key_of, read_shards, to_table
@@ -40,7 +40,7 @@ def duplicate_parts(sources: Mapping[str, Source], root: Path, settings: Mapping
 
     definitions = [_definition(source, root) for source in sources.values()] if rules.threshold is not None else []
     decisive = {name: value for name, value in settings.items() if name not in ("memory_mb", "scratch")}
-    key = key_of(sources=definitions, family=family, settings=decisive, code=code_digest("text", "corpora"))
+    key = key_of(sources=definitions, family=family, settings=decisive, code=behaviour_digest(duplicate_parts))
 
     def rows() -> Iterator[dict]:
         texts = {
@@ -80,7 +80,7 @@ def _part(source: Source, root: Path, made: "Made", duplicates: Table | None, en
         source=_definition(source, root),
         left_out=digest_all(sorted(left)),
         trained_on=made.needed and bool(source.stages),  # then some pairs must be left for training
-        code=code_digest("text", "corpora"),
+        code=behaviour_digest(_part, made.rows),
     )
 
     def shards(done: Sequence[Path]) -> Iterator[pa.Table]:

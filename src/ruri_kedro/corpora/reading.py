@@ -10,6 +10,7 @@ from ruri_kedro.corpora.removed import Removed
 from ruri_kedro.corpora.rows import Fields, read_source, source_files
 from ruri_kedro.corpora.source import Input, Source
 from ruri_kedro.tables.store import file_digest
+from ruri_kedro.text.filters import refusal
 from ruri_kedro.text.hashing import unit_interval
 
 TRAIN, VALIDATION = "train", "validation"
@@ -76,7 +77,7 @@ def shard_drafts(
 def _refusal(source: Source, draft: Draft) -> str | None:
     """The rule by which a draft is left out, if it is."""
     judged = draft.positive or draft.anchor
-    if source.filter and (rule := source.filter.refusal(judged.text)):
+    if source.filter and (rule := refusal(judged.text, source.filter)):
         return f"filter.{rule}"
     return "an empty anchor" if draft.anchor and not draft.anchor.full else None
 

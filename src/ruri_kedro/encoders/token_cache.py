@@ -19,6 +19,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from ruri_kedro.encoders.tokens import TokenRows, tokenize
 from ruri_kedro.errors import DataError
 from ruri_kedro.tables.checksums import checksum
+from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.files import replace_file
 from ruri_kedro.text.hashing import digest_all, digest_json, stable_id
 
@@ -34,6 +35,10 @@ _SCHEMA = pa.schema([("digest", pa.binary(_DIGEST_BYTES)), ("ids", pa.large_list
 _OF_CALLS = ("truncation", "padding", "model_max_length", "max_length", "stride", "tokenizer_file", "name_or_path")
 
 
+# What the ids are made by and kept as.
+_WORK = ("ruri_kedro.encoders.tokens.tokenize", f"{__name__}._SCHEMA")
+
+
 class TokenCache:
     """Token ids by digest of their text, in a folder of Arrow files that only grows and may be removed at any time.
 
@@ -46,7 +51,7 @@ class TokenCache:
     def __init__(self, folder: Path, tokenizer: PreTrainedTokenizerBase, workers: int = 1) -> None:
         self._tokenizer = tokenizer
         self._workers = workers
-        self.digest = tokenizer_digest(tokenizer)
+        self.digest = digest_all([tokenizer_digest(tokenizer), behaviour_digest(*_WORK)])
         self._folder = Path(folder) / self.digest
         self.files: list[str] = []  # names, by place
         self._runs: list[_Run] = []

@@ -1,46 +1,149 @@
-"""Digests of the package's own code, so that what older code made is not taken for current."""
+"""Digests of what the package's own code does, so that what other code made is not taken for current.
 
-import ast
-from collections.abc import Iterator
+A digest is that of some definitions (functions, classes, constants) and of all that they name, however indirectly,
+within the package. It is the same on all versions of Python and in every folder. These do not count:
+
+- comments, docstrings, layout, annotations, imports of which no name is used, and code of other packages;
+- what can only raise or tell: the text of an error, and statements that call a logger or a function `check_...`;
+- what stands in WITHOUT_EFFECT.
+
+A name that an annotation mentions is followed, since the object may have been made elsewhere. Names in strings are not:
+what is loaded by its dotted name is named where the digest is asked for. A data file of the package (`syntax.DATA`)
+counts where the code beside it has its name, or the ending of its name, in a string.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 
+from ruri_kedro.tables.syntax import UNNAMED, Module, merged, read_module
 from ruri_kedro.text.hashing import digest_all, stable_id
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
+# What these do changes no row, vector or weight: errors, locks and checksums, who makes a shard, progress and tracking.
+WITHOUT_EFFECT = frozenset(
+    {
+        "ruri_kedro.errors",
+        "ruri_kedro.progress",
+        "ruri_kedro.registry.tracking",
+        "ruri_kedro.tables.checksums",
+        "ruri_kedro.tables.code",
+        "ruri_kedro.tables.engines",
+        "ruri_kedro.tables.files",
+        "ruri_kedro.tables.syntax",
+        "ruri_kedro.training.logs",
+        "ruri_kedro.training.memory",
+    }
+)
 
-@cache
-def code_digest(*rooms: str) -> str:
-    """Digest of the source files of the given rooms, such as `code_digest("text", "corpora")`."""
-    files = sorted(path for room in rooms for path in (_PACKAGE / room).rglob("*.py"))
-    return digest_all(stable_id(path.relative_to(_PACKAGE).as_posix(), path.read_text("utf-8")) for path in files)
+Definition = tuple[str, str]  # module, name; an empty name is the whole module
 
 
-@cache
-def behaviour_digest(module: str, package: Path = _PACKAGE) -> str:
-    """Digest of what `module` of the package does: its code and that of all it imports, however indirectly.
+def behaviour_digest(*work: Callable | str, package: Path = _PACKAGE) -> str:
+    """Digest of what functions and classes do, or names such as `ruri_kedro.retrieval.fusion[.<definition>]`.
 
-    Comments, docstrings and layout do not count, nor do other packages. `module` is a name such as
-    `ruri_kedro.pipelines.finetuning.nodes`; one of another package has the digest of nothing.
+    A method stands for its class, a nested function for the one around it, a partial function for its function.
+    Raises ImportError for what the package does not have.
     """
-    found: dict[str, str] = {}
-    waiting = {module}
-    while waiting:
-        name = waiting.pop()
-        if (path := _source(name, package)) is not None:
-            found[name], imported = _read(path)
-            waiting |= imported - found.keys()
-    return digest_all(stable_id(name, found[name]) for name in sorted(found))
+    return _digest(tuple(map(_name_of, work)), package)
+
+
+def definitions_of(*work: Callable | str, package: Path = _PACKAGE) -> frozenset[Definition]:
+    """The (module, name) of every definition that counts in `behaviour_digest` of the same."""
+    return frozenset(_reached(tuple(map(_name_of, work)), package))
 
 
 @cache
-def _read(path: Path) -> tuple[str, frozenset[str]]:
-    """Digest of a file's code, and the names in its imports."""
-    tree = _without_docstrings(ast.parse(path.read_text("utf-8")))
-    return stable_id(ast.dump(tree)), frozenset(_imported(tree))
+def _digest(names: tuple[str, ...], package: Path) -> str:
+    found = _reached(names, package)
+    return digest_all(stable_id(*definition, found[definition]) for definition in sorted(found))
 
 
+def _reached(names: Iterable[str], package: Path) -> dict[Definition, str]:
+    """Digest of the statements of each definition that is named, however indirectly."""
+    found: dict[Definition, str] = {}
+    waiting = [_definition(name, package) for name in names]
+    while waiting:
+        definition = waiting.pop()
+        if definition in found or definition[0] in WITHOUT_EFFECT:
+            continue
+        found[definition], named = _read(definition, package)
+        waiting += named
+    return found
+
+
+def _name_of(work: Callable | str) -> str:
+    if isinstance(work, str):
+        return work
+    while isinstance(work, functools.partial):
+        work = work.func
+    work = inspect.unwrap(work)
+    return f"{work.__module__}.{work.__qualname__.partition('.')[0]}"
+
+
+def _definition(name: str, package: Path) -> Definition:
+    """Module and definition of a dotted name."""
+    if _source(name, package):
+        return name, ""
+    module, _, last = name.rpartition(".")
+    if not _source(module, package):
+        raise ImportError(f"{name}: {package.name} has no such module or definition. Correct the name.")
+    return module, last
+
+
+@cache
+def _read(definition: Definition, package: Path) -> tuple[str, list[Definition]]:
+    """Digest of a definition's own code, and the definitions of the package that it names.
+
+    Raises ImportError if the module does not define the name.
+    """
+    module_name, name = definition
+    module = _module(module_name, package)
+    if not name:
+        return "", [(module_name, each) for each in (*module.statements, *module.imports)]
+    if name in module.imports:
+        targets = sorted(module.imports[name])
+        return stable_id(*targets), [found for target in targets for found in _inside(target, package)]
+    if name not in module.statements:
+        raise ImportError(f"{module_name}.{name}: the module does not define this name. Correct it.")
+    parts, named = [], []
+    for statement in module.statements[name]:
+        imports = merged(module.imports, statement.imports) if statement.imports else module.imports
+        used = sorted((imports.keys() & statement.names) | statement.imports.keys())
+        parts += [statement.digest, *(f"{each}={target}" for each in used for target in sorted(imports[each]))]
+        parts += _data(_source(module_name, package).parent, statement.files)
+        named += [(module_name, each) for each in statement.names & module.statements.keys()]
+        for each in used:
+            for target in imports[each]:
+                named += _inside(target, package, statement.attributes.get(each, ()))
+    # Statements such as `TABLE["key"] = value` belong to every definition beside them.
+    named += [(module_name, each) for each in module.statements if each.startswith(UNNAMED)]
+    return stable_id(*parts), named
+
+
+def _data(folder: Path, names: Iterable[str]) -> list[str]:
+    """Digests of the data files in a module's folder that have these names or endings."""
+    found = {file for name in names for file in folder.glob(f"*{name}" if name.startswith(".") else Path(name).name)}
+    return [stable_id(file.name, file.read_text("utf-8")) for file in sorted(found)]
+
+
+def _inside(target: str, package: Path, attributes: Iterable[str] = ()) -> list[Definition]:
+    """The definitions that an import of `target` leads to: of a module its attributes that are used, else all."""
+    if target.partition(".")[0] != package.name:
+        return []
+    module, name = _definition(target, package)
+    if name:
+        return [(module, name)]
+    known = _module(module, package)
+    used = [each for each in attributes if each in known.statements or each in known.imports]
+    inner = [f"{module}.{each}" for each in attributes if _source(f"{module}.{each}", package)]
+    return [(module, each) for each in used] + [(each, "") for each in inner] or [(module, "")]
+
+
+@cache
 def _source(name: str, package: Path) -> Path | None:
     """The file of a module of the package."""
     root, *rest = name.split(".")
@@ -50,20 +153,5 @@ def _source(name: str, package: Path) -> Path | None:
     return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
 
 
-def _imported(tree: ast.AST) -> Iterator[str]:
-    """Names that may be modules, from import statements anywhere in the code: many stand inside functions."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(
-            node, clean=False
-        ):
-            node.body = node.body[1:]
-    return tree
+def _module(name: str, package: Path) -> Module:
+    return read_module(_source(name, package))

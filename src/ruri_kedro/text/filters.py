@@ -39,24 +39,21 @@ class TextFilter:
     max_chars: int | None = None
     boilerplate: bool = True  # whether boilerplate is kept too
 
-    def keeps(self, text: str) -> bool:
-        """Whether the text passes all rules."""
-        return self.refusal(text) is None
 
-    def refusal(self, text: str) -> str | None:
-        """The first rule that the text does not pass, under its name in a recipe; None if it passes all."""
-        if len(text) < self.min_chars:
-            return "min_chars"
-        if not has_length(text, self.min_chars, self.max_chars):
-            return "max_chars"
-        if self.language is not None and not is_language(text, self.language, self.min_share):
-            return "language"
-        return None if self.boilerplate or not is_boilerplate(text) else "boilerplate"
+def refusal(text: str, rules: TextFilter) -> str | None:
+    """The first rule that the text does not pass, under its name in a recipe; None if it passes all."""
+    if len(text) < rules.min_chars:
+        return "min_chars"
+    if not has_length(text, rules.min_chars, rules.max_chars):
+        return "max_chars"
+    if rules.language is not None and not is_language(text, rules.language, rules.min_share):
+        return "language"
+    return None if rules.boilerplate or not is_boilerplate(text) else "boilerplate"
 
 
 def kept(texts: Iterable[str], rules: TextFilter) -> Iterator[str]:
     """The texts that pass, in their order. Idempotent."""
-    return (text for text in texts if rules.keeps(text))
+    return (text for text in texts if refusal(text, rules) is None)
 
 
 def has_length(text: str, min_chars: int = 0, max_chars: int | None = None) -> bool:

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from ruri_kedro.encoders.token_cache import TokenCache
 from ruri_kedro.errors import RecipeError, TrainingError
 from ruri_kedro.tables import Table
+from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.lookup import passage_texts
 from ruri_kedro.tables.objectives import Group, group_name
 from ruri_kedro.tables.store import blocks, key_of
@@ -54,7 +55,7 @@ def read_examples(
     width = _width(examples)
     key = key_of(
         examples=examples.digest(), passages=passages.digest(), tokenizer=cache.digest, reading=asdict(reading),
-        teacher=None if teacher is None else scores_digest(teacher),
+        teacher=None if teacher is None else scores_digest(teacher), code=behaviour_digest(read_examples),
     )  # fmt: skip
     to_tokens = partial(cache.rows, max_length=reading.max_length, special=reading.special)
 

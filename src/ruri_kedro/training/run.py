@@ -24,6 +24,7 @@ from ruri_kedro.encoders.token_cache import TokenCache
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.recipe.parse import parse
 from ruri_kedro.tables import Table
+from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.files import write_json
 from ruri_kedro.tables.objectives import RERANKING, TAUGHT, UNTAUGHT
 from ruri_kedro.tables.store import key_of
@@ -44,7 +45,6 @@ log = logging.getLogger(__name__)
 
 KEPT_CHECKPOINTS = 2
 
-_PLAN_RULES = 2  # changes with the rules by which batches are made: a plan that is stored is of its own rules
 
 # Parameters that may change between a killed run and its continuation: a training that ran out of memory goes on with
 # smaller chunks. As with another number of devices, its weights are then the same but for rounding and dropout.
@@ -252,7 +252,9 @@ def _measured(on_step: OnStep, measures: HeldOut, stage: Stage, plan: Plan) -> O
 def _plan(data: TrainingSet, stage: Stage, examples: str, homogeneous: bool) -> tuple[Plan, Shares]:
     """The plan of a stage, beside its checkpoints, and what each source has of it; raises if one has nothing."""
     settings, folder = stage.batches(homogeneous), stage.checkpoints / stage.name
-    key = key_of(examples=examples, **asdict(settings), objectives=data.objectives, rules=_PLAN_RULES)
+    key = key_of(
+        examples=examples, **asdict(settings), objectives=data.objectives, code=behaviour_digest(BatchSettings)
+    )
     with processes.first_of_host():
         plan = stored_plan(folder / "plan", key, lambda: settings.plan(data))
     shares = Shares.of(plan, data, settings)

@@ -22,7 +22,7 @@ from ruri_kedro.corpora.synthesis.usage import Usage
 from ruri_kedro.encoders.reference import folder_digest
 from ruri_kedro.errors import DataError
 from ruri_kedro.tables.checksums import is_current, write_manifest
-from ruri_kedro.tables.code import code_digest
+from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.files import read_json, remove_leftovers, replace_dir, write_json
 from ruri_kedro.tables.store import key_of
 
@@ -152,7 +152,7 @@ def _key(wanted: SetSettings, settings: Settings, root: Path) -> str:
         options=settings.model.options,
         reward=reward and folder_digest(Path(reward)),
         files=file_digests(wanted.source, root),
-        code=code_digest("text", "corpora"),
+        code=behaviour_digest(build_set),
     )
 
 

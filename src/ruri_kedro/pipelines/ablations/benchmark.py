@@ -8,6 +8,7 @@ from kedro.pipeline import Node, Pipeline
 
 from ruri_kedro.pipelines.shared import Params
 from ruri_kedro.tables import Part
+from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.store import blocks, key_of
 
 AVERAGE = "Avg."
@@ -60,7 +61,8 @@ def score_benchmark(
     own = recipe_prompts(prompts, task_prompts)
     chosen = benchmark["prompts"] or saved_prompts(model.name, model.prompts, mteb, own)
     settings = EncodingSettings.of(mteb, chosen)
-    key = key_of(model=model.revision, benchmark=benchmark, prompts=dict(settings.prompts))
+    key = key_of(model=model.revision, benchmark=benchmark, prompts=dict(settings.prompts),
+                 code=behaviour_digest(score_benchmark))  # fmt: skip
     return {"benchmark": Part(key, lambda: blocks(_rows(model, settings, mteb["official"], benchmark["name"], out)))}
 
 

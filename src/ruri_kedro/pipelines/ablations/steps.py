@@ -69,7 +69,7 @@ def plan(cell: Cell, seed: int, recipe: Params, nodes: Pipeline, given: Mapping[
             if _SOURCES in told:
                 told[_SOURCES] = _sources_read(node, told[_SOURCES], recipe["sources"])
             read_keys = {name: [made, maker.key if maker else given[made]] for name, (maker, made) in inputs.items()}
-            code = behaviour_digest(node.func.__module__)
+            code = behaviour_digest(node.func)
             key = key_of(node=node.name, params=told, inputs=read_keys, code=code)
             steps[node.name] = Step(node, key, values, inputs)
         return steps[node.name]

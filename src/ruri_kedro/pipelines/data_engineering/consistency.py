@@ -12,7 +12,7 @@ from ruri_kedro.encoders.reference import EncoderReference
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.pipelines.shared import Params
 from ruri_kedro.tables import SCHEMAS, ShardedPart, Table
-from ruri_kedro.tables.code import code_digest
+from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.ids import IdList, distinct_ids
 from ruri_kedro.tables.lookup import passage_texts
 from ruri_kedro.tables.store import blocks, key_of, to_table
@@ -75,7 +75,7 @@ class ConsistencyCheck:
             encoder=self.encoder.digest(),
             settings=[self.rules.rank, self.rules.sample, self.rules.shard_rows],
             encoding=[self.prompts, self.encoding["max_length"], self.encoding["precision"]],
-            code=code_digest("text", "retrieval"),
+            code=behaviour_digest(ConsistencyCheck),
         )
         return ShardedPart(key, self._shards, lambda: -(-sum(1 for _ in self._pairs()) // self.rules.shard_rows))
 

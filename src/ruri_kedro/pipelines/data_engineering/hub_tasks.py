@@ -13,7 +13,7 @@ from ruri_kedro.corpora.hub import Hub, check_hubs, hub_files, hub_records
 from ruri_kedro.errors import DataError, RecipeError
 from ruri_kedro.pipelines.shared import Params
 from ruri_kedro.tables import Part
-from ruri_kedro.tables.code import code_digest
+from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.formats import read_records
 from ruri_kedro.tables.raw import write_rows
 from ruri_kedro.tables.store import blocks, key_of
@@ -89,7 +89,7 @@ def _texts_part(task: Any) -> Part:
         return blocks(mteb_texts(loaded))
 
     read = [dict(task.metadata.dataset), list(task.hf_subsets), list(task.eval_splits)]
-    return Part(key_of(task=task.metadata.name, read=read, code=code_digest("benchmark")), rows)
+    return Part(key_of(task=task.metadata.name, read=read, code=behaviour_digest(_texts_part)), rows)
 
 
 def _hub(row: Mapping[str, Any]) -> Hub:

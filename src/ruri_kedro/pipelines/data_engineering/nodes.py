@@ -23,7 +23,7 @@ from ruri_kedro.pipelines.data_engineering.hub_tasks import (
 from ruri_kedro.pipelines.shared import Figure, Frame, Params
 from ruri_kedro.recipe.parse import parse
 from ruri_kedro.tables import Part, ShardedPart, Table
-from ruri_kedro.tables.code import code_digest
+from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.engines import engine_of
 from ruri_kedro.tables.lookup import passage_texts
 from ruri_kedro.tables.store import blocks, key_of
@@ -78,7 +78,7 @@ def collect_test_texts(test_sets: Path, tasks: Params, tested_on: Sequence[str] 
     """What training must not have seen, a part per task of the recipe and of mteb's benchmarks in `tested_on`."""
 
     def part(name: str) -> Part:
-        key = key_of(task=stored_digest(test_sets, name), code=code_digest("benchmark"))
+        key = key_of(task=stored_digest(test_sets, name), code=behaviour_digest(texts_of_task, stored_task))
         return Part(key, lambda: blocks(texts_of_task(stored_task(test_sets, name))))
 
     return {name: part(name) for name in tasks} | benchmark_texts(list(tested_on))
@@ -94,7 +94,7 @@ def match_tests(passages: Table, test_texts: Table, settings: Params) -> dict[st
             passages=passages.digest([source]),
             tests=test_texts.digest(),
             settings=settings,
-            code=code_digest("text", "benchmark"),
+            code=behaviour_digest(match_tests),
         )
         return ShardedPart(key, lambda done: match_shards(passages.shards(source), tests, rules, len(done)))
 
@@ -108,7 +108,7 @@ def check_leaks(pairs: Table, matches: Table) -> dict[str, Part]:
         columns = ["pair_id", "anchor", "positive", "given_negatives"]
         tables = [table.digest([source]) for table in (pairs, matches)]
         return Part(
-            key_of(tables=tables, code=code_digest("benchmark")),
+            key_of(tables=tables, code=behaviour_digest(check_leaks)),
             lambda: blocks(find_leaks(pairs.iter_rows([source], columns), matches.iter_rows([source]))),
         )
 

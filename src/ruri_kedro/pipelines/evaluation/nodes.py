@@ -20,7 +20,7 @@ from ruri_kedro.pipelines.evaluation.searching import (
 )
 from ruri_kedro.pipelines.shared import Figure, Frame, Params
 from ruri_kedro.tables import Part, Table
-from ruri_kedro.tables.code import code_digest
+from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.lookup import passage_texts
 from ruri_kedro.tables.store import blocks, key_of
 
@@ -154,7 +154,7 @@ def _score_parts(
         run = manifest(runs, name) if name in searched(tasks) else ""
         key = key_of(
             model=model, task=stored_digest(test_sets, name), run=run, evaluation=evaluation, settings=settings,
-            code=code_digest("text", "encoders", "benchmark"),
+            code=behaviour_digest(_score_parts, rows),
         )  # fmt: skip
         return Part(key, lambda: blocks(rows(stored_task(test_sets, name))))
 

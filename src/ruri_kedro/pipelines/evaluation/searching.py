@@ -15,7 +15,7 @@ from ruri_kedro.encoders.reference import EncoderReference
 from ruri_kedro.pipelines.shared import Params
 from ruri_kedro.recipe.parse import parse
 from ruri_kedro.tables.checksums import facts_of, is_current, write_manifest
-from ruri_kedro.tables.code import code_digest
+from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.files import replace_dir
 from ruri_kedro.tables.store import key_of
 
@@ -35,7 +35,7 @@ def search_tasks(test_sets: Path, tasks: Params, bm25: Params, evaluation: Param
         from ruri_kedro.retrieval.bm25 import build_index, search
 
         depth = evaluation["depth"] if tasks[name]["type"] == "retrieval" else max(evaluation["depth"], _FOUND)
-        key = key_of(task=stored_digest(test_sets, name), bm25=bm25, depth=depth, code=code_digest("retrieval"))
+        key = key_of(task=stored_digest(test_sets, name), bm25=bm25, depth=depth, code=behaviour_digest(search_tasks))
         if is_current(folder, key):
             return
         task = stored_task(test_sets, name)
@@ -101,7 +101,7 @@ def export_runs(test_sets: Path, tasks: Params, evaluation: Params, bm25: Path, 
 
         key = key_of(task=stored_digest(test_sets, name), evaluation=evaluation, bm25=manifest(bm25, name),
                      models={model: manifest(runs, name) for model, runs in models.items()},
-                     code=code_digest("benchmark"))  # fmt: skip
+                     code=behaviour_digest(export_runs))  # fmt: skip
         if is_current(folder, key):
             return
         task = stored_task(test_sets, name)
@@ -183,7 +183,7 @@ def _run_folders(
 
         key = key_of(
             model=model, task=stored_digest(test_sets, name), run=manifest(bm25_runs, name), evaluation=evaluation,
-            settings=settings, code=code_digest("text", "encoders", "benchmark"),
+            settings=settings, code=behaviour_digest(_run_folders, runs),
         )  # fmt: skip
         if is_current(folder, key):
             return

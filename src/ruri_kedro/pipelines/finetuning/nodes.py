@@ -13,6 +13,7 @@ from ruri_kedro.encoders.reference import EncoderReference
 from ruri_kedro.pipelines.shared import Embedder, Figure, Frame, Params, stage_of
 from ruri_kedro.registry.tracking import step_logger
 from ruri_kedro.tables import SCHEMAS, Part, ShardedPart, Table
+from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.lookup import passage_texts
 from ruri_kedro.tables.objectives import TAUGHT
 from ruri_kedro.tables.store import blocks, key_of
@@ -81,6 +82,7 @@ def score_with_teacher(
             max_length=settings["teacher_max_length"],
             precision=precision,
             shard=SHARD_PAIRS,
+            code=behaviour_digest(score_with_teacher),
         )
         return ShardedPart(key, partial(shards, source))
 
@@ -105,7 +107,8 @@ def drop_weak_positives(
     check_sources(distilled, weak, threshold, allow_untrained)
 
     def part(source: str) -> Part:
-        key = key_of(examples=examples.digest([source]), scores=teacher_scores.digest([source]), threshold=threshold)
+        key = key_of(examples=examples.digest([source]), scores=teacher_scores.digest([source]), threshold=threshold,
+                     code=behaviour_digest(believed))  # fmt: skip
         rows = (row for row in examples.iter_rows([source]) if believed(row, scores, threshold))
         return Part(key, lambda: blocks(rows))
 

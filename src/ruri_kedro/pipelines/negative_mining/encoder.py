@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ruri_kedro.encoders.reference import EncoderReference
 from ruri_kedro.pipelines.shared import Params
+from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.engines import Engine
 from ruri_kedro.tables.store import key_of
 
@@ -37,7 +38,8 @@ class CachedEncoder:
     def key(self, role: str) -> str:
         """Key of all that a text's embedding depends on besides the text."""
         read = [self.encoding[name] for name in ("max_length", "precision")]
-        return key_of(model=self.digest, prompt=self.prompts[role], read=read, dtype=_DTYPES[role])
+        code = behaviour_digest(EncoderReference)
+        return key_of(model=self.digest, prompt=self.prompts[role], read=read, dtype=_DTYPES[role], code=code)
 
     def cache(self, role: str) -> "EmbeddingCache":
         """The embeddings there are for a role (query or document)."""

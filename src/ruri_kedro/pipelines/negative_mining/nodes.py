@@ -14,12 +14,11 @@ from ruri_kedro.benchmark.contamination import find_leaks, texts_to_avoid
 from ruri_kedro.corpora.source import Source, parse_sources
 from ruri_kedro.pipelines.negative_mining.known import KnownPairs, found_candidates
 from ruri_kedro.pipelines.negative_mining.recipes import choice_rules, stage_recipes
-from ruri_kedro.pipelines.negative_mining.searching import CODE
 from ruri_kedro.pipelines.shared import Frame, Params
 from ruri_kedro.retrieval.candidates import Candidates
 from ruri_kedro.retrieval.examples import TRAIN, StageRecipe, make_examples, mine_pairs
 from ruri_kedro.tables import SCHEMAS, ShardedPart, Table
-from ruri_kedro.tables.code import code_digest
+from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.ids import Ids, distinct_ids
 from ruri_kedro.tables.lookup import passage_texts
 from ruri_kedro.tables.store import blocks, key_of, read_shards, to_table
@@ -65,7 +64,7 @@ def mine_positives(
             matches=matches.digest(matched(source)),
             mining=[mining[name] for name in ("depth", "mine_window", "max_mined", "min_answer_chars", "shard_rows")],
             seed=seed,
-            code=code_digest(*CODE),
+            code=behaviour_digest(mine_positives),
         )
         return ShardedPart(key, shards, lambda: known().count)
 
@@ -125,7 +124,7 @@ def choose_examples(
             shard_rows=mining["shard_rows"],
             recipes=[asdict(recipe) for recipe in recipes],
             seed=seed,
-            code=code_digest(*CODE),
+            code=behaviour_digest(choose_examples),
         )
         return ShardedPart(key, shards, lambda: known().count * len(recipes))
 

@@ -19,7 +19,7 @@ from ruri_kedro.pipelines.shared import Params
 from ruri_kedro.recipe.parse import parse
 from ruri_kedro.retrieval.candidates import RETRIEVERS
 from ruri_kedro.tables import SCHEMAS, ShardedPart, Table
-from ruri_kedro.tables.code import code_digest
+from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.engines import Engine, engine_of
 from ruri_kedro.tables.ids import among, distinct_ids
 from ruri_kedro.tables.lookup import iter_texts, passage_texts
@@ -27,7 +27,6 @@ from ruri_kedro.tables.seen import Seen
 from ruri_kedro.tables.store import blocks, key_of, to_table
 from ruri_kedro.text.hashing import stable_id
 
-CODE = ("text", "retrieval")
 SUPERVISED_STAGES = ("reranking_stage1", "reranking_stage2", "finetuning")
 
 
@@ -41,7 +40,9 @@ def build_indexes(
     check_mining(known.values(), stages, mining)
 
     def build(collection: str, folder: Path) -> None:
-        key = key_of(documents=_digest(collection, passages, pairs), settings=bm25, code=code_digest(*CODE))
+        key = key_of(
+            documents=_digest(collection, passages, pairs), settings=bm25, code=behaviour_digest(build_indexes)
+        )
         build_index(_documents(collection, passages, pairs), folder, settings, key, passages.rows(collection))
 
     return {name: partial(build, name) for name in _collections(_searching(known, stages), "bm25")}
@@ -70,7 +71,8 @@ def embed_collections(
 
     def build(collection: str, folder: Path) -> None:
         documents = _digest(collection, passages, pairs)
-        key = key_of(documents=documents, encoder=encoder.key("document"), nearest=mining["nearest"])
+        key = key_of(documents=documents, encoder=encoder.key("document"), nearest=mining["nearest"],
+                     code=behaviour_digest(embed_collections))  # fmt: skip
         documents = _documents(collection, passages, pairs)
         encode = encoder.encode("document", f"encode {collection}")
         cache, most = encoder.cache("document"), passages.rows(collection)
@@ -203,7 +205,7 @@ def _candidates_part(
     key = key_of(
         pairs=pairs.digest([source.name]),
         passages=passages.digest([source.candidates]),
-        code=code_digest(*CODE),
+        code=behaviour_digest(_candidates_part, rows),
         shard_rows=size,
         **dependencies,
     )
