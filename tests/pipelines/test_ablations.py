@@ -30,7 +30,7 @@ RECIPE = {
     "seed": 1,
     "run": {"seed": 1, "checkpoints": "nowhere"},
     "sources": {"a": {"path": "a", "stages": {"pretraining": {"negatives": "bm25"}, "finetuning": []}},
-                "b": {"path": "b", "stages": {"pretraining": {}}}},
+                "b": {"path": "b", "stages": {"pretraining": {}, "reranking_stage1": {}}}},
     "tasks": {},
     **dict.fromkeys(("deduplication", "leaks", "consistency", "only", "engine")),
     "pretraining": {"epochs": 1},

@@ -5,6 +5,7 @@ import pytest
 from ruri_kedro.encoders.reference import folder_digest
 from ruri_kedro.errors import DataError
 from ruri_kedro.pipelines.evaluation.registering import check_scored
+from ruri_kedro.recipe.stages import STAGES
 from ruri_kedro.registry import tracking
 from ruri_kedro.registry.training_runs import changed_stages, trained_with
 from ruri_kedro.tables import SCHEMAS, Part, write_table
@@ -118,7 +119,7 @@ def test_scores_of_another_model_are_not_registered_with_this_one(store, tmp_pat
     scores = write_table(tmp_path / "scores", SCHEMAS["scores"], {"t": Part("key", lambda: [[row]])})
 
     def check(run_id: str | None) -> None:
-        check_scored("embedder", tmp_path / "model", scores, run_id)
+        check_scored(STAGES["finetuning"], tmp_path / "model", {"scores_finetuned": scores}, run_id, {})
 
     check(None)
     check(tracked("finetuning"))  # nothing is known of the scores: they may have been pulled

@@ -20,10 +20,13 @@ from kedro.pipeline.node import Node
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.pipelines.ablations.cells import Cell, parameter
 from ruri_kedro.pipelines.shared import Params
+from ruri_kedro.pipelines.training import training_code
+from ruri_kedro.recipe.stages import STAGES
 from ruri_kedro.tables.checksums import MANIFEST, read_checked, write_checked
 from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.files import read_json, replace_dir
 from ruri_kedro.tables.store import key_of
+from ruri_kedro.text.hashing import digest_all
 from ruri_kedro.training.planning import STEPS_FILE
 
 _RUN, _SOURCES = "params:run", "params:sources"
@@ -69,7 +72,7 @@ def plan(cell: Cell, seed: int, recipe: Params, nodes: Pipeline, given: Mapping[
             if _SOURCES in told:
                 told[_SOURCES] = _sources_read(node, told[_SOURCES], recipe["sources"])
             read_keys = {name: [made, maker.key if maker else given[made]] for name, (maker, made) in inputs.items()}
-            code = behaviour_digest(node.func.__module__)
+            code = _code(node)
             key = key_of(node=node.name, params=told, inputs=read_keys, code=code)
             steps[node.name] = Step(node, key, values, inputs)
         return steps[node.name]
@@ -161,6 +164,13 @@ class StepStore:
                 for manifest in newest.glob(f"{name}/[!.]*/{MANIFEST}"):
                     part = manifest.parent
                     shutil.copytree(part, aside / name / part.name, copy_function=_link)
+
+
+def _code(node: Node) -> str:
+    """Digest of what a node does; that of a training stands for the functions of its kind of model, too."""
+    trains = [code for stage in STAGES.values() if stage.node == node.name for code in training_code(stage.name)]
+    digests = [behaviour_digest(module) for module in (node.func.__module__, *trains)]
+    return digest_all(digests) if trains else digests[0]
 
 
 def _sources_read(node: Node, sources: Params, recipe: Params) -> Params:

@@ -10,8 +10,8 @@ from tqdm import tqdm
 
 from ruri_kedro.encoders.precision import check_precision
 from ruri_kedro.encoders.reference import EncoderReference
-from ruri_kedro.pipelines.shared import Embedder, Figure, Frame, Params, stage_of
-from ruri_kedro.registry.tracking import step_logger
+from ruri_kedro.pipelines.shared import Embedder, Figure, Frame, Params
+from ruri_kedro.pipelines.training import train_stage
 from ruri_kedro.tables import SCHEMAS, Part, ShardedPart, Table
 from ruri_kedro.tables.lookup import passage_texts
 from ruri_kedro.tables.objectives import TAUGHT
@@ -128,14 +128,8 @@ def finetune(
     run: Params,
 ) -> Embedder:
     """Distil retrieval sources, contrast inference sources."""
-    from ruri_kedro.encoders.base import load_encoder, with_unit_vectors
-    from ruri_kedro.training.run import train_embedder
-
-    model = load_encoder(pretrained_model, prompts)
-    stage = stage_of("finetuning", settings, run)
     teacher = _by_query_and_docid(teacher_scores)
-    trained = train_embedder(model, examples, passages, prompts, stage, step_logger("finetuning"), teacher)
-    return with_unit_vectors(trained)
+    return train_stage("finetuning", pretrained_model, examples, passages, settings, run, prompts, teacher)
 
 
 def _by_query_and_docid(teacher_scores: Table) -> dict[tuple[str, str], float]:
