@@ -145,8 +145,14 @@ def _encoding(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
 
 def _trainings(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
     sources = catalog.load("params:sources") if "params:sources" in catalog else None
-    for stage in STAGES.values():
-        if stage.node not in nodes or (sources is not None and not takes_part(stage.name, sources)):
+    trained = [stage for stage in STAGES.values() if stage.node in nodes]
+    if trained and sources is not None and not any(takes_part(stage, sources) for stage in STAGES):
+        yield (
+            "  sources: none takes part in any stage, so nothing would be trained. Give one a block `stages`, and see "
+            "that the sources are those of this recipe."
+        )
+    for stage in trained:
+        if sources is not None and not takes_part(stage.name, sources):
             continue
         settings, run = (catalog.load(name) for name in (f"params:{stage.block}", "params:run"))
         try:

@@ -178,9 +178,13 @@ def takes_part(stage: str, sources: Mapping[str, Mapping]) -> bool:
 
 
 def rows_of(source: Mapping, stage: str) -> list[Mapping]:
-    """How a source of the recipe, as it stands there, takes part in a stage: once, in several ways or not at all."""
-    rows = (source.get("stages") or {}).get(stage, [])
-    return [rows] if isinstance(rows, Mapping) else list(rows)
+    """How a source of the recipe, as it stands there, takes part in a stage: once, in several ways or not at all.
+
+    What is of another form takes no part here; parse_sources refuses it.
+    """
+    stages = source.get("stages") if isinstance(source, Mapping) else None
+    rows = stages.get(stage) if isinstance(stages, Mapping) else None
+    return [rows] if isinstance(rows, Mapping) else list(rows or ())
 
 
 def is_trained(model: str, sources: Mapping[str, Mapping]) -> bool:

@@ -1,7 +1,7 @@
 """Scores of every model on every task, and the report."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from ruri_kedro.pipelines.evaluation.searching import (
     searched,
 )
 from ruri_kedro.pipelines.shared import Figure, Frame, Params
-from ruri_kedro.recipe.stages import evaluated_models
+from ruri_kedro.recipe.stages import evaluated_models, kind_of_model
 from ruri_kedro.tables import Part, Table
 from ruri_kedro.tables.code import code_digest
 from ruri_kedro.tables.lookup import passage_texts
@@ -127,10 +127,19 @@ def report(
     parts = [f"# Evaluation of recipe {recipe}", *([table_by_metric(summary)] if tested else [_NOTHING])]
     if tested and (left := [model for model in models if model not in tested]):
         parts.append(f"Not tested: {', '.join(left)}. The recipe has no task for them (retrieval or reranking).\n")
-    if equal:
-        same = "; ".join(f"{name} is {other}" for name, other in equal.items())
-        parts.append(f"Nothing was trained between these models, which have one line together: {same}.\n")
+    parts += [f"{line}\n" for line in _left_out(equal)]
     return metrics, summary.to_pandas(), bar_plot(summary), "\n\n".join(parts)
+
+
+def _left_out(equal: Mapping[str, str]) -> Iterator[str]:
+    """Why a model has no line: it is the same as another one, or no stage of its kind has trained it."""
+    models = evaluated_models()
+    same = {name: other for name, other in equal.items() if kind_of_model(models[name]) == kind_of_model(models[other])}
+    if same:
+        listed = ", ".join(f"{name} is {other}" for name, other in same.items())
+        yield f"The same model has one line: {listed}. No source takes part in the training between them."
+    if untrained := [name for name in equal if name not in same]:
+        yield f"Not trained, and so left out: {', '.join(untrained)}. No source takes part in its stages."
 
 
 def base_name(base_model: Params) -> str:
