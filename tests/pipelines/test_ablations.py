@@ -258,6 +258,10 @@ def test_a_source_left_out_leaves_the_parts_of_the_others(toy, tmp_path):
         ({"data": {"stage1": {"pretrained_model": "model"}}}, "cells.both.data.stage1: 'model' is unknown"),
         ({"without": {"pretraining": ["c"]}}, "cells.both.without.pretraining: 'c' is unknown. Known: a, b"),
         ({"objectives": {"finetuning": {"distil": "contrastive"}}}, "objectives.finetuning: 'distil' is unknown"),
+        (
+            {"without": {"reranking_stage1": ["b"]}},
+            "no source takes part in a training of 'reranker'. Leave the cell out",
+        ),
         ({"against": "none"}, "cells.both.against: 'none' is unknown. Known: bare, both, first"),
     ],
 )

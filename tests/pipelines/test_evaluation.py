@@ -182,8 +182,8 @@ def test_a_dossier_says_what_each_model_was_tested_on(places, encoder):
     assert changed == {"first_rerank", "second_rerank"}
 
 
-def report(tmp_path, **tasks):
-    """The report of models that were scored on these tasks only."""
+def report_tables(tmp_path, **tasks):
+    """Scores of models on these tasks only."""
     tables = {}
     for model in nodes.tested_models():
         row = {"model": model, "metric": "ndcg@10", "query_id": "", "score": 0.5}
@@ -191,7 +191,12 @@ def report(tmp_path, **tasks):
         dataset = TableDataset(filepath=str(tmp_path / "report" / model), schema="scores")
         dataset.save({task: Part(model, lambda given=given: [given]) for task, given in rows.items()})
         tables[f"scores_{model}"] = dataset.load()
-    return nodes.report("shop", {"name": None}, **tables)
+    return tables
+
+
+def report(tmp_path, **tasks):
+    """The report of models that were scored on these tasks only."""
+    return nodes.report("shop", {"name": None}, **report_tables(tmp_path, **tasks))
 
 
 def test_a_recipe_without_tasks_is_reported_and_registered_as_not_tested(tmp_path, monkeypatch):
@@ -218,6 +223,22 @@ def test_models_that_the_tasks_leave_out_are_said(tmp_path):
     metrics, table, _, text = report(tmp_path, **embedders)
     assert list(metrics) == list(embedders) and list(table["model"]) == ["random weights", "pretrained", "finetuned"]
     assert "| metric | random weights | pretrained | finetuned |" in text and "Not tested: bm25, reranker." in text
+
+
+def test_a_model_that_was_handed_on_is_evaluated_once(tmp_path):
+    folders = {}
+    for name, weights in (("base", "a"), ("pretrained", "a"), ("finetuned", "b"), ("reranker", "a")):
+        folders[name] = tmp_path / name
+        write_json(folders[name] / "manifest.json", {"files": {"model.safetensors": weights}})
+    equal = nodes.equal_models(**folders)
+    assert equal == {"pretrained": "base", "reranker": "base"}
+    assert searching.search_embedder(tmp_path, TASKS, tmp_path, folders["base"], {}, {}, "pretrained", equal) == {}
+    assert nodes.score_reranker(tmp_path, TASKS, tmp_path, {}, "reranker", equal) == {}
+    tables = report_tables(tmp_path, base=["sts"], finetuned=["sts"])
+    metrics, *_, text = nodes.report("shop", {"name": None}, equal, **tables)
+    assert list(metrics) == ["base", "finetuned"] and "Not tested: bm25." in text
+    assert "The same model has one line: pretrained is base." in text
+    assert "Not trained, and so left out: reranker." in text
 
 
 BERT = "tohoku-nlp/bert-base-japanese-v3"

@@ -7,7 +7,7 @@ from ruri_kedro.errors import DataError
 from ruri_kedro.pipelines.evaluation.registering import check_scored
 from ruri_kedro.recipe.stages import STAGES
 from ruri_kedro.registry import tracking
-from ruri_kedro.registry.training_runs import changed_stages, trained_with
+from ruri_kedro.registry.training_runs import changed_stages, trained_with, untrained_stages
 from ruri_kedro.tables import SCHEMAS, Part, write_table
 from ruri_kedro.tables.files import write_json
 
@@ -68,6 +68,17 @@ def test_each_stage_has_the_parameters_of_its_own_run(store):
     assert (found["pretraining"]["run_id"], found["pretraining"]["examples"]) == (first, "examples")
     assert found["finetuning"]["examples"] == "distilled" and "examples" not in found["reranking_stage1"]
     assert list(trained_with("reranker", "reranker", evaluation, EXAMPLES)) == ["base_model", *list(EXAMPLES)[:3]]
+
+
+def test_a_stage_that_hands_its_model_on_has_trained_nothing(store):
+    tracked("pretraining", params={"pretraining.epochs": 1}, base_model="one", pretrained_model="one")
+    tracked("finetuning", params={"finetuning.epochs": 3}, pretrained_model="one")
+    found = trained_with("embedder", "embedder", tracked("evaluation"), EXAMPLES)
+    assert found["pretraining"]["handed_on"] and found["pretraining"]["settings"] == {}
+    assert found["finetuning"]["settings"] == {"epochs": 3} and "handed_on" not in found["finetuning"]
+    tables = {"pretraining": {"rows": 9}, "reranking_stage1": {"rows": 0}, "finetuning": {"rows": 3}}
+    assert untrained_stages({"trained": found, "tables": tables}) == ["pretraining", "reranking_stage1"]
+    assert untrained_stages({"tables": {"pretraining": {"digest": "any"}}}) == [], "evidence of version 0.1"
 
 
 def test_one_run_of_all_is_told_for_every_stage(store):

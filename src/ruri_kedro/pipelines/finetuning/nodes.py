@@ -10,8 +10,11 @@ from tqdm import tqdm
 
 from ruri_kedro.encoders.precision import check_precision
 from ruri_kedro.encoders.reference import EncoderReference
+from ruri_kedro.errors import RecipeError
+from ruri_kedro.models.kinds import KINDS, saved_kind
 from ruri_kedro.pipelines.shared import Embedder, Figure, Frame, Params
 from ruri_kedro.pipelines.training import train_stage
+from ruri_kedro.recipe.stages import kind_of_model
 from ruri_kedro.tables import SCHEMAS, Part, ShardedPart, Table
 from ruri_kedro.tables.lookup import passage_texts
 from ruri_kedro.tables.objectives import TAUGHT
@@ -48,6 +51,11 @@ def score_with_teacher(
         left = wanted[len(done) * SHARD_PAIRS :]
         if not left:
             return
+        if settings["teacher"]["name"] is None and saved_kind(reranker) is not KINDS[kind_of_model("reranker")]:
+            raise RecipeError(
+                f"{source}: its objective needs a teacher, but no source takes part in the training of a reranker. Set "
+                "finetuning.teacher.name, or another objective."
+            )
         texts = passage_texts(passages, {text for (_, docid), anchor in left for text in (docid, anchor)})
         model = load_cross_encoder(teacher.name, revision=teacher.revision).to(device_kind(device))
         check_length(model, settings["teacher_max_length"], "finetuning.teacher_max_length")
