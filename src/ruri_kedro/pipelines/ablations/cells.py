@@ -1,16 +1,20 @@
 """The cells of the ablations, from their parameters: what each one changes of the recipe."""
 
 import copy
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from kedro.pipeline import Pipeline
 
+from ruri_kedro.benchmark.specs import RERANKING_SUFFIX
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.pipelines.shared import Params
 from ruri_kedro.recipe.stages import BASE, STAGES, is_trained, kind_of_model, registered_models
 from ruri_kedro.text.names import check_names, listed_names
+
+logger = logging.getLogger(__name__)
 
 # The scores that are wanted of a cell's model, the recipe's model in whose place it is, and the nodes that read it.
 _Judged = tuple[str, str, tuple[str, ...]]
@@ -109,7 +113,22 @@ def parse_cells(settings: Params, recipe: Params, nodes: Pipeline) -> list[Cell]
     ]
     for cell in cells:
         _check(cell, tables[cell.table]["cells"], recipe, nodes)
-    return cells
+    left_out = [cell for cell in cells if not is_trained(cell.model, recipe["sources"])]
+    for cell in left_out:
+        logger.info(
+            "%s is left out: the recipe trains no %s, since no source takes part in it.", cell.title, cell.model
+        )
+    if cells and len(left_out) == len(cells):
+        raise RecipeError("ablations.tables: the recipe trains the model of none of these cells.")
+    return [cell for cell in cells if cell not in left_out]
+
+
+def check_columns(tables: Params, cells: Iterable[Cell], tasks: Params) -> None:
+    """Raise RecipeError for a column of a task that the recipe has not, before any cell is run for it."""
+    known = [*tasks, *(f"{task}{RERANKING_SUFFIX}" for task in tasks)]
+    for table in dict.fromkeys(cell.table for cell in cells if not cell.benchmark):
+        for column in tables[table]["columns"]:
+            _known(f"ablations.tables.{table}.columns.{column}", [column.rpartition("/")[0]], known)
 
 
 def parse_seeds(settings: Params) -> list[int]:
@@ -150,8 +169,8 @@ def _check(cell: Cell, others: Mapping[str, Any], recipe: Params, nodes: Pipelin
     for stage, objectives in cell.objectives.items():
         _known(f"{place}.objectives.{stage}", [*objectives, *objectives.values()], STAGES[stage].objectives)
     changed = cell.parameters(recipe, recipe["seed"])
-    if not is_trained(cell.model, changed["sources"]):
-        raise RecipeError(f"{place}.model: no source takes part in a training of '{cell.model}'. Leave the cell out.")
+    if is_trained(cell.model, recipe["sources"]) and not is_trained(cell.model, changed["sources"]):
+        raise RecipeError(f"{place}.without: no source is left that takes part in a training of '{cell.model}'.")
     for name in DATA:
         if _built_from(changed, name) != _built_from(recipe, name):
             raise RecipeError(

@@ -12,7 +12,7 @@ from ruri_kedro.benchmark.stored_tasks import stored_digest
 from ruri_kedro.errors import RuriError
 from ruri_kedro.pipelines import evaluation, negative_mining
 from ruri_kedro.pipelines.ablations import benchmark
-from ruri_kedro.pipelines.ablations.cells import Cell, parse_cells, parse_seeds
+from ruri_kedro.pipelines.ablations.cells import Cell, check_columns, parse_cells, parse_seeds
 from ruri_kedro.pipelines.ablations.steps import Step, StepStore, plan
 from ruri_kedro.pipelines.shared import Figure, Frame, Params
 from ruri_kedro.recipe.stages import STAGES
@@ -33,6 +33,7 @@ def run_cells(recipe: Params, entries: Any, test_sets: Path, **tables: Table) ->
     """
     settings, nodes = recipe["ablations"], recipe_nodes()
     cells = parse_cells(settings, recipe, nodes)
+    check_columns(settings["tables"], cells, recipe["tasks"])
     given = {name: table.digest() for name, table in tables.items()}
     given["test_sets"] = key_of(**{name: stored_digest(test_sets, name) for name in recipe["tasks"]})
     given[_EQUAL] = "none"
