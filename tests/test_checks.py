@@ -39,7 +39,7 @@ def check(tmp_path, pipeline=PIPELINE, **changed):
     }
     for name, change in changed.items():
         name = name.replace("__", ".")
-        parameters[name] = parameters[name] | change
+        parameters[name] = parameters.get(name, {}) | change
     catalog = DataCatalog({f"params:{name}": MemoryDataset(value) for name, value in parameters.items()})
     CheckHooks().before_pipeline_run(pipeline, catalog)
 
@@ -65,6 +65,32 @@ def test_every_fault_is_named_at_once(tmp_path):
         "reranking_stage2.precision", "finetuning.teacher_precision",
     ]  # fmt: skip
     assert "has no revision" in lines[1] and "use float32 or bfloat16" in lines[5]
+
+
+def source(**stages):
+    return {"sources": {"faq": {"stages": stages}}}
+
+
+def test_a_teacher_is_asked_for_where_one_is_needed(tmp_path):
+    taught = {"negatives": "rrf", "objective": "margin_mse"}
+    with pytest.raises(RecipeError, match=r"finetuning\.teacher\.name: null, but .* of a reranker, and faq learn"):
+        check(tmp_path, **source(finetuning=[{"negatives": "rrf"}, taught]))
+    check(tmp_path, **source(finetuning={"negatives": "rrf"}))
+    check(tmp_path, **source(finetuning=taught, reranking_stage1={"negatives": "bm25"}))
+    check(tmp_path, **source(finetuning=taught), finetuning={"teacher": {"name": str(tmp_path), "revision": None}})
+
+
+def test_a_stage_that_is_left_out_needs_no_parameters_that_could_train(tmp_path):
+    bad = {"precision": "float16"}
+    check(tmp_path, pretraining=bad, **source(finetuning={"negatives": "rrf"}))
+    with pytest.raises(RecipeError, match=r"pretraining\.precision"):
+        check(tmp_path, pretraining=bad, **source(pretraining={"negatives": "bm25"}))
+
+
+def test_a_recipe_that_would_train_nothing_is_refused(tmp_path):
+    for given in ({"sources": {}}, {"sources": {"faq": {}}}, source(pretraining=[])):
+        with pytest.raises(RecipeError, match=r"sources: none takes part in any stage"):
+            check(tmp_path, **given)
 
 
 def test_a_misspelt_key_of_a_block_is_refused_before_the_run():

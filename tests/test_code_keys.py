@@ -14,15 +14,14 @@ from key_work import KEYS, PACKAGE, STEPS, calls
 
 from ruri_kedro.errors import DataError
 from ruri_kedro.pipelines.ablations.nodes import recipe_nodes
+from ruri_kedro.pipelines.training import work_of
 from ruri_kedro.stage_code import COMMAND, FILE, stage_digests, stage_work, write_stage_digests
-from ruri_kedro.tables.code import WITHOUT_EFFECT, behaviour_digest
+from ruri_kedro.tables.code import WITHOUT_EFFECT, behaviour_digest, name_of
 
 DVC = str(Path(sys.executable).with_name("dvc"))
 STAGES = stage_work(REPOSITORY)
 KEY_WORK = {name: [f"ruri_kedro.{each}" for each in work] for name, (_, _, work) in KEYS.items()}
-STEP_WORK = {
-    f"step {node.name}": [f"{node.func.__module__}.{node.func.__name__}"] for node in recipe_nodes().nodes
-}  # fmt: skip
+STEP_WORK = {f"step {node.name}": [name_of(work) for work in work_of(node)] for node in recipe_nodes().nodes}
 
 
 def digests(work: dict[str, list[str]], package: Path = PACKAGE) -> dict[str, str]:

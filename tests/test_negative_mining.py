@@ -7,8 +7,10 @@ from ruri_kedro.datasets import FolderDataset
 from ruri_kedro.encoders.reference import EncoderReference
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.pipelines.negative_mining import nodes, searching
+from ruri_kedro.recipe.stages import mined_stages
 from ruri_kedro.tables import SCHEMAS, Part, Table, write_table
 
+STAGES = mined_stages("supervised")
 PLACES = ("東京", "京都", "札幌", "那覇", "仙台", "広島")
 SOURCES = {"s": {"kind": "question_to_passage", "path": "s.jsonl", "stages": {"finetuning": {"negatives": "rrf"}}}}
 BM25 = {"engine": "bm25s", "analyzer": "sudachi_a", "k1": 0.9, "b": 0.4, "threads": 1, "heap_mb": 64}
@@ -51,13 +53,16 @@ class Project:
         } | change  # fmt: skip
         passages, pairs, leaks, matches = self.tables.values()
         indexes = FolderDataset(filepath=str(self.root / "indexes"))
-        indexes.save(searching.build_indexes(passages, pairs, sources, mining, BM25, searching.SUPERVISED_STAGES))
+        indexes.save(searching.build_indexes(passages, pairs, sources, mining, BM25, STAGES))
         embeddings = FolderDataset(filepath=str(self.root / "embeddings"))
-        embedded = searching.embed_collections(passages, pairs, self.model, sources, mining, BM25, PROMPTS, ENCODING)
+        embedded = searching.embed_collections(
+            passages, pairs, self.model, sources, mining, BM25, PROMPTS, ENCODING, stages=STAGES
+        )
         embeddings.save(embedded)
         found = searching.search(
-            passages, pairs, indexes.load(), embeddings.load(), self.model, sources, mining, BM25, PROMPTS, ENCODING
-        )
+            passages, pairs, indexes.load(), embeddings.load(), self.model, sources, mining, BM25, PROMPTS, ENCODING,
+            stages=STAGES,
+        )  # fmt: skip
         candidates = write_table(self.root / "candidates", SCHEMAS["candidates"], found)
         assert all(part.total() == len(candidates.shards(name)) for name, part in found.items())
         chosen = nodes.choose_examples(

@@ -261,10 +261,10 @@ def test_every_file_of_the_paper_is_one_of_the_next_generation():
 
 @pytest.mark.parametrize(("env", "size"), [(env, size) for env, sizes in SIZES_OF.items() for size in sizes])
 def test_what_is_promoted_by_default_is_what_the_recipe_registers(env, size):
-    from ruri_kedro.pipelines.evaluation.registering import names
+    from ruri_kedro.recipe.stages import registered_names
 
     found = sized(env, size)
-    assert found["promotion"]["model"] == names(found["recipe"])["embedder"]
+    assert found["promotion"]["model"] == registered_names(found["recipe"])["embedder"]
 
 
 # Made without a model of the recipe, so that sizes share it.

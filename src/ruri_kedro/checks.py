@@ -12,13 +12,21 @@ from kedro.pipeline import Pipeline
 from omegaconf.errors import KeyValidationError
 
 from ruri_kedro.benchmark.specs import check_task_names
-from ruri_kedro.dry_run import TRAININGS
 from ruri_kedro.encoders.precision import check_precision
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.hooks import fail
 from ruri_kedro.pipelines.shared import stage_of
 from ruri_kedro.recipe.blocks import faults_in
+from ruri_kedro.recipe.stages import (
+    STAGES,
+    is_trained,
+    registered_models,
+    registered_names,
+    rows_of,
+    takes_part,
+)
 from ruri_kedro.registry.rules import released_name
+from ruri_kedro.tables.objectives import TAUGHT
 from ruri_kedro.text.names import check_name, check_names
 
 # Nodes that load a model of another's making: the parameters that name it, and where in them.
@@ -29,7 +37,6 @@ _MODELS = {
     "score_with_teacher": ("finetuning", "teacher"),
 }
 _ENCODES = {"consistency", "supervised.embed"}  # nodes that read `encoding`
-_RERANKER = "reranker-"  # recipe x registers ruri-x and ruri-reranker-x
 
 
 class CheckHooks:
@@ -54,7 +61,8 @@ class CheckHooks:
         names = {node.name for node in pipeline.nodes}
         recipe = catalog.load("parameters") if "parameters" in catalog else {}
         blocks = [f"  {line}" for line in faults_in(recipe)]
-        if faults := [*blocks, *_models(names, catalog), *_encoding(names, catalog), *_trainings(names, catalog)]:
+        checks = (_models, _encoding, _trainings, _teachers)
+        if faults := [*blocks, *(fault for check in checks for fault in check(names, catalog))]:
             fail(RecipeError("\n".join(["The run cannot start, the recipe is not complete.", *faults])))
 
 
@@ -78,12 +86,14 @@ def check_recipe_names(params: Mapping[str, Any]) -> None:
 
 def _check_registered(recipe: str, promotion: Mapping[str, Any]) -> None:
     """Raise RecipeError where a registered model of the recipe has a name that another one has."""
-    own = {f"ruri-{recipe}", f"ruri-{_RERANKER}{recipe}"}
-    if recipe.casefold().startswith(_RERANKER):
-        raise RecipeError(
-            f"recipe: '{recipe}' would register its embedder as ruri-{recipe}, the name of another recipe's reranker. "
-            f"Choose a name that does not begin with '{_RERANKER}'."
-        )
+    named = registered_names(recipe)
+    for model, other, begin in _same_beginnings():
+        if recipe.casefold().startswith(begin):
+            raise RecipeError(
+                f"recipe: '{recipe}' would register its {model} as {named[model]}, the name of another recipe's "
+                f"{other}. Choose a name that does not begin with '{begin}'."
+            )
+    own = set(named.values())
     if "model" not in promotion:
         return
     model, released = promotion["model"], released_name(promotion, promotion["model"])
@@ -95,6 +105,15 @@ def _check_registered(recipe: str, promotion: Mapping[str, Any]) -> None:
             f"recipe: its model '{model}' has a name that promotion.released ({promotion['released']}) gives to the "
             "released model of another recipe. Choose another name for the recipe."
         )
+
+
+def _same_beginnings() -> Iterator[tuple[str, str, str]]:
+    """Two registered models, and with what a recipe's name must not begin so that they never have the same name."""
+    before = {model: str(row.registered_as).partition("{")[0] for model, row in registered_models().items()}
+    for model, short in before.items():
+        for other, long in before.items():
+            if long != short and long.startswith(short):
+                yield model, other, long.removeprefix(short)
 
 
 def _block(params: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
@@ -125,13 +144,40 @@ def _encoding(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
 
 
 def _trainings(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
-    for training in TRAININGS:
-        if training.node not in nodes:
+    sources = catalog.load("params:sources") if "params:sources" in catalog else None
+    trained = [stage for stage in STAGES.values() if stage.node in nodes]
+    if trained and sources is not None and not any(takes_part(stage, sources) for stage in STAGES):
+        yield (
+            "  sources: none takes part in any stage, so nothing would be trained. Give one a block `stages`, and see "
+            "that the sources are those of this recipe."
+        )
+    for stage in trained:
+        if sources is not None and not takes_part(stage.name, sources):
             continue
-        settings, run = (catalog.load(name) for name in (training.settings, "params:run"))
+        settings, run = (catalog.load(name) for name in (f"params:{stage.block}", "params:run"))
         try:
-            stage_of(training.stage, settings, run).check()
+            stage_of(stage.name, settings, run).check()
             if "teacher_precision" in settings:
-                check_precision(settings["teacher_precision"], "finetuning.teacher_precision")
+                check_precision(settings["teacher_precision"], f"{stage.block}.teacher_precision")
         except RecipeError as error:
             yield f"  {error}"
+
+
+def _teachers(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
+    """The sources of a stage that learn from a teacher, where the recipe neither trains nor names one."""
+    sources = catalog.load("params:sources") if "params:sources" in catalog else {}
+    for stage in STAGES.values():
+        if stage.node not in nodes or stage.teacher is None or is_trained(stage.teacher, sources):
+            continue
+        taught = [
+            name
+            for name, source in sources.items()
+            for row in rows_of(source, stage.name)
+            if row.get("objective", stage.objectives[0]) in TAUGHT
+        ]
+        if taught and not catalog.load(f"params:{stage.block}")["teacher"]["name"]:
+            yield (
+                f"  {stage.block}.teacher.name: null, but no source takes part in the training of a {stage.teacher}, "
+                f"and {', '.join(dict.fromkeys(taught))} learn from a teacher ({' or '.join(TAUGHT)}). Name a "
+                f"model, or give the sources the objective {stage.objectives[0]}."
+            )

@@ -19,28 +19,13 @@ from omegaconf.errors import InterpolationKeyError
 
 from ruri_kedro.errors import DataError, RecipeError, RuriError
 from ruri_kedro.overrides import fault_in
+from ruri_kedro.recipe.stages import STAGES, pipeline_order
 from ruri_kedro.registry import interruption, liveness, provenance, relocation, summary, tracking
 
 logger = logging.getLogger(__name__)
 
-# The order of the recipe; each pipeline reads what the ones before it have stored.
-ORDER = (
-    "data_engineering",
-    "mining_pretraining",
-    "pretraining",
-    "mining_supervised",
-    "reranking",
-    "finetuning",
-    "evaluation",
-)
 REPORTS = ("report", "ablation_report")  # shown at the end, with what comes next
 PROMOTION_REPORT = "promotion_report"
-STAGE_OF_MODEL = {
-    "pretrained_model": "pretraining",
-    "reranker_stage1": "reranking_stage1",
-    "reranker": "reranking_stage2",
-    "embedder": "finetuning",
-}
 
 
 class MissingInputHooks:
@@ -208,7 +193,7 @@ class CheckpointHooks:
     def after_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Remove the checkpoints of the stages whose models are stored now: the next run trains anew."""
         made = pipeline.all_outputs()
-        stages = [stage for model, stage in STAGE_OF_MODEL.items() if model in made and "params:run" in catalog]
+        stages = [stage.name for stage in STAGES.values() if stage.model in made and "params:run" in catalog]
         for stage in stages:
             shutil.rmtree(Path(catalog.load("params:run")["checkpoints"]) / stage, ignore_errors=True)
 
@@ -285,7 +270,8 @@ def file_of(dataset: AbstractDataset | None) -> Path | None:
 def remedies(missing: Iterable[str], catalog: CatalogProtocol, run_params: Mapping[str, Any]) -> list[str]:
     """What to do about missing data sets, a line for each, in the order in which the pipelines have to run."""
     makers = {name: _maker(name) for name in missing}
-    ordered = sorted(makers.items(), key=lambda pair: ORDER.index(pair[1]) if pair[1] in ORDER else -1)
+    order = pipeline_order()
+    ordered = sorted(makers.items(), key=lambda pair: order.index(pair[1]) if pair[1] in order else -1)
     return [f"  {name}: {_remedy(name, maker, catalog, run_params)}" for name, maker in ordered]
 
 
@@ -325,6 +311,6 @@ def _title(run_params: Mapping[str, Any]) -> str:
 
 def _follower(run_params: Mapping[str, Any]) -> str | None:
     """The pipeline that comes after the one that was run, if it was one and not the last."""
-    title = _title(run_params)
-    place = ORDER.index(title) + 1 if title in ORDER else len(ORDER)
-    return ORDER[place] if place < len(ORDER) else None
+    title, order = _title(run_params), pipeline_order()
+    place = order.index(title) + 1 if title in order else len(order)
+    return order[place] if place < len(order) else None

@@ -4,14 +4,19 @@ from importlib import import_module
 
 from kedro.pipeline import Pipeline
 
-PIPELINES = ("data_engineering", "negative_mining", "pretraining", "reranking", "finetuning", "evaluation")
+from ruri_kedro.recipe.stages import MINING, STAGES
+
+_HOME = "ruri_kedro.pipelines"
 APART = ("synthesis", "promotion", "ablations")  # run by name only
 
 
 def register_pipelines() -> dict[str, Pipeline]:
     """All pipelines by name; `mining_pretraining` and `mining_supervised` are the halves of negative_mining."""
-    made = {name: import_module(f"ruri_kedro.pipelines.{name}").create_pipeline() for name in (*PIPELINES, *APART)}
-    for namespace in ("pretraining", "supervised"):
+    trainings = {stage.pipeline_name: stage.pipeline for stage in STAGES.values()}
+    own = {name: f"{_HOME}.{name}" for name in ("data_engineering", "negative_mining", "evaluation", *APART)}
+    made = {name: import_module(address).create_pipeline() for name, address in (own | trainings).items()}
+    whole = [pipeline for name, pipeline in made.items() if name not in APART]
+    for namespace in MINING:
         made[f"mining_{namespace}"] = made["negative_mining"].only_nodes_with_namespaces([namespace])
-    made["__default__"] = sum((made[name] for name in PIPELINES), start=Pipeline([]))
+    made["__default__"] = sum(whole, start=Pipeline([]))
     return made

@@ -9,14 +9,6 @@ from ruri_kedro.errors import DataError, RecipeError
 from ruri_kedro.mlflow_store import connect
 from ruri_kedro.overrides import fault_in
 
-# The catalog's table of what each stage was trained on.
-EXAMPLES = {
-    "pretraining": "pretraining_examples",
-    "reranking_stage1": "reranking_stage1_examples",
-    "reranking_stage2": "reranking_stage2_examples",
-    "finetuning": "distilled_examples",
-}
-
 
 def project_context(
     env: str | None,

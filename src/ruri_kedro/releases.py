@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from ruri_kedro.errors import DataError, RecipeError
-from ruri_kedro.project import EXAMPLES, project_context, registry_context, stored_test_sets
+from ruri_kedro.project import project_context, registry_context, stored_test_sets
+from ruri_kedro.recipe.stages import STAGES, example_tables
 
 _env = click.option("--env", "-e", default=None, help="Environment (recipe) whose tables and tracking server are used.")
 sized = click.option("--size", help="Of a recipe with models of several sizes. Default: the recipe's usual one.")
@@ -109,9 +110,7 @@ def publish_model(model: str, out: Path, repo: str | None, upload: bool, public:
 
 
 @publish.command("dataset")
-@click.option(
-    "--stage", "stages", multiple=True, type=click.Choice(list(EXAMPLES)), help="Default: all that are there."
-)
+@click.option("--stage", "stages", multiple=True, type=click.Choice(list(STAGES)), help="Default: all that are there.")
 @_out
 @_repo
 @_upload
@@ -130,7 +129,8 @@ def publish_dataset(
     from ruri_kedro.registry.published_data import publish_dataset as write_dataset
 
     params, catalog = context.params, context.catalog
-    tables = _tables(catalog, {stage: EXAMPLES[stage] for stage in stages} or EXAMPLES, required=bool(stages))
+    named = example_tables()
+    tables = _tables(catalog, {stage: named[stage] for stage in stages} or named, required=bool(stages))
     if not tables:
         raise DataError("There are no examples yet. Run: kedro run --pipelines data_engineering,negative_mining")
     raw = Path(catalog.get("raw")._filepath)
@@ -162,7 +162,7 @@ def _trace_of(catalog: Any, row: str) -> str:
     from ruri_kedro.registry.models import registered_names
     from ruri_kedro.registry.trace import trace, trace_text, users
 
-    stages = _tables(catalog, EXAMPLES)
+    stages = _tables(catalog, example_tables())
     pairs = _tables(catalog, {"pairs": "pairs", "mined pairs": "supervised.mined_pairs"})
     found = trace(row, _passages(catalog), pairs | stages)
     return trace_text(found, users(found, stages, registered_names()))

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from ruri_kedro.errors import DataError
-from ruri_kedro.tables.code import behaviour_digest
+from ruri_kedro.tables.code import behaviour_digest, name_of
 from ruri_kedro.tables.files import replace_file
 
 FILE = "dvc.code.yml"
@@ -48,6 +48,7 @@ def stage_work(project: Path) -> dict[str, list[str]]:
     A stage runs a module (`python -m <module>`), or else a pipeline, which its command names last.
     """
     from ruri_kedro.pipeline_registry import register_pipelines
+    from ruri_kedro.pipelines.training import work_of
 
     stages, pipelines = _stages(project), register_pipelines()
     types = _types(project)
@@ -58,7 +59,7 @@ def stage_work(project: Path) -> dict[str, list[str]]:
             work[name] = [f"{module[1]}.__main__" if is_package else module[1]]
         else:
             pipeline = pipelines[stage["cmd"].split()[-1]]
-            functions = {f"{node.func.__module__}.{node.func.__name__}" for node in pipeline.nodes}
+            functions = {name_of(each) for node in pipeline.nodes for each in work_of(node)}
             datasets = {types(dataset) for dataset in pipeline.datasets() if not dataset.startswith("params:")}
             work[name] = sorted(functions | {kind for kind in datasets if kind.startswith(f"{__package__}.")})
     return work

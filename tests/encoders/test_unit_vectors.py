@@ -51,17 +51,20 @@ def test_a_training_gives_the_same_weights(tmp_path):
     assert all(torch.equal(trained[0][name], trained[1][name]) for name in trained[0])
 
 
+SOME = SimpleNamespace(parts=lambda: ["faq"])  # a table of examples with a source
+
+
 @pytest.fixture
 def as_it_is(monkeypatch):
     """No training: the models that the nodes load are handed on."""
-    monkeypatch.setattr("ruri_kedro.training.run.train_embedder", lambda model, *_: model)
-    monkeypatch.setattr("ruri_kedro.pipelines.pretraining.nodes.stage_of", lambda *_: None)
+    monkeypatch.setattr("ruri_kedro.training.run.train_embedder", lambda model, **_: model)
+    monkeypatch.setattr("ruri_kedro.pipelines.training.stage_of", lambda *_: None)
 
 
 def test_base_models_and_what_is_trained_from_those_of_0_1_end_so(tmp_path, as_it_is):
     tiny_encoder().save_pretrained(str(tmp_path / "base"))
     base = make_base_model(SimpleNamespace(), {"name": str(tmp_path / "base"), "revision": None}, PROMPTS, 0)
-    trained = pretrain(tmp_path / "base", None, None, {}, PROMPTS, {})
+    trained = pretrain(tmp_path / "base", SOME, None, {"max_length": 8}, PROMPTS, {"seed": 0})
     for model in (base, trained):
         assert [type(module) for module in model].count(Normalize) == 1 and isinstance(model[-1], Normalize)
         model.save_pretrained(str(tmp_path / "saved"))

@@ -30,8 +30,8 @@ RECIPE = {
     "seed": 1,
     "run": {"seed": 1, "checkpoints": "nowhere"},
     "sources": {"a": {"path": "a", "stages": {"pretraining": {"negatives": "bm25"}, "finetuning": []}},
-                "b": {"path": "b", "stages": {"pretraining": {}}}},
-    "tasks": {},
+                "b": {"path": "b", "stages": {"pretraining": {}, "reranking_stage1": {}}}},
+    "tasks": {"task": {"type": "retrieval"}},
     **dict.fromkeys(("deduplication", "leaks", "consistency", "only", "engine")),
     "pretraining": {"epochs": 1},
     "reranking": {"stage1": {"rate": 0.1}, "stage2": {"rate": 0.01}},
@@ -123,7 +123,9 @@ class Toy:
 def toy(tmp_path, monkeypatch):
     toy = Toy()
     monkeypatch.setattr(nodes, "recipe_nodes", lambda: toy.nodes)
-    monkeypatch.setattr(steps, "behaviour_digest", lambda work: toy.code.get(work.__module__, "first version"))
+    digest = lambda work, *more: toy.code.get(work.__module__, "first version")  # noqa: E731
+    monkeypatch.setattr(steps, "behaviour_digest", digest)
+    monkeypatch.setattr(nodes, "stored_digest", lambda folder, name: name)
     toy.recipe = copy.deepcopy(RECIPE) | {
         "ablations": {"folder": str(tmp_path / "cells"), "seeds": [1], "only": None, "tables": copy.deepcopy(TABLES)}
     }
@@ -259,6 +261,10 @@ def test_a_source_left_out_leaves_the_parts_of_the_others(toy, tmp_path):
         ({"data": {"stage1": {"pretrained_model": "model"}}}, "cells.both.data.stage1: 'model' is unknown"),
         ({"without": {"pretraining": ["c"]}}, "cells.both.without.pretraining: 'c' is unknown. Known: a, b"),
         ({"objectives": {"finetuning": {"distil": "contrastive"}}}, "objectives.finetuning: 'distil' is unknown"),
+        (
+            {"without": {"reranking_stage1": ["b"]}},
+            "cells.both.without: no source is left that takes part",
+        ),
         ({"against": "none"}, "cells.both.against: 'none' is unknown. Known: bare, both, first"),
     ],
 )
@@ -267,6 +273,24 @@ def test_a_cell_that_has_no_meaning_is_refused_before_any_is_run(toy, change, me
     with pytest.raises(RecipeError) as refused:
         run(toy)
     assert message in str(refused.value) and toy.ran == []
+
+
+def test_cells_of_a_model_that_the_recipe_does_not_train_are_left_out(toy, caplog):
+    toy.recipe["sources"]["b"]["stages"].pop("reranking_stage1")
+    caplog.set_level("INFO")
+    assert run(toy).keys() == {"tuning"}
+    assert "stages/both is left out: the recipe trains no reranker" in caplog.text
+    with pytest.raises(RecipeError, match=r"the recipe trains the model of none of these cells"):
+        run(toy, only="stages")
+
+
+def test_a_column_of_a_task_that_the_recipe_has_not_is_refused_before_any_training(toy):
+    toy.recipe["tasks"] = {"sts": {"type": "sts"}}
+    with pytest.raises(
+        RecipeError, match=r"tables\.stages\.columns\.task/ndcg@10: 'task' is unknown. Known: sts, sts_rerank"
+    ):
+        run(toy)
+    assert toy.ran == []
 
 
 def test_a_table_that_is_not_there_is_named(toy):

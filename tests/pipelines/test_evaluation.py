@@ -92,7 +92,7 @@ def test_the_reranker_scores_on_the_device_of_the_run(places, monkeypatch):
     monkeypatch.setattr(encode, "score_pairs", scores)
     for device in ("cpu", "meta"):  # the second without data, where there is no GPU
         builds = searching.search_reranker(
-            places / "sets", TASKS, places / "bm25", places / "reranker", EVALUATION, device
+            places / "sets", TASKS, places / "bm25", places / "reranker", EVALUATION, device, name="reranker"
         )
         FolderDataset(filepath=str(places / device)).save(builds)
     assert devices == ["cpu"] * 3 + ["meta"] * 3
@@ -146,6 +146,8 @@ def test_a_dossier_says_what_each_model_was_tested_on(places, encoder):
     runs = search(places)
     rows = score(places, runs)
     write_json(places / "model/config_sentence_transformers.json", {"prompts": {"query": "クエリ: "}})
+    (places / "pairs").mkdir()
+    write_json(places / "pairs/config_sentence_transformers.json", {"model_type": "CrossEncoder"})
     tables = {}
     reordered = [row for row in rows if row["task"] != "first"]
     bm25 = [row | {"model": "bm25"} for row in rows]
@@ -159,9 +161,9 @@ def test_a_dossier_says_what_each_model_was_tested_on(places, encoder):
 
     def dossiers(depth: int) -> dict:
         compiled, *cards = registering.compile_dossiers(
-            "tiny", parameters(), TASKS, {"k1": 1.2}, EVALUATION | {"depth": depth}, places / "model",
-            places / "model", places / "sets", training, leaks, tables["finetuned"].load(), tables["reranker"].load(),
-            scores_bm25=tables["bm25"].load(),
+            "tiny", parameters(), TASKS, {"k1": 1.2}, EVALUATION | {"depth": depth}, places / "sets", training, leaks,
+            {"base": "finetuned", "pretrained": "finetuned"}, embedder=places / "model", reranker=places / "pairs",
+            **{f"scores_{name}": table.load() for name, table in tables.items()},
         )  # fmt: skip
         assert cards == [compiled[kind].card for kind in ("embedder", "reranker")]
         return compiled
@@ -173,22 +175,28 @@ def test_a_dossier_says_what_each_model_was_tested_on(places, encoder):
         "first": "retrieval", "first_rerank": "reranking", "second": "retrieval", "second_rerank": "reranking",
         "given": "reranking"}  # fmt: skip
     assert found["reranker"].tests == {name: test for name, test in tests.items() if name != "first"}
-    assert list(found["embedder"].baselines) == bm25, "what a gate compares with"
+    own = [row | {"model": name} for name in ("base", "pretrained") for row in rows if row["task"] in tests]
+    assert list(found["embedder"].baselines) == bm25 + own, "what a gate compares with, also of a model that is equal"
     assert {row["task"] for row in found["reranker"].baselines} == tests.keys() - {"first"}
     changed = {name for name, test in tests.items() if test != deeper["embedder"].tests[name]}
     assert changed == {"first_rerank", "second_rerank"}
 
 
-def report(tmp_path, **tasks):
-    """The report of models that were scored on these tasks only."""
+def report_tables(tmp_path, **tasks):
+    """Scores of models on these tasks only."""
     tables = {}
-    for model in nodes.MODELS:
+    for model in nodes.tested_models():
         row = {"model": model, "metric": "ndcg@10", "query_id": "", "score": 0.5}
         rows = {task: [row | {"task": task}] for task in tasks.get(model, ())}
         dataset = TableDataset(filepath=str(tmp_path / "report" / model), schema="scores")
         dataset.save({task: Part(model, lambda given=given: [given]) for task, given in rows.items()})
         tables[f"scores_{model}"] = dataset.load()
-    return nodes.report("shop", {"name": None}, **tables)
+    return tables
+
+
+def report(tmp_path, **tasks):
+    """The report of models that were scored on these tasks only."""
+    return nodes.report("shop", {"name": None}, **report_tables(tmp_path, **tasks))
 
 
 def test_a_recipe_without_tasks_is_reported_and_registered_as_not_tested(tmp_path, monkeypatch):
@@ -204,7 +212,9 @@ def test_a_recipe_without_tasks_is_reported_and_registered_as_not_tested(tmp_pat
 
     for kind in ("embedder", "reranker"):
         monkeypatch.setattr(f"ruri_kedro.registry.models.register_{kind}", log)
-    found = registering.register(tmp_path, tmp_path, metrics, "shop", {"embedder": "e", "reranker": "r"})
+    found = registering.register(
+        metrics, "shop", {"embedder": "e", "reranker": "r"}, embedder=tmp_path, reranker=tmp_path
+    )
     assert logged == [("ruri-shop", {}, "e"), ("ruri-reranker-shop", {}, "r")] and found["reranker"]["version"] == 1
 
 
@@ -213,6 +223,22 @@ def test_models_that_the_tasks_leave_out_are_said(tmp_path):
     metrics, table, _, text = report(tmp_path, **embedders)
     assert list(metrics) == list(embedders) and list(table["model"]) == ["random weights", "pretrained", "finetuned"]
     assert "| metric | random weights | pretrained | finetuned |" in text and "Not tested: bm25, reranker." in text
+
+
+def test_a_model_that_was_handed_on_is_evaluated_once(tmp_path):
+    folders = {}
+    for name, weights in (("base", "a"), ("pretrained", "a"), ("finetuned", "b"), ("reranker", "a")):
+        folders[name] = tmp_path / name
+        write_json(folders[name] / "manifest.json", {"files": {"model.safetensors": weights}})
+    equal = nodes.equal_models(**folders)
+    assert equal == {"pretrained": "base", "reranker": "base"}
+    assert searching.search_embedder(tmp_path, TASKS, tmp_path, folders["base"], {}, {}, "pretrained", equal) == {}
+    assert nodes.score_reranker(tmp_path, TASKS, tmp_path, {}, "reranker", equal) == {}
+    tables = report_tables(tmp_path, base=["sts"], finetuned=["sts"])
+    metrics, *_, text = nodes.report("shop", {"name": None}, equal, **tables)
+    assert list(metrics) == ["base", "finetuned"] and "Not tested: bm25." in text
+    assert "The same model has one line: pretrained is base." in text
+    assert "Not trained, and so left out: reranker." in text
 
 
 BERT = "tohoku-nlp/bert-base-japanese-v3"
@@ -224,7 +250,7 @@ def test_the_report_names_the_base_model_after_what_it_is(tmp_path, base, title)
         row = {"model": model, "task": "first", "metric": "ndcg@10", "query_id": "q", "score": 0.5}
         return write_table(tmp_path / model, SCHEMAS["scores"], {"first": Part("k", lambda: iter([[row]]))})
 
-    tables = {f"scores_{model}": scores(model) for model in nodes.MODELS}
+    tables = {f"scores_{model}": scores(model) for model in nodes.tested_models()}
     metrics, frame, _, text = nodes.report("recipe", {"name": base, "revision": "1"}, **tables)
     assert f"| metric | bm25 | {title} | pretrained |" in text and title in set(frame["model"])
-    assert list(metrics) == list(nodes.MODELS)
+    assert list(metrics) == list(nodes.tested_models())

@@ -103,6 +103,7 @@ BAD = {
         {"evidence": "made anew after the training: the examples of finetuning"},
     ),
     "missing scores": (better(scores=None), {"evidence": "missing: scores"}),
+    "no tests": (better(scores={}, tests={}), {"tests": "^nothing was tested: the recipe has no task for this model"}),
     "missing contamination report": (better(contamination=None), {"evidence": "missing: contamination"}),
     "a report without its stages": (
         better(contamination={"tests": list(TESTS)}),

@@ -5,8 +5,9 @@ import pytest
 from ruri_kedro.encoders.reference import folder_digest
 from ruri_kedro.errors import DataError
 from ruri_kedro.pipelines.evaluation.registering import check_scored
+from ruri_kedro.recipe.stages import STAGES
 from ruri_kedro.registry import tracking
-from ruri_kedro.registry.training_runs import changed_stages, trained_with
+from ruri_kedro.registry.training_runs import changed_stages, trained_with, untrained_stages
 from ruri_kedro.tables import SCHEMAS, Part, write_table
 from ruri_kedro.tables.files import write_json
 
@@ -69,6 +70,17 @@ def test_each_stage_has_the_parameters_of_its_own_run(store):
     assert list(trained_with("reranker", "reranker", evaluation, EXAMPLES)) == ["base_model", *list(EXAMPLES)[:3]]
 
 
+def test_a_stage_that_hands_its_model_on_has_trained_nothing(store):
+    tracked("pretraining", params={"pretraining.epochs": 1}, base_model="one", pretrained_model="one")
+    tracked("finetuning", params={"finetuning.epochs": 3}, pretrained_model="one")
+    found = trained_with("embedder", "embedder", tracked("evaluation"), EXAMPLES)
+    assert found["pretraining"]["handed_on"] and found["pretraining"]["settings"] == {}
+    assert found["finetuning"]["settings"] == {"epochs": 3} and "handed_on" not in found["finetuning"]
+    tables = {"pretraining": {"rows": 9}, "reranking_stage1": {"rows": 0}, "finetuning": {"rows": 3}}
+    assert untrained_stages({"trained": found, "tables": tables}) == ["pretraining", "reranking_stage1"]
+    assert untrained_stages({"tables": {"pretraining": {"digest": "any"}}}) == [], "evidence of version 0.1"
+
+
 def test_one_run_of_all_is_told_for_every_stage(store):
     tracked(*MAKES)
     run_id = tracked(*MAKES)
@@ -118,7 +130,7 @@ def test_scores_of_another_model_are_not_registered_with_this_one(store, tmp_pat
     scores = write_table(tmp_path / "scores", SCHEMAS["scores"], {"t": Part("key", lambda: [[row]])})
 
     def check(run_id: str | None) -> None:
-        check_scored("embedder", tmp_path / "model", scores, run_id)
+        check_scored(STAGES["finetuning"], tmp_path / "model", {"scores_finetuned": scores}, run_id, {})
 
     check(None)
     check(tracked("finetuning"))  # nothing is known of the scores: they may have been pulled

@@ -131,7 +131,7 @@ KEYS = {
     ),
 }  # fmt: skip
 # The steps of ablations have the digests of the functions of their nodes.
-STEPS = ("pipelines.ablations.steps", "node.func")
+STEPS = ("pipelines.ablations.steps", "*work_of(node)")
 
 
 def calls(package: Path = PACKAGE) -> set[tuple[str, str]]:

@@ -7,8 +7,10 @@ import numpy as np
 from ruri_kedro.datasets import FolderDataset
 from ruri_kedro.encoders.reference import EncoderReference
 from ruri_kedro.pipelines.negative_mining import nodes, searching
+from ruri_kedro.recipe.stages import mined_stages
 from ruri_kedro.tables import SCHEMAS, Table, write_table
 
+STAGES = mined_stages("supervised")
 TABLES = ("candidates", "mined_pairs", "examples")
 SOURCES = {
     "paragraphs": {
@@ -51,10 +53,10 @@ def mine(root: Path, engine: str = "local") -> None:
     }  # fmt: skip
     passages, pairs, leaks, matches = (Table(root / n, SCHEMAS[n]) for n in ("passages", "pairs", "leaks", "matches"))
     indexes, embeddings = (FolderDataset(filepath=str(root / name)) for name in ("indexes", "embeddings"))
-    indexes.save(searching.build_indexes(passages, pairs, SOURCES, mining, BM25, searching.SUPERVISED_STAGES))
+    indexes.save(searching.build_indexes(passages, pairs, SOURCES, mining, BM25, STAGES))
     common = (root / "model", SOURCES, mining, BM25, PROMPTS, ENCODING)
-    embeddings.save(searching.embed_collections(passages, pairs, *common, engine))
-    found = searching.search(passages, pairs, indexes.load(), embeddings.load(), *common, engine)
+    embeddings.save(searching.embed_collections(passages, pairs, *common, engine, stages=STAGES))
+    found = searching.search(passages, pairs, indexes.load(), embeddings.load(), *common, engine, stages=STAGES)
     candidates = write_table(root / "candidates", SCHEMAS["candidates"], found)
     given = (passages, pairs, leaks, matches, candidates, SOURCES, mining, 1)
     mined = write_table(root / "mined_pairs", SCHEMAS["pairs"], nodes.mine_positives(*given))

@@ -141,7 +141,7 @@ def _line(
 ) -> Line:
     paper = {size: tuple(figures) for size, figures in row.get("paper", {}).items()}
     against = row.get("against")
-    if against is None:
+    if against not in cells:  # there is none, or the recipe does not train its model
         return Line(cell, row["label"], values[cell], {}, steps, None, paper, ())
     base = cells[against]
     changes = {column: _difference(own, values[against][column]) for column, own in values[cell].items()}

@@ -11,7 +11,8 @@ from ruri_kedro.corpora.hub import Hub
 from ruri_kedro.corpora.kinds import KINDS, MEANINGS, NULLABLE_FIELDS
 from ruri_kedro.corpora.shapes import SHAPES
 from ruri_kedro.errors import RecipeError
-from ruri_kedro.tables.objectives import OBJECTIVES, ROW_KEYS, STAGE_STRATEGIES
+from ruri_kedro.recipe.stages import STAGES
+from ruri_kedro.tables.objectives import ROW_KEYS
 from ruri_kedro.tables.raw import label_text
 from ruri_kedro.text.filters import LANGUAGES, TextFilter
 from ruri_kedro.text.names import check_names, listed_names
@@ -204,7 +205,7 @@ def _filter(place: str, row: Mapping[str, Any]) -> TextFilter | None:
 
 
 def _check_stages(place: str, stages: Mapping[str, Any]) -> None:
-    _allowed(place, stages, OBJECTIVES)
+    _allowed(place, stages, STAGES)
     for stage, rows in stages.items():
         _check_types(place, {stage: rows}, {stage: (Mapping, list)})
         for row in [rows] if isinstance(rows, Mapping) else rows:
@@ -214,8 +215,8 @@ def _check_stages(place: str, stages: Mapping[str, Any]) -> None:
             if "window" in row and sorted(row["window"]) != ["first", "last"]:
                 raise RecipeError(f"{place}.{stage}.window: {row['window']} given, {{first: 30, last: 100}} expected.")
             if "objective" in row:
-                _allowed(f"{place}.{stage}.objective", [row["objective"]], OBJECTIVES[stage])
-            _allowed(f"{place}.{stage}.negatives", [row.get("negatives")], STAGE_STRATEGIES[stage])
+                _allowed(f"{place}.{stage}.objective", [row["objective"]], STAGES[stage].objectives)
+            _allowed(f"{place}.{stage}.negatives", [row.get("negatives")], STAGES[stage].strategies)
 
 
 def _check_fields(place: str, row: Mapping[str, Any]) -> None:

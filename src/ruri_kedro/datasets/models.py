@@ -1,5 +1,7 @@
 """A saved model as a Kedro data set: a folder that is either complete or not there."""
 
+import shutil
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
@@ -17,6 +19,17 @@ class Saveable(Protocol):
 
     def save_pretrained(self, path: str) -> Any:
         """Write all files of the model into the folder `path`."""
+
+
+@dataclass(frozen=True)
+class HandedOn:
+    """The model of a folder, to be saved elsewhere as it is: its files, and so its digest, are the same."""
+
+    folder: Path
+
+    def save_pretrained(self, path: str) -> None:
+        """Copy all files but the manifest, which whoever stores the copy writes."""
+        shutil.copytree(self.folder, path, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST))
 
 
 class ModelFolder(AbstractVersionedDataset[Saveable, Path]):

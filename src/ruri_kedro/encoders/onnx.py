@@ -16,13 +16,11 @@ from transformers.modeling_outputs import ModelOutput
 
 from ruri_kedro.encoders.foreign_code import open_model
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.models.kinds import kind_called, model_class
 
 GRAPH = "onnx/model.onnx"
 INT8_GRAPH = "onnx/model_qint8.onnx"
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-# What the transformer of each kind of model gives.
-_OUTPUTS = {"embedder": "last_hidden_state", "reranker": "logits"}
-_CLASSES = {"embedder": SentenceTransformer, "reranker": CrossEncoder}
 
 
 def export_onnx(model: Path, kind: str, out: Path, int8: bool = False) -> list[str]:
@@ -33,7 +31,9 @@ def export_onnx(model: Path, kind: str, out: Path, int8: bool = False) -> list[s
     _require_packages()
     shutil.copytree(model, out, dirs_exist_ok=True)
     (out / GRAPH).parent.mkdir(exist_ok=True)
-    loaded = open_model(_CLASSES[kind], model, device="cpu", model_kwargs={"attn_implementation": "eager"})
+    loaded = open_model(
+        model_class(kind_called(kind)), model, device="cpu", model_kwargs={"attn_implementation": "eager"}
+    )
     _export(loaded, kind, out / GRAPH)
     if not int8:
         return [GRAPH]
@@ -44,8 +44,8 @@ def export_onnx(model: Path, kind: str, out: Path, int8: bool = False) -> list[s
 def load_onnx(folder: Path, kind: str, graph: str = GRAPH) -> SentenceTransformer | CrossEncoder:
     """The model of an exported folder, its transformer run by ONNX Runtime on the CPU."""
     _require_packages()
-    model = open_model(_CLASSES[kind], folder, device="cpu")
-    model[0].model = _OnnxBody(folder / graph, model[0].model.config, _OUTPUTS[kind])
+    model = open_model(model_class(kind_called(kind)), folder, device="cpu")
+    model[0].model = _OnnxBody(folder / graph, model[0].model.config, kind_called(kind).onnx_output)
     return model
 
 
@@ -82,7 +82,7 @@ class _OnnxBody(torch.nn.Module):
 
 def _export(model: SentenceTransformer | CrossEncoder, kind: str, path: Path) -> None:
     names = [name for name in _INPUTS if name in model.tokenizer.model_input_names]
-    graph = _Graph(model[0].model, names, _OUTPUTS[kind]).eval()
+    graph = _Graph(model[0].model, names, kind_called(kind).onnx_output).eval()
     # Two rows of different length, so that neither axis is taken for a constant.
     texts = ["富士山は日本の最高峰である。", "山"]
     features = model.tokenizer(texts, padding=True, return_tensors="pt")
@@ -93,7 +93,7 @@ def _export(model: SentenceTransformer | CrossEncoder, kind: str, path: Path) ->
             tuple(features[name] for name in names),
             str(path),
             input_names=names,
-            output_names=[_OUTPUTS[kind]],
+            output_names=[kind_called(kind).onnx_output],
             dynamic_shapes=(tuple(axes for _ in names),),
             dynamo=True,
             external_data=False,

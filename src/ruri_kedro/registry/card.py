@@ -11,15 +11,15 @@ import yaml
 
 from ruri_kedro.benchmark.comparison import Scores, main_metrics, scores_by_query
 from ruri_kedro.benchmark.significance import bootstrap_interval
-from ruri_kedro.registry.training_runs import NO_RUN, changed_stages, commit_text
+from ruri_kedro.models.kinds import kind_called
+from ruri_kedro.recipe.addresses import resolve
+from ruri_kedro.recipe.stages import STAGES
+from ruri_kedro.registry.card_texts import NOT_UNIT, UNIT, CardText
+from ruri_kedro.registry.training_runs import NO_RUN, UNTRAINED, changed_stages, commit_text, untrained_stages
 
 # Of the parameters of a stage those that stand in the card.
 _SETTINGS = ("max_length", "batch_size", "epochs", "learning_rate", "warmup_ratio", "weight_decay", "temperature",
              "matryoshka_dims", "precision")  # fmt: skip
-_TAGS = {
-    "embedder": ("sentence-similarity", ["sentence-transformers", "sentence-similarity", "feature-extraction"]),
-    "reranker": ("text-ranking", ["sentence-transformers", "cross-encoder", "reranker"]),
-}
 _HUB_TASKS = {
     "retrieval": "information-retrieval",
     "reranking": "text-ranking",
@@ -30,23 +30,6 @@ _HUB_TASKS = {
     "multilabel": "text-classification",
     "bitext": "translation",
 }
-_USAGE = {
-    "embedder": """from sentence_transformers import SentenceTransformer
-
-model = SentenceTransformer("path/to/{name}")
-queries = model.encode(["日本で一番高い山は？"], prompt_name="query")
-passages = model.encode(["富士山は日本の最高峰である。"], prompt_name="document")
-print(model.similarity(queries, passages))""",
-    "reranker": """from sentence_transformers import CrossEncoder
-
-model = CrossEncoder("path/to/{name}")
-print(model.predict([("日本で一番高い山は？", "富士山は日本の最高峰である。")]))""",
-}
-
-# What is said of an embedder's vectors.
-UNIT = "vectors of length 1 out, compared by cosine"
-NOT_UNIT = "vectors of any length out, to be compared by cosine and not by dot product"
-
 
 _ORIGIN = "## How it was made"  # the only section that tells one run from another that did the same
 
@@ -55,7 +38,7 @@ _ORIGIN = "## How it was made"  # the only section that tells one run from anoth
 class CardFacts:
     """What a card says."""
 
-    kind: str  # embedder or reranker
+    kind: str  # as evidence calls it
     name: str  # of the registered model
     prompts: Mapping[str, str]
     training: Mapping[str, Any]  # as training_data.training_of_kind
@@ -70,6 +53,11 @@ class CardFacts:
     def base_model(self) -> Mapping[str, Any]:
         """Its block of the recipe; empty where it is not known."""
         return self.training["base_model"]
+
+    @property
+    def text(self) -> CardText:
+        """What cards say of every model of the kind."""
+        return resolve(kind_called(self.kind).card)
 
     @property
     def sources(self) -> Mapping[str, Mapping[str, Any]]:
@@ -90,7 +78,7 @@ def model_card(facts: CardFacts) -> str:
         f"# {facts.name}",
         _introduction(facts),
         "## Results\n\n" + "\n".join(_results(facts, figures)),
-        "## Use\n\n```python\n" + _USAGE[facts.kind].format(name=facts.name) + "\n```",
+        "## Use\n\n```python\n" + facts.text.usage.format(name=facts.name) + "\n```",
         *_prompts(facts),
         "## Training data\n\n" + "\n".join(_data(facts)),
         "## Recipe\n\n" + "\n".join(_recipe(facts)),
@@ -119,7 +107,6 @@ def _figures(scores: Scores) -> Iterator[Figure]:
 
 
 def _front_matter(facts: CardFacts, figures: Sequence[Figure]) -> dict[str, Any]:
-    pipeline, tags = _TAGS[facts.kind]
     results = [
         {
             "task": {"type": _HUB_TASKS[facts.tests[task]["category"]]},
@@ -133,18 +120,15 @@ def _front_matter(facts: CardFacts, figures: Sequence[Figure]) -> dict[str, Any]
         "language": ["ja"],
         "license": facts.licence,
         "library_name": "sentence-transformers",
-        "pipeline_tag": pipeline,
-        "tags": tags,
+        "pipeline_tag": facts.text.pipeline_tag,
+        "tags": list(facts.text.tags),
         **({"base_model": base} if base else {}),
         **({"model-index": [{"name": facts.name, "results": results}]} if results else {}),
     }
 
 
 def _introduction(facts: CardFacts) -> str:
-    what = {
-        "embedder": f"A Japanese text embedding model: texts in, {UNIT if facts.unit_vectors else NOT_UNIT}.",
-        "reranker": "A Japanese reranker: a query and a passage in, a score out, higher for the more relevant.",
-    }[facts.kind]
+    what = facts.text.introduction.format(vectors=UNIT if facts.unit_vectors else NOT_UNIT)
     base = facts.base_model
     if base.get("name"):
         origin = f"`{base['name']}`" + (f" at revision `{base['revision']}`" if base.get("revision") else "")
@@ -168,7 +152,7 @@ def _results(facts: CardFacts, figures: Sequence[Figure]) -> Iterator[str]:
 
 
 def _prompts(facts: CardFacts) -> Iterator[str]:
-    if facts.kind == "embedder":
+    if facts.text.prompts:
         lines = [*table_head("prompt name", "text in front"), *(table_row(*item) for item in _code(facts.prompts))]
         yield "Texts need the prompts that the model was trained with:\n\n" + "\n".join(lines)
 
@@ -199,18 +183,22 @@ def _recipe(facts: CardFacts) -> Iterator[str]:
         values = [settings.get(name) for settings in known.values()]
         if any(value is not None for value in values):
             yield table_row(name, *("-" if value is None else value for value in values))
-    if unknown := [stage for stage in facts.stages if stage not in known]:
+    untrained = untrained_stages(facts.training)
+    if untrained:
+        yield f"\nNothing was trained in {', '.join(untrained)}: {UNTRAINED}."
+    if unknown := [stage for stage in facts.stages if stage not in known and stage not in untrained]:
         yield f"\nParameters of {', '.join(unknown)}: {NO_RUN}."
 
 
 def _made(training: Mapping[str, Any]) -> Iterator[str]:
     """The run of each stage, that of the evaluation, the packages of the last training, the data of all."""
-    trained = {stage: training["trained"].get(stage, {}) for stage in training["tables"]}
+    left_out = untrained_stages(training)
+    trained = {stage: training["trained"].get(stage, {}) for stage in training["tables"] if stage not in left_out}
     for run in {run.get("run_id"): run for run in trained.values()}.values():
         stages = ", ".join(stage for stage, other in trained.items() if other.get("run_id") == run.get("run_id"))
         yield f"- Trained ({stages}): {_run_text(run)}"
     yield f"- Evaluated: {_run_text(training['made'])}"
-    last = list(trained.values())[-1]
+    last = next(reversed(trained.values()), {})
     versions = {key.removeprefix("version."): value for key, value in last.items() if key.startswith("version.")}
     if versions:
         yield "- Packages: " + ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
@@ -227,7 +215,8 @@ def _run_text(run: Mapping[str, str]) -> str:
 
 def _limits(facts: CardFacts) -> Iterator[str]:
     # The reranker that taught an embedder read other lengths, and so did the encoder that a reranker was made from.
-    own = [stage for name, stage in facts.stages.items() if name.startswith("rerank") == (facts.kind == "reranker")]
+    kind = kind_called(facts.kind).name
+    own = [settings for name, settings in facts.stages.items() if STAGES[name].kind == kind]
     lengths = [stage["max_length"] for stage in own if "max_length" in stage]
     yield "- Japanese only; other languages were not tested."
     if lengths:

@@ -11,6 +11,8 @@ from ruri_kedro.benchmark.specs import RERANKING_SUFFIX
 from ruri_kedro.benchmark.stored_tasks import stored_task
 from ruri_kedro.benchmark.tasks import RetrievalTask
 from ruri_kedro.errors import DataError
+from ruri_kedro.models.kinds import kind_called, model_class
+from ruri_kedro.recipe.addresses import resolve
 from ruri_kedro.tables.files import new_folder, replace_dir, write_json
 
 METRIC = "ndcg@10"
@@ -63,29 +65,36 @@ def export_version(
     return costs
 
 
-# A task with the candidates that a reranker orders; None for an embedder, which searches.
+# A task, with the candidates of a model that orders them; None for one that searches.
 _Measured = tuple[RetrievalTask, dict | None]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How models of a kind are compared with their originals on a retrieval task."""
+
+    suffix: str  # behind the task's name
+    candidates: bool  # whether they order BM25's candidates
+    rows: Callable[[Any, _Measured, Mapping[str, Any]], list[dict]]  # (model, task, parameters) -> scores by query
 
 
 def _export(
     model: Path, kind: str, out: Path, int8: bool, tasks: list[_Measured], params: Mapping[str, Any]
 ) -> list[Cost]:
-    from sentence_transformers import CrossEncoder, SentenceTransformer
-
     from ruri_kedro.encoders.foreign_code import open_model
     from ruri_kedro.encoders.onnx import export_onnx, load_onnx
 
-    original = open_model({"embedder": SentenceTransformer, "reranker": CrossEncoder}[kind], model, device="cpu")
+    original, measure = open_model(model_class(kind_called(kind)), model, device="cpu"), _measure_of(kind)
     with replace_dir(out) as folder:
         graphs = export_onnx(model, kind, folder, int8)
-        before = [_mean(original, kind, task, params) for task in tasks]
+        before = [_mean(original, measure, task, params) for task in tasks]
         costs = []
         for graph in graphs:
             loaded = load_onnx(folder, kind, graph)
             size = (folder / graph).stat().st_size / 1e6
             for task, value in zip(tasks, before, strict=True):
-                named = task[0].name + (RERANKING_SUFFIX if kind == "reranker" else "")
-                costs.append(Cost(graph, named, value, _mean(loaded, kind, task, params), size))
+                after = _mean(loaded, measure, task, params)
+                costs.append(Cost(graph, task[0].name + measure.suffix, value, after, size))
         write_json(folder / _REPORT, [asdict(cost) | {"loss": cost.loss} for cost in costs])
     return costs
 
@@ -97,28 +106,47 @@ def _tasks(kind: str, params: Mapping[str, Any], test_sets: Path, runs: Path | N
         if spec["type"] != "retrieval":
             continue
         candidates = runs / (name + RERANKING_SUFFIX) / "bm25.trec.gz" if runs else None
-        if kind == "embedder":
+        if not _measure_of(kind).candidates:
             yield stored_task(test_sets, name), None
         elif candidates and candidates.exists():
             yield stored_task(test_sets, name), read_run(candidates)
 
 
-def _mean(model: Any, kind: str, measured: _Measured, params: Mapping[str, Any]) -> float:
+def _mean(model: Any, measure: Measure, measured: _Measured, params: Mapping[str, Any]) -> float:
     """Mean nDCG@10 of a model on a task, with the settings of the recipe's own evaluation."""
-    from ruri_kedro.encoders.encode import encode, score_pairs
+    rows = measure.rows(model, measured, params)
+    return sum(row["score"] for row in rows) / len(rows)
+
+
+def _measure_of(kind: str) -> Measure:
+    return resolve(kind_called(kind).measure)
+
+
+def _limits(params: Mapping[str, Any]) -> tuple[int, int]:
+    return params["evaluation"]["max_length"], params["evaluation"]["chunk_tokens"]
+
+
+def _searched_rows(model: Any, measured: _Measured, params: Mapping[str, Any]) -> list[dict]:
+    """Scores of an embedder that searches the documents of a task."""
+    from ruri_kedro.encoders.encode import encode
+
+    encoder: Callable = lambda texts, role: encode(model, texts, params["prompts"][role], *_limits(params))  # noqa: E731
+    return evaluate_embedder("model", measured[0], encoder, metrics=(METRIC,))
+
+
+def _reordered_rows(model: Any, measured: _Measured, params: Mapping[str, Any]) -> list[dict]:
+    """Scores of a cross-encoder that orders the candidates of a task."""
+    from ruri_kedro.encoders.encode import score_pairs
 
     task, candidates = measured
-    limits = params["evaluation"]["max_length"], params["evaluation"]["chunk_tokens"]
-    if kind == "embedder":
-        encoder: Callable = lambda texts, role: encode(model, texts, params["prompts"][role], *limits)  # noqa: E731
-        rows = evaluate_embedder(kind, task, encoder, metrics=(METRIC,))
-    else:
-        part = RetrievalTask(
-            task.name, task.queries, task.corpus, {qid: task.qrels[qid] for qid in candidates if qid in task.qrels}
-        )
-        reordered = rerank_run(candidates, part, lambda pairs: score_pairs(model, pairs, *limits))
-        rows = evaluate_reranking(kind, part, reordered, metrics=(METRIC,))
-    return sum(row["score"] for row in rows) / len(rows)
+    qrels = {qid: task.qrels[qid] for qid in candidates or {} if qid in task.qrels}
+    part = RetrievalTask(task.name, task.queries, task.corpus, qrels)
+    reordered = rerank_run(candidates or {}, part, lambda pairs: score_pairs(model, pairs, *_limits(params)))
+    return evaluate_reranking("model", part, reordered, metrics=(METRIC,))
+
+
+SEARCHING = Measure("", False, _searched_rows)
+REORDERING = Measure(RERANKING_SUFFIX, True, _reordered_rows)
 
 
 def _log(name: str, number: int, costs: list[Cost]) -> None:

@@ -8,8 +8,9 @@ from statistics import fmean
 
 from ruri_kedro.benchmark.comparison import Measure, PairedResult, compare, main_metrics
 from ruri_kedro.benchmark.specs import RERANKING_SUFFIX
+from ruri_kedro.models.kinds import words
 from ruri_kedro.registry.evidence import Evidence
-from ruri_kedro.registry.rules import KINDS, Rules, is_searched
+from ruri_kedro.registry.rules import Rules, is_searched
 from ruri_kedro.registry.training_runs import changed_stages
 
 _NO_CHAMPION = True, "no champion yet"
@@ -110,10 +111,10 @@ def signature(case: Case) -> Finding:
 def evidence(case: Case) -> Finding:
     """All pieces of the dossier are there, and its sources and leaks are those of what the model was trained on."""
     pieces = ("kind", "scores", "tests", "training", "contamination", "probe", "card")
-    missing = [name for name in pieces if not getattr(case.challenger, name)]
+    missing = [name for name in pieces if _is_missing(name, getattr(case.challenger, name))]
     # Of a piece that is missing as a whole, that is enough.
     missing += [f"{name}.{key}" for name, key in _KEYS if key not in (getattr(case.challenger, name) or (key,))]
-    if case.challenger.kind not in (None, *KINDS):
+    if case.challenger.kind not in (None, *words()):
         return False, f"'{case.challenger.kind}' is no kind of model"
     if missing:
         return False, f"missing: {', '.join(missing)}"
@@ -124,6 +125,8 @@ def evidence(case: Case) -> Finding:
 
 def tests(case: Case) -> Finding:
     """Every gated task was tested, with finite scores, on the data that the champion was tested on."""
+    if not case.challenger.tests and not case.challenger.scores:
+        return False, "nothing was tested: the recipe has no task for this model, and a promotion needs tests"
     if fault := _champion_fault(case):
         return False, fault
     if not case.tasks:
@@ -292,6 +295,11 @@ GATES: Mapping[str, tuple[Gate, tuple[str, ...]]] = {
     "probe": (probe, ("evidence", "code")),
     "latency": (latency, ("probe",)),
 }
+
+
+def _is_missing(name: str, piece: object) -> bool:
+    """Whether a piece of the evidence is not there. A model that was not tested has tests and scores, none."""
+    return piece is None if name in ("tests", "scores") else not piece
 
 
 def _test_fault(case: Case, task: str) -> str | None:

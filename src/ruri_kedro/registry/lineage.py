@@ -7,11 +7,20 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ruri_kedro.errors import RegistryError
-from ruri_kedro.registry.models import PREFIX, Registered, registered, registered_by
-from ruri_kedro.registry.training_runs import NO_RUN, OUTPUT, changed_stages, commit_text, context_of, maker_of
+from ruri_kedro.recipe.stages import STAGES, Stage, stage_of_model
+from ruri_kedro.registry.models import Registered, registered, registered_by
+from ruri_kedro.registry.training_runs import (
+    NO_RUN,
+    OUTPUT,
+    UNTRAINED,
+    changed_stages,
+    commit_text,
+    context_of,
+    maker_of,
+    untrained_stages,
+)
 from ruri_kedro.registry.versions import SIGNED, logged_evidence, original_of, version_of
 
-_RERANKER = f"{PREFIX}reranker-"
 _MADE_OF_IT = f"{OUTPUT}evaluation"  # what came of the models, which they do not come from
 
 
@@ -73,14 +82,27 @@ def lineage_text(found: Lineage) -> str:
 
 
 def _teacher(training: Mapping[str, Any], run_id: str | None) -> str | None:
-    """The teacher that the recipe names; without a name the reranker that the same run registered."""
-    teacher = training.get("trained", {}).get("finetuning", {}).get("settings", {}).get("teacher")
-    if teacher is None or "finetuning" not in training["tables"]:
+    """The teacher that the recipe names; without a name the model of the recipe's own that the same run registered."""
+    stage = next((row for row in STAGES.values() if row.teacher and row.name in training["tables"]), None)
+    settings = training.get("trained", {}).get(stage.name, {}).get("settings", {}) if stage else {}
+    if stage is None or (teacher := settings.get("teacher")) is None:
         return None
     if teacher.get("name"):
         return _pinned(teacher)
-    own = [found for found in registered_by(run_id) if found.name.startswith(_RERANKER)] if run_id else []
-    return str(own[-1]) if own else "the reranker of this recipe"
+    made = stage_of_model(str(stage.teacher))
+    if not _is_trained(made, training):
+        return None
+    prefix = made.registered_as.partition("{")[0] if made and made.registered_as else None
+    own = [found for found in registered_by(run_id) if found.name.startswith(prefix)] if run_id and prefix else []
+    return str(own[-1]) if own else f"the {stage.teacher} of this recipe"
+
+
+def _is_trained(stage: Stage | None, training: Mapping[str, Any]) -> bool:
+    """Whether a model of the kind of this stage came out of it: it, or one before it of the same kind, was trained."""
+    if stage is None or stage.name not in untrained_stages(training):
+        return True
+    before = stage_of_model(stage.start)
+    return before is not None and before.kind == stage.kind and _is_trained(before, training)
 
 
 def _run_inputs(run_id: str | None) -> list[RunInput]:
@@ -122,7 +144,8 @@ def _base(training: Mapping[str, Any]) -> str:
 
 
 def _facts(found: Lineage) -> Iterator[str]:
-    last = _trained(found.training)[-1][1]
+    left_out = untrained_stages(found.training)
+    last = next((run for stage, run in reversed(_trained(found.training)) if stage not in left_out), {})
     data = found.training.get("data", {})
     yield f"{found.version}  {found.version.decision}".rstrip()
     facts = {
@@ -148,7 +171,11 @@ def _trainings(training: Mapping[str, Any]) -> str:
     from ruri_kedro.benchmark.comparison_text import aligned
 
     rows = [("stage", "trained by the run", "commit", "command")]
+    left_out = untrained_stages(training)
     for stage, run in _trained(training):
+        if stage in left_out:
+            rows.append((stage, "not trained", "-", UNTRAINED))
+            continue
         commit = commit_text(run) if run else "-"
         rows.append((stage, run.get("run_id", "unknown"), commit, run.get("reproduce", "-")))
     return aligned(rows, left=4)

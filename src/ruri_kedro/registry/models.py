@@ -12,6 +12,7 @@ from typing import Any
 
 from ruri_kedro.encoders.foreign_code import open_model
 from ruri_kedro.errors import RegistryError
+from ruri_kedro.models.kinds import KINDS
 from ruri_kedro.registry import registration
 from ruri_kedro.registry.evidence import FOLDER, Dossier, write_dossier, write_manifest
 from ruri_kedro.registry.probe import probe_scores
@@ -77,7 +78,7 @@ def register_embedder(
         )
         return info, model
 
-    return _register("embedder", path, name, metrics, alias, tags, dossier, log)
+    return _register(KINDS["embedder"].word, path, name, metrics, alias, tags, dossier, log)
 
 
 def register_reranker(
@@ -112,7 +113,7 @@ def register_reranker(
         )
         return info, open_model(CrossEncoder, path, device="cpu") if dossier else None
 
-    return _register("reranker", path, name, metrics, alias, tags, dossier, log)
+    return _register(KINDS["cross_encoder"].word, path, name, metrics, alias, tags, dossier, log)
 
 
 def requirements(extra: Sequence[str] = ()) -> list[str]:

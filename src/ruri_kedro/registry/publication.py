@@ -12,7 +12,7 @@ import yaml
 
 from ruri_kedro.encoders.checkpoint import saved_with_unit_vectors
 from ruri_kedro.errors import PublicationError, RecipeError
-from ruri_kedro.registry.card import NOT_UNIT, UNIT
+from ruri_kedro.registry.card_texts import NOT_UNIT, UNIT
 from ruri_kedro.registry.evidence import FOLDER, MANIFEST
 from ruri_kedro.registry.rules import USES, allows, plain
 from ruri_kedro.registry.training_runs import changed_stages

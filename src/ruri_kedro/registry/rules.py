@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.models.kinds import registered_words
+from ruri_kedro.recipe.stages import evaluated_models, registered_models
 from ruri_kedro.text.names import check_name
 
-KINDS = ("embedder", "reranker")
 # From the narrowest to the widest: a licence that allows one of them allows those after it.
 USES = ("commercial", "non-commercial", "research")
-# Models that a challenger can be compared with besides the champion; a dossier has their scores.
-BASELINES = ("bm25", "base", "pretrained")
 SEARCHED = ("retrieval", "reranking")  # categories in which documents are ordered for a query
 _TESTED = ("loss", "gain", "baseline")  # gates that test significance
 CATEGORIES = ("retrieval", "reranking", "sts", "classification", "clustering", "pair", "multilabel", "bitext")
@@ -44,6 +43,12 @@ class Rules:
         return allows(self.licences, self.use, licence)
 
 
+def baselines() -> tuple[str, ...]:
+    """Models that a challenger can be compared with besides the champion; a dossier has their scores."""
+    registered = registered_models()
+    return ("bm25", *(name for name, model in evaluated_models().items() if model not in registered))
+
+
 def is_searched(tests: Mapping[str, Mapping[str, str]], task: str) -> bool:
     """Whether documents are ordered in a task; `tests` describe tasks, of which it may be none."""
     return tests.get(task, {}).get("category") in SEARCHED
@@ -72,7 +77,7 @@ def parse_rules(promotion: Mapping[str, Any]) -> Rules:
     _only(promotion["licences"], USES, "promotion.licences")
     for use, licences in promotion["licences"].items():
         _texts(licences, f"promotion.licences.{use}", least=0)
-    for kind in KINDS:
+    for kind in registered_words():
         _check_minimum(promotion["minimum"].get(kind, {}), f"promotion.minimum.{kind}")
         for name in ("size_mb", "latency_ms"):
             _number(promotion[name].get(kind), f"promotion.{name}.{kind}", 0, float("inf"))
@@ -115,7 +120,7 @@ def _check_minimum(minimum: Any, place: str) -> None:
 
 def _check_baseline(baseline: Mapping[str, Any]) -> None:
     _only(baseline, ("model", "required", "alpha", "max_drop"), "promotion.baseline")
-    _only([baseline.get("model")], BASELINES, "promotion.baseline.model")
+    _only([baseline.get("model")], baselines(), "promotion.baseline.model")
     if not isinstance(baseline.get("required"), bool):
         raise RecipeError(f"promotion.baseline.required: {baseline.get('required')!r} given, true or false expected.")
 

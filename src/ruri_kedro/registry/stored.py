@@ -14,13 +14,16 @@ import yaml
 
 from ruri_kedro.encoders.foreign_code import code_faults
 from ruri_kedro.errors import RegistryError
+from ruri_kedro.models.kinds import KINDS, stored_kinds
+from ruri_kedro.recipe.addresses import resolve
 from ruri_kedro.tables.files import read_json
 from ruri_kedro.tables.manifest import irregular_entries
 from ruri_kedro.tables.store import file_digest
 
-EMBEDDER = "model.sentence_transformer"  # where MLflow puts a SentenceTransformer
-_ARTIFACTS = "artifacts"  # where it puts what a pyfunc model is logged with: the one folder of a reranker
-RERANKER_CODE = "reranker_model.py"
+# Where MLflow puts the folder of a model: a SentenceTransformer, and what a pyfunc model is logged with.
+EMBEDDER = KINDS["embedder"].folder
+_ARTIFACTS = "artifacts"
+RERANKER_CODE = str(KINDS["cross_encoder"].code)
 # SHA-256 of every content that this file has had. Versions keep the code they were registered with.
 RERANKER_CODES = (
     "6696ee67692400fd4769612b6d20705e73280791442669a06ac49a9916a3a7fc",  # 0.1
@@ -28,42 +31,38 @@ RERANKER_CODES = (
 )
 
 _AT_ROOT = ("MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt", "constraints.txt", "input_example.json",
-            "serving_input_example.json", "registered_model_meta", RERANKER_CODE)  # fmt: skip
-# Kinds of files by the folder they stand in.
-_SUFFIXES = {
-    EMBEDDER: (".json", ".jinja", ".txt", ".model", ".safetensors", ".md"),
-    _ARTIFACTS: (".json", ".jinja", ".txt", ".model", ".safetensors", ".md"),
-    "evidence": (".json", ".parquet"),
-    "promotion": (".json", ".md"),
-}
+            "serving_input_example.json", "registered_model_meta")  # fmt: skip
+# Kinds of files, of a model and by the other folders they stand in.
+_OF_A_MODEL = (".json", ".jinja", ".txt", ".model", ".safetensors", ".md")
+_SUFFIXES = {"evidence": (".json", ".parquet"), "promotion": (".json", ".md")}
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][\w.-]*==[\w.!+]+")
 _ENVIRONMENT = {"conda": "conda.yaml", "virtualenv": "python_env.yaml"}
 
 
 def model_part(root: Path) -> Path | None:
-    """The folder of the SentenceTransformer or CrossEncoder; None where there is neither."""
-    folders = [root / EMBEDDER, *sorted((root / _ARTIFACTS).glob("*"))]
-    found = [path for path in folders if any((path / name).is_file() for name in ("modules.json", "config.json"))]
+    """The folder of the model; None where there is none, or more than one."""
+    names = ("modules.json", "config.json")
+    found = [path for path in _folders(root) if any((path / name).is_file() for name in names)]
     return found[0] if len(found) == 1 else None
 
 
 def kind_of(root: Path) -> str:
-    """Whether the version is an embedder or a reranker, as its evidence says.
+    """The kind of the version, as its evidence calls it.
 
-    Raises RegistryError where it says neither, or the folder is of the other kind.
+    Raises RegistryError where it says none, or the folder is of another kind.
     """
     path = root / "evidence/probe.json"
     said = read_json(path) if path.is_file() else None
     kind = said.get("kind") if isinstance(said, Mapping) else None
     part = model_part(root)
-    if part is None or kind != kind_of_part(part):
+    if part is None or kind not in kinds_of_part(part):
         raise RegistryError(f"{path}: kind '{kind}' is not that of the model beside it. Register the model again.")
     return kind
 
 
-def kind_of_part(part: Path) -> str:
-    """The kind of model by the place of its folder."""
-    return "embedder" if part.name == EMBEDDER else "reranker"
+def kinds_of_part(part: Path) -> tuple[str, ...]:
+    """The kinds that a model can be of by the place of its folder, as evidence calls them."""
+    return tuple(kind.word for kind in stored_kinds(part))
 
 
 def foreign_faults(root: Path, below: str = "") -> Iterator[str]:
@@ -83,9 +82,15 @@ def foreign_faults(root: Path, below: str = "") -> Iterator[str]:
         yield "MLmodel is missing"
 
 
+def _folders(root: Path) -> list[Path]:
+    """The folders in which a model of any kind would stand."""
+    patterns = dict.fromkeys(kind.folder for kind in KINDS.values())
+    return [path for pattern in patterns for path in sorted(root.glob(pattern))]
+
+
 def _models_in(root: Path, start: Path) -> list[Path]:
     """The folders of models in the folder `start`, which may be a part of one."""
-    models = [path for path in [root / EMBEDDER, *sorted((root / _ARTIFACTS).glob("*"))] if path.is_dir()]
+    models = [path for path in _folders(root) if path.is_dir()]
     inside = [path for path in models if path.is_relative_to(start)]
     part = start.is_dir() and any(start.is_relative_to(path) for path in models)
     return inside or ([start] if part else [])
@@ -93,11 +98,13 @@ def _models_in(root: Path, start: Path) -> list[Path]:
 
 def _file_faults(path: Path, name: PurePosixPath) -> Iterator[str]:
     """What is wrong with a file by its name, and with the content of those that MLflow itself reads."""
-    allowed = _SUFFIXES.get(name.parts[0], ())
-    known = str(name) in _AT_ROOT if len(name.parts) == 1 else name.suffix in allowed
+    homes = {PurePosixPath(kind.folder).parts[0] for kind in KINDS.values()}
+    allowed = _OF_A_MODEL if name.parts[0] in homes else _SUFFIXES.get(name.parts[0], ())
+    code = {kind.code: kind.code_digests for kind in KINDS.values() if kind.code and kind.code_digests}
+    known = str(name) in (*_AT_ROOT, *code) if len(name.parts) == 1 else name.suffix in allowed
     if not known:
         yield f"{name} is not a file that registration writes"
-    elif str(name) == RERANKER_CODE and (digest := file_digest(path)) not in RERANKER_CODES:
+    elif str(name) in code and (digest := file_digest(path)) not in resolve(code[str(name)]):
         yield f"{name} is not this package's code (SHA-256 {digest[:12]}…)"
     elif check := _CHECKS.get(str(name)):
         try:
@@ -108,9 +115,18 @@ def _file_faults(path: Path, name: PurePosixPath) -> Iterator[str]:
 
 
 def _mlmodel(text: str) -> Iterator[str]:
-    """What MLflow would load by other means than the two kinds of model that are registered."""
+    """What MLflow would load by other means than the kinds of model that are registered."""
     flavors = yaml.safe_load(text)["flavors"]
-    wanted = _EMBEDDER_FLAVORS if "sentence_transformers" in flavors else _RERANKER_FLAVORS
+    # Of the kinds whose flavours are all there those with the most; of several it is the one that fits.
+    known = [resolve(kind.flavors) for kind in KINDS.values()]
+    whole = [wanted for wanted in known if wanted.keys() - {"python_function"} <= flavors.keys()]
+    most = max(map(len, whole), default=0)
+    faults = [list(_flavor_faults(flavors, wanted)) for wanted in whole or known if len(wanted) >= most]
+    yield from min(faults, key=bool)
+
+
+def _flavor_faults(flavors: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
+    """What differs from the flavours that registration writes for a kind."""
     for flavor, found in flavors.items():
         if flavor not in wanted:
             yield f"flavour '{flavor}' is not one that registration writes"
@@ -146,7 +162,7 @@ def _are_artifacts(value: Any) -> bool:
 
 
 _SHARED = {"env": _is(_ENVIRONMENT), "python_version": _is_text, "code": _is(None), "model_config": _is(None, {})}
-_EMBEDDER_FLAVORS = {
+EMBEDDER_FLAVORS = {
     "python_function": {**_SHARED, "data": _is(EMBEDDER), "loader_module": _is("mlflow.sentence_transformers")},
     "sentence_transformers": {
         "code": _is(None),
@@ -155,7 +171,7 @@ _EMBEDDER_FLAVORS = {
         "source_model_name": _is_text,
     },
 }
-_RERANKER_FLAVORS = {
+RERANKER_FLAVORS = {
     "python_function": {
         **_SHARED,
         "artifacts": _are_artifacts,

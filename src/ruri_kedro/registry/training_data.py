@@ -11,14 +11,9 @@ from ruri_kedro.benchmark.matches import LeakRules
 from ruri_kedro.benchmark.specs import RERANKING_SUFFIX
 from ruri_kedro.benchmark.stored_tasks import stored_digest
 from ruri_kedro.corpora.source import Source
+from ruri_kedro.recipe.stages import stages_behind
 from ruri_kedro.tables import Table
 from ruri_kedro.tables.store import key_of
-
-# Whose examples shaped the weights; the reranker is the embedder's teacher.
-STAGES = {
-    "embedder": ("pretraining", "reranking_stage1", "reranking_stage2", "finetuning"),
-    "reranker": ("pretraining", "reranking_stage1", "reranking_stage2"),
-}
 
 
 def training_sources(sources: Mapping[str, Source], pairs: Table, examples: Mapping[str, Table]) -> dict[str, dict]:
@@ -103,32 +98,32 @@ def described_tests(
     return described
 
 
-def of_kind(report: Mapping[str, Any], kind: str, key: str = "stages") -> dict[str, Any]:
-    """A report whose block `key` has the stages of a kind of model only."""
-    return {**report, key: {stage: row for stage, row in report[key].items() if stage in STAGES[kind]}}
+def of_kind(report: Mapping[str, Any], model: str, key: str = "stages") -> dict[str, Any]:
+    """A report whose block `key` has only the stages behind a model, by its name in the catalog."""
+    return {**report, key: {stage: row for stage, row in report[key].items() if stage in stages_behind(model)}}
 
 
-def training_of_kind(training: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    """What a kind of model was trained on and with: its stages' tables and runs, its sources, and its base model.
+def training_of_kind(training: Mapping[str, Any], model: str) -> dict[str, Any]:
+    """What a model of the catalog was trained on and with: its stages' tables and runs, its sources, its base model.
 
     Commit and versions of the data are those of the runs that trained it, the last one's before the others'.
     """
-    trained = training["trained"][kind]
+    trained = training["trained"][model]
     base = trained.get("base_model", {}).get("settings", {})
-    stages = {stage: trained[stage] for stage in STAGES[kind] if stage in trained}
+    stages = {stage: trained[stage] for stage in stages_behind(model) if stage in trained}
     versions = {key: value for run in stages.values() for key, value in run.items() if key.startswith("dvc.")}
-    if commit := stages.get(STAGES[kind][-1], {}).get("git_commit"):
+    if commit := stages.get(stages_behind(model)[-1], {}).get("git_commit"):
         versions["git_commit"] = commit
-    own = {"sources": sources_of_kind(training["sources"], kind), "data": {**training["data"], **versions},
+    own = {"sources": sources_of_kind(training["sources"], model), "data": {**training["data"], **versions},
            "trained": stages, "base_model": base}  # fmt: skip
-    return of_kind({**training, **own}, kind, "tables")
+    return of_kind({**training, **own}, model, "tables")
 
 
-def sources_of_kind(sources: Mapping[str, Mapping], kind: str) -> dict[str, dict]:
-    """The sources of the stages of a kind of model, and the collections."""
+def sources_of_kind(sources: Mapping[str, Mapping], model: str) -> dict[str, dict]:
+    """The sources of the stages behind a model of the catalog, and the collections."""
     chosen = {}
     for name, row in sources.items():
-        examples = {stage: count for stage, count in row["examples"].items() if stage in STAGES[kind]}
+        examples = {stage: count for stage, count in row["examples"].items() if stage in stages_behind(model)}
         if examples or not row["examples"]:
             chosen[name] = {**row, "examples": examples}
     return chosen

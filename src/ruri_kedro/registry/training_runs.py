@@ -8,27 +8,21 @@ import ast
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ruri_kedro.recipe import stages
 from ruri_kedro.registry.tracking import provenance_tags
 
 OUTPUT = "output of "  # in front of the stage that made data, in the context that MLflow keeps with them
 NO_RUN = "unknown: MLflow has no run that made it"
-# What makes each model, and of which models; an embedder's own encoder goes before that of its teacher.
-_CHAIN = {
-    "embedder": ("finetuning", ("pretrained_model", "reranker")),
-    "reranker": ("reranking_stage2", ("reranker_stage1",)),
-    "reranker_stage1": ("reranking_stage1", ("pretrained_model",)),
-    "pretrained_model": ("pretraining", ("base_model",)),
-    "base_model": ("base_model", ()),
-}
-_BLOCKS = {"reranking_stage1": "reranking.stage1", "reranking_stage2": "reranking.stage2"}  # others as the stage
+UNTRAINED = "no source took part, the model was handed on unchanged"
 
 
 def trained_with(model: str, digest: str, run_id: str | None, examples: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """By stage, and for `base_model`, what made the model with this digest and those below it.
 
     `model` is its name in the catalog, `run_id` the run that reads or made it, `examples` the name of each stage's
-    table. A stage has `run_id`, the tags of provenance, `settings` (its parameters as they were used) and `examples`
-    (digest of its table); one whose run is not known is left out, and with it what only that run could tell of.
+    table. A stage has `run_id`, the tags of provenance, `settings` (its parameters as they were used), `examples`
+    (digest of its table) and, where it trained nothing, `handed_on` in place of settings. One whose run is not known is
+    left out, and with it what only that run could tell of.
     """
     if run_id is None:
         return {}
@@ -39,7 +33,8 @@ def trained_with(model: str, digest: str, run_id: str | None, examples: Mapping[
     waiting = [(model, digest, MlflowClient().get_run(run_id))]
     while waiting:
         name, digest, reader = waiting.pop(0)
-        stage, parents = _CHAIN[name]
+        made_by = stages.stage_of_model(name)
+        stage = made_by.name if made_by else stages.BASE
         if stage in seen:
             continue
         seen.add(stage)
@@ -47,14 +42,17 @@ def trained_with(model: str, digest: str, run_id: str | None, examples: Mapping[
         if run is None:
             continue
         data = _digests(run)
+        handed_on = made_by is not None and data.get(made_by.start) == digest
         found[stage] = {
             "run_id": run.info.run_id,
             **provenance_tags(run),
-            "settings": _settings(run.data.params, _BLOCKS.get(stage, stage)),
+            "settings": {} if handed_on else _settings(run.data.params, made_by.block if made_by else stages.BASE),
+            **({"handed_on": True} if handed_on else {}),
             **({"examples": data[table]} if (table := examples.get(stage)) in data else {}),
         }
-        waiting += [(parent, data[parent], run) for parent in parents if parent in data]
-    return {stage: found[stage] for stage in ("base_model", *examples) if stage in found}
+        # A model's own encoder goes before that of its teacher.
+        waiting += [(parent, data[parent], run) for parent in stages.parents_of(name) if parent in data]
+    return {stage: found[stage] for stage in (stages.BASE, *examples) if stage in found}
 
 
 def scored_model(scores: str, digest: str, model: str, run_id: str | None) -> str | None:
@@ -75,6 +73,16 @@ def changed_stages(training: Mapping[str, Any]) -> list[str]:
     digests = {stage: table.get("digest") for stage, table in training.get("tables", {}).items()}
     trained = training.get("trained", {})
     return [stage for stage, row in trained.items() if row.get("examples", digests.get(stage)) != digests.get(stage)]
+
+
+def untrained_stages(training: Mapping[str, Any]) -> list[str]:
+    """The stages in which nothing was trained: their model is the one that went in."""
+    trained = training.get("trained", {})
+    return [
+        stage
+        for stage, table in training.get("tables", {}).items()
+        if trained.get(stage, {}).get("handed_on") or table.get("rows") == 0
+    ]
 
 
 def commit_text(tags: Mapping[str, str]) -> str:

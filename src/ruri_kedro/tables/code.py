@@ -27,6 +27,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 WITHOUT_EFFECT = frozenset(
     {
         "ruri_kedro.errors",
+        "ruri_kedro.models.kinds",  # names what does the work, which is given where the digest is asked for
         "ruri_kedro.progress",
         "ruri_kedro.registry.tracking",
         "ruri_kedro.tables.checksums",
@@ -48,12 +49,12 @@ def behaviour_digest(*work: Callable | str, package: Path = _PACKAGE) -> str:
     A method stands for its class, a nested function for the one around it, a partial function for its function.
     Raises ImportError for what the package does not have.
     """
-    return _digest(tuple(map(_name_of, work)), package)
+    return _digest(tuple(map(name_of, work)), package)
 
 
 def definitions_of(*work: Callable | str, package: Path = _PACKAGE) -> frozenset[Definition]:
     """The (module, name) of every definition that counts in `behaviour_digest` of the same."""
-    return frozenset(_reached(tuple(map(_name_of, work)), package))
+    return frozenset(_reached(tuple(map(name_of, work)), package))
 
 
 @cache
@@ -75,7 +76,8 @@ def _reached(names: Iterable[str], package: Path) -> dict[Definition, str]:
     return found
 
 
-def _name_of(work: Callable | str) -> str:
+def name_of(work: Callable | str) -> str:
+    """The dotted name by which `behaviour_digest` knows a function, a class or what is named already."""
     if isinstance(work, str):
         return work
     while isinstance(work, functools.partial):

@@ -6,6 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import NoneType
 
+from ruri_kedro.recipe.objectives import RERANKING, SEARCHED, STRATEGIES, TAUGHT, UNTAUGHT
+
+__all__ = [
+    "NEEDS", "RERANKING", "ROW_KEYS", "SEARCHED", "STRATEGIES", "TAUGHT", "UNTAUGHT", "Group", "Needs", "group_name",
+]  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Needs:
@@ -26,21 +32,6 @@ NEEDS = {
 
 Group = tuple[str, str]  # source, objective
 
-UNTAUGHT = ("contrastive", "info_nce")
-TAUGHT = ("distillation", "margin_mse")  # learn from the scores of a teacher
-RERANKING = ("listwise",)
-
-OBJECTIVES = {  # the first is the default
-    "pretraining": UNTAUGHT,
-    "reranking_stage1": RERANKING,
-    "reranking_stage2": RERANKING,
-    "finetuning": UNTAUGHT + TAUGHT,
-}
-
-SEARCHED = ("bm25", "dense", "rrf")
-STRATEGIES = ("given", "random", *SEARCHED)
-# No encoder is there before pre-training.
-STAGE_STRATEGIES = {stage: STRATEGIES[:3] if stage == "pretraining" else STRATEGIES for stage in OBJECTIVES}
 ROW_KEYS = {  # of a source's row for a stage, with the types of their values
     "negatives": str, "count": int, "window": Mapping, "fill": bool, "max_score_ratio": (float, int, NoneType),
     "objective": str, "shuffled_copy": bool, "share": (float, int),

@@ -11,6 +11,7 @@ import torch
 from tqdm import tqdm
 
 from ruri_kedro.errors import TrainingError
+from ruri_kedro.recipe.stages import STAGES
 from ruri_kedro.tables.files import write_json
 from ruri_kedro.training import processes
 from ruri_kedro.training.checkpoints import Checkpoints
@@ -105,7 +106,7 @@ def _memory_named(label: str) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        block = label.replace("_", ".", 1)  # reranking_stage1 is reranking.stage1 in the recipe
+        block = STAGES[label].block if label in STAGES else label
         raise TrainingError(
             f"{label}: the device has no memory left ({str(error).splitlines()[0]}). Lower {block}.chunk_tokens or "
             f"{block}.keep_tokens and run the same again: it continues from its last checkpoint."

@@ -124,7 +124,10 @@ def plot_scores(positives: np.ndarray, negatives: np.ndarray, threshold: float) 
     axes = figure.subplots()
     bins = np.linspace(0, 1, 41)
     for scores, label, colour in ((negatives, "negatives", "#ccbb44"), (positives, "positives", "#4477aa")):
-        axes.hist(sigmoid(scores), bins=bins, density=True, alpha=0.7, label=f"{label} ({len(scores)})", color=colour)
+        density = len(scores) > 0  # there is none of no scores
+        axes.hist(
+            sigmoid(scores), bins=bins, density=density, alpha=0.7, label=f"{label} ({len(scores)})", color=colour
+        )
     axes.axvline(threshold, color="#ee6677", label=f"threshold {threshold:.4g}")
     axes.set(xlabel="sigmoid of the reranker's logit", ylabel="density", title="Teacher scores")
     axes.legend(frameon=False)

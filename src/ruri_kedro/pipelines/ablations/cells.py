@@ -1,28 +1,24 @@
 """The cells of the ablations, from their parameters: what each one changes of the recipe."""
 
 import copy
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from kedro.pipeline import Pipeline
 
+from ruri_kedro.benchmark.specs import RERANKING_SUFFIX
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.pipelines.shared import Params
-from ruri_kedro.tables.objectives import OBJECTIVES
+from ruri_kedro.recipe.stages import BASE, STAGES, is_trained, kind_of_model, registered_models
 from ruri_kedro.text.names import check_names, listed_names
 
-# The data set a cell's model is, the scores that are wanted of it, and the nodes that read it under the recipe's name.
-_EMBEDDER = ("scores_finetuned", "embedder", ("search_finetuned", "score_finetuned"))
-_BENCHMARKED = ("scores_benchmark", "embedder", ("score_benchmark",))
-_RERANKER = ("scores_reranker", "reranker", ("search_reranker",))
-JUDGED = {
-    "base_model": _EMBEDDER,
-    "pretrained_model": _EMBEDDER,
-    "embedder": _EMBEDDER,
-    "reranker_stage1": _RERANKER,
-    "reranker": _RERANKER,
-}
+logger = logging.getLogger(__name__)
+
+# The scores that are wanted of a cell's model, the recipe's model in whose place it is, and the nodes that read it.
+_Judged = tuple[str, str, tuple[str, ...]]
+_BENCHMARKED: _Judged = ("scores_benchmark", "embedder", ("score_benchmark",))
 # What the tables that all cells share are made with; of `sources` all but `stages`.
 DATA = ("sources", "tasks", "deduplication", "leaks", "consistency", "only", "engine")
 
@@ -72,7 +68,7 @@ class Cell:
 
     @property
     def _judged(self) -> tuple[str, str, tuple[str, ...]]:
-        return _BENCHMARKED if self.benchmark else JUDGED[self.model]
+        return _BENCHMARKED if self.benchmark else judged(self.model)
 
     def parameters(self, recipe: Params, seed: int) -> Params:
         """The recipe's parameters with the changes of the cell and the seed."""
@@ -88,6 +84,14 @@ class Cell:
             for source in changed["sources"].values():
                 _replace_objectives(source.get("stages", {}), stage, objectives)
         return changed
+
+
+def judged(model: str) -> _Judged:
+    """How a model of the catalog is scored: as the model of its kind that the recipe registers."""
+    kind = kind_of_model(model)
+    stage = next(row for row in registered_models().values() if row.kind == kind)
+    name = stage.evaluated_as
+    return f"scores_{name}", stage.model, (f"search_{name}", f"score_{name}")
 
 
 def parse_cells(settings: Params, recipe: Params, nodes: Pipeline) -> list[Cell]:
@@ -109,7 +113,22 @@ def parse_cells(settings: Params, recipe: Params, nodes: Pipeline) -> list[Cell]
     ]
     for cell in cells:
         _check(cell, tables[cell.table]["cells"], recipe, nodes)
-    return cells
+    left_out = [cell for cell in cells if not is_trained(cell.model, recipe["sources"])]
+    for cell in left_out:
+        logger.info(
+            "%s is left out: the recipe trains no %s, since no source takes part in it.", cell.title, cell.model
+        )
+    if cells and len(left_out) == len(cells):
+        raise RecipeError("ablations.tables: the recipe trains the model of none of these cells.")
+    return [cell for cell in cells if cell not in left_out]
+
+
+def check_columns(tables: Params, cells: Iterable[Cell], tasks: Params) -> None:
+    """Raise RecipeError for a column of a task that the recipe has not, before any cell is run for it."""
+    known = [*tasks, *(f"{task}{RERANKING_SUFFIX}" for task in tasks)]
+    for table in dict.fromkeys(cell.table for cell in cells if not cell.benchmark):
+        for column in tables[table]["columns"]:
+            _known(f"ablations.tables.{table}.columns.{column}", [column.rpartition("/")[0]], known)
 
 
 def parse_seeds(settings: Params) -> list[int]:
@@ -128,8 +147,9 @@ def _cell(table: str, name: str, row: Mapping[str, Any], benchmark: bool) -> Cel
     for key in ("label", "model"):
         if key not in row:
             raise RecipeError(f"{place}.{key}: missing.")
-    embedders = [model for model, judged in JUDGED.items() if judged is _EMBEDDER]
-    _known(f"{place}.model", [row["model"]], embedders if benchmark else JUDGED)
+    models = [BASE, *(stage.model for stage in STAGES.values())]
+    embedders = [model for model in models if kind_of_model(model) == kind_of_model(_BENCHMARKED[1])]
+    _known(f"{place}.model", [row["model"]], embedders if benchmark else models)
     return Cell(table, name, **row, benchmark=benchmark)
 
 
@@ -145,10 +165,12 @@ def _check(cell: Cell, others: Mapping[str, Any], recipe: Params, nodes: Pipelin
     for stage, sources in cell.without.items():
         takes_part = [name for name, row in recipe["sources"].items() if stage in row.get("stages", {})]
         _known(f"{place}.without.{stage}", sources, takes_part)
-    _known(f"{place}.objectives", cell.objectives, OBJECTIVES)
+    _known(f"{place}.objectives", cell.objectives, STAGES)
     for stage, objectives in cell.objectives.items():
-        _known(f"{place}.objectives.{stage}", [*objectives, *objectives.values()], OBJECTIVES[stage])
+        _known(f"{place}.objectives.{stage}", [*objectives, *objectives.values()], STAGES[stage].objectives)
     changed = cell.parameters(recipe, recipe["seed"])
+    if is_trained(cell.model, recipe["sources"]) and not is_trained(cell.model, changed["sources"]):
+        raise RecipeError(f"{place}.without: no source is left that takes part in a training of '{cell.model}'.")
     for name in DATA:
         if _built_from(changed, name) != _built_from(recipe, name):
             raise RecipeError(
@@ -192,7 +214,7 @@ def _merged(params: Params, changes: Mapping[str, Any], place: str) -> Params:
 def _replace_objectives(stages: Params, stage: str, objectives: Mapping[str, str]) -> None:
     rows = stages.get(stage, [])
     for row in [rows] if isinstance(rows, Mapping) else rows:
-        current = row.get("objective", OBJECTIVES[stage][0])
+        current = row.get("objective", STAGES[stage].objectives[0])
         row["objective"] = objectives.get(current, current)
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +10,18 @@ from kedro.pipeline import Pipeline
 
 from ruri_kedro.benchmark.stored_tasks import stored_digest
 from ruri_kedro.errors import RuriError
-from ruri_kedro.pipelines import evaluation, finetuning, negative_mining, pretraining, reranking
+from ruri_kedro.pipelines import evaluation, negative_mining
 from ruri_kedro.pipelines.ablations import benchmark
-from ruri_kedro.pipelines.ablations.cells import Cell, parse_cells, parse_seeds
+from ruri_kedro.pipelines.ablations.cells import Cell, check_columns, parse_cells, parse_seeds
 from ruri_kedro.pipelines.ablations.steps import Step, StepStore, plan
 from ruri_kedro.pipelines.shared import Figure, Frame, Params
+from ruri_kedro.recipe.stages import STAGES
 from ruri_kedro.tables import Table
 from ruri_kedro.tables.store import key_of
 
 logger = logging.getLogger(__name__)
 
+_EQUAL = "equal_models"  # a cell has one model only
 RECIPE_DATA = ("test_sets", "passages", "pairs", "leaks", "matches", "inconsistent")
 
 
@@ -30,9 +33,11 @@ def run_cells(recipe: Params, entries: Any, test_sets: Path, **tables: Table) ->
     """
     settings, nodes = recipe["ablations"], recipe_nodes()
     cells = parse_cells(settings, recipe, nodes)
+    check_columns(settings["tables"], cells, recipe["tasks"])
     given = {name: table.digest() for name, table in tables.items()}
     given["test_sets"] = key_of(**{name: stored_digest(test_sets, name) for name in recipe["tasks"]})
-    store = StepStore(Path(settings["folder"]), {"test_sets": test_sets, **tables}, entries)
+    given[_EQUAL] = "none"
+    store = StepStore(Path(settings["folder"]), {"test_sets": test_sets, _EQUAL: {}, **tables}, entries)
     runs = [(cell, seed, plan(cell, seed, recipe, nodes, given)) for seed in parse_seeds(settings) for cell in cells]
     if any(cell.benchmark and not store.is_done(steps[-1]) for cell, _, steps in runs):
         benchmark.check_benchmark(recipe["mteb"], settings["benchmark"])
@@ -54,7 +59,8 @@ def report_cells(scores: Params, recipe: Params) -> tuple[Frame, Figure, str]:
 
 def recipe_nodes() -> Pipeline:
     """The nodes of the recipe behind data engineering, and mteb's benchmarks."""
-    rooms = (negative_mining, pretraining, reranking, finetuning, evaluation, benchmark)
+    trainings = [import_module(address) for address in dict.fromkeys(stage.pipeline for stage in STAGES.values())]
+    rooms = (negative_mining, *trainings, evaluation, benchmark)
     return sum((room.create_pipeline() for room in rooms), start=Pipeline([]))
 
 
@@ -77,7 +83,7 @@ def _run_cell(cell: Cell, seed: int, steps: list[Step], store: StepStore) -> dic
                 finally:
                     flush_step_loggers()
         last = steps[-1]
-        [means] = summarize(store.load(last, cell.wanted).iter_rows()).to_dicts()
+        means = next(iter(summarize(store.load(last, cell.wanted).iter_rows()).to_dicts()), {})
         means = {column: value for column, value in means.items() if column != "model"}
         trained = {name: count for step in steps for name, count in store.steps_of(step).items()}
         log_scores(run_id, means | trained, _origins(steps, store, cell, last))

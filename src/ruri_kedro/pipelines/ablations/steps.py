@@ -20,6 +20,7 @@ from kedro.pipeline.node import Node
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.pipelines.ablations.cells import Cell, parameter
 from ruri_kedro.pipelines.shared import Params
+from ruri_kedro.pipelines.training import work_of
 from ruri_kedro.tables.checksums import MANIFEST, read_checked, write_checked
 from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.files import read_json, replace_dir
@@ -69,7 +70,7 @@ def plan(cell: Cell, seed: int, recipe: Params, nodes: Pipeline, given: Mapping[
             if _SOURCES in told:
                 told[_SOURCES] = _sources_read(node, told[_SOURCES], recipe["sources"])
             read_keys = {name: [made, maker.key if maker else given[made]] for name, (maker, made) in inputs.items()}
-            code = behaviour_digest(node.func)
+            code = behaviour_digest(*work_of(node))
             key = key_of(node=node.name, params=told, inputs=read_keys, code=code)
             steps[node.name] = Step(node, key, values, inputs)
         return steps[node.name]

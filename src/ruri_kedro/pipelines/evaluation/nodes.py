@@ -1,6 +1,7 @@
 """Scores of every model on every task, and the report."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 from ruri_kedro.benchmark.stored_tasks import stored_digest, stored_task
 from ruri_kedro.benchmark.tasks import RerankingTask, RetrievalTask
 from ruri_kedro.corpora.source import parse_sources
-from ruri_kedro.encoders.reference import EncoderReference
+from ruri_kedro.encoders.reference import EncoderReference, folder_digest
 from ruri_kedro.pipelines.evaluation.searching import (
     RERANKED,
     encode_by_role,
@@ -19,13 +20,35 @@ from ruri_kedro.pipelines.evaluation.searching import (
     searched,
 )
 from ruri_kedro.pipelines.shared import Figure, Frame, Params
+from ruri_kedro.recipe.stages import evaluated_models, kind_of_model
 from ruri_kedro.tables import Part, Table
 from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.lookup import passage_texts
 from ruri_kedro.tables.store import blocks, key_of
 
-MODELS = ("bm25", "base", "pretrained", "finetuned", "reranker")
+logger = logging.getLogger(__name__)
+
+BM25 = "bm25"
 _NOTHING = "Nothing was tested: the recipe has no task (parameter tasks). Its models can be used, but not promoted.\n"
+
+
+def tested_models() -> tuple[str, ...]:
+    """What reports call the models, in their order."""
+    return BM25, *evaluated_models()
+
+
+def equal_models(**models: Path) -> Params:
+    """By name each model that is the same as one before it, and that one's name: it is evaluated once, as the first.
+
+    `models` are folders by what reports call the models. A stage that trains nothing hands its model on unchanged.
+    """
+    first: dict[str, str] = {}
+    names = [name for name in evaluated_models() if name in models]
+    same = {name: first.setdefault(str(folder_digest(models[name])), name) for name in names}
+    equal = {name: other for name, other in same.items() if name != other}
+    for name, other in equal.items():
+        logger.info("%s is the same model as %s: it is evaluated once, as %s.", name, other, other)
+    return equal
 
 
 def score_bm25(test_sets: Path, tasks: Params, bm25_runs: Path, evaluation: Params) -> dict[str, Part]:
@@ -53,8 +76,11 @@ def score_embedder(
     evaluation: Params,
     seed: int,
     name: str,
+    equal: Params | None = None,
 ) -> dict[str, Part]:
-    """An embedding model on every task, and on the candidates."""
+    """An embedding model on every task, and on the candidates; none of a model that is `equal` to another one."""
+    if name in (equal or {}):
+        return {}
     from ruri_kedro.benchmark.evaluate import evaluate_embedder, evaluate_run
 
     reference = EncoderReference.of({}, model)
@@ -70,13 +96,19 @@ def score_embedder(
     return _score_parts(test_sets, tasks, list(tasks), runs, evaluation, name, rows, settings)
 
 
-def score_reranker(test_sets: Path, tasks: Params, runs: Path, evaluation: Params) -> dict[str, Part]:
-    """The reranker on the candidates."""
-    rows = partial(_candidate_rows, "reranker", runs=runs, evaluation=evaluation)
-    return _score_parts(test_sets, tasks, searched(tasks), runs, evaluation, "reranker", rows)
+def score_reranker(
+    test_sets: Path, tasks: Params, runs: Path, evaluation: Params, name: str, equal: Params | None = None
+) -> dict[str, Part]:
+    """A cross-encoder on the candidates; none of a model that is `equal` to another one."""
+    if name in (equal or {}):
+        return {}
+    rows = partial(_candidate_rows, name, runs=runs, evaluation=evaluation)
+    return _score_parts(test_sets, tasks, searched(tasks), runs, evaluation, name, rows)
 
 
-def report(recipe: str, base_model: Params, **scores: Table) -> tuple[dict, Frame, Figure, str]:
+def report(
+    recipe: str, base_model: Params, equal: Params | None = None, **scores: Table
+) -> tuple[dict, Frame, Figure, str]:
     """Means by model and task, as metrics, table, plot and Markdown. A model without scores is left out.
 
     For people the base model has the name of what it is.
@@ -84,16 +116,30 @@ def report(recipe: str, base_model: Params, **scores: Table) -> tuple[dict, Fram
     from ruri_kedro.benchmark.evaluate import summarize
     from ruri_kedro.benchmark.report import bar_plot, named, table_by_metric
 
-    tested = [model for model in MODELS if scores[f"scores_{model}"].rows()]
+    equal = equal or {}
+    models = [model for model in tested_models() if model not in equal]
+    tested = [model for model in models if scores[f"scores_{model}"].rows()]
     rows = (row for model in tested for row in scores[f"scores_{model}"].iter_rows())
     summary = summarize(rows, models=tested)
     metrics = {row.pop("model"): {task: value for task, value in row.items() if value is not None}
                for row in summary.to_dicts()}  # fmt: skip
     summary = named(summary, {"base": base_name(base_model)})
     parts = [f"# Evaluation of recipe {recipe}", *([table_by_metric(summary)] if tested else [_NOTHING])]
-    if tested and (left := [model for model in MODELS if model not in tested]):
+    if tested and (left := [model for model in models if model not in tested]):
         parts.append(f"Not tested: {', '.join(left)}. The recipe has no task for them (retrieval or reranking).\n")
+    parts += [f"{line}\n" for line in _left_out(equal)]
     return metrics, summary.to_pandas(), bar_plot(summary), "\n\n".join(parts)
+
+
+def _left_out(equal: Mapping[str, str]) -> Iterator[str]:
+    """Why a model has no line: it is the same as another one, or no stage of its kind has trained it."""
+    models = evaluated_models()
+    same = {name: other for name, other in equal.items() if kind_of_model(models[name]) == kind_of_model(models[other])}
+    if same:
+        listed = ", ".join(f"{name} is {other}" for name, other in same.items())
+        yield f"The same model has one line: {listed}. No source takes part in the training between them."
+    if untrained := [name for name in equal if name not in same]:
+        yield f"Not trained, and so left out: {', '.join(untrained)}. No source takes part in its stages."
 
 
 def base_name(base_model: Params) -> str:

@@ -4,19 +4,22 @@ from functools import partial, update_wrapper
 
 from kedro.pipeline import Node, Pipeline
 
+from ruri_kedro.models.kinds import KINDS
 from ruri_kedro.pipelines.evaluation import nodes, registering, searching
-from ruri_kedro.project import EXAMPLES
-from ruri_kedro.registry.rules import BASELINES
+from ruri_kedro.recipe.addresses import resolve
+from ruri_kedro.recipe.stages import evaluated_models, example_tables, kind_of_model, registered_models
+from ruri_kedro.registry.rules import baselines
 
 PARAMETERS_OF_CARDS = ("recipe", "promotion", "tasks", "bm25", "evaluation")
-EMBEDDERS = {"base": "base_model", "pretrained": "pretrained_model", "finetuned": "embedder"}
 
 
 def create_pipeline(**kwargs) -> Pipeline:
     """models, test_sets -> runs, scores per query, metrics, report, registered challengers."""
-    scores = [f"scores_{model}" for model in nodes.MODELS]
+    models = evaluated_models()
+    scores = [f"scores_{model}" for model in nodes.tested_models()]
     return Pipeline(
         [
+            Node(func=nodes.equal_models, inputs=models, outputs="equal_models", name="equal_models"),
             Node(
                 func=searching.search_tasks,
                 inputs=["test_sets", "params:tasks", "params:bm25", "params:evaluation"],
@@ -29,19 +32,11 @@ def create_pipeline(**kwargs) -> Pipeline:
                 outputs="scores_bm25",
                 name="score_bm25",
             ),
-            *[node for name, dataset in EMBEDDERS.items() for node in _embedder(name, dataset)],
-            Node(
-                func=searching.search_reranker,
-                inputs=["test_sets", "params:tasks", "bm25_runs", "reranker", "params:evaluation", "params:run.device"],
-                outputs="runs_reranker",
-                name="search_reranker",
-            ),
-            Node(
-                func=nodes.score_reranker,
-                inputs=["test_sets", "params:tasks", "runs_reranker", "params:evaluation"],
-                outputs="scores_reranker",
-                name="score_reranker",
-            ),
+            *[
+                node
+                for name, dataset in models.items()
+                for node in resolve(KINDS[kind_of_model(dataset)].evaluate)(name, dataset)
+            ],
             Node(
                 func=searching.export_runs,
                 inputs={
@@ -49,7 +44,7 @@ def create_pipeline(**kwargs) -> Pipeline:
                     "tasks": "params:tasks",
                     "evaluation": "params:evaluation",
                     "bm25": "bm25_runs",
-                    **{model: f"runs_{model}" for model in nodes.MODELS if model != "bm25"},
+                    **{model: f"runs_{model}" for model in models},
                 },
                 outputs="runs",
                 name="export_runs",
@@ -59,6 +54,7 @@ def create_pipeline(**kwargs) -> Pipeline:
                 inputs={
                     "recipe": "params:recipe",
                     "base_model": "params:base_model",
+                    "equal": "equal_models",
                     **dict(zip(scores, scores, strict=True)),
                 },
                 outputs=["metrics", "metrics_table", "metrics_plot", "report"],
@@ -69,53 +65,19 @@ def create_pipeline(**kwargs) -> Pipeline:
     )
 
 
-def _registration() -> list[Node]:
-    """Evidence and cards of both models, and the registered versions."""
-    return [
-        Node(
-            func=registering.describe_training,
-            inputs={
-                **{name: name for name in ("passages", "pairs", "leaks", "test_texts", "embedder", "reranker")},
-                "sources": "params:sources",
-                "rules": "params:leaks",
-                **EXAMPLES,
-            },
-            outputs=["training_data", "contamination"],
-            name="describe_training",
-        ),
-        Node(
-            func=registering.compile_dossiers,
-            inputs={
-                **{name: f"params:{name}" for name in PARAMETERS_OF_CARDS},
-                "training": "training_data",
-                **{name: name for name in ("embedder", "reranker", "test_sets", "contamination")},
-                **{name: name for name in ("scores_finetuned", "scores_reranker")},
-                **{name: name for name in (f"scores_{model}" for model in BASELINES)},
-            },
-            outputs=["dossiers", "embedder_card", "reranker_card"],
-            name="compile_dossiers",
-        ),
-        Node(
-            func=registering.register,
-            inputs=["embedder", "reranker", "metrics", "params:recipe", "dossiers"],
-            outputs="registered_models",
-            name="register",
-        ),
-    ]
-
-
-def _embedder(name: str, dataset: str) -> list[Node]:
-    evaluated = {"test_sets": "test_sets", "tasks": "params:tasks", "evaluation": "params:evaluation"}
+def embedder_nodes(name: str, dataset: str) -> list[Node]:
+    """What an embedder finds, and its scores; `dataset` is the model, `name` what reports call it."""
+    evaluated = _evaluated()
     encoded = {"model": dataset, "prompts": "params:prompts"}
     return [
         Node(
-            func=update_wrapper(partial(searching.search_embedder, name=name), searching.search_embedder),
+            func=_named(searching.search_embedder, name),
             inputs={**evaluated, **encoded, "bm25_runs": "bm25_runs"},
             outputs=f"runs_{name}",
             name=f"search_{name}",
         ),
         Node(
-            func=update_wrapper(partial(nodes.score_embedder, name=name), nodes.score_embedder),
+            func=_named(nodes.score_embedder, name),
             inputs={
                 **evaluated,
                 **encoded,
@@ -125,5 +87,81 @@ def _embedder(name: str, dataset: str) -> list[Node]:
             },
             outputs=f"scores_{name}",
             name=f"score_{name}",
+        ),
+    ]
+
+
+def cross_encoder_nodes(name: str, dataset: str) -> list[Node]:
+    """How a cross-encoder orders candidates, and its scores; `dataset` is the model, `name` what reports call it."""
+    evaluated = _evaluated()
+    return [
+        Node(
+            func=_named(searching.search_reranker, name),
+            inputs={**evaluated, "model": dataset, "bm25_runs": "bm25_runs", "device": "params:run.device"},
+            outputs=f"runs_{name}",
+            name=f"search_{name}",
+        ),
+        Node(
+            func=_named(nodes.score_reranker, name),
+            inputs={**evaluated, "runs": f"runs_{name}"},
+            outputs=f"scores_{name}",
+            name=f"score_{name}",
+        ),
+    ]
+
+
+def _evaluated() -> dict[str, str]:
+    return {
+        "test_sets": "test_sets",
+        "tasks": "params:tasks",
+        "evaluation": "params:evaluation",
+        "equal": "equal_models",
+    }
+
+
+def _named(function, name: str):
+    return update_wrapper(partial(function, name=name), function)
+
+
+def _registration() -> list[Node]:
+    """Evidence and cards of the models, and the registered versions."""
+    registered = {model: model for model in registered_models()}
+    scored = {f"scores_{model}": f"scores_{model}" for model in (*evaluated_models(), *baselines())}
+    return [
+        Node(
+            func=registering.describe_training,
+            inputs={
+                **{name: name for name in ("passages", "pairs", "leaks", "test_texts")},
+                "sources": "params:sources",
+                "rules": "params:leaks",
+                **registered,
+                **example_tables(),
+            },
+            outputs=["training_data", "contamination"],
+            name="describe_training",
+        ),
+        Node(
+            func=registering.compile_dossiers,
+            inputs={
+                **{name: f"params:{name}" for name in PARAMETERS_OF_CARDS},
+                "training": "training_data",
+                "equal": "equal_models",
+                **{name: name for name in ("test_sets", "contamination")},
+                **registered,
+                **scored,
+            },
+            outputs=["dossiers", *[f"{model}_card" for model in registered]],
+            name="compile_dossiers",
+        ),
+        Node(
+            func=registering.register,
+            inputs={
+                **{name: name for name in ("metrics", "dossiers")},
+                "recipe": "params:recipe",
+                "equal": "equal_models",
+                **registered,
+            },
+            outputs="registered_models",
+            name="register",
         ),
     ]

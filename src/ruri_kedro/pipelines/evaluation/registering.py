@@ -1,46 +1,50 @@
 """Registration of the models that were evaluated, with the evidence by which they can be promoted."""
 
+import logging
 from pathlib import Path
+from typing import Any
 
 from ruri_kedro.benchmark.matches import LeakRules
 from ruri_kedro.corpora.source import parse_sources
 from ruri_kedro.encoders.checkpoint import saved_with_unit_vectors
 from ruri_kedro.encoders.reference import folder_digest
 from ruri_kedro.errors import DataError
+from ruri_kedro.models.kinds import KINDS, saved_kind
 from ruri_kedro.pipelines.shared import Params
-from ruri_kedro.project import EXAMPLES
+from ruri_kedro.recipe.addresses import resolve
 from ruri_kedro.recipe.parse import parse
+from ruri_kedro.recipe.stages import (
+    STAGES,
+    Stage,
+    evaluated_models,
+    example_tables,
+    registered_models,
+    registered_names,
+)
 from ruri_kedro.tables import Table
 from ruri_kedro.tables.files import read_json
 
-_SCORES = {"embedder": "scores_finetuned", "reranker": "scores_reranker"}
+logger = logging.getLogger(__name__)
 
 
 def describe_training(
-    passages: Table,
-    pairs: Table,
-    leaks: Table,
-    test_texts: Table,
-    embedder: Path,
-    reranker: Path,
-    sources: Params,
-    rules: Params,
-    **examples: Table,
+    passages: Table, pairs: Table, leaks: Table, test_texts: Table, sources: Params, rules: Params, **given: Any
 ) -> tuple[Params, Params]:
-    """What the models were trained on and with, by stage, and what the tests know of it; `examples` by stage.
+    """What the models were trained on and with, by stage, and what the tests know of it.
 
-    `rules` are those by which a text counts as one of a test.
-
-    `trained` is of each kind of model what MLflow's runs tell of its trainings, `made` of this run.
+    `rules` are those by which a text counts as one of a test; `given` are the folders of the registered models and the
+    tables of examples of the stages, by their names. `trained` is of each model what MLflow's runs tell of its
+    trainings, `made` of this run.
     """
     from ruri_kedro.registry.tracking import active_run_tags
     from ruri_kedro.registry.training_data import contamination_report, stage_tables, training_sources
     from ruri_kedro.registry.training_runs import trained_with
 
-    made = active_run_tags()
-    models = {"embedder": embedder, "reranker": reranker}
+    made, tables = active_run_tags(), example_tables()
+    examples = {stage: given[stage] for stage in STAGES if stage in given}
     trained = {
-        kind: trained_with(kind, folder_digest(path), made.get("run_id"), EXAMPLES) for kind, path in models.items()
+        model: trained_with(model, str(folder_digest(given[model])), made.get("run_id"), tables)
+        for model in registered_models()
     }
     training = {
         "sources": training_sources(parse_sources(sources), pairs, examples),
@@ -58,69 +62,89 @@ def compile_dossiers(
     tasks: Params,
     bm25: Params,
     evaluation: Params,
-    embedder: Path,
-    reranker: Path,
     test_sets: Path,
     training: Params,
     contamination: Params,
-    scores_finetuned: Table,
-    scores_reranker: Table,
-    **baselines: Table,
-) -> tuple[Params, str, str]:
-    """The dossiers of embedder and reranker, and the card of each; `baselines` are the scores of other models.
+    equal: Params | None = None,
+    **given: Any,
+) -> tuple[Params | str, ...]:
+    """The dossiers of the registered models by their names in the catalog, and the card of each.
 
-    Raises DataError where the scores are of other models than these.
+    `given` are the folders of the models and the tables `scores_<name>`; a model that is `equal` to another one has its
+    scores. A model that no stage of its kind has trained has no dossier, and its card says so. Raises DataError where
+    the scores are of other models than these.
     """
     from ruri_kedro.registry.card import CardFacts, model_card
     from ruri_kedro.registry.evidence import Dossier
-    from ruri_kedro.registry.rules import is_searched, parse_rules
+    from ruri_kedro.registry.rules import baselines, is_searched, parse_rules
     from ruri_kedro.registry.training_data import described_tests, of_kind, training_of_kind
 
-    probe = parse_rules(promotion).probe_pairs
-    prompts = read_json(embedder / "config_sentence_transformers.json")["prompts"]
+    probe, names = parse_rules(promotion).probe_pairs, registered_names(recipe)
     candidates = {"bm25": bm25, "depth": evaluation["depth"]}
-    dossiers = {}
-    for kind, path, table in (("embedder", embedder, scores_finetuned), ("reranker", reranker, scores_reranker)):
-        check_scored(kind, path, table, training["made"].get("run_id"))
-        rows = list(table.iter_rows())
+    dossiers, cards = {}, []
+    for model, stage in registered_models().items():
+        path = given[model]
+        if not _is_of(stage, path):
+            cards.append(_not_trained(stage))
+            continue
+        check_scored(stage, path, given, training["made"].get("run_id"), equal or {})
+        rows = _rows(str(stage.evaluated_as), given, equal or {})
         tests = described_tests(tasks, test_sets, list(dict.fromkeys(row["task"] for row in rows)), candidates)
-        trained = training_of_kind(training, kind)
-        report = of_kind(contamination, kind)
+        trained, report = training_of_kind(training, model), of_kind(contamination, model)
         card = model_card(
-            CardFacts(kind, names(recipe)[kind], prompts, trained, report, rows, tests, promotion["card"]["licence"],
-                      promotion["card"]["limits"], saved_with_unit_vectors(path))
+            CardFacts(KINDS[stage.kind].word, names[model], _prompts(path), trained, report, rows, tests,
+                      promotion["card"]["licence"], promotion["card"]["limits"], saved_with_unit_vectors(path))
         )  # fmt: skip
-        beside = [row for other in baselines.values() for row in other.iter_rows() if is_searched(tests, row["task"])]
-        dossiers[kind] = Dossier(rows, tests, trained, report, probe, card, beside)
-    return dossiers, dossiers["embedder"].card, dossiers["reranker"].card
+        others = [row for name in baselines() for row in _rows(name, given, equal or {})]
+        beside = [row for row in others if is_searched(tests, row["task"])]
+        dossiers[model] = Dossier(rows, tests, trained, report, probe, card, beside)
+        cards.append(card)
+    return dossiers, *cards
 
 
-def check_scored(kind: str, model: Path, scores: Table, run_id: str | None) -> None:
+def check_scored(stage: Stage, model: Path, given: Params, run_id: str | None, equal: Params) -> None:
     """Raise DataError where MLflow knows that the scores were made of another model: only a part of a run was run."""
     from ruri_kedro.registry.training_runs import scored_model
 
-    scored = scored_model(_SCORES[kind], scores.digest(), kind, run_id)
+    name = equal.get(stage.evaluated_as, stage.evaluated_as)
+    table = f"scores_{name}"
+    scored = scored_model(table, given[table].digest(), evaluated_models()[name], run_id)
     if scored not in (None, folder_digest(model)):
         raise DataError(
-            f"{_SCORES[kind]}: made of another {kind} than there is now. Run: kedro run --pipelines evaluation"
+            f"{table}: made of another {stage.model} than there is now. Run: kedro run --pipelines evaluation"
         )
 
 
-def register(embedder: Path, reranker: Path, metrics: dict, recipe: str, dossiers: Params) -> dict:
-    """Register both models as challengers, with their dossiers and, where they were tested, their test metrics."""
-    from ruri_kedro.registry.models import register_embedder, register_reranker
+def register(metrics: dict, recipe: str, dossiers: Params, equal: Params | None = None, **models: Path) -> dict:
+    """Register the models that have a dossier as challengers, with it and, where they were tested, their test metrics.
 
-    named = names(recipe)
-    versions = {
-        kind: log(path, named[kind], metrics.get(scored, {}), dossier=dossiers[kind])
-        for kind, path, scored, log in (
-            ("embedder", embedder, "finetuned", register_embedder),
-            ("reranker", reranker, "reranker", register_reranker),
-        )
-    }
-    return {kind: {"name": named[kind], "version": version} for kind, version in versions.items()}
+    `models` are folders by name in the catalog.
+    """
+    names, versions = registered_names(recipe), {}
+    for model, stage in registered_models().items():
+        if model not in dossiers:
+            logger.info("%s", _not_trained(stage).strip())
+            continue
+        scored = metrics.get((equal or {}).get(stage.evaluated_as, stage.evaluated_as), {})
+        number = resolve(KINDS[stage.kind].register)(models[model], names[model], scored, dossier=dossiers[model])
+        versions[model] = {"name": names[model], "version": number}
+    return versions
 
 
-def names(recipe: str) -> dict[str, str]:
-    """The names of a recipe's registered models, by kind."""
-    return {"embedder": f"ruri-{recipe}", "reranker": f"ruri-reranker-{recipe}"}
+def _rows(name: str, given: Params, equal: Params) -> list[dict]:
+    """Scores of a model, under its own name, from the table of the model that it is equal to."""
+    return [row | {"model": name} for row in given[f"scores_{equal.get(name, name)}"].iter_rows()]
+
+
+def _prompts(model: Path) -> Params:
+    path = model / "config_sentence_transformers.json"
+    return (read_json(path).get("prompts") or {}) if path.is_file() else {}
+
+
+def _is_of(stage: Stage, model: Path) -> bool:
+    """Whether a model is of the kind that its stage makes, and none of another kind that was handed on."""
+    return saved_kind(model) in (None, KINDS[stage.kind])
+
+
+def _not_trained(stage: Stage) -> str:
+    return f"The recipe trains no {stage.model}, so none is registered: no source takes part in its stages.\n"

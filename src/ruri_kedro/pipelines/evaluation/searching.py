@@ -52,9 +52,21 @@ def search_tasks(test_sets: Path, tasks: Params, bm25: Params, evaluation: Param
 
 
 def search_embedder(
-    test_sets: Path, tasks: Params, bm25_runs: Path, model: Path, prompts: Params, evaluation: Params, name: str
+    test_sets: Path,
+    tasks: Params,
+    bm25_runs: Path,
+    model: Path,
+    prompts: Params,
+    evaluation: Params,
+    name: str,
+    equal: Params | None = None,
 ) -> dict[str, Callable]:
-    """An embedding model's run for every retrieval task, and its order of the candidates."""
+    """An embedding model's run for every retrieval task, and its order of the candidates.
+
+    None for a model that is `equal` to another one, as nodes.equal_models has it.
+    """
+    if name in (equal or {}):
+        return {}
     from ruri_kedro.benchmark.evaluate import embedder_runs, rerank_run_by_vectors
 
     reference = EncoderReference.of({}, model)
@@ -72,24 +84,33 @@ def search_embedder(
 
 
 def search_reranker(
-    test_sets: Path, tasks: Params, bm25_runs: Path, reranker: Path, evaluation: Params, device: str
+    test_sets: Path,
+    tasks: Params,
+    bm25_runs: Path,
+    model: Path,
+    evaluation: Params,
+    device: str,
+    name: str,
+    equal: Params | None = None,
 ) -> dict[str, Callable]:
-    """The reranker's order of the candidates, scored on the run's device."""
+    """A cross-encoder's order of the candidates, scored on the run's device; none of a model that is `equal` to one."""
+    if name in (equal or {}):
+        return {}
     from ruri_kedro.benchmark.evaluate import rerank_run
 
     def runs(task: RetrievalTask) -> dict[str, dict]:
         from ruri_kedro.encoders.base import device_kind, load_cross_encoder
         from ruri_kedro.encoders.encode import score_pairs
 
-        model = load_cross_encoder(reranker).to(device_kind(device))
+        loaded = load_cross_encoder(model).to(device_kind(device))
         score = partial(
-            score_pairs, model, max_length=evaluation["max_length"], chunk_tokens=evaluation["chunk_tokens"]
+            score_pairs, loaded, max_length=evaluation["max_length"], chunk_tokens=evaluation["chunk_tokens"]
         )
         part, candidates = rerank_share(task, bm25_runs, evaluation)
         return {RERANKED: rerank_run(candidates, part, score)}
 
-    settings = {"model": EncoderReference.of({}, reranker).digest()}
-    return _run_folders(test_sets, tasks, bm25_runs, evaluation, "reranker", runs, settings)
+    settings = {"model": EncoderReference.of({}, model).digest()}
+    return _run_folders(test_sets, tasks, bm25_runs, evaluation, name, runs, settings)
 
 
 def export_runs(test_sets: Path, tasks: Params, evaluation: Params, bm25: Path, **models: Path) -> dict[str, Callable]:
@@ -100,7 +121,7 @@ def export_runs(test_sets: Path, tasks: Params, evaluation: Params, bm25: Path, 
         from ruri_kedro.benchmark.runs import write_qrels, write_run
 
         key = key_of(task=stored_digest(test_sets, name), evaluation=evaluation, bm25=manifest(bm25, name),
-                     models={model: manifest(runs, name) for model, runs in models.items()},
+                     models={model: manifest(runs, name) for model, runs in models.items() if (runs / name).exists()},
                      code=behaviour_digest(export_runs))  # fmt: skip
         if is_current(folder, key):
             return

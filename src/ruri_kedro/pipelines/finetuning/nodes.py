@@ -10,8 +10,11 @@ from tqdm import tqdm
 
 from ruri_kedro.encoders.precision import check_precision
 from ruri_kedro.encoders.reference import EncoderReference
-from ruri_kedro.pipelines.shared import Embedder, Figure, Frame, Params, stage_of
-from ruri_kedro.registry.tracking import step_logger
+from ruri_kedro.errors import RecipeError
+from ruri_kedro.models.kinds import KINDS, saved_kind
+from ruri_kedro.pipelines.shared import Embedder, Figure, Frame, Params
+from ruri_kedro.pipelines.training import train_stage
+from ruri_kedro.recipe.stages import kind_of_model
 from ruri_kedro.tables import SCHEMAS, Part, ShardedPart, Table
 from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.lookup import passage_texts
@@ -49,6 +52,11 @@ def score_with_teacher(
         left = wanted[len(done) * SHARD_PAIRS :]
         if not left:
             return
+        if settings["teacher"]["name"] is None and saved_kind(reranker) is not KINDS[kind_of_model("reranker")]:
+            raise RecipeError(
+                f"{source}: its objective needs a teacher, but no source takes part in the training of a reranker. Set "
+                "finetuning.teacher.name, or another objective."
+            )
         texts = passage_texts(passages, {text for (_, docid), anchor in left for text in (docid, anchor)})
         model = load_cross_encoder(teacher.name, revision=teacher.revision).to(device_kind(device))
         check_length(model, settings["teacher_max_length"], "finetuning.teacher_max_length")
@@ -131,14 +139,8 @@ def finetune(
     run: Params,
 ) -> Embedder:
     """Distil retrieval sources, contrast inference sources."""
-    from ruri_kedro.encoders.base import load_encoder, with_unit_vectors
-    from ruri_kedro.training.run import train_embedder
-
-    model = load_encoder(pretrained_model, prompts)
-    stage = stage_of("finetuning", settings, run)
     teacher = _by_query_and_docid(teacher_scores)
-    trained = train_embedder(model, examples, passages, prompts, stage, step_logger("finetuning"), teacher)
-    return with_unit_vectors(trained)
+    return train_stage("finetuning", pretrained_model, examples, passages, settings, run, prompts, teacher)
 
 
 def _by_query_and_docid(teacher_scores: Table) -> dict[tuple[str, str], float]:

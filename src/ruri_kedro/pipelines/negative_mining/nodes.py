@@ -128,7 +128,7 @@ def choose_examples(
         )
         return ShardedPart(key, shards, lambda: known().count * len(recipes))
 
-    return {name: part(source) for name, source in parse_sources(sources).items() if stage in source.stages}
+    return {name: part(source) for name, source in parse_sources(sources).items() if source.rows_of(stage)}
 
 
 def report_negatives(

@@ -9,6 +9,7 @@ from functools import partial, update_wrapper
 from kedro.pipeline import Node, Pipeline
 
 from ruri_kedro.pipelines.negative_mining import nodes, searching
+from ruri_kedro.recipe.stages import mined_stages
 
 SHARED = {"passages", "pairs", "leaks", "matches", "inconsistent"}
 PARAMETERS = {"params:sources", "params:bm25", "params:seed", "params:engine"}
@@ -20,7 +21,7 @@ def create_pipeline(**kwargs) -> Pipeline:
 
 
 def _pretraining() -> Pipeline:
-    stages = ["pretraining"]
+    stages = mined_stages("pretraining")
     return Pipeline(
         [
             Node(
@@ -38,42 +39,28 @@ def _pretraining() -> Pipeline:
                 outputs="candidates",
                 name="search",
             ),
-            Node(
-                func=_with(nodes.choose_examples, stage="pretraining"),
-                inputs={
-                    "passages": "passages",
-                    "pairs": "pairs",
-                    "leaks": "leaks",
-                    "matches": "matches",
-                    "candidates": "candidates",
-                    "sources": "params:sources",
-                    "mining": "params:mining.pretraining",
-                    "seed": "params:seed",
-                    "inconsistent": "inconsistent",
-                },
-                outputs="pretraining_examples",
-                name="choose_pretraining_examples",
-            ),
+            *[_examples(stage, "pretraining") for stage in stages],
             _report("pretraining", stages),
         ],
         namespace="pretraining",
         inputs=SHARED,
-        outputs={"pretraining_examples"},
+        outputs={f"{stage}_examples" for stage in stages},
         parameters=PARAMETERS | {"params:mining.pretraining"},
     )  # fmt: skip
 
 
 def _supervised() -> Pipeline:
+    stages = mined_stages("supervised")
     return Pipeline(
         [
             Node(
-                func=_with(searching.build_indexes, stages=list(searching.SUPERVISED_STAGES)),
+                func=_with(searching.build_indexes, stages=stages),
                 inputs=["passages", "pairs", "params:sources", "params:mining.supervised", "params:bm25"],
                 outputs="indexes",
                 name="index",
             ),
             Node(
-                func=searching.embed_collections,
+                func=_with(searching.embed_collections, stages=stages),
                 inputs=[
                     "passages", "pairs", "pretrained_model", "params:sources", "params:mining.supervised",
                     "params:bm25", "params:prompts", "params:encoding", "params:engine",
@@ -82,7 +69,7 @@ def _supervised() -> Pipeline:
                 name="embed",
             ),
             Node(
-                func=searching.search,
+                func=_with(searching.search, stages=stages),
                 inputs=[
                     "passages", "pairs", "indexes", "embeddings", "pretrained_model", "params:sources",
                     "params:mining.supervised", "params:bm25", "params:prompts", "params:encoding", "params:engine",
@@ -99,17 +86,17 @@ def _supervised() -> Pipeline:
                 outputs="mined_pairs",
                 name="mine_positives",
             ),
-            *[_examples(stage) for stage in searching.SUPERVISED_STAGES],
-            _report("supervised", searching.SUPERVISED_STAGES, mined_pairs="mined_pairs"),
+            *[_examples(stage, "supervised", mined_pairs="mined_pairs") for stage in stages],
+            _report("supervised", stages, mined_pairs="mined_pairs"),
         ],
         namespace="supervised",
         inputs=SHARED | {"pretrained_model"},
-        outputs={f"{stage}_examples" for stage in searching.SUPERVISED_STAGES},
+        outputs={f"{stage}_examples" for stage in stages},
         parameters=PARAMETERS | {"params:mining.supervised", "params:prompts", "params:encoding"},
     )  # fmt: skip
 
 
-def _examples(stage: str) -> Node:
+def _examples(stage: str, mining: str, **more: str) -> Node:
     return Node(
         func=_with(nodes.choose_examples, stage=stage),
         inputs={
@@ -119,10 +106,10 @@ def _examples(stage: str) -> Node:
             "matches": "matches",
             "candidates": "candidates",
             "sources": "params:sources",
-            "mining": "params:mining.supervised",
+            "mining": f"params:mining.{mining}",
             "seed": "params:seed",
-            "mined_pairs": "mined_pairs",
             "inconsistent": "inconsistent",
+            **more,
         },
         outputs=f"{stage}_examples",
         name=f"choose_{stage}_examples",

@@ -6,10 +6,10 @@ from dataclasses import replace
 from ruri_kedro.corpora.source import Source
 from ruri_kedro.errors import RecipeError, require_whole
 from ruri_kedro.pipelines.shared import Params
+from ruri_kedro.recipe.stages import STAGES
 from ruri_kedro.retrieval.candidates import RETRIEVERS
 from ruri_kedro.retrieval.examples import StageRecipe
 from ruri_kedro.retrieval.negatives import ChoiceRules, Window
-from ruri_kedro.tables.objectives import OBJECTIVES
 
 
 def check_mining(sources: Iterable[Source], stages: Iterable[str], mining: Params) -> None:
@@ -26,7 +26,7 @@ def stage_recipes(source: Source, stage: str, mining: Params) -> list[StageRecip
     """How a source takes part in a stage; raises RecipeError for a row without a meaning."""
     counts = mining["negatives"]
     rules = replace(choice_rules(mining), n=counts[stage] if isinstance(counts, Mapping) else counts)
-    made = [StageRecipe.of(stage, row, OBJECTIVES[stage][0], rules) for row in source.rows_of(stage)]
+    made = [StageRecipe.of(stage, row, STAGES[stage].objectives[0], rules) for row in source.rows_of(stage)]
     for recipe in made:
         if recipe.strategy in RETRIEVERS and recipe.rules.window.last > mining["depth"]:
             raise RecipeError(

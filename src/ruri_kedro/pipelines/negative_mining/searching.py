@@ -27,8 +27,6 @@ from ruri_kedro.tables.seen import Seen
 from ruri_kedro.tables.store import blocks, key_of, to_table
 from ruri_kedro.text.hashing import stable_id
 
-SUPERVISED_STAGES = ("reranking_stage1", "reranking_stage2", "finetuning")
-
 
 def build_indexes(
     passages: Table, pairs: Table, sources: Params, mining: Params, bm25: Params, stages: Sequence[str]
@@ -58,13 +56,15 @@ def embed_collections(
     prompts: Params,
     encoding: Params,
     engine: str = "local",
+    *,
+    stages: Sequence[str],
 ) -> dict[str, Callable]:
     """Embeddings of each collection by the encoder that `mining.encoder` names, by default the pre-trained one."""
     from ruri_kedro.retrieval.embeddings import build_embeddings
     from ruri_kedro.retrieval.nearest import NearestSettings, write_nearest_index
 
     known = parse_sources(sources)
-    check_mining(known.values(), SUPERVISED_STAGES, mining)
+    check_mining(known.values(), stages, mining)
     encoder = CachedEncoder.of(pretrained_model, mining, prompts, encoding)
     nearest = parse(NearestSettings, mining["nearest"], "mining.supervised.nearest")
     index = partial(write_nearest_index, settings=nearest, threads=bm25["threads"])
@@ -78,7 +78,7 @@ def embed_collections(
         cache, most = encoder.cache("document"), passages.rows(collection)
         build_embeddings(documents, folder, key, cache, encode, index, engine_of(engine), most)
 
-    return {name: partial(build, name) for name in _collections(_searching(known, SUPERVISED_STAGES), "dense")}
+    return {name: partial(build, name) for name in _collections(_searching(known, stages), "dense")}
 
 
 def search_bm25(
@@ -122,10 +122,12 @@ def search(
     prompts: Params,
     encoding: Params,
     engine: str = "local",
+    *,
+    stages: Sequence[str],
 ) -> dict[str, ShardedPart]:
     """Candidates by the retrievers that a source's strategies read, fused by reciprocal rank, a part per source."""
     encoder = CachedEncoder.of(pretrained_model, mining, prompts, encoding)
-    wanted = _searching(parse_sources(sources), SUPERVISED_STAGES)
+    wanted = _searching(parse_sources(sources), stages)
     opened = {name: EmbeddedCollection(embeddings / name, encoder) for name in _collections(wanted, "dense")}
 
     def part(source: Source, retrievers: set[str]) -> ShardedPart:

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from ruri_kedro.pipelines.shared import Embedder, Params, stage_of
+from ruri_kedro.pipelines.shared import Embedder, Params
+from ruri_kedro.pipelines.training import train_stage
 from ruri_kedro.recipe.parse import parse
-from ruri_kedro.registry.tracking import step_logger
 from ruri_kedro.tables import Table
 from ruri_kedro.tables.lookup import iter_texts
 
@@ -29,10 +29,4 @@ def pretrain(
     base_model: Path, examples: Table, passages: Table, settings: Params, prompts: Params, run: Params
 ) -> Embedder:
     """Contrastive pre-training on all sources (Ruri, Section 2)."""
-    from ruri_kedro.encoders.base import load_encoder, with_unit_vectors
-    from ruri_kedro.training.run import train_embedder
-
-    model = load_encoder(base_model, prompts)
-    stage = stage_of("pretraining", settings, run)
-    trained = train_embedder(model, examples, passages, prompts, stage, step_logger("pretraining"))
-    return with_unit_vectors(trained)
+    return train_stage("pretraining", base_model, examples, passages, settings, run, prompts)

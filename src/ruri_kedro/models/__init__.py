@@ -1,0 +1,1 @@
+"""Models in, vectors and scores out."""

@@ -1,0 +1,131 @@
+"""The kinds of model, one row each. A new kind is a row here and the functions that it names.
+
+What a kind can do lies in rooms above this one: it is named by address and imported when it is used, so that the table
+is read without torch.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+from ruri_kedro.errors import RecipeError
+from ruri_kedro.recipe.addresses import resolve
+from ruri_kedro.recipe.stages import registered_models
+from ruri_kedro.tables.files import read_json
+
+_CONFIG = "config_sentence_transformers.json"  # that every class of sentence-transformers saves
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is done with a model of a kind. Functions are `package.module:name`."""
+
+    name: str
+    word: str  # in evidence, rules of promotion and results; the word of version 0.1
+    model_class: str  # the class that opens its folder
+    # Training.
+    start: str  # (folder, prompts, max_length, seed) -> the model that a stage begins with
+    train: str  # (model, *, examples, passages, stage, on_step and those of `trains_with`) -> the same model
+    trains_with: tuple[str, ...]  # of prompts and teacher
+    mixes_sources: bool  # whether its batches do, whatever the parameter `homogeneous` says
+    finish: str | None  # (model) -> the model as it is saved; None: as it is
+    # Evaluation.
+    evaluate: str  # (name, data set) -> nodes that make runs_<name>, with what it finds, and scores_<name>
+    measure: str  # a registry.exporting.Measure: how a model in another format is compared with the original
+    onnx_output: str  # the tensor that its transformer gives
+    # Registration.
+    register: str  # (folder, name, metrics, dossier=) -> number of the new version
+    probe: str  # (model, [(query, passage)]) -> scores, by which a registered model is known again
+    call: str  # (model, (query, passage)): a single call, which is timed
+    card: str  # a registry.card_texts.CardText
+    folder: str  # pattern of the model's folder in a registered version
+    flavors: str  # the keys of MLmodel that registration writes, with checks of their values
+    code: str | None = None  # file of code beside the model
+    code_digests: str | None = None  # SHA-256 of every content that it has had
+
+    @property
+    def saved_as(self) -> str:
+        """What sentence-transformers calls the class in the folder of a model."""
+        return self.model_class.rpartition(":")[2]
+
+
+_ROWS = (
+    Kind(
+        name="embedder",
+        word="embedder",
+        model_class="sentence_transformers:SentenceTransformer",
+        start="ruri_kedro.encoders.starting:start_embedder",
+        train="ruri_kedro.training.run:train_embedder",
+        trains_with=("prompts", "teacher"),
+        mixes_sources=False,
+        finish="ruri_kedro.encoders.base:with_unit_vectors",
+        evaluate="ruri_kedro.pipelines.evaluation.pipeline:embedder_nodes",
+        measure="ruri_kedro.registry.exporting:SEARCHING",
+        onnx_output="last_hidden_state",
+        register="ruri_kedro.registry.models:register_embedder",
+        probe="ruri_kedro.registry.probe:cosines",
+        call="ruri_kedro.registry.probe:encode_query",
+        card="ruri_kedro.registry.card_texts:EMBEDDER",
+        folder="model.sentence_transformer",
+        flavors="ruri_kedro.registry.stored:EMBEDDER_FLAVORS",
+    ),
+    Kind(
+        name="cross_encoder",
+        word="reranker",
+        model_class="sentence_transformers:CrossEncoder",
+        start="ruri_kedro.encoders.starting:start_cross_encoder",
+        train="ruri_kedro.training.run:train_reranker",
+        trains_with=(),
+        mixes_sources=True,
+        finish=None,
+        evaluate="ruri_kedro.pipelines.evaluation.pipeline:cross_encoder_nodes",
+        measure="ruri_kedro.registry.exporting:REORDERING",
+        onnx_output="logits",
+        register="ruri_kedro.registry.models:register_reranker",
+        probe="ruri_kedro.registry.probe:predictions",
+        call="ruri_kedro.registry.probe:predict_pair",
+        card="ruri_kedro.registry.card_texts:CROSS_ENCODER",
+        folder="artifacts/*",
+        flavors="ruri_kedro.registry.stored:RERANKER_FLAVORS",
+        code="reranker_model.py",
+        code_digests="ruri_kedro.registry.stored:RERANKER_CODES",
+    ),
+)
+KINDS: dict[str, Kind] = {row.name: row for row in _ROWS}
+
+
+def kind_called(word: str) -> Kind:
+    """The kind by its name, or by its word in evidence and rules. Raises RecipeError for neither."""
+    for kind in KINDS.values():
+        if word in (kind.name, kind.word):
+            return kind
+    raise RecipeError(f"'{word}' is not a kind of model. There are: {', '.join(words())}.")
+
+
+def words() -> tuple[str, ...]:
+    """The kinds as evidence and rules call them."""
+    return tuple(kind.word for kind in KINDS.values())
+
+
+def registered_words() -> tuple[str, ...]:
+    """The kinds of the models that recipes register, as evidence and rules call them."""
+    return tuple(dict.fromkeys(KINDS[stage.kind].word for stage in registered_models().values()))
+
+
+def saved_kind(folder: Path) -> Kind | None:
+    """The kind of the model in a folder that sentence-transformers saved; None where its class is of no kind."""
+    path = folder / _CONFIG
+    saved = read_json(path).get("model_type") if path.is_file() else None
+    # Before version 5.2 of sentence-transformers only embedders had the file.
+    name = saved or "SentenceTransformer"
+    return next((kind for kind in KINDS.values() if kind.saved_as == name), None)
+
+
+def stored_kinds(part: PurePath) -> tuple[Kind, ...]:
+    """The kinds that a model in this folder of a registered version can be of."""
+    return tuple(kind for kind in KINDS.values() if part.match(kind.folder))
+
+
+def model_class(kind: Kind) -> Any:
+    """The class that opens the folder of a model of a kind."""
+    return resolve(kind.model_class)
