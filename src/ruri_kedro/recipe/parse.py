@@ -25,6 +25,7 @@ T = TypeVar("T")
 Count = typing.Annotated[int, Ge(1)]  # from 1 on
 Size = typing.Annotated[int, Ge(0)]  # from 0 on
 Positive = typing.Annotated[float, Gt(0)]
+NotNegative = typing.Annotated[float, Ge(0)]
 Share = typing.Annotated[float, Ge(0), Le(1)]  # from 0 to 1
 ShareAbove = typing.Annotated[float, Gt(0), Le(1)]  # from above 0 to 1
 ShareBelow = typing.Annotated[float, Ge(0), Lt(1)]  # from 0 to below 1
