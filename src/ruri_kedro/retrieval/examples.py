@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.recipe.parse import parse
 from ruri_kedro.retrieval.candidates import Candidates
 from ruri_kedro.retrieval.negatives import (
     Choice,
@@ -45,7 +46,7 @@ class StageRecipe:
             keys = ", ".join(sorted(ROW_KEYS))
             raise RecipeError(f"{place} Allowed: {keys}; negatives is one of {', '.join(STRATEGIES)}.")
         own = {name: row[name] for name in ("fill", "max_score_ratio") if name in row}
-        window = Window(**row["window"]) if "window" in row else rules.window
+        window = parse(Window, row["window"], f"sources.*.stages.{stage}.window") if "window" in row else rules.window
         rules = replace(rules, n=row.get("count", rules.n), window=window, mine_window=None, **own)
         if rules.max_score_ratio is not None and row["negatives"] == "bm25":
             raise RecipeError(f"{place} max_score_ratio compares cosines: negatives are dense or rrf, or it is null.")
