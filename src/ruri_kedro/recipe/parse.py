@@ -39,8 +39,11 @@ _SHORT = 3  # characters of a name below which a near one is a matter of chance:
 
 @dataclass_transform(frozen_default=True)
 def parameters(kind: type[T]) -> type[T]:
-    """Make `kind` a frozen dataclass that `parse` fills: without unknown keys, without conversion of values."""
-    made = dataclass(frozen=True)(kind)
+    """Make `kind` a frozen dataclass that `parse` fills: without unknown keys, without conversion of values.
+
+    Fields are positional too unless the class is derived from another one, whose fields may have defaults.
+    """
+    made = dataclass(frozen=True, kw_only=is_dataclass(kind))(kind)
     made.__pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
     return made
 
