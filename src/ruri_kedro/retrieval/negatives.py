@@ -6,24 +6,8 @@ from dataclasses import dataclass
 from itertools import chain
 
 from ruri_kedro.errors import RecipeError, require_whole
-from ruri_kedro.recipe.parse import Count, parameters
+from ruri_kedro.tables.stage_rows import Window
 from ruri_kedro.text.normalize import match_key
-
-
-@parameters
-class Window:
-    """Ranks `first` to `last` of a ranking, both included, from 1 (the paper: 30 to 100)."""
-
-    first: Count
-    last: Count
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.first <= self.last:
-            raise RecipeError(f"ranks {self.first} to {self.last}: whole numbers that start at 1 and do not fall.")
-
-    def of(self, ranked: Sequence[str]) -> Sequence[str]:
-        """The part of a ranking (best first) inside the window."""
-        return ranked[self.first - 1 : self.last]
 
 
 @dataclass(frozen=True)

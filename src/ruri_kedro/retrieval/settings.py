@@ -5,7 +5,7 @@ from typing import Literal
 from ruri_kedro.encoders.settings import ModelName
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.recipe.parse import Count, ShareAbove, Size, parameters
-from ruri_kedro.retrieval.negatives import Window
+from ruri_kedro.tables.stage_rows import Window
 
 
 @parameters

@@ -2,9 +2,7 @@
 where its negatives come from.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import NoneType
 
 
 @dataclass(frozen=True)
@@ -41,11 +39,6 @@ SEARCHED = ("bm25", "dense", "rrf")
 STRATEGIES = ("given", "random", *SEARCHED)
 # No encoder is there before pre-training.
 STAGE_STRATEGIES = {stage: STRATEGIES[:3] if stage == "pretraining" else STRATEGIES for stage in OBJECTIVES}
-ROW_KEYS = {  # of a source's row for a stage, with the types of their values
-    "negatives": str, "count": int, "window": Mapping, "fill": bool, "max_score_ratio": (float, int, NoneType),
-    "objective": str, "shuffled_copy": bool, "share": (float, int),
-    "mined": bool,
-}  # fmt: skip
 
 
 def group_name(group: Group) -> str:
