@@ -135,7 +135,7 @@ def parse_sources(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Source]:
     sources, faults = {}, []
     for name, row in rows.items():
         try:
-            sources[name] = _parse(name, row)
+            sources[name] = parse_source(name, row, f"sources.{name}")
         except RecipeError as error:
             faults.append(str(error))
     for source in sources.values():
@@ -158,12 +158,13 @@ def select_sources(sources: Mapping[str, Source], only: Any) -> dict[str, Source
     return {name: source for name, source in sources.items() if not names or name in names}
 
 
-def _parse(name: str, row: Any) -> Source:
+def parse_source(name: str, row: Any, place: str) -> Source:
+    """The source of a row of parameters, which stands at `place`. Raises RecipeError with a line for each fault."""
     given = dict(row) if isinstance(row, Mapping) else row
     if isinstance(row, Mapping) and isinstance(row.get("labels"), Mapping):
         # YAML reads the labels 0, 1, 2 as numbers, and true as a truth value.
         given["labels"] = {label_text(label): meaning for label, meaning in row["labels"].items()}
-    parsed = parse(SourceRow, given, f"sources.{name}")
+    parsed = parse(SourceRow, given, place)
     hub = (parsed.hub,) if isinstance(parsed.hub, SelectedHub) else parsed.hub or ()
     return Source(name=name, **{**given, "hub": hub, "filter": parsed.filter if row.get("filter") else None})
 
