@@ -1,19 +1,19 @@
 """What would stop a run after hours is looked for before it starts. Torch is imported inside the functions."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from kedro.config import MissingConfigException
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
+from kedro.framework.project import pipelines
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from omegaconf.errors import KeyValidationError
 
 from ruri_kedro.benchmark.specs import check_task_names
 from ruri_kedro.dry_run import TRAININGS
-from ruri_kedro.encoders.precision import check_precision
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.hooks import fail
 from ruri_kedro.pipelines.shared import stage_of
@@ -28,16 +28,18 @@ _MODELS = {
     "supervised.embed": ("mining.supervised", "encoder"),
     "score_with_teacher": ("finetuning", "teacher"),
 }
-_ENCODES = {"consistency", "supervised.embed"}  # nodes that read `encoding`
 _RERANKER = "reranker-"  # recipe x registers ruri-x and ruri-reranker-x
 
 
 class CheckHooks:
-    """Refuses a run whose models cannot be loaded or whose trainings cannot start, as far as the recipe tells."""
+    """Refuses a run whose parameters are at fault, whose models cannot be loaded or whose trainings cannot start."""
+
+    _given: frozenset[str] = frozenset()  # top-level names of --params
 
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
         """Raise RecipeError for a name in the recipe that cannot be one, before a run or a command does anything."""
+        self._given = frozenset(getattr(context.config_loader, "runtime_params", None) or {})
         try:
             check_recipe_names(context.config_loader["parameters"])
         except KeyValidationError as error:
@@ -52,10 +54,15 @@ class CheckHooks:
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Raise one RecipeError that names every fault."""
         names = {node.name for node in pipeline.nodes}
-        recipe = catalog.load("parameters") if "parameters" in catalog else {}
-        blocks = [f"  {line}" for line in faults_in(recipe)]
-        if faults := [*blocks, *_models(names, catalog), *_encoding(names, catalog), *_trainings(names, catalog)]:
-            fail(RecipeError("\n".join(["The run cannot start, the recipe is not complete.", *faults])))
+        own = self._given | _parameters_of([pipeline, *pipelines.values()])
+        faults = list(faults_in(catalog.load("parameters"), own)) if "parameters" in catalog else []
+        faults += _models(names, catalog)
+        if not faults:  # the devices of a training are looked at with torch
+            faults += _trainings(names, catalog)
+        if faults:
+            # A value that stands in two places of a recipe, as `${run.device}`, has the fault in both.
+            lines = [f"  {line}" for line in dict.fromkeys(faults)]
+            fail(RecipeError("\n".join(["The run cannot start, the parameters are at fault.", *lines])))
 
 
 def check_recipe_names(params: Mapping[str, Any]) -> None:
@@ -63,7 +70,7 @@ def check_recipe_names(params: Mapping[str, Any]) -> None:
     tables = _block(params, "ablations", "tables")
     blocks = {
         "sources": _block(params, "sources"),
-        "sizes": _block(params, "sizes"),
+        "_sizes": _block(params, "_sizes"),
         "synthesis.sets": _block(params, "synthesis", "sets"),
         "ablations.tables": tables,
         **{f"ablations.tables.{name}.cells": _block(tables, name, "cells") for name in tables},
@@ -105,33 +112,34 @@ def _block(params: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
+def _parameters_of(known: Iterable[Pipeline | None]) -> set[str]:
+    """The names at the top level of the parameters that some node reads: a project may have nodes of its own."""
+    read = {name for pipeline in known if pipeline for name in pipeline.inputs() if name.startswith("params:")}
+    return {name.removeprefix("params:").partition(".")[0] for name in read}
+
+
 def _models(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
+    """What is wrong with the models that the nodes load."""
     from ruri_kedro.encoders.reference import EncoderReference  # with it comes pyarrow
 
     for parameters, key in (place for node, place in _MODELS.items() if node in nodes):
-        row = catalog.load(f"params:{parameters}")
+        block = catalog.load(f"params:{parameters}")
+        row = block if key is None else _block({"": block}, "", key)
+        if not isinstance(row, Mapping):
+            continue  # which the parser of the block tells
         try:
-            EncoderReference.of(row if key is None else row[key], Path())
+            EncoderReference.of(row, Path())
         except RecipeError as error:
-            yield f"  {parameters if key is None else f'{parameters}.{key}'}: {error}"
-
-
-def _encoding(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
-    if nodes & _ENCODES:
-        try:
-            check_precision(catalog.load("params:encoding")["precision"], "encoding.precision")
-        except RecipeError as error:
-            yield f"  {error}"
+            yield f"{parameters if key is None else f'{parameters}.{key}'}: {error}"
 
 
 def _trainings(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
+    """What is wrong with the trainings of the nodes."""
     for training in TRAININGS:
         if training.node not in nodes:
             continue
         settings, run = (catalog.load(name) for name in (training.settings, "params:run"))
         try:
             stage_of(training.stage, settings, run).check()
-            if "teacher_precision" in settings:
-                check_precision(settings["teacher_precision"], "finetuning.teacher_precision")
         except RecipeError as error:
-            yield f"  {error}"
+            yield from str(error).splitlines()

@@ -79,7 +79,7 @@ def _faults(kind: type, row: Mapping[str, Any], place: str, error: ValidationErr
         inside = any(len(other) > len(path) and other[: len(path)] == path for other in found)
         if inside and all(fault["type"].endswith("_type") for fault in faults):
             continue
-        at = ".".join([place, *map(str, path)]).lstrip(".")
+        at = ".".join([place, *map(str, path)] if place else map(str, path))
         if faults[0]["type"] == "value_error":  # of a dataclass, about several of its fields
             yield from (_at(at, line, _kind_at(kind, path)) for line in str(faults[0]["ctx"]["error"]).splitlines())
         else:

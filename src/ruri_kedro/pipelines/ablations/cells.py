@@ -8,7 +8,9 @@ from typing import Any
 from kedro.pipeline import Pipeline
 
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.pipelines.ablations.settings import CellRow
 from ruri_kedro.pipelines.shared import Params
+from ruri_kedro.recipe.parse import parse
 from ruri_kedro.tables.objectives import OBJECTIVES
 from ruri_kedro.text.names import check_names, listed_names
 
@@ -124,10 +126,7 @@ def parse_seeds(settings: Params) -> list[int]:
 
 def _cell(table: str, name: str, row: Mapping[str, Any], benchmark: bool) -> Cell:
     place = f"ablations.tables.{table}.cells.{name}"
-    _known(place, row, ("label", "model", "against", "paper", *CHANGES))
-    for key in ("label", "model"):
-        if key not in row:
-            raise RecipeError(f"{place}.{key}: missing.")
+    parse(CellRow, row, place)
     embedders = [model for model, judged in JUDGED.items() if judged is _EMBEDDER]
     _known(f"{place}.model", [row["model"]], embedders if benchmark else JUDGED)
     return Cell(table, name, **row, benchmark=benchmark)
@@ -145,7 +144,6 @@ def _check(cell: Cell, others: Mapping[str, Any], recipe: Params, nodes: Pipelin
     for stage, sources in cell.without.items():
         takes_part = [name for name, row in recipe["sources"].items() if stage in row.get("stages", {})]
         _known(f"{place}.without.{stage}", sources, takes_part)
-    _known(f"{place}.objectives", cell.objectives, OBJECTIVES)
     for stage, objectives in cell.objectives.items():
         _known(f"{place}.objectives.{stage}", [*objectives, *objectives.values()], OBJECTIVES[stage])
     changed = cell.parameters(recipe, recipe["seed"])
