@@ -70,6 +70,12 @@ def faults_in(recipe: Mapping[str, Any], own: Iterable[str] = ()) -> Iterator[st
             yield from _faults(getattr(import_module(module), name), recipe[block], block)
 
 
+def check_blocks(recipe: Mapping[str, Any], *blocks: str) -> None:
+    """Raise one RecipeError with the faults of these blocks, as far as they are there: of a command that reads them."""
+    if faults := list(faults_in({name: recipe[name] for name in blocks if name in recipe})):
+        raise RecipeError("\n".join(faults))
+
+
 def _faults(kind: Any, row: Any, place: str = "") -> list[str]:
     if not is_dataclass(kind) and not isinstance(row, Mapping):
         return [f"{place}: {row!r} is given, a block of keys is expected, {{}} for none."]
