@@ -1,5 +1,6 @@
 """A recipe that would stop a run after hours is refused before it starts."""
 
+from copy import deepcopy
 from types import SimpleNamespace
 
 import click
@@ -8,7 +9,7 @@ import yaml
 from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog, MemoryDataset
 from kedro_project import REPOSITORY
-from train_tables import SETTINGS, stage
+from recipes import at, recipe
 
 from ruri_kedro.checks import CheckHooks, check_recipe_names
 from ruri_kedro.errors import RecipeError
@@ -17,98 +18,99 @@ from ruri_kedro.pipelines import data_engineering, finetuning, negative_mining, 
 PIPELINE = sum(
     room.create_pipeline() for room in (data_engineering, pretraining, negative_mining, reranking, finetuning)
 )
-NOBODY = {"name": None, "revision": None}
 HUB = {"name": "cl-nagoya/ruri-base", "revision": None}
 
 
-def check(tmp_path, pipeline=PIPELINE, **changed):
-    made = stage(tmp_path)
-    run = {"seed": 1, "device": "cpu", "devices": 1, "threads": 1, "watch": made.watch, "held_out": None,
-           "allow_untrained": False}  # fmt: skip
-    tuned = SETTINGS | {"teacher": NOBODY, "teacher_precision": "float32"}
-    parameters = {
-        "base_model": NOBODY,
-        "consistency": {"encoder": NOBODY},
-        "mining.supervised": {"encoder": NOBODY},
-        "encoding": {"precision": "float32"},
-        "run": run | {"checkpoints": str(tmp_path)},
-        "pretraining": SETTINGS,
-        "reranking.stage1": SETTINGS,
-        "reranking.stage2": SETTINGS,
-        "finetuning": tuned,
-    }
-    for name, change in changed.items():
-        name = name.replace("__", ".")
-        parameters[name] = parameters.get(name, {}) | change
-    catalog = DataCatalog({f"params:{name}": MemoryDataset(value) for name, value in parameters.items()})
-    CheckHooks().before_pipeline_run(pipeline, catalog)
+BLOCKS = ("base_model", "consistency", "mining", "encoding", "run", "pretraining", "reranking", "finetuning")
+
+
+def check(pipeline=PIPELINE, given=None, sources=None, **changed):
+    """Check a run of the shipped recipe with other sources, and other values at places such as `run__device`."""
+    parameters = deepcopy(recipe(None))
+    parameters["sources"] = parameters["sources"] if sources is None else sources
+    parameters["run"]["device"] = parameters["encoding"]["device"] = "cpu"
+    for place, value in changed.items():
+        *path, key = place.split("__")
+        holder = at(parameters, ".".join(path)) if path else parameters
+        holder[key] = holder.get(key, {}) | value if isinstance(value, dict) else value
+    places = ("mining.supervised", "reranking.stage1", "reranking.stage2", "sources", *BLOCKS)
+    data = {f"params:{place}": at(parameters, place) for place in places} | {"parameters": parameters}
+    hooks = CheckHooks()
+    hooks._given = frozenset(given or ())
+    hooks.before_pipeline_run(pipeline, DataCatalog({name: MemoryDataset(value) for name, value in data.items()}))
 
 
 def test_a_complete_recipe_starts(tmp_path):
-    assert check(tmp_path) is None
-    assert check(tmp_path, base_model={"name": str(tmp_path)}) is None, "a folder needs no revision"
+    assert check() is None
+    assert check(base_model={"name": str(tmp_path)}) is None, "a folder needs no revision"
 
 
-def test_every_fault_is_named_at_once(tmp_path):
+def test_every_fault_is_named_at_once():
     with pytest.raises(RecipeError) as error:
         check(
-            tmp_path,
             base_model=HUB,
-            mining__supervised={"encoder": HUB},
-            encoding={"precision": "bf16"},
+            mining__supervised__encoder=HUB,
+            encoding__precision="bf16",
             finetuning={"teacher": HUB, "teacher_precision": "half"},
-            reranking__stage2={"precision": "float16"},
+            reranking__stage2__precision="float16",
+            run={"device": "cuda:1"},
         )
     lines = str(error.value).splitlines()
     assert [line.split(":")[0].strip() for line in lines[1:]] == [
-        "base_model", "mining.supervised.encoder", "finetuning.teacher", "encoding.precision",
-        "reranking_stage2.precision", "finetuning.teacher_precision",
+        "run.device", "encoding.precision", "reranking.stage2.precision", "finetuning.teacher_precision",
+        "base_model", "mining.supervised.encoder", "finetuning.teacher",
     ]  # fmt: skip
-    assert "has no revision" in lines[1] and "use float32 or bfloat16" in lines[5]
+    assert "has no revision" in lines[5] and "'float32' or 'bfloat16'" in lines[3]
 
 
 def source(**stages):
-    return {"sources": {"faq": {"stages": stages}}}
+    return {"sources": {"faq": {"kind": "question_to_passage", "path": "faq.jsonl", "stages": stages}}}
 
 
 def test_a_teacher_is_asked_for_where_one_is_needed(tmp_path):
     taught = {"negatives": "rrf", "objective": "margin_mse"}
     with pytest.raises(RecipeError, match=r"finetuning\.teacher\.name: null, but .* of a reranker, and faq learn"):
-        check(tmp_path, **source(finetuning=[{"negatives": "rrf"}, taught]))
-    check(tmp_path, **source(finetuning={"negatives": "rrf"}))
-    check(tmp_path, **source(finetuning=taught, reranking_stage1={"negatives": "bm25"}))
-    check(tmp_path, **source(finetuning=taught), finetuning={"teacher": {"name": str(tmp_path), "revision": None}})
+        check(**source(finetuning=[{"negatives": "rrf"}, taught]))
+    check(**source(finetuning={"negatives": "rrf"}))
+    check(**source(finetuning=taught, reranking_stage1={"negatives": "bm25"}))
+    check(**source(finetuning=taught), finetuning={"teacher": {"name": str(tmp_path), "revision": None}})
 
 
-def test_a_stage_that_is_left_out_needs_no_parameters_that_could_train(tmp_path):
-    bad = {"precision": "float16"}
-    check(tmp_path, pretraining=bad, **source(finetuning={"negatives": "rrf"}))
-    with pytest.raises(RecipeError, match=r"pretraining\.precision"):
-        check(tmp_path, pretraining=bad, **source(pretraining={"negatives": "bm25"}))
-
-
-def test_a_recipe_that_would_train_nothing_is_refused(tmp_path):
-    for given in ({"sources": {}}, {"sources": {"faq": {}}}, source(pretraining=[])):
+def test_a_recipe_that_would_train_nothing_is_refused():
+    for given in ({"sources": {}}, source(), source(pretraining=[])):
         with pytest.raises(RecipeError, match=r"sources: none takes part in any stage"):
-            check(tmp_path, **given)
+            check(**given)
 
 
-def test_a_misspelt_key_of_a_block_is_refused_before_the_run():
-    recipe = {"bm25": {"engine": "lucene", "analyser": "ja", "k1": 0.9, "b": 0.4, "threads": 1, "heap_mb": 64}}
-    catalog = DataCatalog({"parameters": MemoryDataset(recipe)})
+def test_more_devices_than_there_are_are_told_when_the_rest_is_right(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(RecipeError, match="device 'cuda': torch finds no CUDA device here"):
+        check(run={"device": "cuda"}, encoding={"device": "cuda"})
+
+
+def test_a_misspelt_key_is_refused_before_the_run():
     with pytest.raises(RecipeError, match=r"bm25\.analyser: there is no such parameter\. Did you mean analyzer\?"):
-        CheckHooks().before_pipeline_run(data_engineering.create_pipeline().filter(node_names=["profile"]), catalog)
+        check(bm25={"analyser": "ja"})
+    with pytest.raises(RecipeError, match=r"finetunning: there is no such parameter\. Did you mean finetuning\?"):
+        check(finetunning={})
 
 
-def test_only_what_the_run_needs_is_checked(tmp_path):
-    check(tmp_path, pipeline=pretraining.create_pipeline(), finetuning={"teacher": HUB})
+def test_a_name_of_ones_own_begins_with_an_underscore_or_comes_with_params():
+    assert check(_shared={"rate": 1}) is None
+    with pytest.raises(RecipeError, match=r"shelf: there is no such parameter.* begins with _"):
+        check(shelf=3)
+    assert check(shelf=3, given=["shelf"]) is None, "${runtime_params:shelf} of the user's own catalog"
+
+
+def test_only_what_the_run_needs_is_checked():
+    check(pipeline=pretraining.create_pipeline(), finetuning={"teacher": HUB})
     with pytest.raises(RecipeError, match=r"finetuning.teacher: model 'cl-nagoya/ruri-base' is no local folder"):
-        check(tmp_path, pipeline=finetuning.create_pipeline(), finetuning={"teacher": HUB}, base_model=HUB)
+        check(pipeline=finetuning.create_pipeline(), finetuning={"teacher": HUB}, base_model=HUB)
 
 
-def test_on_the_command_line_it_is_a_message(tmp_path):
+def test_on_the_command_line_it_is_a_message():
     with click.Context(click.Command("run")), pytest.raises(click.ClickException, match="base_model"):
-        check(tmp_path, base_model=HUB)
+        check(base_model=HUB)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +125,7 @@ def test_on_the_command_line_it_is_a_message(tmp_path):
         ({"sources": {"faq": {}, "Faq": {}}}, "sources.Faq: differs from 'faq'"),
         ({"tasks": {"a/b": {"type": "sts"}}}, "tasks: the name 'a/b' is not allowed"),
         ({"tasks": {"x": {"type": "retrieval"}, "x_rerank": {"type": "sts"}}}, "tasks.x_rerank: this name is taken"),
-        ({"sizes": {"../small": {}}}, "sizes: the name '../small'"),
+        ({"_sizes": {"../small": {}}}, "_sizes: the name '../small'"),
         ({"promotion": {"model": "ruri/x"}}, "promotion.model: the name 'ruri/x' is not allowed"),
         ({"promotion": {"model": "x", "released": "{model}:v1"}}, "promotion.released: the name 'x:v1' is not allowed"),
         (

@@ -35,6 +35,7 @@ from doc_snippets import (
 from kedro_project import REPOSITORY
 from recipes import recipe
 from stand_in_data import write_mini
+from synthesis_parameters import update
 
 from ruri_kedro.overrides import unknown_parameter
 
@@ -95,7 +96,7 @@ def test_parameters_on_a_page_are_accepted(page, snippet):
     from ruri_kedro.corpora.source import parse_sources
     from ruri_kedro.pipelines.ablations.cells import parse_cells
     from ruri_kedro.pipelines.ablations.nodes import recipe_nodes
-    from ruri_kedro.registry.rules import parse_rules
+    from ruri_kedro.recipe.blocks import faults_in
 
     whole = fragment_of(snippet)
     if whole:  # each line is an example of its own
@@ -107,16 +108,14 @@ def test_parameters_on_a_page_are_accepted(page, snippet):
             assert parse_sources({"s": row})
         return
     given = yaml.safe_load(snippet.text)
+    changed = {key: value for key, value in (given or {}).items() if key in ("sources", "tasks")}
     if snippet.file and snippet.file.endswith("globals.yml"):
         assert given.keys() <= yaml.safe_load((REPOSITORY / "conf/base/globals.yml").read_text("utf-8")).keys()
         return
+    assert list(faults_in(update(recipe(None), given) | changed)) == []
     if tables := given.pop("ablations", {}).get("tables"):
         assert parse_cells({"only": None, "tables": tables}, recipe(None), recipe_nodes())
     assert unknown_parameter(given, FOLDERS) is None
-    if "sources" in given:
-        parse_sources(given["sources"])
-    if "promotion" in given:
-        parse_rules(recipe(None)["promotion"] | given["promotion"])
 
 
 # --- slow: every page in the project ---------------------------------------------------------------------------------

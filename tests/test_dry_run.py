@@ -5,9 +5,9 @@ from dataclasses import asdict
 import click
 import pytest
 from kedro.io import DataCatalog, MemoryDataset
-from tiny import PROMPTS, tiny_encoder
+from tiny import PROMPTS, TINY, tiny_encoder
 from tiny_fit import WATCHED
-from train_tables import SETTINGS, examples_table, tables
+from train_tables import FINETUNING, PRETRAINING, RERANKING, examples_table, tables
 
 from ruri_kedro.dry_run import DryRunHooks
 from ruri_kedro.errors import RecipeError
@@ -29,11 +29,11 @@ def catalog(tmp_path, **parameters) -> DataCatalog:
         "params:run": {**run, "checkpoints": str(tmp_path / "checkpoints")},
         "params:prompts": PROMPTS,
         "params:seed": 1,
-        "params:base_model": {"name": str(tmp_path / "base"), "revision": None},
-        "params:pretraining": SETTINGS,
-        "params:reranking.stage1": SETTINGS,
-        "params:reranking.stage2": SETTINGS | {"batch_size": 8, "epochs": 3},
-        "params:finetuning": SETTINGS | {"epochs": 2},
+        "params:base_model": {"name": str(tmp_path / "base"), "revision": None, "tiny": TINY},
+        "params:pretraining": PRETRAINING,
+        "params:reranking.stage1": RERANKING,
+        "params:reranking.stage2": RERANKING | {"batch_size": 8, "epochs": 3},
+        "params:finetuning": FINETUNING | {"epochs": 2},
         **parameters,
     }
     return DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in data.items()})

@@ -52,12 +52,12 @@ def last_run():
 
 
 def test_a_whole_run_leaves_its_evidence(project, capsys):
-    run(project, settings={"a": 3}, fail=False)
+    run(project, _settings={"a": 3}, fail=False)
     found = last_run()
     assert found.info.status == "FINISHED" and found.info.run_name == "tiny: all"
     assert found.info.artifact_uri.startswith((project / "mlruns").as_uri())
     assert found.data.tags["recipe"] == "tiny"
-    assert found.data.tags["reproduce"] == "kedro run --params settings.a=3,fail=false"
+    assert found.data.tags["reproduce"] == "kedro run --params _settings.a=3,fail=false"
     assert found.data.metrics["pretraining/loss"] == pytest.approx(1 / 3)
     assert found.data.metrics["metrics/ndcg_at_10/sample"] == 0.5
     inputs = {logged.dataset.name: logged for logged in found.inputs.dataset_inputs}
@@ -115,10 +115,10 @@ def test_an_environment_without_a_folder_is_refused(project):
 def test_a_value_that_nothing_is_written_for_is_one_error(project):
     sizes = project / "conf/other/parameters_sizes.yml"
     sizes.write_text(
-        "size: ${runtime_params:size,small}\nsizes: {small: 1}\nwidth: ${sizes.${size}}\n", encoding="utf-8"
+        "size: ${runtime_params:size,small}\n_sizes: {small: 1}\n_width: ${_sizes.${size}}\n", encoding="utf-8"
     )
     with pytest.raises(
-        RecipeError, match=r"^--params size: Interpolation key 'sizes\.tiny' not found in the parameters\.$"
+        RecipeError, match=r"^--params size: Interpolation key '_sizes\.tiny' not found in the parameters\.$"
     ):
         run(project, env="other", size="tiny")
     sizes.unlink()
@@ -129,9 +129,9 @@ def test_a_run_with_missing_inputs_names_maker_and_command(project):
     before = last_run().info.run_id
     shutil.rmtree(project / "data/03_primary")
     with pytest.raises(DataError) as caught:
-        run(project, "pretraining", env="other", settings={"a": 3})
+        run(project, "pretraining", env="other", _settings={"a": 3})
     assert "passages: made by the pipeline 'data_engineering'. Run: kedro run --env other" in str(caught.value)
-    assert "--pipelines data_engineering --params settings.a=3" in str(caught.value)
+    assert "--pipelines data_engineering --params _settings.a=3" in str(caught.value)
     with pytest.raises(DataError, match=r"raw: .*/nowhere is not there. Restore it"):
         run(project, raw_root="nowhere")
     assert last_run().info.run_id == before  # refused runs are not tracked
@@ -152,7 +152,7 @@ def test_parameters_of_an_environment_are_merged_softly(project):
     from kedro.framework.session import KedroSession
 
     with KedroSession.create(project_path=project, env="other") as session:
-        assert session.load_context().params["settings"] == {"a": 1, "b": {"c": "y"}}
+        assert session.load_context().params["_settings"] == {"a": 1, "b": {"c": "y"}}
 
 
 def test_a_server_out_of_reach_stops_the_run_at_once(project, monkeypatch):

@@ -173,7 +173,10 @@ def test_a_window_deeper_than_the_search_is_refused(project):
             {"window": {"first": 1, "last": 7}},
             r"sources\.s\.stages\.finetuning: the window ends at rank 7",
         ),
-        ({"window": {"first": "1", "last": 6}}, "ranks 1 to 6: whole numbers"),
+        (
+            {"window": {"first": "1", "last": 6}},
+            r'mining\.\*\.window\.first: "1" .*is given, expected is',
+        ),
         ({"negatives": "many"}, r"negatives=many: a whole number, 0 or more"),
         ({"shard_rows": 0}, r"mining\.\*\.shard_rows=0: a whole number, 1 or more"),
         ({"depth": "100"}, r"mining\.\*\.depth=100: a whole number"),

@@ -27,6 +27,8 @@ def test_a_misspelt_name_is_named_with_what_was_meant(given, message):
     [
         {},
         {"raw_root": "x", "versioned": False, "size": "small", "seed": 7},
+        {"pretraining": {"attention": "sdpa", "compile": True, "matryoshka_weights": [1]}},
+        {"finetuning": {"shuffle_positives": True, "freeze_position_embeddings": True}},
         {"pretraining": {"epochs": 1}, "base_model": {"tiny": {"layers": 3}}},
         {"mining": {"pretraining": {"mine_window": {"first": 1, "last": 9}}}},  # null in the file
         {"sources": {"mqa": {"share": 0.1}}},  # a block of the user's own

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from kedro_project import REPOSITORY
-from recipes import SIZES, SIZES_OF, recipe, sized, written
+from recipes import SIZES, SIZES_OF, at, recipe, sized, written
 
 
 def by_size(*values):
@@ -113,13 +113,6 @@ TABLES_12_13 = [  # the average of JMTEB, the last of seven figures
     ("table13", "without", by_size(66.49, 65.25, 67.09)),
     ("table13", "both", by_size(71.53, 71.91, 73.31)),
 ]
-
-
-def at(parameters, path):
-    """The value at a dotted path."""
-    for key in path.split("."):
-        parameters = parameters[key]
-    return parameters
 
 
 PAPER = {size: recipe("ruri", size=size) for size in SIZES}

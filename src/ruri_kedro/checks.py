@@ -1,22 +1,23 @@
 """What would stop a run after hours is looked for before it starts. Torch is imported inside the functions."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from kedro.config import MissingConfigException
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
+from kedro.framework.project import pipelines
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from omegaconf.errors import KeyValidationError
 
 from ruri_kedro.benchmark.specs import check_task_names
-from ruri_kedro.encoders.precision import check_precision
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.hooks import fail
 from ruri_kedro.pipelines.shared import stage_of
 from ruri_kedro.recipe.blocks import faults_in
+from ruri_kedro.recipe.objectives import TAUGHT
 from ruri_kedro.recipe.stages import (
     STAGES,
     is_trained,
@@ -26,7 +27,6 @@ from ruri_kedro.recipe.stages import (
     takes_part,
 )
 from ruri_kedro.registry.rules import released_name
-from ruri_kedro.tables.objectives import TAUGHT
 from ruri_kedro.text.names import check_name, check_names
 
 # Nodes that load a model of another's making: the parameters that name it, and where in them.
@@ -36,15 +36,17 @@ _MODELS = {
     "supervised.embed": ("mining.supervised", "encoder"),
     "score_with_teacher": ("finetuning", "teacher"),
 }
-_ENCODES = {"consistency", "supervised.embed"}  # nodes that read `encoding`
 
 
 class CheckHooks:
-    """Refuses a run whose models cannot be loaded or whose trainings cannot start, as far as the recipe tells."""
+    """Refuses a run whose parameters are at fault, whose models cannot be loaded or whose trainings cannot start."""
+
+    _given: frozenset[str] = frozenset()  # top-level names of --params
 
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
         """Raise RecipeError for a name in the recipe that cannot be one, before a run or a command does anything."""
+        self._given = frozenset(getattr(context.config_loader, "runtime_params", None) or {})
         try:
             check_recipe_names(context.config_loader["parameters"])
         except KeyValidationError as error:
@@ -59,11 +61,15 @@ class CheckHooks:
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Raise one RecipeError that names every fault."""
         names = {node.name for node in pipeline.nodes}
-        recipe = catalog.load("parameters") if "parameters" in catalog else {}
-        blocks = [f"  {line}" for line in faults_in(recipe)]
-        checks = (_models, _encoding, _trainings, _teachers)
-        if faults := [*blocks, *(fault for check in checks for fault in check(names, catalog))]:
-            fail(RecipeError("\n".join(["The run cannot start, the recipe is not complete.", *faults])))
+        own = self._given | _parameters_of([pipeline, *pipelines.values()])
+        faults = list(faults_in(catalog.load("parameters"), own)) if "parameters" in catalog else []
+        faults += [*_models(names, catalog), *_teachers(names, catalog)]
+        if not faults:  # the devices of a training are looked at with torch
+            faults += _trainings(names, catalog)
+        if faults:
+            # A value that stands in two places of a recipe, as `${run.device}`, has the fault in both.
+            lines = [f"  {line}" for line in dict.fromkeys(faults)]
+            fail(RecipeError("\n".join(["The run cannot start, the parameters are at fault.", *lines])))
 
 
 def check_recipe_names(params: Mapping[str, Any]) -> None:
@@ -71,7 +77,7 @@ def check_recipe_names(params: Mapping[str, Any]) -> None:
     tables = _block(params, "ablations", "tables")
     blocks = {
         "sources": _block(params, "sources"),
-        "sizes": _block(params, "sizes"),
+        "_sizes": _block(params, "_sizes"),
         "synthesis.sets": _block(params, "synthesis", "sets"),
         "ablations.tables": tables,
         **{f"ablations.tables.{name}.cells": _block(tables, name, "cells") for name in tables},
@@ -124,31 +130,34 @@ def _block(params: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
+def _parameters_of(known: Iterable[Pipeline | None]) -> set[str]:
+    """The names at the top level of the parameters that some node reads: a project may have nodes of its own."""
+    read = {name for pipeline in known if pipeline for name in pipeline.inputs() if name.startswith("params:")}
+    return {name.removeprefix("params:").partition(".")[0] for name in read}
+
+
 def _models(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
+    """What is wrong with the models that the nodes load."""
     from ruri_kedro.encoders.reference import EncoderReference  # with it comes pyarrow
 
     for parameters, key in (place for node, place in _MODELS.items() if node in nodes):
-        row = catalog.load(f"params:{parameters}")
+        block = catalog.load(f"params:{parameters}")
+        row = block if key is None else _block({"": block}, "", key)
+        if not isinstance(row, Mapping):
+            continue  # which the parser of the block tells
         try:
-            EncoderReference.of(row if key is None else row[key], Path())
+            EncoderReference.of(row, Path())
         except RecipeError as error:
-            yield f"  {parameters if key is None else f'{parameters}.{key}'}: {error}"
-
-
-def _encoding(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
-    if nodes & _ENCODES:
-        try:
-            check_precision(catalog.load("params:encoding")["precision"], "encoding.precision")
-        except RecipeError as error:
-            yield f"  {error}"
+            yield f"{parameters if key is None else f'{parameters}.{key}'}: {error}"
 
 
 def _trainings(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
+    """What is wrong with the trainings of the nodes."""
     sources = catalog.load("params:sources") if "params:sources" in catalog else None
     trained = [stage for stage in STAGES.values() if stage.node in nodes]
     if trained and sources is not None and not any(takes_part(stage, sources) for stage in STAGES):
         yield (
-            "  sources: none takes part in any stage, so nothing would be trained. Give one a block `stages`, and see "
+            "sources: none takes part in any stage, so nothing would be trained. Give one a block `stages`, and see "
             "that the sources are those of this recipe."
         )
     for stage in trained:
@@ -157,10 +166,8 @@ def _trainings(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
         settings, run = (catalog.load(name) for name in (f"params:{stage.block}", "params:run"))
         try:
             stage_of(stage.name, settings, run).check()
-            if "teacher_precision" in settings:
-                check_precision(settings["teacher_precision"], f"{stage.block}.teacher_precision")
         except RecipeError as error:
-            yield f"  {error}"
+            yield from str(error).splitlines()
 
 
 def _teachers(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
@@ -177,7 +184,7 @@ def _teachers(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
         ]
         if taught and not catalog.load(f"params:{stage.block}")["teacher"]["name"]:
             yield (
-                f"  {stage.block}.teacher.name: null, but no source takes part in the training of a {stage.teacher}, "
+                f"{stage.block}.teacher.name: null, but no source takes part in the training of a {stage.teacher}, "
                 f"and {', '.join(dict.fromkeys(taught))} learn from a teacher ({' or '.join(TAUGHT)}). Name a "
                 f"model, or give the sources the objective {stage.objectives[0]}."
             )

@@ -12,6 +12,7 @@ from kedro.framework.cli.utils import LazyGroup
 from ruri_kedro.errors import DataError, RecipeError, RuriError
 from ruri_kedro.mlflow_store import connect, explained, store_file
 from ruri_kedro.project import project_context, registry_context, reporting_folder, stored_test_sets
+from ruri_kedro.recipe.blocks import check_blocks
 from ruri_kedro.releases import export, fetch, lineage, publish, sized
 
 if TYPE_CHECKING:
@@ -223,6 +224,7 @@ def evaluate(
     if benchmark == "recipe":
         _evaluate_recipe(context, reference, only, prompts, out)
         return
+    check_blocks(context.params, "prompts", "task_prompts", "mteb")
     params = context.params["mteb"]
     model = _saved_model(reference, params["device"])
 
@@ -265,6 +267,7 @@ def _recipe_prompts(params: dict[str, Any]) -> dict[str, str]:
 
 def _evaluate_recipe(context: Any, reference: str, only: Sequence[str], prompts: str | None, out: Path) -> None:
     """Scores, runs and a table of a model on the tasks that `kedro run` has read for the recipe."""
+    check_blocks(context.params, "prompts", "task_prompts", "mteb", "evaluation", "bm25", "tasks")
     sets, params = stored_test_sets(context), context.params
     saved = None if reference == "bm25" else _saved_model(reference, params["mteb"]["device"])
 

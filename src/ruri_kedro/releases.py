@@ -97,10 +97,11 @@ def publish_model(model: str, out: Path, repo: str | None, upload: bool, public:
     _check_upload(repo, upload)
     params = registry_context(env).params
     from ruri_kedro.registry import publication
+    from ruri_kedro.registry.terms import parse_terms
     from ruri_kedro.registry.versions import fetch as fetch_version
     from ruri_kedro.registry.versions import original_of, resolve
 
-    terms = publication.parse_terms(_block(params, "publication"))
+    terms = parse_terms(_block(params, "publication"))
     name, number = resolve(model)
     with tempfile.TemporaryDirectory() as folder:
         root = fetch_version(name, str(number), Path(folder))
@@ -125,8 +126,8 @@ def publish_dataset(
     context = project_context(env, size=size)
     from ruri_kedro.corpora.source import parse_sources
     from ruri_kedro.registry.provenance import dvc_tags, git_tags
-    from ruri_kedro.registry.publication import parse_terms
     from ruri_kedro.registry.published_data import publish_dataset as write_dataset
+    from ruri_kedro.registry.terms import parse_terms
 
     params, catalog = context.params, context.catalog
     named = example_tables()

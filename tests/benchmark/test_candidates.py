@@ -148,9 +148,9 @@ def test_only_relevant_candidates_are_positives_of_the_test(root):
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("jqara", {"shape": "triples"}, "key 'shape': 'triples' is not known. Allowed: pairs, lists, grades, mined"),
-        ("jqara", {"fields": {"id": "q_id"}}, "key 'fields.id': unknown"),
-        ("jqara", {"corpus": {"path": "pages.parquet"}}, "key 'corpus': unknown"),
+        ("jqara", {"shape": "triples"}, "tasks.jqara.shape: 'triples' is not known. Allowed: pairs, lists"),
+        ("jqara", {"fields": {"id": "q_id"}}, "tasks.jqara.fields.id: there is no such parameter. Allowed: qid"),
+        ("jqara", {"corpus": {"path": "pages.parquet"}}, "tasks.jqara.corpus: there is no such parameter"),
         ("esci", {"fields": {"docids": "retrieved_docs"}}, "field 'grades': missing"),
         ("esci", {"corpus": {"path": "pages.parquet", "fields": {"docid": "doc_id", "text": "title"}}},
          "candidate 'b1' is not in pages.parquet"),

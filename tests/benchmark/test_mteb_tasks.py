@@ -129,5 +129,5 @@ def test_lengths_by_task_and_unknown_parameters():
     assert (settings.length_of("JSTS"), settings.length_of("JSICK"), settings.chunk_of("JSTS")) == (64, 512, 4096)
     with pytest.raises(RecipeError, match=r"prompts 'q' are not in mteb.prompts. There are: p"):
         EncodingSettings.of(PARAMS, "q")
-    with pytest.raises(RecipeError, match="'batch_size' is unknown"):
+    with pytest.raises(RecipeError, match=r"mteb\.tasks\.JSTS\.batch_size: there is no such parameter"):
         EncodingSettings.of({**PARAMS, "tasks": {"JSTS": {"batch_size": 1}}}, "p")

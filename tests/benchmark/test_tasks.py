@@ -1,5 +1,7 @@
 """Tasks: every type and shape is read as it is described, and what does not fit is named."""
 
+import re
+
 import pytest
 
 from ruri_kedro.benchmark import tasks
@@ -132,40 +134,44 @@ def test_a_sample_is_the_same_each_time_and_keeps_the_order(write_jsonl, tmp_pat
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        (
-            {"type": "search"},
-            r"key 'type': 'search' is not known\. Allowed: retrieval, reranking, sts, classification, clustering",
-        ),
-        ({}, "key 'type': 'None' is not known"),
-        ({**QA, "shape": "squad"}, r"key 'shape': 'squad' is not known\. Allowed: qa, queries"),
-        ({**QA, "shape": "queries"}, "key 'corpus': missing"),
+        ({"type": "search"}, r"\.type: 'search' is not known\. Allowed: retrieval, reranking, sts, classification"),
+        ({}, r"\.type: missing\. Allowed: retrieval, reranking, sts"),
+        ({"tpye": "sts"}, r"\.tpye: there is no such parameter\. Did you mean type\?"),
+        ({**QA, "shape": "squad"}, r"\.shape: 'squad' is not known\. Allowed: qa, queries"),
+        ({**QA, "shape": "queries"}, r"\.corpus: missing"),
         (
             {**QA, "corpus": {"path": "x", "shape": "wiki"}},
-            r"key 'corpus\.shape': 'wiki' .*Allowed: qa, corpus, articles",
+            r'\.corpus\.shape: "wiki" is given, expected is \'qa\'',
         ),
-        ({**QA, "corpus": {"shape": "qa"}}, r"key 'corpus\.path': missing"),
-        ({**QA, "corpus": "x"}, "key 'corpus': str given, Mapping expected"),
-        ({**STS, "split": "test"}, r"key 'split': unknown\. Allowed: type, path, fields"),
-        ({**STS, "path": 3}, "key 'path': int given, str expected"),
-        ({**STS, "fields": {"gold": "score"}}, r"key 'fields\.gold': unknown\. Allowed: text1, text2, score"),
-        ({"type": "classification", "path": "x"}, "key 'train': missing"),
-        ({**CLUSTERS, "type": "pair"}, "key 'positive': missing"),
-        ({**PAIRS, "positive": "x"}, "key 'positive': str given, list expected"),
-        ({**PAIRS, "positive": []}, r"key 'positive': \[\]; name some, not all, of the labels in clusters.jsonl: x"),
-        ({**PAIRS, "positive": ["y"]}, r"key 'positive': \['y'\]; name some"),
-        ({**PAIRS, "positive": ["x"]}, r"key 'positive': \['x'\]; name some"),
-        ({**CLUSTERS, "type": "bitext", "fields": {"label": "label"}}, r"key 'fields\.label': unknown"),
-        ({**CLUSTERS, "fields": {"text": []}}, r"key 'fields\.text': a list of one or more"),
-        ({**CLUSTERS, "sample": 5}, "key 'sample': .* and a 'seed'"),
-        ({**CLUSTERS, "sample": 0, "seed": 1}, "key 'sample': give a number of texts above 0"),
-        ({**CLUSTERS, "sample": True, "seed": 1}, "key 'sample': bool given, int expected"),
+        ({**QA, "corpus": {"shape": "qa"}}, r"\.corpus\.path: missing, and there is no hub either"),
+        ({**QA, "corpus": "x"}, r'\.corpus: "x" is given, expected is'),
+        ({**STS, "split": "test"}, r"\.split: there is no such parameter\. Allowed: path, hub, type, fields"),
+        ({**STS, "path": 3}, r"\.path: 3 is given, expected is a valid string"),
+        ({**STS, "path": None}, r"\.path: missing, and there is no hub either"),
+        ({**STS, "hub": {"id": "x", "revison": "y"}}, r"\.hub\.revison: there is no such .* Did you mean revision\?"),
+        ({**STS, "fields": {"scores": "x"}}, r"\.fields\.scores: there is no such parameter\. Did you mean score\?"),
+        ({"type": "classification", "path": "x"}, r"\.train: missing"),
+        ({**CLUSTERS, "type": "pair"}, r"\.positive: missing"),
+        ({**PAIRS, "positive": "x"}, r'\.positive: "x" is given, expected is'),
+        ({**CLUSTERS, "type": "bitext", "fields": {"label": "label"}}, r"\.fields\.label: there is no such parameter"),
+        ({**CLUSTERS, "fields": {"text": []}}, r"\.fields\.text: the name of a field is expected"),
+        ({**CLUSTERS, "fields": {"label": ["a"]}}, r"\.fields\.label: the name of a field is expected"),
+        ({**CLUSTERS, "sample": 5}, r"\.sample: a `seed` is missing"),
+        ({**CLUSTERS, "sample": 0, "seed": 1}, r"\.sample: 0 is given, expected is greater than or equal to 1"),
+        ({**CLUSTERS, "sample": True, "seed": 1}, r"\.sample: true is given, expected is a valid integer"),
     ],
 )
-def test_a_parameter_that_does_not_fit_is_named(write_jsonl, tmp_path, spec, message):
-    write_jsonl("qa.jsonl.gz", [question("a", "c1", "文。")])
-    write_jsonl("clusters.jsonl", [{"text": "文", "label": "x"}])
-    with pytest.raises(RecipeError, match=f"^task 'demo', {message}"):
+def test_a_parameter_that_does_not_fit_is_named_before_a_file_is_opened(tmp_path, spec, message):
+    with pytest.raises(RecipeError, match=rf"(?m)^tasks\.demo{message}"):
         load_task("demo", spec, tmp_path)
+
+
+@pytest.mark.parametrize("positive", [[], ["y"], ["x"]])
+def test_the_positive_labels_are_some_of_those_in_the_file(write_jsonl, tmp_path, positive):
+    write_jsonl("clusters.jsonl", [{"text": "文", "label": "x"}])
+    said = rf"task 'demo', key 'positive': {re.escape(str(positive))}; name some, not all, of the labels in clusters"
+    with pytest.raises(RecipeError, match=said):
+        load_task("demo", {**PAIRS, "positive": positive}, tmp_path)
 
 
 QUERIES = {"type": "retrieval", "shape": "queries", "path": "q.jsonl", "corpus": {"path": "d.jsonl", "shape": "corpus"}}

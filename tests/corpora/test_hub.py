@@ -84,9 +84,9 @@ def test_each_of_several_data_sets_has_its_own_files_and_rows(copy):
 @pytest.mark.parametrize(
     ("own", "message"),
     [
-        ({"exclude": {"premise": "["}}, r"sources.s.hub.exclude.premise: '\[' is no regular expression"),
-        ({"where": "label"}, r"sources.s.hub.where: str given"),
-        ({"paht": "x"}, r"sources.s.hub: 'paht' is unknown. Allowed: exclude, id"),
+        ({"exclude": {"premise": "["}}, r"sources.s.hub.exclude.premise: '\[' is not a regular expression"),
+        ({"where": "label"}, r'sources.s.hub.where: "label" is given'),
+        ({"paht": "x"}, r"sources.s.hub.paht: there is no such parameter. Did you mean path"),
     ],
 )
 def test_what_a_data_set_is_asked_for_is_checked(copy, own, message):

@@ -160,12 +160,18 @@ def test_a_source_says_where_its_rows_are_and_what_they_need():
         ({"kind": "edit"}, "sources.s.path: missing, and there is no hub either"),
         ({"kind": "edit", "hub": {"revision": "x"}}, "sources.s.hub.id: missing"),
         ({"kind": "edit", "hub": {"id": "x"}, "shape": "cirrus"}, "sources.s.shape: cirrus is a shape of files"),
-        ({"kind": "edit", "hub": {"id": "x", "version": 1}}, "sources.s.hub: 'version' is unknown"),
+        (
+            {"kind": "edit", "hub": {"id": "x", "version": 1}},
+            "sources.s.hub.version: there is no such parameter",
+        ),
         ({**EDIT, "fields": {"text1": None}}, "sources.s.fields.text1: null, but the kind edit needs it"),
         ({**EDIT, "paragraphs": 3}, "sources.s.paragraphs: the kind edit has no sections"),
-        ({**EDIT, "exclude": {"text1": "("}}, r"sources.s.exclude.text1: '\(' is no regular expression"),
-        ({**EDIT, "drop_lowest": {"h": 1.5}}, "sources.s.drop_lowest.h: 1.5 is no share"),
-        ({**EDIT, "filter": {"language": "fr"}}, "sources.s.filter.language: 'fr' is unknown. Allowed: en, ja, ru"),
+        ({**EDIT, "exclude": {"text1": "("}}, r"sources.s.exclude.text1: '\(' is not a regular expression"),
+        ({**EDIT, "drop_lowest": {"h": 1.5}}, "sources.s.drop_lowest.h: 1.5 is given, expected is less than 1"),
+        (
+            {**EDIT, "filter": {"language": "fr"}},
+            "sources.s.filter.language: .*fr.* is given, expected is 'ja', 'en'",
+        ),
     ]
     for row, message in bad:
         with pytest.raises(RecipeError, match=message):

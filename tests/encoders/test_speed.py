@@ -67,14 +67,14 @@ def test_flat_features_are_those_of_the_collator():
 
 def test_flash_attention_is_refused_where_it_cannot_run():
     with pytest.raises(RecipeError, match=r"tuned.attention: flash_attention_2 needs a CUDA device.*cpu and float32"):
-        speed_up(tiny_encoder(), {"attention": "flash_attention_2", "precision": "float32"}, "tuned")
+        speed_up(tiny_encoder(), "flash_attention_2", False, "float32", "tuned")
 
 
 def test_an_attention_by_name_is_that_of_the_model(tmp_path):
     model = tiny_encoder()
     rows = [np.array([2, 5, 6, 3])]
     before = embed(model, rows)
-    speed_up(model, {"attention": "eager", "precision": "float32"}, "tuned")
+    speed_up(model, "eager", False, "float32", "tuned")
     assert model[0].model.config._attn_implementation == "eager"
     torch.testing.assert_close(embed(model, rows), before, rtol=1e-4, atol=1e-6)
 
@@ -99,7 +99,7 @@ def test_a_compiled_model_has_the_gradients_of_one_that_is_not(tmp_path, kind):
 
     def gradients(keep_tokens, compiled):
         model = (tiny_reranker(tmp_path / "body", dropout=0.3) if reranks else tiny_encoder(dropout=0.3)).train()
-        speed_up(model, {"compile": compiled, "precision": "float32"}, "tuned")
+        speed_up(model, None, compiled, "float32", "tuned")
         budget = Budget(40, keep_tokens, "float32")
         if reranks:
             data = training_set(model, ("", ""), special=False, negatives=2)

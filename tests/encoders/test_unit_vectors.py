@@ -8,7 +8,7 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Normalize
-from tiny import PROMPTS, TEXTS, tiny_encoder
+from tiny import PROMPTS, TEXTS, TINY, tiny_encoder
 from train_tables import stage, tables
 
 from ruri_kedro.encoders.base import load_encoder, with_unit_vectors
@@ -63,7 +63,9 @@ def as_it_is(monkeypatch):
 
 def test_base_models_and_what_is_trained_from_those_of_0_1_end_so(tmp_path, as_it_is):
     tiny_encoder().save_pretrained(str(tmp_path / "base"))
-    base = make_base_model(SimpleNamespace(), {"name": str(tmp_path / "base"), "revision": None}, PROMPTS, 0)
+    base = make_base_model(
+        SimpleNamespace(), {"name": str(tmp_path / "base"), "revision": None, "tiny": TINY}, PROMPTS, 0
+    )
     trained = pretrain(tmp_path / "base", SOME, None, {"max_length": 8}, PROMPTS, {"seed": 0})
     for model in (base, trained):
         assert [type(module) for module in model].count(Normalize) == 1 and isinstance(model[-1], Normalize)

@@ -251,7 +251,7 @@ def test_a_source_left_out_leaves_the_parts_of_the_others(toy, tmp_path):
     ("change", "message"),
     [
         ({"model": "teacher"}, "cells.both.model: 'teacher' is unknown. Known: base_model, embedder"),
-        ({"label": None, "models": 1}, "cells.both: 'models' is unknown"),
+        ({"label": None, "models": 1}, "cells.both.models: there is no such parameter. Did you mean model?"),
         ({"params": {"finetuning": {"epoch": 1}}}, "stages/both: params.finetuning.epoch: the recipe has no such"),
         ({"params": {"leaks": 1}}, "cells.both.params.leaks: passages and pairs are made with it"),
         ({"params": {"sources": {"a": {"path": "c"}}}}, "cells.both.params.sources: passages and pairs"),
@@ -260,7 +260,10 @@ def test_a_source_left_out_leaves_the_parts_of_the_others(toy, tmp_path):
         ({"data": {"stage1": {"reranker": "base_model"}}}, "cells.both.data.stage1: 'reranker' is unknown"),
         ({"data": {"stage1": {"pretrained_model": "model"}}}, "cells.both.data.stage1: 'model' is unknown"),
         ({"without": {"pretraining": ["c"]}}, "cells.both.without.pretraining: 'c' is unknown. Known: a, b"),
-        ({"objectives": {"finetuning": {"distil": "contrastive"}}}, "objectives.finetuning: 'distil' is unknown"),
+        (
+            {"objectives": {"finetuning": {"distil": "contrastive"}}},
+            "finetuning.distil: there is no such parameter",
+        ),
         (
             {"without": {"reranking_stage1": ["b"]}},
             "cells.both.without: no source is left that takes part",

@@ -65,5 +65,5 @@ def test_files_of_a_data_set_become_rows(tmp_path):
 
 
 def test_an_unknown_key_is_named(tmp_path):
-    with pytest.raises(RecipeError, match=r"key 'hub.commit': unknown"):
+    with pytest.raises(RecipeError, match=r"tasks\.\*\.hub\.commit: there is no such parameter"):
         fetch_rows({"id": "a/b", "commit": "1"}, tmp_path / "x")

@@ -10,9 +10,14 @@ from judged import TESTS, better, good, parameters, rules, scores
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.registry.evidence import Trial
 from ruri_kedro.registry.gates import GATES, Case, judge
-from ruri_kedro.registry.rules import parse_rules
+from ruri_kedro.registry.rules import KINDS, parse_rules
 
 PRETRAINING = {"pretraining": {"examples": 100, "leaked": 0}}
+
+
+def asked(**embedder):
+    """The block `minimum` with nothing in it but what is asked of an embedder."""
+    return {kind: {"categories": {}, "tasks": {}} | (embedder if kind == "embedder" else {}) for kind in KINDS}
 
 
 def refused(challenger, champion=None, **changed) -> dict[str, str]:
@@ -196,8 +201,8 @@ def test_a_loss_is_found_by_its_own_test_and_a_gain_only_after_correction():
     flat = {(name, "ndcg@10"): base for name in names}
     one = good(scores=flat, tests=tests, contamination=report)
     other = good(scores=flat | {("t0", "ndcg@10"): moved}, tests=tests, contamination=report)
-    assert refused(other, one, minimum={}).keys() == {"gain"}
-    assert refused(one, other, minimum={}).keys() == {"loss", "gain"}
+    assert refused(other, one, minimum=asked()).keys() == {"gain"}
+    assert refused(one, other, minimum=asked()).keys() == {"loss", "gain"}
 
 
 def bm25(level: float) -> dict:
@@ -210,7 +215,7 @@ def test_a_challenger_that_loses_to_bm25_is_refused():
     assert found.keys() == {"baseline"}
     assert re.match(r"below bm25: questions ndcg@10 -0\.\d+ \(p 0\.00\d+\); faq ndcg@10 -0\.", found["baseline"])
     assert refused(good(**bm25(0.5))) == {}, "the same scores are not below"
-    assert refused(good(**bm25(0.6)), tasks=["sts"], minimum={}) == {}, "a task that is not searched"
+    assert refused(good(**bm25(0.6)), tasks=["sts"], minimum=asked()) == {}, "a task that is not searched"
 
 
 def test_where_the_baseline_is_not_required_it_warns_with_the_figures():
@@ -255,8 +260,8 @@ def test_a_reranker_is_compared_with_the_order_of_its_candidates():
 
 def test_a_recipe_without_a_searched_task_has_no_baseline():
     sts = good(scores={("sts", "spearman"): {"": 0.7}}, tests={"sts": TESTS["sts"]}, baselines={})
-    assert refused(sts, minimum={}) == {}
-    verdicts = judge(Case(sts, None, rules(minimum={})))
+    assert refused(sts, minimum=asked()) == {}
+    verdicts = judge(Case(sts, None, rules(minimum=asked())))
     assert "does not apply: no gated task is searched" in {verdict.reason for verdict in verdicts}
 
 
@@ -284,16 +289,14 @@ def test_a_reranker_was_searched_for_the_tests_whose_candidates_it_orders():
 
 
 def test_minimum_of_a_single_task():
-    minimum = {"embedder": {"tasks": {"faq": 0.9, "jsts": 0.1}}}
-    reason = refused(better(), good(), minimum=minimum)["minimum"]
+    reason = refused(better(), good(), minimum=asked(tasks={"faq": 0.9, "jsts": 0.1}))["minimum"]
     assert "task faq 0.6" in reason and "task jsts has no scores" in reason
 
 
 def test_a_recipe_without_a_category_asks_nothing_of_it():
-    asked = {"embedder": {"categories": {"retrieval": 0.2, "clustering": 0.2}}}
-    assert refused(better(), good(), minimum=asked) == {"minimum": "category clustering has no scores"}
-    asked["embedder"]["categories"]["clustering"] = None
-    assert refused(better(), good(), minimum=asked) == {}
+    both = asked(categories={"retrieval": 0.2, "clustering": 0.2})
+    assert refused(better(), good(), minimum=both) == {"minimum": "category clustering has no scores"}
+    assert refused(better(), good(), minimum=asked(categories={"retrieval": 0.2, "clustering": None})) == {}
 
 
 @pytest.mark.parametrize(
@@ -316,26 +319,26 @@ def test_a_licence_allows_its_use_and_all_wider_ones(use, licence, allowed):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"use": "any"}, "promotion.use: 'any' is unknown. Allowed: commercial"),
-        ({"gain": {"alpha": 2}}, "promotion.gain.alpha: 2 is no number from 0 to 1"),
-        ({"size_mb": {"embedder": 1}}, "promotion.size_mb.reranker: None is no number"),
-        ({"minimum": {"embedder": {"categories": {"search": 0.1}}}}, "categories: 'search' is unknown"),
-        ({"minimum": {"embedder": {"tasks": {"faq": 40}}}}, "minimum.embedder.tasks.faq: 40 is no number from -1"),
-        ({"gates": {}}, "promotion: 'gates' is unknown"),
-        ({"minimum": {"embedder": {"tasks": None}}}, r"promotion.minimum.embedder.tasks: None; .* \{\} for none"),
-        ({"size_mb": 2000}, "promotion.size_mb: 2000; names with values"),
-        ({"licences": {"commercial": "MIT"}}, "promotion.licences.commercial: texts are needed, as a list"),
-        ({"tasks": "faq"}, "promotion.tasks: one or more texts are needed, as a list"),
-        ({"baseline": {"model": "bm26"}}, "promotion.baseline.alpha"),
-        (
-            {"baseline": parameters()["baseline"] | {"model": "bm26"}},
-            "promotion.baseline.model: 'bm26' is unknown. All",
-        ),
-        ({"baseline": parameters()["baseline"] | {"required": "no"}}, "baseline.required: 'no' given, true or false"),
-        ({"baseline": parameters()["baseline"] | {"alfa": 1}}, "promotion.baseline: 'alfa' is unknown"),
-        ({"resamples": 10}, "promotion.resamples: 10; a whole number .* as low as 0.05"),
+        ({"use": "any"}, "promotion.use: \"any\" is given, expected is 'commercial'"),
+        ({"gain": {"alpha": 2}}, "promotion.gain.alpha: 2 is given, expected is less than or equal to 1"),
+        ({"size_mb": {"embedder": 1}}, "promotion.size_mb.reranker: missing"),
+        ({"minimum": asked(categories={"clusterin": 0.1})}, r"categories.clusterin: .* Did you mean clustering\?"),
+        ({"minimum": asked(tasks={"faq": 40})}, "minimum.embedder.tasks.faq: 40 is given, expected is less than or"),
+        ({"gates": {}}, "promotion.gates: there is no such parameter"),
+        ({"minimum": asked(tasks=None)}, "promotion.minimum.embedder.tasks: null is given"),
+        ({"size_mb": 2000}, "promotion.size_mb: 2000 is given"),
+        ({"licences": parameters()["licences"] | {"commercial": "MIT"}}, 'licences.commercial: "MIT" is given'),
+        ({"licences": {"commercial": []}}, "promotion.licences.non-commercial: missing"),
+        ({"tasks": "faq"}, 'promotion.tasks: "faq" is given'),
+        ({"tasks": []}, r"promotion.tasks: \[\] is given"),
+        ({"baseline": {"model": "bm25"}}, "promotion.baseline.alpha: missing"),
+        ({"baseline": parameters()["baseline"] | {"model": "bm26"}}, r"baseline.model: .*Did you mean bm25\?"),
+        ({"baseline": parameters()["baseline"] | {"required": "no"}}, 'baseline.required: "no" is given'),
+        ({"baseline": parameters()["baseline"] | {"alfa": 1}}, r"promotion.baseline.alfa: .*Did you mean alpha\?"),
+        ({"resamples": 10}, "promotion.resamples: 10; as many are needed .* as low as 0.05"),
         ({"loss": {"alpha": 0.001, "max_drop": 0.01}}, "promotion.resamples: 500; .* as low as 0.001"),
-        ({"probe": {"tolerance": 0.1, "queries": ["q"]}}, "promotion.probe.passages: one or more texts"),
+        ({"probe": {"tolerance": 0.1, "queries": ["q"]}}, "promotion.probe.passages: missing"),
+        ({"probe": {"tolerance": 0.1, "queries": [], "passages": ["p"]}}, r"promotion.probe.queries: \[\] is given"),
     ],
 )
 def test_rules_that_cannot_be_are_named(changed, message):

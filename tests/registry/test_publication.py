@@ -13,6 +13,7 @@ from released import FACTS, block, terms
 from ruri_kedro.errors import PublicationError, RecipeError
 from ruri_kedro.registry import publication, versions
 from ruri_kedro.registry.card import model_card
+from ruri_kedro.registry.terms import parse_terms
 from ruri_kedro.tables.files import read_json
 from ruri_kedro.tables.manifest import differing_files
 
@@ -98,15 +99,16 @@ def test_a_licence_of_which_nothing_is_said_is_refused():
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"license": {}}, "publication: 'license' is unknown"),
-        ({"model": {"mit": "all"}}, "publication.model.mit: 'all' is unknown"),
-        ({"dataset": None}, "publication.dataset: missing"),
+        ({"license": {}}, r"publication.license: there is no such parameter. Did you mean licence\?"),
+        ({"model": {"mit": "all"}}, "publication.model.mit: \"all\" is given, expected is 'commercial'"),
+        ({"dataset": None}, "publication.dataset: null is given"),
+        ({"licence": {"model": "", "dataset": "mit"}}, 'publication.licence.model: "" is given'),
         ({"licence": {"model": "mit"}}, "publication.licence.dataset: missing"),
     ],
 )
 def test_terms_that_cannot_be_are_named(changed, said):
     with pytest.raises(RecipeError, match=said):
-        publication.parse_terms(block(**changed))
+        parse_terms(block(**changed))
 
 
 def test_nothing_that_stands_there_is_replaced_and_other_weights_are_refused(fetched, tmp_path):

@@ -226,5 +226,5 @@ def test_a_threshold_on_cosines_needs_dense_search():
 
 
 def test_an_unknown_strategy_is_refused():
-    with pytest.raises(RecipeError, match="given, random, bm25, dense, rrf"):
+    with pytest.raises(RecipeError, match="expected is 'given', 'random', 'bm25', 'dense' or 'rrf'"):
         StageRecipe.of("finetuning", {"negatives": "magic"}, "contrastive", RULES)

@@ -20,7 +20,7 @@ TESTS = {
 def parameters(**changed) -> dict:
     """The shipped block `promotion`, for the recipe `tiny`."""
     text = (REPOSITORY / "conf/base/parameters_promotion.yml").read_text("utf-8")
-    text = text.replace("${globals:recipe}", "tiny").replace("${oc.select:must_beat_baseline.tiny,true}", "true")
+    text = text.replace("${globals:recipe}", "tiny").replace("${oc.select:_must_beat_baseline.tiny,true}", "true")
     return yaml.safe_load(text)["promotion"] | {"resamples": 500} | changed
 
 

@@ -90,9 +90,9 @@ def make_project(root: Path) -> Path:
         package / "settings.py": SETTINGS,
         package / "pipeline_registry.py": REGISTRY,
         root / "conf/base/catalog.yml": CATALOG,
-        root / "conf/base/parameters.yml": "recipe: tiny\nfail: false\nsettings: {a: 1, b: {c: x}}\n",
+        root / "conf/base/parameters.yml": "recipe: tiny\nfail: false\n_settings: {a: 1, b: {c: x}}\n",
         root / "conf/local/.gitkeep": "",
-        root / "conf/other/parameters.yml": "recipe: other\nsettings: {b: {c: y}}\n",
+        root / "conf/other/parameters.yml": "recipe: other\n_settings: {b: {c: y}}\n",
         root / "data/01_raw/tiny/a.txt": "富士山は山である。",
         root / "data/01_raw/tiny/b.txt": "信濃川は川である。",
     }

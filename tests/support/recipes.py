@@ -25,3 +25,10 @@ def written(env):
     folder = str(REPOSITORY / "conf")
     arguments = {**CONFIG_LOADER_ARGS, "base_env": env, "default_run_env": env}
     return OmegaConfigLoader(conf_source=folder, env=env, **arguments)["parameters"]
+
+
+def at(parameters, path):
+    """The value at a dotted path."""
+    for key in path.split("."):
+        parameters = parameters[key]
+    return parameters

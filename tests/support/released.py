@@ -6,8 +6,8 @@ import yaml
 from judged import REPOSITORY, TESTS
 from registered import rows
 
-from ruri_kedro.registry import publication
 from ruri_kedro.registry.card import CardFacts
+from ruri_kedro.registry.terms import Terms, parse_terms
 from ruri_kedro.tables import SCHEMAS, Part, Table, write_table
 
 TRAINED = {"run_id": "abc", "reproduce": "kedro run --env tiny", "git_commit": "c0ffee", "git_dirty": "true",
@@ -52,8 +52,8 @@ def block(**changed) -> dict:
     return yaml.safe_load(text)["publication"] | changed
 
 
-def terms(model: str = "apache-2.0", dataset: str = "apache-2.0", **changed) -> publication.Terms:
-    return publication.parse_terms(block(licence={"model": model, "dataset": dataset}, **changed))
+def terms(model: str = "apache-2.0", dataset: str = "apache-2.0", **changed) -> Terms:
+    return parse_terms(block(licence={"model": model, "dataset": dataset}, **changed))
 
 
 def pair(number: int, positive: str, split: str = "train") -> dict:

@@ -1,6 +1,7 @@
 """Tiny models for tests, built in a moment."""
 
-from ruri_kedro.encoders.base import TinySettings, build_cross_encoder, build_encoder
+from ruri_kedro.encoders.base import build_cross_encoder, build_encoder
+from ruri_kedro.encoders.settings import TinySettings
 
 PROMPTS = {"query": "クエリ: ", "document": "文章: "}
 TEXTS = [
@@ -11,19 +12,14 @@ TEXTS = [
 ]
 
 
+# Parameters `base_model.tiny`.
+TINY = {"vocab_size": 300, "max_piece_chars": 4, "hidden_size": 32, "intermediate_size": 48, "layers": 2, "heads": 2,
+        "max_length": 64, "dropout": 0.0, "initializer_range": 0.02}  # fmt: skip
+
+
 def tiny_encoder(dropout=0.0, seed=0, hidden=32):
     """A 2-layer encoder with a vocabulary of its own texts."""
-    size = TinySettings(
-        vocab_size=300,
-        max_piece_chars=4,
-        hidden_size=hidden,
-        intermediate_size=48,
-        layers=2,
-        heads=2,
-        max_length=64,
-        dropout=dropout,
-        initializer_range=0.02,
-    )
+    size = TinySettings(**TINY | {"dropout": dropout, "hidden_size": hidden})
     return build_encoder(TEXTS, size, PROMPTS, seed)
 
 

@@ -3,7 +3,7 @@
 import torch
 
 from ruri_kedro.training.fit import FitSettings
-from ruri_kedro.training.watch import WatchSettings
+from ruri_kedro.training.settings import WatchSettings
 
 SETTINGS = FitSettings(
     learning_rate=0.01, weight_decay=0.01, warmup_ratio=0.2, max_grad_norm=1.0, checkpoint_steps=3, seed=5

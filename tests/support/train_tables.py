@@ -1,14 +1,14 @@
 """Tables of a small training, and a stage with small settings."""
 
-from dataclasses import asdict
-
 from tiny import TEXTS
 from tiny_fit import WATCHED
 
+from ruri_kedro.recipe.parse import parse
 from ruri_kedro.tables import SCHEMAS, Part, write_table
 from ruri_kedro.training.run import Stage
+from ruri_kedro.training.settings import FinetuningSettings, HeldOutSettings
 
-SETTINGS = {
+RERANKING = {
     "max_length": 32,
     "batch_size": 4,
     "epochs": 1,
@@ -16,18 +16,37 @@ SETTINGS = {
     "warmup_ratio": 0.1,
     "weight_decay": 0.01,
     "max_grad_norm": 1.0,
-    "temperature": 0.05,
-    "homogeneous": True,
     "chunk_tokens": 64,
     "keep_tokens": 0,
     "precision": "float32",
+    "attention": None,
+    "compile": False,
     "checkpoint_steps": 2,
+}
+PRETRAINING = RERANKING | {
+    "temperature": 0.05,
+    "matryoshka_dims": None,
+    "matryoshka_weights": None,
+    "homogeneous": True,
+    "shuffle_positives": False,
+    "freeze_position_embeddings": False,
+}
+FINETUNING = PRETRAINING | {
+    "distillation_temperature": 1.0,
+    "teacher": {"name": None, "revision": None},
+    "teacher_max_length": 32,
+    "teacher_precision": "float32",
+    "threshold": None,
+    "keep_share": 0.5,
+    "min_kept": 0.1,
 }
 
 
 def stage(tmp_path, held_out=None, **settings):
-    folder = tmp_path / "checkpoints"
-    return Stage("tuned", {**SETTINGS, **settings}, 1, "cpu", folder, asdict(WATCHED), held_out=held_out)
+    """A training of either kind of model; `settings` change parameters, `held_out` is that of `run`."""
+    training = parse(FinetuningSettings, FINETUNING | settings, "tuned")
+    measured = held_out and parse(HeldOutSettings, held_out, "run.held_out")
+    return Stage("tuned", training, 1, "cpu", tmp_path / "checkpoints", WATCHED, held_out=measured)
 
 
 def tables(tmp_path, objective="contrastive"):

@@ -27,6 +27,7 @@ STAGE = Stage(
     pipeline="word_model",
     node="count_words",
     block="counting",
+    settings="ruri_kedro.training.settings:RerankingSettings",
     start="pretrained_model",
     model="word_model",
     kind="words",

@@ -11,8 +11,8 @@ from tiny import PROMPTS, tiny_encoder
 from train_tables import examples_table, stage, tables
 
 from ruri_kedro.errors import RecipeError, TrainingError
+from ruri_kedro.recipe.objectives import UNTAUGHT
 from ruri_kedro.tables import SCHEMAS, write_table
-from ruri_kedro.tables.objectives import UNTAUGHT
 from ruri_kedro.training.data import group_counts
 from ruri_kedro.training.dry_run import (
     Cost,
@@ -44,7 +44,7 @@ def test_the_cost_of_a_training_is_what_it_then_costs(tmp_path, caplog):
     train(examples, used, lambda step, metrics: seen.append(metrics))
     assert "in no batch" in caplog.text
     assert cost.steps == len(seen) == 12 and cost.examples == 24
-    rows = [used.settings["batch_size"] / metrics["examples_per_second"] for metrics in seen]
+    rows = [used.settings.batch_size / metrics["examples_per_second"] for metrics in seen]
     tokens = sum(metrics["tokens_per_second"] * seconds for metrics, seconds in zip(seen, rows, strict=True))
     assert cost.tokens == pytest.approx(tokens, rel=0.1)
     [kept] = [path for path in (tmp_path / "checkpoints/tuned").iterdir() if path.name.startswith("step-")]

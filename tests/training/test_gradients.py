@@ -14,7 +14,7 @@ from tiny_examples import examples, training_set
 from ruri_kedro.encoders.encode import embed
 from ruri_kedro.encoders.tokens import chunk_by_tokens, pad, tokenize
 from ruri_kedro.errors import DataError, RecipeError
-from ruri_kedro.tables.objectives import TAUGHT, UNTAUGHT
+from ruri_kedro.recipe.objectives import TAUGHT, UNTAUGHT
 from ruri_kedro.training.data import ANCHOR, NEGATIVES, POSITIVE, assemble
 from ruri_kedro.training.gradcache import cached_backward, draws
 from ruri_kedro.training.losses import distillation, improved_contrastive, listwise_cross_entropy

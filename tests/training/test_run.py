@@ -8,12 +8,12 @@ import pytest
 import torch
 from process_parts import Scores
 from tiny import PROMPTS, tiny_encoder, tiny_reranker
-from train_tables import SETTINGS, examples_table, stage, tables
+from train_tables import examples_table, stage, tables
 
 from ruri_kedro.errors import RecipeError, TrainingError
 from ruri_kedro.training import planning
 from ruri_kedro.training.plan import Plan
-from ruri_kedro.training.run import Stage, train_embedder, train_reranker
+from ruri_kedro.training.run import train_embedder, train_reranker
 
 
 def test_a_step_reports_the_loss_of_its_source_and_its_padding(tmp_path):
@@ -214,12 +214,6 @@ def test_matryoshka_embeddings_are_trained_from_the_parameters(tmp_path):
     assert losses[0] == losses[1] < losses[2]
 
 
-def test_a_missing_parameter_of_the_watch_is_named(tmp_path):
-    incomplete = Stage("tuned", SETTINGS, 1, "cpu", tmp_path, {"window": 20})
-    with pytest.raises(RecipeError, match=r"run.watch.min_losses: missing"):
-        train_embedder(tiny_encoder(), *tables(tmp_path), PROMPTS, incomplete, refuse)
-
-
 def only_examples(tmp_path, **objectives):
     """A table of a row per source, and passages that nobody reads."""
     first, passages = tables(tmp_path)
@@ -261,33 +255,6 @@ def test_no_training_rows_are_an_error(tmp_path):
     with pytest.raises(TrainingError, match="no training rows"):
         data = only_examples(tmp_path, a=("contrastive", "validation"))
         train_embedder(tiny_encoder(), *data, PROMPTS, stage(tmp_path), refuse)
-
-
-def test_a_missing_parameter_is_named(tmp_path):
-    incomplete = {name: value for name, value in SETTINGS.items() if name != "temperature"}
-    with pytest.raises(RecipeError, match="tuned: parameter temperature missing"):
-        train_embedder(tiny_encoder(), None, None, PROMPTS, Stage("tuned", incomplete, 1, "cpu", tmp_path, {}), refuse)
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"precision": "float16"}, "tuned.precision: 'float16'; use float32 or bfloat16"),
-        ({"keep_tokens": ...}, "tuned: parameter keep_tokens missing"),
-        ({"learning_rate": ..., "seed": ...}, "tuned: parameter learning_rate missing"),
-        ({"batch_size": ..., "epochs": ...}, "tuned: parameter batch_size, epochs missing"),
-        ({"batch_size": 0}, "tuned.batch_size: 0; give a whole number from 1 on"),
-        ({"checkpoint_steps": 0}, "tuned.checkpoint_steps: 0; give a whole number from 1 on"),
-        ({"max_length": None}, "tuned.max_length: None; give a whole number from 1 on"),
-    ],
-)
-@pytest.mark.parametrize("train", [train_embedder, train_reranker])
-def test_wrong_parameters_are_named_before_anything_is_read(tmp_path, train, settings, message):
-    made = stage(tmp_path, **settings)
-    kept = {name: value for name, value in made.settings.items() if value is not ...}
-    arguments = (PROMPTS,) if train is train_embedder else ()
-    with pytest.raises(RecipeError, match=message):
-        train(None, None, None, *arguments, replace(made, settings=kept), refuse)
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ruri_kedro.benchmark.judged import JUDGED, judged_queries
+from ruri_kedro.benchmark.judged import judged_queries
 from ruri_kedro.benchmark.runs import Qrels
 from ruri_kedro.benchmark.specs import (
     NULLABLE,
-    check_spec,
-    choose,
     clean,
     put,
     raw_rows,
@@ -36,17 +34,12 @@ _DOCUMENTS = {"docid": _ID, "title": NULLABLE, "text": str}
 
 
 def read_candidates(task: str, spec: Mapping[str, Any], root: Path) -> Collection:
-    """(queries, corpus, qrels, candidates) of a reranking task; keys as in `tasks.load_task`.
+    """(queries, corpus, qrels, candidates) of a reranking task; `spec` was checked (`task_rows.py`).
 
     Raises DataError for a candidate without a text and for a query of which no candidate is relevant: every order of
     those scores 0.
     """
-    shape = choose(task, spec, "shape", _SHAPES)
-    types = {"type": str, "shape": str, "path": str}
-    others = {"pairs": {}, "mined": {"queries": str, "negatives": Mapping, "corpus": Mapping}}
-    fields = {} if shape == "mined" else {"fields": Mapping}
-    check_spec(task, spec, types | others.get(shape, {"corpus": Mapping}), fields)
-    queries, corpus, qrels, candidates = _SHAPES[shape](task, spec, root)
+    queries, corpus, qrels, candidates = _SHAPES[spec["shape"]](task, spec, root)
     for qid, judged in qrels.items():
         if not any(grade > 0 for grade in judged.values()):
             raise DataError(f"task '{task}', query '{qid}': none of its candidates is relevant. Remove the query.")
@@ -55,7 +48,6 @@ def read_candidates(task: str, spec: Mapping[str, Any], root: Path) -> Collectio
 
 def hard_negatives(task: str, spec: Mapping[str, Any], root: Path) -> dict[str, list[str]]:
     """The first `count` docids by qid of a JSON file {qid: {docids: [...]}}, as published for MIRACL."""
-    check_spec(task, spec, {"path": str, "count": int}, below="negatives.")
     found: dict[str, list[str]] = {}
     for file in raw_files(root, spec["path"]):
         for number, row in read_records(file):
@@ -70,7 +62,7 @@ def hard_negatives(task: str, spec: Mapping[str, Any], root: Path) -> dict[str, 
 
 def _pairs(task: str, spec: Mapping[str, Any], root: Path) -> Collection:
     """A row per query and candidate, with the candidate's text (JQaRA)."""
-    names = with_fields(task, spec, _PAIRS)
+    names = with_fields(spec, _PAIRS)
     queries: dict[str, str] = {}
     corpus: dict[str, str] = {}
     qrels: Qrels = {}
@@ -89,7 +81,7 @@ def _pairs(task: str, spec: Mapping[str, Any], root: Path) -> Collection:
 
 def _lists(task: str, spec: Mapping[str, Any], root: Path) -> Collection:
     """A row per query with its positives and negatives (JaCWIR)."""
-    names = with_fields(task, spec, _LISTS, optional=("qid",))
+    names = with_fields(spec, _LISTS, optional=("qid",))
 
     def judged() -> Iterator[Judged]:
         for where, row in _query_rows(spec, root, names, _LISTS):
@@ -104,11 +96,10 @@ def _lists(task: str, spec: Mapping[str, Any], root: Path) -> Collection:
 
 def _mined(task: str, spec: Mapping[str, Any], root: Path) -> Collection:
     """Judged queries, each with its positives and its first mined negatives (MIRACL)."""
-    shape = choose(task, spec, "queries", JUDGED)
     mined = hard_negatives(task, spec["negatives"], root)
 
     def judged() -> Iterator[Judged]:
-        for found in judged_queries(root, spec["path"], shape):
+        for found in judged_queries(root, spec["path"], spec["queries"]):
             if found.qid not in mined:
                 raise DataError(
                     f"{found.where}: query '{found.qid}' has no mined negatives. Take those of its version."
@@ -121,7 +112,7 @@ def _mined(task: str, spec: Mapping[str, Any], root: Path) -> Collection:
 
 def _grades(task: str, spec: Mapping[str, Any], root: Path) -> Collection:
     """A row per query with its candidates and their grades (ESCI in JMTEB)."""
-    names = with_fields(task, spec, _GRADES, optional=("qid",))
+    names = with_fields(spec, _GRADES, optional=("qid",))
 
     def judged() -> Iterator[Judged]:
         for where, row in _query_rows(spec, root, names, _GRADES):
@@ -156,8 +147,7 @@ def _with_texts(task: str, spec: Mapping[str, Any], root: Path, rows: Iterator[J
 
 
 def _documents(task: str, spec: Mapping[str, Any], root: Path, wanted: set[str]) -> dict[str, str]:
-    check_spec(task, spec, {"path": str}, {"fields": Mapping}, below="corpus.")
-    names = with_fields(task, spec, _DOCUMENTS, optional=("title",), below="corpus.fields.")
+    names = with_fields(spec, _DOCUMENTS, optional=("title",))
     corpus: dict[str, str] = {}
     for where, row in raw_rows(root, spec["path"], {name: _DOCUMENTS[key] for key, name in names.items()}):
         docid = str(row[names["docid"]])

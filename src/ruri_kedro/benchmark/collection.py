@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ruri_kedro.benchmark.judged import JUDGED, judged_queries
+from ruri_kedro.benchmark.judged import judged_queries
 from ruri_kedro.benchmark.runs import Qrels
 from ruri_kedro.benchmark.sampled import sampled_corpus
-from ruri_kedro.benchmark.specs import NULLABLE, check_spec, choose, clean, put, raw_rows, read_id
+from ruri_kedro.benchmark.specs import NULLABLE, clean, put, raw_rows, read_id
 from ruri_kedro.errors import DataError
 from ruri_kedro.tables.judgments import paragraphs_of
 from ruri_kedro.text.normalize import normalize
@@ -20,25 +20,18 @@ def read_collection(task: str, spec: Mapping[str, Any], root: Path) -> tuple[dic
     """(queries, corpus, qrels) of a retrieval task.
 
     `shape: qa` takes the paragraphs of the questions themselves as its corpus where no `corpus` is given; the other
-    shapes (see `judged.py`) need one, and may have it `sampled` (see `sampled.py`). Raises RecipeError for a key that
-    does not fit, DataError for a positive that is not in the corpus.
+    shapes (see `judged.py`) need one, and may have it `sampled` (see `sampled.py`). `spec` was checked
+    (`task_rows.py`). Raises DataError for a positive that is not in the corpus.
     """
-    shape = choose(task, spec, "shape", ("qa", *JUDGED))
-    types: dict[str, type] = {"type": str, "shape": str, "path": str}
-    if shape == "qa":
-        check_spec(task, spec, types, {"corpus": Mapping})
-    else:
-        check_spec(task, spec, {**types, "corpus": Mapping})
+    shape = spec["shape"]
     if shape == "qa":
         (queries, qrels), judged = _qa_queries(root, spec["path"]), set()
     else:
         queries, qrels, judged = _judged(root, spec["path"], shape)
     corpus_spec = spec.get("corpus", {"shape": "qa", "path": spec["path"]})
-    corpus_shape = choose(task, corpus_spec, "shape", _CORPORA, below="corpus.")
-    check_spec(task, corpus_spec, {"shape": str, "path": str}, {"sampled": Mapping}, below="corpus.")
     if "sampled" in corpus_spec:
         return queries, *sampled_corpus(task, corpus_spec, root, judged, qrels)
-    corpus = _CORPORA[corpus_shape](root, corpus_spec["path"])
+    corpus = _CORPORA[corpus_spec["shape"]](root, corpus_spec["path"])
     for qid, positives in qrels.items():
         for docid in positives:
             if docid not in corpus:

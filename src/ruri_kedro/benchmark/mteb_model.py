@@ -13,8 +13,10 @@ from mteb.types import PromptType
 
 from ruri_kedro.benchmark.mteb_queries import SEARCHES
 from ruri_kedro.benchmark.prompt_sets import named_prompts
+from ruri_kedro.benchmark.settings import MtebTaskRow
 from ruri_kedro.benchmark.vectors import VectorStore, text_keys
 from ruri_kedro.errors import DataError, RecipeError
+from ruri_kedro.recipe.parse import parse
 from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.store import key_of
 from ruri_kedro.text.prompts import with_prompt
@@ -48,8 +50,7 @@ class EncodingSettings:
         """From the parameters `mteb`, with these prompts or those of this name; RecipeError for what they have not."""
         chosen = named_prompts(params, prompts) if isinstance(prompts, str) else prompts
         for task, row in params["tasks"].items():
-            for key in row.keys() - {"max_length", "chunk_tokens"}:
-                raise RecipeError(f"mteb.tasks.{task}: '{key}' is unknown. Allowed: max_length, chunk_tokens.")
+            parse(MtebTaskRow, row, f"mteb.tasks.{task}")
         return EncodingSettings(chosen, params["max_length"], params["chunk_tokens"], params["tasks"])
 
     def length_of(self, task: str) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ruri_kedro.benchmark.candidates import hard_negatives
 from ruri_kedro.benchmark.runs import Qrels
-from ruri_kedro.benchmark.specs import check_spec, clean, put, raw_rows
+from ruri_kedro.benchmark.specs import clean, put, raw_rows
 from ruri_kedro.errors import DataError, RecipeError
 
 
@@ -28,13 +28,11 @@ def sampled_corpus(
     path, below = spec["path"], "corpus.sampled."
     chosen = set(judged)
     if "random" in rules:
-        check_spec(task, rules, {"random": int, "seed": int}, below=below)
         docids = [row["docid"] for _, row in raw_rows(root, path, {"docid": str})]
         if rules["random"] > len(docids):
             raise RecipeError(f"task '{task}', key '{below}random': {path} has only {len(docids)} passages.")
         chosen |= set(random.Random(rules["seed"]).sample(docids, rules["random"]))
     else:
-        check_spec(task, rules, {"negatives": Mapping}, below=below)
         chosen |= {docid for docids in hard_negatives(task, rules["negatives"], root).values() for docid in docids}
     corpus: dict[str, str] = {}
     first: dict[str, str] = {}  # text: docid

@@ -1,11 +1,11 @@
-"""What a task's parameter row may say, and the raw rows it names; each error names task and key, or file and row."""
+"""The names of tasks, and the raw rows that a task names; each error names the file and the row."""
 
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ruri_kedro.benchmark.runs import check_id
-from ruri_kedro.errors import DataError, RecipeError
+from ruri_kedro.errors import DataError
 from ruri_kedro.tables.raw import check_grade, check_ids, raw_files, read_rows
 from ruri_kedro.text.names import check_names
 from ruri_kedro.text.normalize import normalize
@@ -26,41 +26,12 @@ def check_task_names(tasks: Mapping[str, Any]) -> None:
     check_names("tasks", tasks, reordered)
 
 
-def check_spec(
-    task: str, spec: Mapping[str, Any], required: Fields, optional: Fields | None = None, below: str = ""
-) -> None:
-    """Raises RecipeError for a key that is missing, unknown or of another type; `below` is the path to `spec`."""
-    allowed = {**required, **(optional or {})}
-    for key in spec:
-        if key not in allowed:
-            raise RecipeError(f"task '{task}', key '{below}{key}': unknown. Allowed: {', '.join(allowed)}.")
-    for key, kind in allowed.items():
-        if key not in spec:
-            if key in required:
-                raise RecipeError(f"task '{task}', key '{below}{key}': missing. Required: {', '.join(required)}.")
-        elif not isinstance(spec[key], kind) or isinstance(spec[key], bool):
-            names = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
-            raise RecipeError(f"task '{task}', key '{below}{key}': {type(spec[key]).__name__} given, {names} expected.")
-
-
-def choose(task: str, spec: Mapping[str, Any], key: str, allowed: Collection[str], below: str = "") -> str:
-    """The value of `key`, which must be one of `allowed`; RecipeError otherwise."""
-    value = spec.get(key)
-    if not isinstance(value, str) or value not in allowed:
-        raise RecipeError(f"task '{task}', key '{below}{key}': '{value}' is not known. Allowed: {', '.join(allowed)}.")
-    return value
-
-
-def with_fields(
-    task: str, spec: Mapping[str, Any], known: Collection[str], optional: Collection[str] = (), below: str = "fields."
-) -> dict[str, str]:
+def with_fields(spec: Mapping[str, Any], known: Collection[str], optional: Collection[str] = ()) -> dict[str, Any]:
     """The name that each of the `known` fields has in the files: the one in `fields`, else its own.
 
-    `optional` fields are there only where `fields` names them. RecipeError for one that is not known.
+    `optional` fields are there only where `fields` names them.
     """
-    given = dict(spec.get("fields", {}))
-    check_spec(task, given, {}, dict.fromkeys(known, str), below=below)
-    return {name: name for name in known if name not in optional} | given
+    return {name: name for name in known if name not in optional} | dict(spec.get("fields") or {})
 
 
 def raw_rows(root: Path, path: str, fields: Fields) -> Iterator[tuple[str, dict[str, Any]]]:

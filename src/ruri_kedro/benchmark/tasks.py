@@ -9,7 +9,8 @@ from typing import Any
 from ruri_kedro.benchmark.candidates import read_candidates
 from ruri_kedro.benchmark.collection import read_collection
 from ruri_kedro.benchmark.runs import Qrels
-from ruri_kedro.benchmark.specs import check_spec, choose, clean, raw_rows, with_fields
+from ruri_kedro.benchmark.specs import clean, raw_rows, with_fields
+from ruri_kedro.benchmark.task_rows import parse_task
 from ruri_kedro.errors import DataError, RecipeError
 from ruri_kedro.tables.raw import label_text
 from ruri_kedro.text.names import check_name
@@ -125,7 +126,8 @@ def load_task(name: str, spec: Mapping[str, Any], raw_root: Path) -> Task:
     not fit.
     """
     check_name("tasks", name)
-    return _LOADERS[choose(name, spec, "type", _LOADERS)](name, spec, Path(raw_root))
+    parse_task(name, spec)
+    return _LOADERS[spec["type"]](name, spec, Path(raw_root))
 
 
 def test_texts(task: Task) -> Iterator[dict]:
@@ -166,7 +168,6 @@ def _load_reranking(name: str, spec: Mapping[str, Any], root: Path) -> Reranking
 
 
 def _load_sts(name: str, spec: Mapping[str, Any], root: Path) -> StsTask:
-    check_spec(name, spec, {"type": str, "path": str}, {"fields": Mapping})
     items = []
     for _, row in _text_pairs(name, spec, root, {"score": (int, float)}):
         items.append((row["text1"], row["text2"], float(row["score"])))
@@ -179,7 +180,6 @@ def _load_sts(name: str, spec: Mapping[str, Any], root: Path) -> StsTask:
 
 
 def _load_pair(name: str, spec: Mapping[str, Any], root: Path) -> PairTask:
-    check_spec(name, spec, {"type": str, "path": str, "positive": list}, {"fields": Mapping})
     rows = [row for _, row in _text_pairs(name, spec, root, {"label": _LABEL})]
     labels = [label_text(row["label"]) for row in rows]
     positive, found = set(map(label_text, spec["positive"])), set(labels)
@@ -192,7 +192,6 @@ def _load_pair(name: str, spec: Mapping[str, Any], root: Path) -> PairTask:
 
 
 def _load_bitext(name: str, spec: Mapping[str, Any], root: Path) -> BitextTask:
-    check_spec(name, spec, {"type": str, "path": str}, {"fields": Mapping})
     return BitextTask(name, *_texts_of([row for _, row in _text_pairs(name, spec, root, {})]))
 
 
@@ -204,7 +203,7 @@ def _text_pairs(
     name: str, spec: Mapping[str, Any], root: Path, values: Mapping[str, Any]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """(file and row, {text1, text2, the `values`}) of a file of pairs; `values` are other fields with their types."""
-    names = with_fields(name, spec, ("text1", "text2", *values))
+    names = with_fields(spec, ("text1", "text2", *values))
     types = {"text1": str, "text2": str, **values}
     for where, row in raw_rows(root, spec["path"], {names[key]: kind for key, kind in types.items()}):
         texts = {key: clean(where, names[key], row[names[key]]) for key in ("text1", "text2")}
@@ -212,8 +211,7 @@ def _text_pairs(
 
 
 def _load_multilabel(name: str, spec: Mapping[str, Any], root: Path) -> MultilabelTask:
-    check_spec(name, spec, {"type": str, "train": str, "path": str}, {"fields": Mapping})
-    names = with_fields(name, spec, ("text", "labels"))
+    names = with_fields(spec, ("text", "labels"))
 
     def part(path: str) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
         texts, labels = [], []
@@ -236,7 +234,6 @@ def _labels(where: str, values: list[Any]) -> tuple[str, ...]:
 
 
 def _load_classification(name: str, spec: Mapping[str, Any], root: Path) -> ClassificationTask:
-    check_spec(name, spec, {"type": str, "train": str, "path": str}, {"fields": Mapping})
     train = _labelled(name, spec, root, "train")
     if len(set(train[1])) < 2:
         raise DataError(f"task '{name}': all labels of {spec['train']} are '{train[1][0]}'; two are needed.")
@@ -244,11 +241,8 @@ def _load_classification(name: str, spec: Mapping[str, Any], root: Path) -> Clas
 
 
 def _load_clustering(name: str, spec: Mapping[str, Any], root: Path) -> ClusteringTask:
-    check_spec(name, spec, {"type": str, "path": str}, {"fields": Mapping, "sample": int, "seed": int})
     texts, labels = _labelled(name, spec, root, "path")
     if "sample" in spec:
-        if spec["sample"] < 1 or "seed" not in spec:
-            raise RecipeError(f"task '{name}', key 'sample': give a number of texts above 0, and a 'seed'.")
         count = min(spec["sample"], len(texts))
         chosen = sorted(random.Random(spec["seed"]).sample(range(len(texts)), count))
         texts, labels = tuple(texts[i] for i in chosen), tuple(labels[i] for i in chosen)
@@ -257,11 +251,8 @@ def _load_clustering(name: str, spec: Mapping[str, Any], root: Path) -> Clusteri
 
 def _labelled(name: str, spec: Mapping[str, Any], root: Path, part: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(texts, labels) of the file or folder that key `part` names."""
-    names = {"text": "text", "label": "label"} | dict(spec.get("fields", {}))
-    check_spec(name, names, {"text": (str, list), "label": str}, below="fields.")
+    names = with_fields(spec, ("text", "label"))
     columns = [names["text"]] if isinstance(names["text"], str) else names["text"]
-    if not columns or not all(isinstance(column, str) for column in columns):
-        raise RecipeError(f"task '{name}', key 'fields.text': a list of one or more field names is expected.")
     texts, labels = [], []
     for where, row in raw_rows(root, spec[part], dict.fromkeys(columns, str) | {names["label"]: _LABEL}):
         texts.append(clean(where, " + ".join(columns), " ".join(row[column] for column in columns)))

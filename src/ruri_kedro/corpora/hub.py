@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from ruri_kedro.errors import DataError, RecipeError, RuriError
+from ruri_kedro.recipe.parse import parameters
 from ruri_kedro.tables.formats import RawFile, Record
 from ruri_kedro.tables.raw import raw_files
 
@@ -31,7 +32,7 @@ _COMMIT = re.compile("[0-9a-f]{40}")
 _OFFLINE = "Check the network, or name a folder with a copy as hub.id"
 
 
-@dataclass(frozen=True)
+@parameters
 class Hub:
     """A data set on the hub: its id, the commit it is pinned to, and which configuration and splits of it.
 

@@ -15,27 +15,12 @@ from transformers.utils import logging as transformers_logging
 from ruri_kedro.encoders.checkpoint import checkpoint_folder
 from ruri_kedro.encoders.encode import ends_normalized
 from ruri_kedro.encoders.foreign_code import open_model, refuse_code
+from ruri_kedro.encoders.settings import TinySettings
 from ruri_kedro.encoders.tokenizer import train_tokenizer
 from ruri_kedro.errors import RecipeError
-from ruri_kedro.recipe.parse import Count, Positive, ShareBelow, parameters
 
 # A bar per loaded or saved model would stand between the bars of the work itself.
 transformers_logging.disable_progress_bar()
-
-
-@parameters
-class TinySettings:
-    """Size of the encoder built when a recipe names none. Lengths in tokens."""
-
-    vocab_size: Count
-    max_piece_chars: Count
-    hidden_size: Count
-    intermediate_size: Count
-    layers: Count
-    heads: Count
-    max_length: Count
-    dropout: ShareBelow
-    initializer_range: Positive  # standard deviation of the random weights
 
 
 def build_encoder(

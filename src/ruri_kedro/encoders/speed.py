@@ -1,8 +1,7 @@
 """What makes an encoder faster where model and device have it: attention without padding, and compilation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,18 +12,19 @@ from ruri_kedro.errors import RecipeError
 _FLASH = "flash_attention_2"
 
 
-def speed_up(model: SentenceTransformer | CrossEncoder, settings: Mapping[str, Any], stage: str) -> None:
-    """Apply the parameters `attention` and `compile` of a stage to a model on its device.
+def speed_up(
+    model: SentenceTransformer | CrossEncoder, attention: str | None, compiled: bool, precision: str, stage: str
+) -> None:
+    """Give a model on its device another attention (None: its own), and compile it, as the parameters of a stage say.
 
     Raises RecipeError for an attention that the device or the precision does not have.
     """
-    attention = settings.get("attention")
     encoder = model[0].model if isinstance(model, SentenceTransformer) else model.model
     if attention is not None:
-        _check_attention(attention, encoder.device, settings["precision"], stage)
+        _check_attention(attention, encoder.device, precision, stage)
         encoder.set_attn_implementation(attention)
         model[0].unpad_inputs = None  # decides again whether texts can stand one behind the other
-    if settings.get("compile"):
+    if compiled:
         # Not `encoder.compile()`: sentence-transformers calls `forward` itself. In place: the weights keep their names.
         # The draws are those of torch's generator: with and without gradient there are two graphs for the same masks.
         encoder.forward = torch.compile(encoder.forward, dynamic=True, options={"fallback_random": True})

@@ -23,7 +23,8 @@ class Stage:
     name: str  # in the sources' `stages`, and before its curves in MLflow
     pipeline: str  # package with the `create_pipeline` that has its node
     node: str  # name of the node that trains
-    block: str  # its parameters
+    block: str  # place of its parameters
+    settings: str  # their dataclass, by address
     start: str  # model that goes in
     model: str  # model that comes out
     kind: str  # of that model, a name in models.kinds.KINDS
@@ -56,6 +57,7 @@ _ROWS = (
         pipeline="ruri_kedro.pipelines.pretraining",
         node="pretrain",
         block="pretraining",
+        settings="ruri_kedro.training.settings:PretrainingSettings",
         start=BASE,
         model="pretrained_model",
         kind="embedder",
@@ -69,6 +71,7 @@ _ROWS = (
         pipeline="ruri_kedro.pipelines.reranking",
         node="train_reranker_stage1",
         block="reranking.stage1",
+        settings="ruri_kedro.training.settings:RerankingSettings",
         start="pretrained_model",
         model="reranker_stage1",
         kind="cross_encoder",
@@ -81,6 +84,7 @@ _ROWS = (
         pipeline="ruri_kedro.pipelines.reranking",
         node="train_reranker_stage2",
         block="reranking.stage2",
+        settings="ruri_kedro.training.settings:RerankingSettings",
         start="reranker_stage1",
         model="reranker",
         kind="cross_encoder",
@@ -95,6 +99,7 @@ _ROWS = (
         pipeline="ruri_kedro.pipelines.finetuning",
         node="finetune",
         block="finetuning",
+        settings="ruri_kedro.training.settings:FinetuningSettings",
         start="pretrained_model",
         model="embedder",
         kind="embedder",

@@ -137,15 +137,15 @@ def tests(case: Case) -> Finding:
 
 def minimum(case: Case) -> Finding:
     """The least scores, by category and by task."""
-    bounds = case.rules.minimum.get(case.challenger.kind, {})
+    bounds = case.rules.minimum[case.challenger.kind]
     by_category: dict[str, list[float]] = {}
     for task, test in case.challenger.tests.items():
         if task in case.means:
             by_category.setdefault(test["category"], []).append(case.means[task])
     found = {name: fmean(means) for name, means in by_category.items()}
     faults = [
-        *_below("category", bounds.get("categories", {}), found),
-        *_below("task", bounds.get("tasks", {}), case.means),
+        *_below("category", bounds.categories, found),
+        *_below("task", bounds.tasks, case.means),
     ]
     return not faults, _listed(faults) or _listed([f"{name} {mean:.4f}" for name, mean in found.items()])
 
@@ -158,7 +158,7 @@ def loss(case: Case) -> Finding:
     """
     if case.champion is None:
         return _NO_CHAMPION
-    alpha, allowed = case.rules.loss["alpha"], case.rules.loss["max_drop"]
+    alpha, allowed = case.rules.loss.alpha, case.rules.loss.max_drop
     # Of a few queries even the loss of all has a larger p: the test could not fail.
     tested = {result.task for result in case.results if 2 ** (1 - result.queries) <= alpha}
     faults = [
@@ -177,7 +177,7 @@ def gain(case: Case) -> Finding:
     """One gated task or more is significantly better than the champion's, after Holm's correction."""
     if case.champion is None:
         return _NO_CHAMPION
-    alpha = case.rules.gain["alpha"]
+    alpha = case.rules.gain.alpha
     gains = [result for result in case.results if result.difference > 0 and result.p_holm <= alpha]
     if gains:
         return True, _listed([f"{_difference(result)} (p {result.p_holm:.4f})" for result in gains])
@@ -200,31 +200,31 @@ def baseline(case: Case) -> Finding:
     measures = [measure for measure in main_metrics(case.challenger.scores) if measure[0] in searched]
     faults = list(_below_baseline(case, measures))
     if not faults:
-        return True, f"none of {len(searched)} searched tasks is below {rule['model']} (p at most {rule['alpha']})"
-    found = f"below {rule['model']}: {_listed(faults)}"
-    return (False, found) if rule["required"] else (True, f"warning: {found}; not required")
+        return True, f"none of {len(searched)} searched tasks is below {rule.model} (p at most {rule.alpha})"
+    found = f"below {rule.model}: {_listed(faults)}"
+    return (False, found) if rule.required else (True, f"warning: {found}; not required")
 
 
 def _below_baseline(case: Case, measures: Sequence[Measure]) -> Iterator[str]:
     """Each measure in which the challenger is worse than the baseline, or cannot be compared with it."""
     rule, own = case.rules.baseline, case.challenger.scores
-    scores = (case.challenger.baselines or {}).get(rule["model"], {})
+    scores = (case.challenger.baselines or {}).get(rule.model, {})
     for measure in measures:
         theirs = scores.get(measure, {})
         if theirs.keys() != own[measure].keys() or not _finite(theirs):
-            yield f"{measure[0]} has no {measure[1]} of {rule['model']} for its queries. {_EVALUATE_AGAIN}"
+            yield f"{measure[0]} has no {measure[1]} of {rule.model} for its queries. {_EVALUATE_AGAIN}"
             continue
         pair = {"baseline": [{measure: theirs}], "challenger": [{measure: own[measure]}]}
         for result in compare(pair, "baseline", [measure[1]], case.rules.resamples).results:
-            is_tested = 2 ** (1 - result.queries) <= rule["alpha"]
-            is_lost = result.p <= rule["alpha"] if is_tested else result.difference < -rule["max_drop"]
+            is_tested = 2 ** (1 - result.queries) <= rule.alpha
+            is_lost = result.p <= rule.alpha if is_tested else result.difference < -rule.max_drop
             if result.difference < 0 and is_lost:
                 yield f"{_difference(result)} (p {result.p:.4f})"
 
 
 def contamination(case: Case) -> Finding:
     """The training data were searched for every test, and leaks that should go are below the bound."""
-    report, bound = case.challenger.contamination, case.rules.contamination["max_share"]
+    report, bound = case.challenger.contamination, case.rules.contamination.max_share
     # Reordering a task's candidates has no texts of its own.
     faults = [
         f"the training data were not searched for '{task}'"
@@ -264,7 +264,7 @@ def size(case: Case) -> Finding:
 
 def probe(case: Case) -> Finding:
     """The model loads and gives the scores that were logged with it."""
-    trial, tolerance = case.challenger.trial, case.rules.probe["tolerance"]
+    trial, tolerance = case.challenger.trial, case.rules.probe.tolerance
     if trial is None or trial.error:
         return False, f"does not load or score: {trial.error if trial else 'it was not tried'}"
     same = trial.deviation <= tolerance

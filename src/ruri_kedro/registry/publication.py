@@ -4,17 +4,17 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from ruri_kedro.encoders.checkpoint import saved_with_unit_vectors
-from ruri_kedro.errors import PublicationError, RecipeError
+from ruri_kedro.errors import PublicationError
 from ruri_kedro.registry.card_texts import NOT_UNIT, UNIT
 from ruri_kedro.registry.evidence import FOLDER, MANIFEST
 from ruri_kedro.registry.rules import USES, allows, plain
+from ruri_kedro.registry.terms import Terms
 from ruri_kedro.registry.training_runs import changed_stages
 from ruri_kedro.tables.files import read_json, replace_dir, write_json
 from ruri_kedro.tables.manifest import describe_files
@@ -22,35 +22,7 @@ from ruri_kedro.tables.manifest import describe_files
 CARD = "README.md"
 _MANIFEST = "manifest.json"
 _OTHER_WEIGHTS = (".bin", ".pt", ".pkl", ".pickle", ".ckpt")
-_FIELDS = ("licence", "model", "dataset", "synthetic")
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
-
-
-@dataclass(frozen=True)
-class Terms:
-    """The block `publication` of a recipe."""
-
-    licence: Mapping[str, str]  # of a model and of a data set, as the hub names it
-    model: Mapping[str, str]  # by licence of the model the use that its sources must allow
-    dataset: Mapping[str, Any]  # by licence of a source the licences that its texts may go out under
-    synthetic: Mapping[str, str]  # by source how its rows were written
-
-
-def parse_terms(publication: Mapping[str, Any]) -> Terms:
-    """The terms. Raises RecipeError that names the parameter and what is allowed."""
-    for name in publication:
-        if name not in _FIELDS:
-            raise RecipeError(f"publication: '{name}' is unknown. Allowed: {', '.join(_FIELDS)}.")
-    for name in _FIELDS:
-        if not isinstance(publication.get(name), Mapping):
-            raise RecipeError(f"publication.{name}: missing. conf/base/parameters_publication.yml has an example.")
-    for licence, use in publication["model"].items():
-        if use not in USES:
-            raise RecipeError(f"publication.model.{licence}: '{use}' is unknown. Allowed: {', '.join(USES)}.")
-    for kind in ("model", "dataset"):
-        if not publication["licence"].get(kind):
-            raise RecipeError(f"publication.licence.{kind}: missing. Name a licence, such as apache-2.0.")
-    return Terms(**{name: publication[name] for name in _FIELDS})
 
 
 def check_model(sources: Mapping[str, Mapping], terms: Terms, licences: Mapping[str, Any]) -> None:
@@ -58,7 +30,7 @@ def check_model(sources: Mapping[str, Mapping], terms: Terms, licences: Mapping[
 
     `licences` are those of `promotion.licences`, by the widest use that they allow.
     """
-    licence = terms.licence["model"]
+    licence = terms.licence.model
     if licence not in terms.model:
         raise PublicationError(
             f"publication.model: nothing is said of '{licence}', the model's licence. Name the use that it gives away: "
@@ -74,7 +46,7 @@ def check_model(sources: Mapping[str, Mapping], terms: Terms, licences: Mapping[
 
 def check_dataset(sources: Mapping[str, Mapping], terms: Terms) -> None:
     """Raise PublicationError unless the texts of every source may go out under the licence of the data set."""
-    licence = terms.licence["dataset"]
+    licence = terms.licence.dataset
     allowed = {plain(name): {plain(other) for other in others} for name, others in terms.dataset.items()}
     _refuse(
         f"Texts may not go out under {licence} from",
@@ -107,7 +79,7 @@ def publish_model(
         card = (model / CARD).read_text("utf-8").replace(f"path/to/{name}", repo or f"path/to/{name}")
         if not saved_with_unit_vectors(model):  # cards of 0.1 say so of every embedder
             card = card.replace(UNIT, NOT_UNIT)
-        (folder / CARD).write_text(_with_licence(card, terms.licence["model"]), encoding="utf-8")
+        (folder / CARD).write_text(_with_licence(card, terms.licence.model), encoding="utf-8")
 
 
 @contextmanager

@@ -14,7 +14,8 @@ from tqdm import tqdm
 from ruri_kedro.corpora.source import Source
 from ruri_kedro.errors import DataError, PublicationError
 from ruri_kedro.registry.card import table_head, table_row
-from ruri_kedro.registry.publication import CARD, Terms, check_dataset, fresh_folder
+from ruri_kedro.registry.publication import CARD, check_dataset, fresh_folder
+from ruri_kedro.registry.terms import Terms
 from ruri_kedro.tables import Table
 from ruri_kedro.tables.files import read_json
 from ruri_kedro.tables.lookup import passage_texts
@@ -83,7 +84,7 @@ def publish_dataset(
         rows = {
             stage: _write_stage(table, passages, sources, folder / "data" / stage) for stage, table in stages.items()
         }
-        facts = DataFacts(name, terms.licence["dataset"], described, rows, told, made)
+        facts = DataFacts(name, terms.licence.dataset, described, rows, told, made)
         (folder / CARD).write_text(data_card(facts), encoding="utf-8")
     return rows
 

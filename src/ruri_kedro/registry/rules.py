@@ -1,42 +1,128 @@
 """What a recipe asks of a challenger: the block `promotion` of its parameters, checked."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Le, Len
 
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.models.kinds import registered_words
+from ruri_kedro.recipe.parse import Count, NotNegative, Share, parameters, parse, unknown
 from ruri_kedro.recipe.stages import evaluated_models, registered_models
 from ruri_kedro.text.names import check_name
 
 # From the narrowest to the widest: a licence that allows one of them allows those after it.
 USES = ("commercial", "non-commercial", "research")
 SEARCHED = ("retrieval", "reranking")  # categories in which documents are ordered for a query
-_TESTED = ("loss", "gain", "baseline")  # gates that test significance
 CATEGORIES = ("retrieval", "reranking", "sts", "classification", "clustering", "pair", "multilabel", "bitext")
+Metric = Annotated[float, Ge(-1), Le(1)]
 
 
-@dataclass(frozen=True)
+@parameters
+class LossRule:
+    """When a task is worse than the champion's; `max_drop` where its queries are too few for a test."""
+
+    alpha: Share
+    max_drop: NotNegative
+
+
+@parameters
+class GainRule:
+    """When a task is better than the champion's, after Holm's correction."""
+
+    alpha: Share
+
+
+@parameters
+class BaselineRule:
+    """The model that a challenger is compared with besides the champion, and whether it must not be worse."""
+
+    model: str
+    required: bool
+    alpha: Share
+    max_drop: NotNegative
+
+
+@parameters
+class Minimum:
+    """The least main metric: the mean over the tasks of a category, and of single tasks; None: any."""
+
+    categories: Mapping[Literal[CATEGORIES], Metric | None]
+    tasks: Mapping[str, Metric | None]
+
+
+@parameters
+class ContaminationRule:
+    """The largest share of a stage's examples with a leak that should have been removed."""
+
+    max_share: Share
+
+
+@parameters
+class ProbeRule:
+    """Texts that are scored when a model is registered and again when it is judged."""
+
+    tolerance: NotNegative  # largest difference of a score
+    queries: Annotated[tuple[str, ...], Len(1)]
+    passages: Annotated[tuple[str, ...], Len(1)]
+
+
+@parameters
+class CardTexts:
+    """What only the one who publishes a model can say."""
+
+    licence: str
+    limits: str
+
+
+@parameters
 class Rules:
-    """The bounds of the gates; `minimum`, `size_mb` and `latency_ms` by kind of model."""
+    """Parameters `promotion`: who is judged, and the bounds of the gates, some by kind of model."""
 
-    tasks: Sequence[str] | None
-    minimum: Mapping[str, Mapping[str, Mapping[str, float | None]]]
-    loss: Mapping[str, float]
-    gain: Mapping[str, float]
-    baseline: Mapping[str, Any]
-    resamples: int
-    contamination: Mapping[str, float]
-    size_mb: Mapping[str, float]
-    latency_ms: Mapping[str, float]
-    probe: Mapping[str, Any]
-    use: str
-    licences: Mapping[str, Sequence[str]]
+    model: str
+    version: int | None  # None: the one with the alias `challenger`
+    released: str | None  # registered model of the champion; None: the same
+    tasks: Annotated[tuple[str, ...], Len(1)] | None
+    minimum: Mapping[str, Minimum]
+    loss: LossRule
+    gain: GainRule
+    baseline: BaselineRule
+    resamples: Count
+    contamination: ContaminationRule
+    size_mb: Mapping[str, NotNegative]
+    latency_ms: Mapping[str, NotNegative]
+    probe: ProbeRule
+    use: Literal[USES]
+    licences: Mapping[Literal[USES], tuple[str, ...]]
+    card: CardTexts
+
+    def __post_init__(self) -> None:
+        faults = list(self._by_kind())
+        if self.baseline.model not in baselines():
+            faults.append(f"baseline.model: '{self.baseline.model}' is unknown. Allowed: {', '.join(baselines())}.")
+        faults += [f"licences.{use}: missing. Write [] for none." for use in USES if use not in self.licences]
+        # A randomisation test of n resamples has no p below 1 / (n + 1): with too few a gate could not find anything.
+        alpha = min(rule.alpha for rule in (self.loss, self.gain, self.baseline))
+        if not (self.resamples + 1) * alpha >= 1:
+            faults.append(
+                f"resamples: {self.resamples}; as many are needed as let p be as low as {alpha}, the smallest alpha of "
+                "loss, gain and baseline."
+            )
+        if faults:
+            raise RecipeError("\n".join(faults))
+
+    def _by_kind(self) -> Iterator[str]:
+        """What is wrong with the kinds of model that the bounds name: those that recipes register, each once."""
+        kinds = registered_words()
+        for name in ("minimum", "size_mb", "latency_ms"):
+            given = getattr(self, name)
+            yield from (f"{name}.{kind}: missing." for kind in kinds if kind not in given)
+            yield from (f"{name}.{kind}: {unknown(kind, kinds)}" for kind in given if kind not in kinds)
 
     @property
     def probe_pairs(self) -> list[tuple[str, str]]:
         """Every query of the probe with every passage."""
-        return [(query, passage) for query in self.probe["queries"] for passage in self.probe["passages"]]
+        return [(query, passage) for query in self.probe.queries for passage in self.probe.passages]
 
     def allows(self, licence: str) -> bool:
         """Whether data of this licence may be trained on for the stated use."""
@@ -65,39 +151,7 @@ def allows(licences: Mapping[str, Sequence[str]], use: str, licence: str) -> boo
 
 def parse_rules(promotion: Mapping[str, Any]) -> Rules:
     """The rules in the block `promotion`. Raises RecipeError that names the key and what is allowed."""
-    names = Rules.__dataclass_fields__
-    _only(promotion, {*names, "model", "version", "released", "card"}, "promotion")
-    for name in names:
-        if name not in promotion:
-            raise RecipeError(f"promotion.{name}: missing. conf/base/parameters_promotion.yml has an example.")
-    for name in ("minimum", "loss", "gain", "baseline", "contamination", "size_mb", "latency_ms", "probe", "licences"):
-        _mapping(promotion[name], f"promotion.{name}")
-    if promotion["use"] not in USES:
-        raise RecipeError(f"promotion.use: '{promotion['use']}' is unknown. Allowed: {', '.join(USES)}.")
-    _only(promotion["licences"], USES, "promotion.licences")
-    for use, licences in promotion["licences"].items():
-        _texts(licences, f"promotion.licences.{use}", least=0)
-    for kind in registered_words():
-        _check_minimum(promotion["minimum"].get(kind, {}), f"promotion.minimum.{kind}")
-        for name in ("size_mb", "latency_ms"):
-            _number(promotion[name].get(kind), f"promotion.{name}.{kind}", 0, float("inf"))
-    for name, key, highest in (
-        ("loss", "alpha", 1),
-        ("loss", "max_drop", float("inf")),
-        ("gain", "alpha", 1),
-        ("baseline", "alpha", 1),
-        ("baseline", "max_drop", float("inf")),
-        ("contamination", "max_share", 1),
-        ("probe", "tolerance", float("inf")),
-    ):
-        _number(promotion[name].get(key), f"promotion.{name}.{key}", 0, highest)
-    _check_baseline(promotion["baseline"])
-    _check_resamples(promotion)
-    if promotion["tasks"] is not None:
-        _texts(promotion["tasks"], "promotion.tasks")
-    for key in ("queries", "passages"):
-        _texts(promotion["probe"].get(key), f"promotion.probe.{key}")
-    return Rules(**{name: promotion[name] for name in names})
+    return parse(Rules, promotion, "promotion")
 
 
 def released_name(promotion: Mapping[str, Any], name: str) -> str:
@@ -108,54 +162,6 @@ def released_name(promotion: Mapping[str, Any], name: str) -> str:
     return released
 
 
-def _check_minimum(minimum: Any, place: str) -> None:
-    _mapping(minimum, place)
-    _only(minimum, {"categories", "tasks"}, place)
-    for part, bounds in minimum.items():
-        _mapping(bounds, f"{place}.{part}")
-        for name in (name for name, bound in bounds.items() if bound is not None):
-            _number(bounds[name], f"{place}.{part}.{name}", -1, 1)
-    _only(minimum.get("categories", {}), CATEGORIES, f"{place}.categories")
-
-
-def _check_baseline(baseline: Mapping[str, Any]) -> None:
-    _only(baseline, ("model", "required", "alpha", "max_drop"), "promotion.baseline")
-    _only([baseline.get("model")], baselines(), "promotion.baseline.model")
-    if not isinstance(baseline.get("required"), bool):
-        raise RecipeError(f"promotion.baseline.required: {baseline.get('required')!r} given, true or false expected.")
-
-
-def _check_resamples(promotion: Mapping[str, Any]) -> None:
-    """A randomisation test of n resamples has no p below 1 / (n + 1): with too few a gate could not find anything."""
-    resamples, alpha = promotion["resamples"], min(promotion[name]["alpha"] for name in _TESTED)
-    if isinstance(resamples, bool) or not isinstance(resamples, int) or not (resamples + 1) * alpha >= 1:
-        raise RecipeError(
-            f"promotion.resamples: {resamples!r}; a whole number is needed with which p can be as low as {alpha}, the "
-            "smallest alpha of loss, gain and baseline."
-        )
-
-
 def plain(licence: str) -> str:
     """The name of a licence without what people write differently."""
     return "-".join(licence.casefold().replace("-", " ").split())
-
-
-def _only(given: Iterable[Any], known: Any, place: str) -> None:
-    for key in given:
-        if key not in known:
-            raise RecipeError(f"{place}: '{key}' is unknown. Allowed: {', '.join(sorted(known))}.")
-
-
-def _mapping(value: Any, place: str) -> None:
-    if not isinstance(value, Mapping):
-        raise RecipeError(f"{place}: {value!r}; names with values are needed, {{}} for none.")
-
-
-def _texts(value: Any, place: str, least: int = 1) -> None:
-    if not isinstance(value, list) or len(value) < least or not all(isinstance(text, str) for text in value):
-        raise RecipeError(f"{place}: {'one or more texts' if least else 'texts'} are needed, as a list.")
-
-
-def _number(value: Any, place: str, lowest: float, highest: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not lowest <= value <= highest:
-        raise RecipeError(f"{place}: {value!r} is no number from {lowest} to {highest}.")

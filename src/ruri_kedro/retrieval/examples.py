@@ -5,16 +5,16 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.recipe.parse import parse
+from ruri_kedro.recipe.stage_rows import StageRow
 from ruri_kedro.retrieval.candidates import Candidates
 from ruri_kedro.retrieval.negatives import (
     Choice,
     ChoiceRules,
-    Window,
     choose_negatives,
     given_negatives,
     random_negatives,
 )
-from ruri_kedro.tables.objectives import ROW_KEYS, STRATEGIES
 from ruri_kedro.text.hashing import stable_id, unit_interval
 from ruri_kedro.text.normalize import match_key
 
@@ -31,7 +31,7 @@ class StageRecipe:
     rules: ChoiceRules
     shuffled_copy: bool  # each example once more, its positive's sentences in another order
     share: float  # of the source's pairs that take part
-    mined: bool = True  # whether pairs whose positive was mined take part, too
+    mined: bool  # whether pairs whose positive was mined take part, too
 
     @staticmethod
     def of(stage: str, row: Mapping, objective: str, rules: ChoiceRules) -> "StageRecipe":
@@ -40,23 +40,24 @@ class StageRecipe:
         `count`, `window`, `fill` and `max_score_ratio` of the row go before those of the rules. Positives are mined
         before (`mine_pairs`), not here.
         """
-        place = f"sources.*.stages.{stage}: {dict(row)}."
-        if set(row) - set(ROW_KEYS) or row.get("negatives") not in STRATEGIES:
-            keys = ", ".join(sorted(ROW_KEYS))
-            raise RecipeError(f"{place} Allowed: {keys}; negatives is one of {', '.join(STRATEGIES)}.")
-        own = {name: row[name] for name in ("fill", "max_score_ratio") if name in row}
-        window = Window(**row["window"]) if "window" in row else rules.window
-        rules = replace(rules, n=row.get("count", rules.n), window=window, mine_window=None, **own)
-        if rules.max_score_ratio is not None and row["negatives"] == "bm25":
-            raise RecipeError(f"{place} max_score_ratio compares cosines: negatives are dense or rrf, or it is null.")
+        place = f"sources.*.stages.{stage}"
+        given = parse(StageRow, row, place)
+        # A null that is written takes the limit of the stage away.
+        own = {"max_score_ratio": given.max_score_ratio} if "max_score_ratio" in row else {}
+        own |= {name: getattr(given, name) for name in ("fill", "window") if getattr(given, name) is not None}
+        rules = replace(rules, n=rules.n if given.count is None else given.count, mine_window=None, **own)
+        if rules.max_score_ratio is not None and given.negatives == "bm25":
+            raise RecipeError(
+                f"{place}: {dict(row)}. max_score_ratio compares cosines: negatives are dense or rrf, or it is null."
+            )
         return StageRecipe(
             stage,
-            row.get("objective", objective),
-            row["negatives"],
+            given.objective or objective,
+            given.negatives,
             rules,
-            row.get("shuffled_copy", False),
-            row.get("share", 1.0),
-            row.get("mined", True),
+            given.shuffled_copy,
+            given.share,
+            given.mined,
         )
 
 

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
+from ruri_kedro.recipe.objectives import SEARCHED
 from ruri_kedro.retrieval.candidates import Candidates
 from ruri_kedro.retrieval.examples import StageRecipe
-from ruri_kedro.tables.objectives import SEARCHED
 from ruri_kedro.text.hashing import unit_interval
 from ruri_kedro.text.normalize import match_key
 from ruri_kedro.text.pages import render_page

@@ -6,23 +6,8 @@ from dataclasses import dataclass
 from itertools import chain
 
 from ruri_kedro.errors import RecipeError, require_whole
+from ruri_kedro.recipe.stage_rows import Window
 from ruri_kedro.text.normalize import match_key
-
-
-@dataclass(frozen=True)
-class Window:
-    """Ranks `first` to `last` of a ranking, both included, from 1 (the paper: 30 to 100)."""
-
-    first: int
-    last: int
-
-    def __post_init__(self) -> None:
-        if not all(isinstance(rank, int) for rank in (self.first, self.last)) or not 1 <= self.first <= self.last:
-            raise RecipeError(f"ranks {self.first} to {self.last}: whole numbers that start at 1 and do not fall.")
-
-    def of(self, ranked: Sequence[str]) -> Sequence[str]:
-        """The part of a ranking (best first) inside the window."""
-        return ranked[self.first - 1 : self.last]
 
 
 @dataclass(frozen=True)

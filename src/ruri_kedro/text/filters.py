@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import Literal
+
+from ruri_kedro.recipe.parse import Share, Size, parameters
 
 # Letters by script. Kanji are shared with Chinese, so Japanese also wants kana.
 _SCRIPTS = {
@@ -29,14 +31,14 @@ _SHORT = 80  # characters
 _LEAST_LETTERS = 0.4  # of the characters that are no space
 
 
-@dataclass(frozen=True)
+@parameters
 class TextFilter:
     """The rules of a source: which texts are kept. Without a rule every text is."""
 
-    language: str | None = None  # one of LANGUAGES
-    min_share: float = 0.5  # of the letters are of its scripts
-    min_chars: int = 0
-    max_chars: int | None = None
+    language: Literal[LANGUAGES] | None = None
+    min_share: Share = 0.5  # of the letters are of its scripts
+    min_chars: Size = 0
+    max_chars: Size | None = None
     boilerplate: bool = True  # whether boilerplate is kept too
 
 

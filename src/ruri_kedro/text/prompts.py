@@ -1,5 +1,27 @@
 """How a passage and its prompt become the string a model reads."""
 
+from ruri_kedro.recipe.parse import parameters
+
+
+@parameters
+class Prompts:
+    """What stands before a query and a passage; parameters `prompts`."""
+
+    query: str
+    document: str
+
+
+@parameters
+class TaskPrompts:
+    """What stands before texts that are no query and no passage, by type of task; parameters `task_prompts`."""
+
+    sts: str
+    classification: str
+    clustering: str
+    pair: str
+    multilabel: str
+    bitext: str
+
 
 def passage_text(title: str, section: str, text: str) -> str:
     """Title, section and text as one string; empty parts leave no gap."""

@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 
 from ruri_kedro.encoders.tokens import TokenRows
 from ruri_kedro.errors import DataError
+from ruri_kedro.recipe.objectives import TAUGHT, Group, group_name
 from ruri_kedro.tables import Table
-from ruri_kedro.tables.objectives import TAUGHT, Group, group_name
 from ruri_kedro.text.hashing import stable_id
 from ruri_kedro.text.sentences import shuffle_sentences
 

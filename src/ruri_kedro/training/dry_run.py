@@ -106,7 +106,7 @@ def _probed(examples: Table, rows: np.ndarray, stage: Stage, probe: Probe) -> tu
     seen: list[Mapping[str, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         sample = write_table(Path(folder) / "examples", examples.schema, _sample(examples, rows))
-        settings = {**stage.settings, "epochs": 1, "checkpoint_steps": 10**9}
+        settings = replace(stage.settings, epochs=1, checkpoint_steps=10**9)
         checkpoints = Path(folder) / "checkpoints"
         probed = replace(stage, settings=settings, checkpoints=checkpoints, held_out=None, allow_untrained=True)
         # What a training says of its batches is true of the sample only.

@@ -11,25 +11,12 @@ import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from ruri_kedro.encoders.encode import encode_rows, score_rows
-from ruri_kedro.recipe.parse import Count, parameters
 from ruri_kedro.tables import Table
 from ruri_kedro.training.data import ANCHOR, POSITIVE, TrainingSet
 
 _DEPTH = 10  # of nDCG
 
 HeldOut = Callable[[], Mapping[str, float]]
-
-
-@parameters
-class HeldOutSettings:
-    """How often, and on how many examples; parameters `run.held_out`."""
-
-    steps: Count  # between two measurements; the last step is measured, too
-    rows: Count  # examples, at most
-
-    def due(self, step: int, steps: int) -> bool:
-        """Whether a training of so many steps is measured after this one."""
-        return step % self.steps == 0 or step == steps
 
 
 def held_out_rows(examples: Table, count: int) -> list[dict]:

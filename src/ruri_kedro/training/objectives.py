@@ -10,7 +10,7 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from ruri_kedro.encoders.encode import embed, logits
 from ruri_kedro.encoders.pairs import PairLayout
-from ruri_kedro.encoders.precision import TRAINED, autocast, check_precision
+from ruri_kedro.encoders.precision import autocast
 from ruri_kedro.encoders.tokens import chunk_by_tokens, padded_length
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.training import processes
@@ -38,17 +38,13 @@ class Budget:
     keep_tokens: int
     precision: str  # float32 or bfloat16
 
-    def check(self, stage: str) -> None:
-        """Raises RecipeError if the precision is none that trainings have."""
-        check_precision(self.precision, f"{stage}.precision", TRAINED)
-
 
 @dataclass(frozen=True)
 class LossSettings:
     """Parameters of the losses of a bi-encoder."""
 
     temperature: float
-    distillation_temperature: float = 1.0
+    distillation_temperature: float | None = None  # None: of a stage whose objectives have no teacher
     matryoshka_dims: Sequence[int] | None = None  # None: the whole embedding only
     matryoshka_weights: Sequence[float] | None = None  # one for each of the dims; None: 1
 

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ruri_kedro.errors import RecipeError, TrainingError
+from ruri_kedro.recipe.objectives import NEEDS, Group, group_name
 from ruri_kedro.tables import Table
-from ruri_kedro.tables.objectives import NEEDS, Group, group_name
 from ruri_kedro.training.measures import metric_of
 from ruri_kedro.training.plan import Plan, plan_batches
 

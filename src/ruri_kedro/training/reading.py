@@ -11,10 +11,10 @@ from tqdm import tqdm
 
 from ruri_kedro.encoders.token_cache import TokenCache
 from ruri_kedro.errors import RecipeError, TrainingError
+from ruri_kedro.recipe.objectives import Group, group_name
 from ruri_kedro.tables import Table
 from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.lookup import passage_texts
-from ruri_kedro.tables.objectives import Group, group_name
 from ruri_kedro.tables.store import blocks, key_of
 from ruri_kedro.training.data import NEGATIVES, TrainingSet, assemble, group_counts, identities
 from ruri_kedro.training.held_out import held_out_rows

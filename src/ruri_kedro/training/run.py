@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,24 +22,24 @@ from ruri_kedro.encoders.base import (
 from ruri_kedro.encoders.speed import speed_up
 from ruri_kedro.encoders.token_cache import TokenCache
 from ruri_kedro.errors import RecipeError
-from ruri_kedro.recipe.parse import parse
+from ruri_kedro.recipe.objectives import RERANKING, TAUGHT, UNTAUGHT
 from ruri_kedro.tables import Table
 from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.files import write_json
-from ruri_kedro.tables.objectives import RERANKING, TAUGHT, UNTAUGHT
 from ruri_kedro.tables.store import key_of
 from ruri_kedro.text.hashing import digest_all, stable_id
 from ruri_kedro.training import processes
 from ruri_kedro.training.checkpoints import Checkpoints, sole_training
 from ruri_kedro.training.data import TrainingSet
 from ruri_kedro.training.fit import FitSettings, OnStep, fit, warmup_steps
-from ruri_kedro.training.held_out import HeldOut, HeldOutSettings, of_embedder, of_reranker
+from ruri_kedro.training.held_out import HeldOut, of_embedder, of_reranker
 from ruri_kedro.training.objectives import Budget, LossSettings, embedding_backward, reranking_backward
 from ruri_kedro.training.plan import Plan, stored_plan
 from ruri_kedro.training.planning import STEPS_FILE, BatchSettings, Shares, with_shares
 from ruri_kedro.training.reading import Reading, Scores, check_examples, read_examples, read_held_out
+from ruri_kedro.training.settings import HeldOutSettings, PretrainingSettings, RerankingSettings, WatchSettings
 from ruri_kedro.training.teacher import scores_digest
-from ruri_kedro.training.watch import Watch, WatchSettings
+from ruri_kedro.training.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -56,52 +56,27 @@ class Stage:
     """A stage of training: its name, its parameters and where its checkpoints are."""
 
     name: str
-    settings: Mapping[str, Any]
+    settings: RerankingSettings  # or, of a bi-encoder, PretrainingSettings
     seed: int
     device: str
     checkpoints: Path
-    watch: Mapping[str, Any]
+    watch: WatchSettings
     devices: int | str = 1  # processes on this host, one for each device; auto: all CUDA devices
-    held_out: Mapping[str, Any] | None = None  # HeldOutSettings; None: nothing is measured
+    held_out: HeldOutSettings | None = None  # None: nothing is measured
     allow_untrained: bool = False  # a source from which nothing is learnt is a warning, not an error
 
     def select(self, kind: type) -> Any:
-        """The dataclass `kind` filled with the parameters of the same names; its defaults hold for missing ones."""
-        return _filled(kind, {**self.settings, "seed": self.seed}, self.name)
+        """The dataclass `kind` filled with the parameters of the same names that the stage has."""
+        given = vars(self.settings) | {"seed": self.seed}
+        return kind(**{field.name: given[field.name] for field in fields(kind) if field.name in given})
 
     def batches(self, homogeneous: bool) -> BatchSettings:
         """How examples become batches."""
-        return BatchSettings(self.settings["batch_size"], self.settings["epochs"], homogeneous, self.seed)
-
-    def watch_settings(self) -> WatchSettings:
-        """When the training is stopped."""
-        return parse(WatchSettings, self.watch, "run.watch")
-
-    def held_out_settings(self) -> HeldOutSettings:
-        """How often the training is measured on held-out examples."""
-        return parse(HeldOutSettings, self.held_out, "run.held_out")
+        return BatchSettings(self.settings.batch_size, self.settings.epochs, homogeneous, self.seed)
 
     def check(self) -> None:
-        """Raises RecipeError for a parameter that is missing or cannot be, before any work is done."""
+        """Raises RecipeError for devices that are not here, before any work is done."""
         processes.wanted(self.device, self.devices)
-        self.select(Budget).check(self.name)
-        self.select(FitSettings)
-        self.watch_settings()
-        if self.held_out:
-            self.held_out_settings()
-        if missing := sorted({"max_length", "batch_size", "epochs"} - self.settings.keys()):
-            raise RecipeError(f"{self.name}: parameter {', '.join(missing)} missing.")
-        for name in ("max_length", "batch_size", "epochs", "chunk_tokens", "checkpoint_steps"):
-            value = self.settings[name]
-            if not isinstance(value, int) or value < 1:
-                raise RecipeError(f"{self.name}.{name}: {value!r}; give a whole number from 1 on.")
-
-
-def _filled(kind: type, values: Mapping[str, Any], place: str) -> Any:
-    missing = [f.name for f in fields(kind) if f.name not in values and f.default is MISSING]
-    if missing:
-        raise RecipeError(f"{place}: parameter {', '.join(missing)} missing.")
-    return kind(**{f.name: values[f.name] for f in fields(kind) if f.name in values})
 
 
 def train_embedder(
@@ -117,12 +92,12 @@ def train_embedder(
 
     Raises RecipeError for a source whose objective is unknown or needs a `teacher` that is not there.
     """
-    losses = stage.select(LossSettings)
     stage.check()
     if count := processes.wanted(stage.device, stage.devices):
         arguments = {"examples": examples, "passages": passages, "prompts": dict(prompts), "teacher": teacher}
         _in_processes(count, train_embedder, load_encoder, model, stage, on_step, arguments)
         return model
+    losses = stage.select(LossSettings)
     losses.check(model.get_embedding_dimension(), stage.name)
     _prepare(model, stage)
     with sole_training(stage.checkpoints / stage.name):
@@ -140,18 +115,19 @@ def _train_embedder(
     on_step: OnStep,
     teacher: Scores | None,
 ) -> None:
-    if stage.settings.get("freeze_position_embeddings"):
+    settings: PretrainingSettings = stage.settings
+    if settings.freeze_position_embeddings:
         freeze_position_embeddings(model)
     reading = Reading(
         objectives=UNTAUGHT if teacher is None else UNTAUGHT + TAUGHT,
         prompts=(prompts["query"], prompts["document"]),
-        max_length=stage.settings["max_length"],
+        max_length=settings.max_length,
         special=True,
-        shuffled=bool(stage.settings.get("shuffle_positives")),
+        shuffled=settings.shuffle_positives,
     )
     budget = stage.select(Budget)
     data, held_out = _read(stage, model, examples, passages, reading, teacher)
-    homogeneous = stage.settings["homogeneous"]
+    homogeneous = settings.homogeneous
     if not homogeneous and len(set(data.objectives)) > 1:
         raise RecipeError(f"{stage.name}.homogeneous: false, but the objectives are {sorted(set(data.objectives))}.")
     backward = embedding_backward(model, data, budget, losses)
@@ -180,7 +156,7 @@ def train_reranker(
 
 
 def _train_reranker(model: CrossEncoder, examples: Table, passages: Table, stage: Stage, on_step: OnStep) -> None:
-    budget, length = stage.select(Budget), stage.settings["max_length"]
+    budget, length = stage.select(Budget), stage.settings.max_length
     data, held_out = _read(stage, model, examples, passages, Reading(RERANKING), None)
     backward = reranking_backward(model, data, budget, length)
     plan, shares = _plan(data, stage, examples.digest(), homogeneous=False)
@@ -192,9 +168,9 @@ def _train_reranker(model: CrossEncoder, examples: Table, passages: Table, stage
 
 def _prepare(model: SentenceTransformer | CrossEncoder, stage: Stage) -> None:
     """Put a model on its device, as fast as the recipe has it."""
-    check_length(model, stage.settings["max_length"], f"{stage.name}.max_length")
+    check_length(model, stage.settings.max_length, f"{stage.name}.max_length")
     model.to(device_kind(stage.device))
-    speed_up(model, stage.settings, stage.name)
+    speed_up(model, stage.settings.attention, stage.settings.compile, stage.settings.precision, stage.name)
 
 
 def _in_processes(
@@ -236,12 +212,12 @@ def _read(
         data = read_examples(examples, passages, stage.name, reading, cache, folder, teacher)
     if not stage.held_out or processes.rank() != 0:
         return data, None
-    return data, read_held_out(examples, passages, reading, cache, stage.held_out_settings().rows)
+    return data, read_held_out(examples, passages, reading, cache, stage.held_out.rows)
 
 
 def _measured(on_step: OnStep, measures: HeldOut, stage: Stage, plan: Plan) -> OnStep:
     """`on_step`, with what is measured on held-out examples where that is due."""
-    settings = stage.held_out_settings()
+    settings = stage.held_out
 
     def report(step: int, metrics: Mapping[str, float]) -> None:
         on_step(step, {**metrics, **measures()} if settings.due(step, len(plan)) else metrics)
@@ -295,7 +271,7 @@ def _fit(
     made_of: Mapping[str, Any],
     on_step: OnStep,
 ) -> None:
-    identity = {name: value for name, value in stage.settings.items() if name not in _OF_THE_MACHINE} | {
+    identity = {name: value for name, value in asdict(stage.settings).items() if name not in _OF_THE_MACHINE} | {
         "seed": stage.seed,
         "batches": plan.digest(),
         **made_of,
@@ -304,7 +280,7 @@ def _fit(
     checkpoints = Checkpoints(stage.checkpoints / stage.name, identity, KEPT_CHECKPOINTS)
     settings = stage.select(FitSettings)
     warmup = warmup_steps(len(plan), settings.warmup_ratio)
-    watch = Watch(stage.watch_settings(), example_ids, warmup)
+    watch = Watch(stage.watch, example_ids, warmup)
     fit(model, plan, backward, settings, checkpoints, watch, with_shares(on_step, shares), stage.name)
     log.info("%s: %d steps done; examples in no batch: %s", stage.name, len(plan), shares.in_no_batch_text())
     model.to("cpu")

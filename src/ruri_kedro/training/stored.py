@@ -15,9 +15,9 @@ import pyarrow as pa
 
 from ruri_kedro.encoders.token_cache import TokenCache
 from ruri_kedro.encoders.tokens import TokenRows
+from ruri_kedro.recipe.objectives import Group, group_name
 from ruri_kedro.tables.checksums import facts_of, is_current, write_manifest
 from ruri_kedro.tables.files import replace_dir
-from ruri_kedro.tables.objectives import Group, group_name
 from ruri_kedro.training.data import TrainingSet
 
 # File and type of each array; by row of the set, then by row of the tokens.

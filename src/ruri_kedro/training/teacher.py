@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ruri_kedro.errors import TrainingError
-from ruri_kedro.tables.objectives import TAUGHT, group_name
+from ruri_kedro.recipe.objectives import TAUGHT, group_name
 from ruri_kedro.text.hashing import digest_all, stable_id
 from ruri_kedro.training.planning import refuse_untrained
 

@@ -6,24 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from ruri_kedro.recipe.parse import Count, Positive, parameters
 from ruri_kedro.training.measures import Measures
 from ruri_kedro.training.plan import Batch
+from ruri_kedro.training.settings import WatchSettings
 
 _DEVIATION = 1.4826  # of a normal distribution, in median absolute deviations
-
-
-@parameters
-class WatchSettings:
-    """When a training is stopped; parameters `run.watch`."""
-
-    window: Count  # latest losses of a source that the next is compared with
-    min_losses: Count  # a source with fewer is not judged
-    spike_deviations: Positive  # a loss is high if it is so many deviations above their median,
-    spike_rise: float  # and at least so much above it
-    spike_steps: Count  # high losses in a row are a spike
-    collapse_similarity: float  # mean cosine between the embeddings of a batch
-    collapse_steps: Count  # as similar for so many steps in a row, after warm-up, is a collapse
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,15 @@ from chat_server import ODD, completion, failure
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from synthesis_parameters import model_settings
 
 from ruri_kedro.corpora.synthesis.chat import Answer, Prompt, Request, TryAgain
 from ruri_kedro.corpora.synthesis.dispatch import Dispatcher, Limits, Pace
 from ruri_kedro.corpora.synthesis.journal import Journal
 from ruri_kedro.corpora.synthesis.server import ChatServer
-from ruri_kedro.corpora.synthesis.settings import ModelSettings
 from ruri_kedro.corpora.synthesis.usage import Prices, Usage, estimate
 from ruri_kedro.errors import RecipeError, SynthesisError
+from ruri_kedro.recipe.parse import parse
 
 FREE = Prices(0, 0)
 
@@ -45,7 +46,7 @@ def send(server, journal):
     """Send `count` requests to the server."""
 
     def send(count: int, **given):
-        settings = ModelSettings("server", "m", {"max_tokens": 8}, base_url=server.url, timeout=60.0)
+        settings = model_settings("server", "m", {"max_tokens": 8}, base_url=server.url, timeout=60.0)
         dispatcher = Dispatcher(ChatServer(settings), limits(**given), FREE)
         return dispatcher.send(makers(count), journal, "test"), dispatcher
 
@@ -128,7 +129,7 @@ def test_too_many_failures_end_the_run_with_what_to_do(server, send, journal):
 
 def test_the_failures_of_all_sets_count(server, journal):
     server.reply = lambda prompt, times: failure(400, "broken") if prompt == "問い1" else completion(prompt)
-    settings = ModelSettings("server", "m", {"max_tokens": 8}, base_url=server.url, timeout=60.0)
+    settings = model_settings("server", "m", {"max_tokens": 8}, base_url=server.url, timeout=60.0)
     dispatcher = Dispatcher(ChatServer(settings), limits(max_failures=1), FREE)
     assert list(dispatcher.send(makers(3), journal, "first")) == [request(1).key]
     with pytest.raises(SynthesisError, match=r"2 requests failed, .*max_failures allows 1"):
@@ -144,7 +145,7 @@ def test_refused_requests_count_and_are_not_tried_again(server, send):
 
 
 def test_a_server_that_is_not_there_ends_the_run(journal):
-    settings = ModelSettings("server", "m", {"max_tokens": 8}, base_url="http://127.0.0.1:9/v1")
+    settings = model_settings("server", "m", {"max_tokens": 8}, base_url="http://127.0.0.1:9/v1")
     dispatcher = Dispatcher(ChatServer(settings), limits(max_failures=99), FREE)
     with pytest.raises(SynthesisError, match=r"cannot be reached .*in 3 tries.*Start the server"):
         dispatcher.send(makers(9), journal, "test")
@@ -248,8 +249,8 @@ def test_an_interrupt_waits_for_what_is_under_way_and_sends_no_more(journal, mon
     "wrong", [{"workers": 0}, {"tries": 0}, {"per_minute": 0}, {"first_wait": 5.0, "longest_wait": 1.0}]
 )
 def test_limits_without_meaning(wrong):
-    with pytest.raises(RecipeError, match=r"synthesis\.requests"):
-        limits(**wrong)
+    with pytest.raises(RecipeError, match=rf"^synthesis\.requests\.{next(iter(wrong))}: "):
+        parse(Limits, vars(limits()) | wrong, "synthesis.requests")
 
 
 def test_the_estimate_is_the_mean_of_what_is_known_or_an_upper_bound():

@@ -8,7 +8,7 @@ import pytest
 import torch
 from chat_server import completion
 from cut_project import read
-from synthesis_parameters import INFERENCE, QUESTIONS, parameters
+from synthesis_parameters import INFERENCE, QUESTIONS, model_settings, parameters
 from tiny import TEXTS
 from transformers import (
     AutoModelForSequenceClassification,
@@ -23,7 +23,7 @@ from ruri_kedro.corpora.synthesis.build import build_set
 from ruri_kedro.corpora.synthesis.chat import Answer, Prompt, Refused, Request
 from ruri_kedro.corpora.synthesis.local import LocalModel, RewardModel
 from ruri_kedro.corpora.synthesis.session import Session
-from ruri_kedro.corpora.synthesis.settings import ModelSettings, ScoreSettings, parse_settings
+from ruri_kedro.corpora.synthesis.settings import ScoreSettings, parse_settings
 from ruri_kedro.encoders.tokenizer import train_tokenizer
 from ruri_kedro.errors import RecipeError
 
@@ -56,7 +56,7 @@ def request(text: str, key: str = "0" * 24) -> Request:
 
 
 def local(name: str, **options) -> LocalModel:
-    return LocalModel(ModelSettings("local", name, {"max_tokens": 8, **options}, device="cpu"))
+    return LocalModel(model_settings("local", name, {"max_tokens": 8, **options}, device="cpu"))
 
 
 def test_the_likeliest_tokens_are_those_of_transformers(writer):

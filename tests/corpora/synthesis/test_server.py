@@ -6,11 +6,11 @@ from email.utils import formatdate
 
 import pytest
 from chat_server import ODD, Reply, completed, completion, failure
+from synthesis_parameters import model_settings
 
 from ruri_kedro.corpora.synthesis import server as asking
 from ruri_kedro.corpora.synthesis.chat import Answer, Prompt, Refused, TryAgain
 from ruri_kedro.corpora.synthesis.server import ChatServer
-from ruri_kedro.corpora.synthesis.settings import ModelSettings
 from ruri_kedro.errors import RecipeError, SynthesisError
 
 OPTIONS = {"max_tokens": 64, "temperature": 0.5}
@@ -18,7 +18,7 @@ REQUEST = Prompt("$text とは", "編集者です。").request({"text": "山"}, 
 
 
 def model(url: str, **given) -> ChatServer:
-    return ChatServer(ModelSettings("server", "swallow", OPTIONS, base_url=url, **given))
+    return ChatServer(model_settings("server", "swallow", OPTIONS, base_url=url, **given))
 
 
 def test_a_request_holds_model_messages_and_options(server):

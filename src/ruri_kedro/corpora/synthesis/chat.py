@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from string import Template
 from typing import Any, Protocol
 
+from ruri_kedro.recipe.parse import parameters
 from ruri_kedro.text.hashing import digest_json
 
 _MOST_TOKENS = 10**9  # of one answer: no model reads or writes more
@@ -63,7 +64,7 @@ class Refused(Exception):
     """This request will never be answered, others may be."""
 
 
-@dataclass(frozen=True)
+@parameters
 class Prompt:
     """The wording of a request, with `$name` where something is filled in; `system` may be empty."""
 

@@ -13,12 +13,13 @@ from ruri_kedro.corpora.synthesis.chat import Answer, ChatModel, Refused, Reques
 from ruri_kedro.corpora.synthesis.journal import Journal
 from ruri_kedro.corpora.synthesis.usage import Prices, Usage
 from ruri_kedro.errors import RecipeError, SynthesisError
+from ruri_kedro.recipe.parse import Count, NotNegative, Positive, Size, parameters
 from ruri_kedro.text.hashing import stable_id
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@parameters
 class Limits:
     """How hard a model is pressed.
 
@@ -27,20 +28,16 @@ class Limits:
     an answer before the run ends.
     """
 
-    workers: int
-    per_minute: float | None
-    tries: int
-    first_wait: float
-    longest_wait: float
-    max_failures: int
+    workers: Count
+    per_minute: Positive | None
+    tries: Count
+    first_wait: NotNegative
+    longest_wait: NotNegative
+    max_failures: Size
 
     def __post_init__(self) -> None:
-        if self.workers < 1 or self.tries < 1 or self.max_failures < 0:
-            raise RecipeError("synthesis.requests: workers and tries are 1 or more, max_failures is 0 or more.")
-        if self.per_minute is not None and self.per_minute <= 0:
-            raise RecipeError(f"synthesis.requests.per_minute: {self.per_minute} is not above 0; null means no limit.")
-        if not 0 <= self.first_wait <= self.longest_wait:
-            raise RecipeError("synthesis.requests: first_wait is 0 or more and at most longest_wait (seconds).")
+        if self.first_wait > self.longest_wait:
+            raise RecipeError(f"first_wait: {self.first_wait} is above longest_wait, {self.longest_wait} (seconds).")
 
     def pause(self, attempt: int, key: str) -> float:
         """Seconds after the failed try `attempt` (from 1): doubled each time, between half and all of it by lot."""

@@ -1,12 +1,12 @@
 """The parameters `synthesis`, checked before anything is read or sent."""
 
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from ruri_kedro.corpora.source import Source, parse_sources
+from ruri_kedro.corpora.source import Source, parse_source
 from ruri_kedro.corpora.synthesis.chat import Prompt
 from ruri_kedro.corpora.synthesis.choose import Choice
 from ruri_kedro.corpora.synthesis.dispatch import Limits
@@ -14,39 +14,42 @@ from ruri_kedro.corpora.synthesis.tasks import TASKS, Task
 from ruri_kedro.corpora.synthesis.usage import Prices
 from ruri_kedro.encoders.foreign_code import refuse_code
 from ruri_kedro.encoders.reference import folder_digest
+from ruri_kedro.encoders.settings import Device
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.recipe.parse import Count, NotNegative, Positive, ShareBelow, Size, parameters, parse
 from ruri_kedro.text.names import check_names
 
 _EXCERPT = {"title", "section", "text"}
 
 
-@dataclass(frozen=True)
+@parameters
 class ModelSettings:
     """Which model writes. `server`: by the name it has there; `local`: a checkpoint that transformers loads."""
 
-    backend: str
-    name: str
+    backend: Literal["server", "local"]
+    name: str | None  # None: named on the command line
+    revision: str | None
+    device: Device
+    base_url: str
+    timeout: Positive  # seconds without a byte
+    api_key_env: str | None
     options: Mapping[str, Any]  # of the generation
-    revision: str | None = None
-    device: str = "auto"
-    base_url: str = ""
-    timeout: float = 300.0  # seconds without a byte
-    api_key_env: str | None = None
 
     def __post_init__(self) -> None:
-        if self.backend not in ("server", "local"):
-            raise RecipeError(f"synthesis.model.backend: '{self.backend}' is unknown. Allowed: local, server.")
-        if not self.name:
-            raise RecipeError("synthesis.model.name: missing. Name the model as the server knows it, or a checkpoint.")
         if not isinstance(self.max_tokens, int) or self.max_tokens < 1:
-            raise RecipeError("synthesis.model.options.max_tokens: missing. It bounds what an answer can cost.")
-        if self.backend == "local":
-            require_pinned("synthesis.model", self.name, self.revision)
-        elif not self.base_url.startswith(("http://", "https://")) or "@" in self.base_url:
+            raise RecipeError("options.max_tokens: missing. It bounds what an answer can cost.")
+        if self.backend == "server" and (not self.base_url.startswith(("http://", "https://")) or "@" in self.base_url):
             raise RecipeError(
-                f"synthesis.model.base_url: '{self.base_url.rpartition('@')[2]}' is no plain http or https address, as "
+                f"base_url: '{self.base_url.rpartition('@')[2]}' is not a plain http or https address, as "
                 "http://localhost:8000/v1. A key goes into the variable that api_key_env names."
             )
+
+    def check(self) -> None:
+        """Raise RecipeError where no model is named, or a checkpoint that is not pinned or needs code of its own."""
+        if not self.name:
+            raise RecipeError("synthesis.model.name: missing. Name the model as the server knows it, or a checkpoint.")
+        if self.backend == "local":
+            require_pinned("synthesis.model", self.name, self.revision)
 
     @property
     def max_tokens(self) -> int | None:
@@ -61,7 +64,7 @@ class ModelSettings:
         return folder_digest(Path(self.name)) or f"{self.name}@{self.revision}"
 
 
-@dataclass(frozen=True)
+@parameters
 class ScoreSettings:
     """How rows are scored and which share of them, those with the lowest scores, is dropped.
 
@@ -69,17 +72,66 @@ class ScoreSettings:
     sequence classification head; `output` names its logit where it has several.
     """
 
-    by: str
-    drop: float
+    by: Literal["self", "reward"]
+    drop: ShareBelow
     prompt: Prompt | None = None
     lowest: float = 1
     highest: float = 10
     name: str | None = None
     revision: str | None = None
     output: str | None = None
-    max_length: int = 1024
-    chunk_tokens: int = 4096
-    device: str = "auto"
+    max_length: Count = 1024
+    chunk_tokens: Count = 4096
+    device: Device = "auto"
+
+    def __post_init__(self) -> None:
+        if self.by == "self" and self.prompt is None:
+            raise RecipeError("prompt: missing. Give the words that ask for a score.")
+        if self.by == "self" and not self.lowest < self.highest:
+            raise RecipeError(f"lowest: {self.lowest} is not below highest, {self.highest}.")
+        if self.by == "reward" and not self.name:
+            raise RecipeError("name: missing. Name a reward model: a folder, or a hub name with its revision.")
+
+
+@parameters
+class SetRow:
+    """The keys of a set, whose names are the user's own: what is asked about which excerpts, in characters."""
+
+    kind: Literal[tuple(TASKS)]
+    source: Mapping[str, Any]  # as of a source of the recipe, without its kind
+    count: Size  # of excerpts; 0: the set is left out
+    per_article: Count  # of one title, at most
+    min_chars: Count
+    max_chars: Count
+    prompt: Prompt
+    score: ScoreSettings | None  # None: nothing is dropped
+    paragraphs: Count = 1
+    answer_in_passage: bool = False
+
+    def __post_init__(self) -> None:
+        written = set(TASKS[self.kind].fields)
+        faults = list(_unfilled("prompt", self.prompt, {"text"}, _EXCERPT))
+        if self.score is not None and self.score.prompt is not None:
+            faults += _unfilled("score.prompt", self.score.prompt, {"text"} | written, _EXCERPT | written)
+        if self.min_chars > self.max_chars:
+            faults.append(f"min_chars: {self.min_chars} is above max_chars, {self.max_chars}.")
+        if self.answer_in_passage and "answer" not in written:
+            faults.append("answer_in_passage: only answers of question_to_passage can be in a passage.")
+        if faults:
+            raise RecipeError("\n".join(faults))
+
+
+@parameters
+class SynthesisRow:
+    """Parameters `synthesis`."""
+
+    seed: Size
+    journal: str
+    model: ModelSettings
+    requests: Limits
+    prices: Prices
+    max_cost: NotNegative | None
+    sets: Mapping[str, SetRow]
 
 
 @dataclass(frozen=True)
@@ -113,100 +165,70 @@ class Settings:
     rows: Mapping[str, Mapping[str, Any]] = field(repr=False)
 
 
+def parse_synthesis(row: Any) -> tuple[SynthesisRow, dict[str, Source]]:
+    """The parameters and the source of each set. Raises RecipeError with a line for each fault."""
+    sets = row.get("sets") if isinstance(row, Mapping) else None
+    sources, faults, parsed = {}, [], None
+    try:
+        parsed = parse(SynthesisRow, row, "synthesis")
+        check_names("synthesis.sets", parsed.sets)
+    except RecipeError as error:
+        faults.append(str(error))
+    for name, given in sets.items() if isinstance(sets, Mapping) else ():
+        source = given.get("source") if isinstance(given, Mapping) else None
+        if isinstance(source, Mapping):
+            try:
+                place = f"synthesis.sets.{name}.source"
+                sources[name] = parse_source(name, {"kind": "collection", **source}, place)
+            except RecipeError as error:
+                faults.append(str(error))
+    if faults or parsed is None:
+        raise RecipeError("\n".join(faults))
+    return parsed, sources
+
+
 def parse_settings(row: Mapping[str, Any]) -> Settings:
-    """The settings. A set whose count is 0 is left out. Raises RecipeError that names the parameter."""
-    known = ("seed", "journal", "model", "requests", "prices", "max_cost", "sets")
-    _check_keys("synthesis", row, known, known)
-    check_names("synthesis.sets", row["sets"])
-    wanted = {name: given for name, given in row["sets"].items() if given.get("count") != 0}
+    """What a run needs. A set whose count is 0 is left out. Raises RecipeError that names the parameter."""
+    parsed, sources = parse_synthesis(row)
+    parsed.model.check()
+    wanted = {name: given for name, given in parsed.sets.items() if given.count}
     if not wanted:
         raise RecipeError("synthesis.sets: no set has a count above 0.")
     return Settings(
-        journal=Path(row["journal"]),
-        model=_make(ModelSettings, "synthesis.model", row["model"]),
-        requests=_make(Limits, "synthesis.requests", row["requests"]),
-        prices=_make(Prices, "synthesis.prices", row["prices"]),
-        max_cost=row["max_cost"],
-        sets=tuple(_parse_set(name, given, row["seed"]) for name, given in wanted.items()),
-        rows=wanted,
+        journal=Path(parsed.journal),
+        model=parsed.model,
+        requests=parsed.requests,
+        prices=parsed.prices,
+        max_cost=parsed.max_cost,
+        sets=tuple(_set(name, given, sources[name], parsed.seed) for name, given in wanted.items()),
+        rows={name: row["sets"][name] for name in wanted},
     )
 
 
-def _parse_set(name: str, row: Mapping[str, Any], seed: int) -> SetSettings:
-    place = f"synthesis.sets.{name}"
-    required = ("kind", "source", "count", "per_article", "min_chars", "max_chars", "prompt", "score")
-    _check_keys(place, row, (*required, "paragraphs", "answer_in_passage"), required)
-    if row["kind"] not in TASKS:
-        raise RecipeError(f"{place}.kind: '{row['kind']}' is unknown. Allowed: {', '.join(sorted(TASKS))}.")
-    if row.get("answer_in_passage") and "answer" not in TASKS[row["kind"]].fields:
-        raise RecipeError(f"{place}.answer_in_passage: only answers of question_to_passage can be in a passage.")
-    drawn = {f.name: row[f.name] for f in fields(Choice) if f.name in row}
-    return SetSettings(
-        name=name,
-        kind=row["kind"],
-        source=parse_sources({name: {"kind": "collection", **row["source"]}})[name],
-        choice=_make(Choice, place, {**drawn, "seed": seed}),
-        prompt=_parse_prompt(f"{place}.prompt", row["prompt"], {"text"}, _EXCERPT),
-        score=_parse_score(f"{place}.score", row["score"], TASKS[row["kind"]]),
-        answer_in_passage=row.get("answer_in_passage", False),
-    )
+def _set(name: str, row: SetRow, source: Source, seed: int) -> SetSettings:
+    if row.score is not None and row.score.by == "reward":
+        require_pinned(f"synthesis.sets.{name}.score", row.score.name, row.score.revision)
+    choice = Choice(row.count, row.per_article, row.min_chars, row.max_chars, row.paragraphs, seed)
+    return SetSettings(name, row.kind, source, choice, row.prompt, row.score, row.answer_in_passage)
 
 
-def _parse_prompt(place: str, row: Mapping[str, str], needed: set[str], allowed: set[str]) -> Prompt:
-    prompt = _make(Prompt, place, row)
+def _unfilled(place: str, prompt: Prompt, needed: set[str], allowed: set[str]) -> Iterator[str]:
+    """What is wrong with the names that a prompt has filled in."""
     try:
         used = prompt.names()
     except ValueError as error:
-        raise RecipeError(f"{place}: {error}.") from error
+        yield f"{place}: {error}."
+        return
     for name in sorted((used - allowed) | (needed - used)):
         what = "is not in the prompt, so the model would not see it" if name in needed else "cannot be filled in"
-        raise RecipeError(f"{place}: ${name} {what}. There are: {', '.join(f'${n}' for n in sorted(allowed))}.")
-    return prompt
-
-
-def _parse_score(place: str, row: Mapping[str, Any] | None, task: Task) -> ScoreSettings | None:
-    if row is None:
-        return None
-    given = dict(row)
-    written = set(task.fields)
-    if given.get("prompt") is not None:
-        given["prompt"] = _parse_prompt(f"{place}.prompt", given["prompt"], {"text"} | written, _EXCERPT | written)
-    score = _make(ScoreSettings, place, given)
-    if score.by not in ("self", "reward"):
-        raise RecipeError(f"{place}.by: '{score.by}' is unknown. Allowed: reward, self; or score: null.")
-    if not 0 <= score.drop < 1:
-        raise RecipeError(f"{place}.drop: {score.drop} is no share between 0 and 1.")
-    if score.by == "self" and (score.prompt is None or not score.lowest < score.highest):
-        raise RecipeError(f"{place}: a prompt is missing, or lowest is not below highest.")
-    if score.by == "reward":
-        if not score.name:
-            raise RecipeError(f"{place}.name: missing. Name a reward model: a folder, or a hub name with its revision.")
-        require_pinned(place, score.name, score.revision)
-    return score
+        yield f"{place}: ${name} {what}. There are: {', '.join(f'${n}' for n in sorted(allowed))}."
 
 
 def require_pinned(place: str, name: str, revision: str | None) -> None:
     """Raise RecipeError for a checkpoint that is neither a folder nor pinned to a commit, or needs code of its own."""
     if not Path(name).is_dir() and not revision:
         raise RecipeError(
-            f"{place}: '{name}' is no local folder and has no revision. Give the commit of the hub repository as "
+            f"{place}: '{name}' is not a local folder and has no revision. Give the commit of the hub repository as "
             f"{place}.revision, or the path of a folder as {place}.name."
         )
     refuse_code(Path(name))
-
-
-def _make(cls: type, place: str, row: Mapping[str, Any]) -> Any:
-    """An instance of a dataclass from parameters. Raises RecipeError for one that is unknown or missing."""
-    known = [f.name for f in fields(cls)]
-    required = [f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING]
-    _check_keys(place, row, known, required)
-    return cls(**row)
-
-
-def _check_keys(place: str, row: Mapping[str, Any], known: Any, required: Any) -> None:
-    for key in row:
-        if key not in known:
-            raise RecipeError(f"{place}: '{key}' is unknown. Allowed: {', '.join(sorted(known))}.")
-    for key in required:
-        if key not in row:
-            raise RecipeError(f"{place}.{key}: missing.")

@@ -4,19 +4,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ruri_kedro.corpora.synthesis.chat import Answer, Request
-from ruri_kedro.errors import RecipeError
+from ruri_kedro.recipe.parse import NotNegative, parameters
 
 
-@dataclass(frozen=True)
+@parameters
 class Prices:
     """Price of a million tokens read and written, in any currency."""
 
-    prompt: float
-    completion: float
-
-    def __post_init__(self) -> None:
-        if self.prompt < 0 or self.completion < 0:
-            raise RecipeError("synthesis.prices: a price is 0 or more, for a million tokens.")
+    prompt: NotNegative
+    completion: NotNegative
 
 
 @dataclass(frozen=True)

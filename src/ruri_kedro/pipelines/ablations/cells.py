@@ -10,7 +10,9 @@ from kedro.pipeline import Pipeline
 
 from ruri_kedro.benchmark.specs import RERANKING_SUFFIX
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.pipelines.ablations.settings import CellRow
 from ruri_kedro.pipelines.shared import Params
+from ruri_kedro.recipe.parse import parse
 from ruri_kedro.recipe.stages import BASE, STAGES, is_trained, kind_of_model, registered_models
 from ruri_kedro.text.names import check_names, listed_names
 
@@ -143,10 +145,7 @@ def parse_seeds(settings: Params) -> list[int]:
 
 def _cell(table: str, name: str, row: Mapping[str, Any], benchmark: bool) -> Cell:
     place = f"ablations.tables.{table}.cells.{name}"
-    _known(place, row, ("label", "model", "against", "paper", *CHANGES))
-    for key in ("label", "model"):
-        if key not in row:
-            raise RecipeError(f"{place}.{key}: missing.")
+    parse(CellRow, row, place)
     models = [BASE, *(stage.model for stage in STAGES.values())]
     embedders = [model for model in models if kind_of_model(model) == kind_of_model(_BENCHMARKED[1])]
     _known(f"{place}.model", [row["model"]], embedders if benchmark else models)
@@ -165,7 +164,6 @@ def _check(cell: Cell, others: Mapping[str, Any], recipe: Params, nodes: Pipelin
     for stage, sources in cell.without.items():
         takes_part = [name for name, row in recipe["sources"].items() if stage in row.get("stages", {})]
         _known(f"{place}.without.{stage}", sources, takes_part)
-    _known(f"{place}.objectives", cell.objectives, STAGES)
     for stage, objectives in cell.objectives.items():
         _known(f"{place}.objectives.{stage}", [*objectives, *objectives.values()], STAGES[stage].objectives)
     changed = cell.parameters(recipe, recipe["seed"])

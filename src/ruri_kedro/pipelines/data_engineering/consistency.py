@@ -1,16 +1,18 @@
 """The optional filter by consistency: pairs whose positive an encoder does not find among a sample of positives."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from ruri_kedro.encoders.reference import EncoderReference
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.pipelines.shared import Params
+from ruri_kedro.recipe.parse import parse
+from ruri_kedro.retrieval.settings import ConsistencyRules
 from ruri_kedro.tables import SCHEMAS, ShardedPart, Table
 from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.ids import IdList, distinct_ids
@@ -22,38 +24,19 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-@dataclass(frozen=True)
-class ConsistencyRules:
-    """A pair of training stays if its positive is among the first `rank` of `sample` positives of its source.
+def parse_rules(settings: Params, known: Sequence[str]) -> ConsistencyRules:
+    """A recipe's block `consistency`; `known` sources have pairs. Raises RecipeError that names the key."""
+    rules = parse(ConsistencyRules, settings, "consistency")
+    unknown = set(listed_names("consistency.sources", rules.sources)) - set(known)
+    if unknown:
+        raise RecipeError(f"consistency.sources: '{min(unknown)}' has no pairs. Allowed: {', '.join(known)}.")
+    return rules
 
-    encoder: name and revision, no name: the filter is off; sources: names of those that are filtered, None: all;
-    shard_rows: pairs in memory at a time, besides the vectors of the sample.
-    """
 
-    encoder: Mapping[str, Any]
-    rank: int
-    sample: int
-    sources: str | None
-    shard_rows: int
-
-    @staticmethod
-    def of(settings: Params, known: Sequence[str]) -> "ConsistencyRules":
-        """From a recipe's block `consistency`. Raises RecipeError that names the key."""
-        expected = {field.name for field in fields(ConsistencyRules)}
-        if set(settings) != expected:
-            raise RecipeError(f"consistency: {', '.join(settings)} given. Expected: {', '.join(sorted(expected))}.")
-        for name in ("rank", "sample", "shard_rows"):
-            if settings[name] < 1:
-                raise RecipeError(f"consistency.{name}={settings[name]}: 1 or more.")
-        unknown = set(listed_names("consistency.sources", settings["sources"])) - set(known)
-        if unknown:
-            raise RecipeError(f"consistency.sources: '{min(unknown)}' has no pairs. Allowed: {', '.join(known)}.")
-        return ConsistencyRules(**settings)
-
-    def filters(self, source: str) -> bool:
-        """Whether the pairs of a source are looked at."""
-        chosen = listed_names("consistency.sources", self.sources)
-        return self.encoder.get("name") is not None and (not chosen or source in chosen)
+def filtered(rules: ConsistencyRules, known: Sequence[str]) -> list[str]:
+    """The sources whose pairs are looked at, of those that are `known`; without an encoder none."""
+    chosen = listed_names("consistency.sources", rules.sources) or known
+    return [source for source in known if source in chosen] if rules.encoder.name is not None else []
 
 
 @dataclass(frozen=True)
@@ -123,9 +106,9 @@ def check_consistency(
     passages: Table, pairs: Table, consistency: Params, prompts: Params, encoding: Params
 ) -> dict[str, ShardedPart]:
     """The pairs that are not consistent, a part per source that is filtered: none, unless there is an encoder."""
-    rules = ConsistencyRules.of(consistency, pairs.parts())
-    wanted = [source for source in pairs.parts() if rules.filters(source)]
-    encoder = EncoderReference.of(rules.encoder, Path(), encoding["device"]) if wanted else None
+    rules = parse_rules(consistency, pairs.parts())
+    wanted = filtered(rules, pairs.parts())
+    encoder = EncoderReference.of(vars(rules.encoder), Path(), encoding["device"]) if wanted else None
     return {
         source: ConsistencyCheck(source, passages, pairs, rules, encoder, prompts, encoding).part() for source in wanted
     }

@@ -4,14 +4,15 @@ mteb is imported inside the functions: a recipe that is tested on none of its be
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from ruri_kedro.benchmark.stored_tasks import hub_rows, task_is_stored
+from ruri_kedro.benchmark.task_rows import HubRow
 from ruri_kedro.corpora.hub import Hub, check_hubs, hub_files, hub_records
 from ruri_kedro.errors import DataError, RecipeError
 from ruri_kedro.pipelines.shared import Params
+from ruri_kedro.recipe.parse import parse
 from ruri_kedro.tables import Part
 from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.formats import read_records
@@ -94,11 +95,8 @@ def _texts_part(task: Any) -> Part:
 
 def _hub(row: Mapping[str, Any]) -> Hub:
     """The data set of a row {id, revision, [name, split] or [path]}; RecipeError for any other key."""
-    known = {field.name for field in fields(Hub)}
-    for key in row:
-        if key not in known | {"path"}:
-            raise RecipeError(f"tasks, key 'hub.{key}': unknown. Allowed: {', '.join(sorted(known))}, path.")
-    return Hub(**{key: value for key, value in row.items() if key in known})
+    found = parse(HubRow, row, "tasks.*.hub")
+    return Hub(found.id, found.revision, found.name, found.split)
 
 
 class _Everything:

@@ -14,11 +14,11 @@ from ruri_kedro.errors import RecipeError
 from ruri_kedro.models.kinds import KINDS, saved_kind
 from ruri_kedro.pipelines.shared import Embedder, Figure, Frame, Params
 from ruri_kedro.pipelines.training import train_stage
+from ruri_kedro.recipe.objectives import TAUGHT
 from ruri_kedro.recipe.stages import kind_of_model
 from ruri_kedro.tables import SCHEMAS, Part, ShardedPart, Table
 from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.lookup import passage_texts
-from ruri_kedro.tables.objectives import TAUGHT
 from ruri_kedro.tables.store import blocks, key_of
 from ruri_kedro.training.teacher import (
     SHARD_PAIRS,

@@ -6,6 +6,7 @@ from dataclasses import replace
 from ruri_kedro.corpora.source import Source
 from ruri_kedro.errors import RecipeError, require_whole
 from ruri_kedro.pipelines.shared import Params
+from ruri_kedro.recipe.parse import parse
 from ruri_kedro.recipe.stages import STAGES
 from ruri_kedro.retrieval.candidates import RETRIEVERS
 from ruri_kedro.retrieval.examples import StageRecipe
@@ -40,11 +41,11 @@ def choice_rules(mining: Params) -> ChoiceRules:
     """The rules of a namespace; how many negatives is a matter of the stage."""
     mine = mining["mine_window"]
     return ChoiceRules(
-        window=Window(**mining["window"]),
+        window=parse(Window, mining["window"], "mining.*.window"),
         n=0,
         fill=mining["fill"],
-        mine_window=Window(**mine) if mine else None,
+        mine_window=parse(Window, mine, "mining.*.mine_window") if mine else None,
         max_mined=mining["max_mined"],
         min_answer_chars=mining["min_answer_chars"],
-        max_score_ratio=mining.get("max_score_ratio"),
+        max_score_ratio=mining.get("max_score_ratio"),  # mining.pretraining has no encoder, and no such key
     )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from ruri_kedro.encoders.settings import BaseModelSettings
 from ruri_kedro.pipelines.shared import Embedder, Params
 from ruri_kedro.pipelines.training import train_stage
 from ruri_kedro.recipe.parse import parse
@@ -12,17 +13,17 @@ from ruri_kedro.tables.lookup import iter_texts
 
 def make_base_model(passages: Table, base_model: Params, prompts: Params, seed: int) -> Embedder:
     """The encoder that `base_model.name` names, or a tiny one built from the corpus; its vectors have length 1."""
-    from ruri_kedro.encoders.base import TinySettings, build_encoder, load_encoder, with_unit_vectors
+    from ruri_kedro.encoders.base import build_encoder, load_encoder, with_unit_vectors
 
-    if base_model["name"] is not None:
-        return with_unit_vectors(load_encoder(base_model["name"], prompts, base_model["revision"]))
+    settings = parse(BaseModelSettings, base_model, "base_model")
+    if settings.name is not None:
+        return with_unit_vectors(load_encoder(settings.name, prompts, settings.revision))
 
     def texts() -> Iterator[str]:
         yield from (text for _, text in iter_texts(passages))
         yield from prompts.values()
 
-    tiny = parse(TinySettings, base_model["tiny"], "base_model.tiny")
-    return with_unit_vectors(build_encoder(texts(), tiny, prompts, seed))
+    return with_unit_vectors(build_encoder(texts(), settings.tiny, prompts, seed))
 
 
 def pretrain(

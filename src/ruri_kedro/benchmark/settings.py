@@ -1,0 +1,37 @@
+"""The parameters `evaluation` and `mteb`. Neither torch nor mteb is imported here."""
+
+from collections.abc import Mapping
+
+from ruri_kedro.encoders.settings import Device
+from ruri_kedro.recipe.parse import Count, Size, parameters
+
+
+@parameters
+class EvaluationSettings:
+    """How the recipe's own tests are encoded and searched; parameters `evaluation`."""
+
+    max_length: Count  # tokens
+    chunk_tokens: Count  # padded tokens of one forward pass
+    depth: Count  # candidates reranked, and depth of every run
+    rerank_queries: Count  # queries of a task whose candidates are reranked
+
+
+@parameters
+class MtebTaskRow:
+    """What is different for a task of mteb. Its names are mteb's, so what is not given stands in the block above it."""
+
+    max_length: Count | None = None
+    chunk_tokens: Count | None = None
+
+
+@parameters
+class MtebSettings:
+    """How models are tested with mteb; parameters `mteb`. Names of benchmarks, tasks and types of task are mteb's."""
+
+    device: Device
+    max_length: Count  # tokens
+    chunk_tokens: Count  # padded tokens of one forward pass
+    exact_documents: Size  # larger collections: late interaction orders BM25's candidates
+    tasks: Mapping[str, MtebTaskRow]
+    official: Mapping[str, Mapping[str, str]]  # by benchmark and type of task: the authors' metric
+    prompts: Mapping[str, Mapping[str, str]]  # sets, by name

@@ -1,0 +1,95 @@
+"""The blocks of parameters of the trainings and of a run. No torch is imported here: they are read before a run."""
+
+from typing import Literal
+
+from ruri_kedro.encoders.settings import ModelName, Precision
+from ruri_kedro.errors import RecipeError
+from ruri_kedro.recipe.parse import Count, NotNegative, Positive, Share, Size, parameters
+
+
+@parameters
+class WatchSettings:
+    """When a training is stopped; parameters `run.watch`."""
+
+    window: Count  # latest losses of a source that the next is compared with
+    min_losses: Count  # a source with fewer is not judged
+    spike_deviations: Positive  # a loss is high if it is so many deviations above their median,
+    spike_rise: float  # and at least so much above it
+    spike_steps: Count  # high losses in a row are a spike
+    collapse_similarity: float  # mean cosine between the embeddings of a batch
+    collapse_steps: Count  # as similar for so many steps in a row, after warm-up, is a collapse
+
+
+@parameters
+class HeldOutSettings:
+    """How often, and on how many examples, a training is measured; parameters `run.held_out`."""
+
+    steps: Count  # between two measurements; the last step is measured, too
+    rows: Count  # examples, at most
+
+    def due(self, step: int, steps: int) -> bool:
+        """Whether a training of so many steps is measured after this one."""
+        return step % self.steps == 0 or step == steps
+
+
+@parameters
+class RunSettings:
+    """What all trainings of a run share; parameters `run`."""
+
+    seed: Size
+    device: Literal["auto", "cpu", "cuda"]
+    devices: Count | Literal["auto"]  # processes of a training, one for each device; auto: all CUDA devices
+    threads: Count  # of torch
+    checkpoints: str  # folder
+    watch: WatchSettings
+    held_out: HeldOutSettings | None  # None: nothing is measured
+    allow_untrained: bool  # a source from which nothing is learnt is a warning, not an error
+
+
+@parameters
+class RerankingSettings:
+    """A training of a reranker, and what all trainings have (Ruri, Tables 14 and 15); lengths in tokens."""
+
+    max_length: Count
+    batch_size: Count
+    epochs: Count
+    learning_rate: Positive  # highest, of AdamW
+    warmup_ratio: Share  # of the steps
+    weight_decay: NotNegative
+    max_grad_norm: Positive
+    chunk_tokens: Count
+    keep_tokens: Size
+    precision: Literal["float32", "bfloat16"]  # gradients in float16 fall below its smallest number
+    attention: str | None  # an implementation of transformers; None: the model's own
+    compile: bool
+    checkpoint_steps: Count  # between two checkpoints
+
+
+@parameters
+class PretrainingSettings(RerankingSettings):
+    """A training of a bi-encoder; parameters `pretraining`."""
+
+    temperature: Positive  # cosines are divided by it
+    matryoshka_dims: tuple[Count, ...] | None  # None: the whole embedding only
+    matryoshka_weights: tuple[NotNegative, ...] | None  # one for each of the dims; None: 1 each
+    homogeneous: bool  # a batch holds one source
+    shuffle_positives: bool  # order of their sentences
+    freeze_position_embeddings: bool
+
+    def __post_init__(self) -> None:
+        dims, weights = self.matryoshka_dims, self.matryoshka_weights
+        if weights is not None and len(weights) != len(dims or ()):
+            raise RecipeError(f"matryoshka_weights={list(weights)}: give one for each of matryoshka_dims, or null.")
+
+
+@parameters
+class FinetuningSettings(PretrainingSettings):
+    """A training of a bi-encoder with a teacher; parameters `finetuning`."""
+
+    distillation_temperature: Positive  # of the objectives distillation and margin_mse
+    teacher: ModelName
+    teacher_max_length: Count
+    teacher_precision: Precision
+    threshold: Share | None  # on the sigmoid of the positive's logit; None: by keep_share
+    keep_share: Share  # of the distilled examples
+    min_kept: Share  # an error if a smaller share of the distilled examples survives
