@@ -116,7 +116,7 @@ def saved_kind(folder: Path) -> Kind | None:
     """The kind of the model in a folder that sentence-transformers saved; None where its class is of no kind."""
     path = folder / _CONFIG
     saved = read_json(path).get("model_type") if path.is_file() else None
-    # Before version 5.2 of sentence-transformers only embedders had the file.
+    # As sentence-transformers has it: older models do not name their class.
     name = saved or "SentenceTransformer"
     return next((kind for kind in KINDS.values() if kind.saved_as == name), None)
 
