@@ -54,9 +54,7 @@ def test_every_list_of_stages_has_it():
     source = {"kind": "title_to_text", "path": "x", "stages": {"counting": {"negatives": "rrf"}}}
     assert parse_sources({"news": source})["news"].rows_of("counting")
     source["stages"]["counting"]["objective"] = "listwise"
-    with pytest.raises(
-        RecipeError, match=r"counting\.objective: 'listwise' is not for this stage\. Allowed: contrastive\."
-    ):
+    with pytest.raises(RecipeError, match=r"counting\.objective: 'listwise' is not .* Allowed: contrastive\."):
         parse_sources({"news": source})
 
 
@@ -96,7 +94,7 @@ def test_it_is_trained_evaluated_and_registered(tmp_path):
     assert mean > 0.7, "by chance it would be 0.45"
 
     rules = parameters()
-    given["minimum"]["words"] = {"categories": {}, "tasks": {}}
+    rules["minimum"]["words"] = {"categories": {}, "tasks": {}}
     for bounds in ("size_mb", "latency_ms"):
         rules[bounds]["words"] = 1
     training = {"sources": {}, "tables": {"counting": {"rows": 24}}, "data": {}, "made": {},

@@ -10,8 +10,8 @@ from ruri_kedro.recipe.parse import Size, parameters, parse, unknown
 from ruri_kedro.recipe.stages import STAGES
 
 # By block, but for those of the stages, which their table names: a dataclass, or a function that checks a block whose
-# names are the user's own. They lie in the rooms that use them, above this one, so they are named by address. Importing them
-# must stay cheap: no torch, polars or mlflow.
+# names are the user's own. They lie in the rooms that use them, above this one, so they are named by address. Importing
+# them must stay cheap: no torch, polars or mlflow.
 BLOCKS = {
     "prompts": "ruri_kedro.text.prompts:Prompts",
     "task_prompts": "ruri_kedro.text.prompts:TaskPrompts",
