@@ -24,8 +24,8 @@ from statistics import median
 from corpora import SEED, Writer
 from figures import say
 
-from ruri_kedro.retrieval.bm25 import BM25Settings, build_index, search
-from ruri_kedro.retrieval.sudachi import term_splitter
+from ruri_kedro.search.bm25.index import BM25Settings, build_index, search
+from ruri_kedro.search.bm25.sudachi import term_splitter
 from ruri_kedro.text.sentences import split_sentences
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data/01_raw/sample"

@@ -22,7 +22,7 @@ import numpy as np
 import yaml
 from figures import alone, peak_memory, say
 
-from ruri_kedro.benchmark.matches import BenchmarkTexts, LeakRules, match_shards
+from ruri_kedro.benchmark.leaks.matches import BenchmarkTexts, LeakRules, match_shards
 from ruri_kedro.corpora.build import duplicate_parts, pair_parts, passage_parts
 from ruri_kedro.corpora.source import parse_sources
 from ruri_kedro.recipe.parse import parse

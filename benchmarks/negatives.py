@@ -18,8 +18,9 @@ from itertools import islice
 from pathlib import Path
 
 from ruri_kedro.datasets import FolderDataset
-from ruri_kedro.encoders.base import TinySettings, build_encoder
-from ruri_kedro.pipelines.negative_mining import nodes, searching
+from ruri_kedro.mining import searches as searching
+from ruri_kedro.models.base import TinySettings, build_encoder
+from ruri_kedro.pipelines.negative_mining import nodes
 from ruri_kedro.tables import SCHEMAS, Part, Table, write_table
 from ruri_kedro.text.hashing import stable_id
 

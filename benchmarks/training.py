@@ -39,11 +39,11 @@ from sentence_transformers.sentence_transformer.losses import (
 )
 from transformers import BertConfig, BertModel
 
-from ruri_kedro.encoders.base import TinySettings, build_cross_encoder, build_encoder, load_encoder
-from ruri_kedro.encoders.encode import embed, encode, score_pairs
-from ruri_kedro.encoders.pairs import PairLayout
-from ruri_kedro.encoders.products import fast_linear
-from ruri_kedro.encoders.tokens import TokenRows, chunk_by_tokens, pad, tokenize
+from ruri_kedro.models.base import TinySettings, build_cross_encoder, build_encoder, load_encoder
+from ruri_kedro.models.forward import embed, encode, score_pairs
+from ruri_kedro.models.onednn import fast_linear
+from ruri_kedro.models.pairs import PairLayout
+from ruri_kedro.models.tokens import TokenRows, chunk_by_tokens, pad, tokenize
 from ruri_kedro.training.data import TrainingSet
 from ruri_kedro.training.memory import reused_memory
 from ruri_kedro.training.objectives import Budget, LossSettings, embedding_backward, reranking_backward

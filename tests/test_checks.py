@@ -11,8 +11,8 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro_project import REPOSITORY
 from recipes import at, recipe
 
-from ruri_kedro.checks import CheckHooks, check_recipe_names
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.hooks.checks import CheckHooks, check_recipe_names
 from ruri_kedro.pipelines import data_engineering, finetuning, negative_mining, pretraining, reranking
 
 PIPELINE = sum(

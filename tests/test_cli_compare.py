@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from kedro_project import make_project
 
-from ruri_kedro.cli import cli
+from ruri_kedro.cli.commands import cli
 from ruri_kedro.datasets import TableDataset
 from ruri_kedro.tables import Part
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from kedro_project import REPOSITORY, make_project
 from tiny import TEXTS, save_tiny_late, tiny_encoder
 
-from ruri_kedro.cli import cli
+from ruri_kedro.cli.commands import cli
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_a_model_without_vectors_of_texts_is_sent_to_the_recipes_tasks(project, 
 
 
 def test_missing_data_end_the_command_before_the_model_is_loaded(project, jsts, monkeypatch):
-    monkeypatch.setattr("ruri_kedro.encoders.base.load_encoder", lambda *_, **__: pytest.fail("the model was loaded"))
+    monkeypatch.setattr("ruri_kedro.models.base.load_encoder", lambda *_, **__: pytest.fail("the model was loaded"))
     done = evaluate()
     assert done.exit_code == 1
     assert "the data of 15 of 16 tasks are not in" in done.output

@@ -11,9 +11,9 @@ from kedro_project import REPOSITORY, make_project
 from pytest import approx
 from tiny import TEXTS, save_tiny_late, save_tiny_models
 
-from ruri_kedro.benchmark.published import score_runs
-from ruri_kedro.benchmark.stored_tasks import store_task
-from ruri_kedro.cli import cli
+from ruri_kedro.benchmark.scoring.trec import score_runs
+from ruri_kedro.benchmark.tasks.stored import store_task
+from ruri_kedro.cli.commands import cli
 from ruri_kedro.datasets import FolderDataset
 
 TASKS = {
@@ -158,7 +158,9 @@ def test_an_interrupted_evaluation_goes_on_with_the_first_missing_task(read, mod
     table = (read / "out/recipe.md").read_text("utf-8")
     shutil.rmtree(read / "out")
     with monkeypatch.context() as patched:
-        patched.setattr("ruri_kedro.benchmark.judge.evaluate_embedder", lambda *a, **k: 1 / 0)  # the task `similar`
+        patched.setattr(
+            "ruri_kedro.benchmark.recipe_tasks.evaluate_embedder", lambda *a, **k: 1 / 0
+        )  # the task `similar`
         assert isinstance(evaluate(models / "embedder").exception, ZeroDivisionError)
     again = evaluate(models / "embedder")
     assert "similar ..." in again.output and "wiki ..." not in again.output and "candidates ..." not in again.output

@@ -12,10 +12,10 @@ import yaml
 from kedro_project import REPOSITORY
 from key_work import KEYS, PACKAGE, STEPS, calls
 
+from ruri_kedro.cli.stage_code import COMMAND, FILE, stage_digests, stage_work, write_stage_digests
 from ruri_kedro.errors import DataError
+from ruri_kedro.experiments.work import work_of
 from ruri_kedro.pipelines.ablations.nodes import recipe_nodes
-from ruri_kedro.pipelines.training import work_of
-from ruri_kedro.stage_code import COMMAND, FILE, stage_digests, stage_work, write_stage_digests
 from ruri_kedro.tables.code import WITHOUT_EFFECT, behaviour_digest, name_of
 
 DVC = str(Path(sys.executable).with_name("dvc"))
@@ -52,7 +52,7 @@ def with_other_comments(source: str) -> str:
 
 def test_every_key_is_listed():
     listed = {(module, arguments) for module, arguments, _ in KEYS.values()}
-    assert calls() == listed | {STEPS, ("stage_code", "*names")}
+    assert calls() == listed | {STEPS, ("cli.stage_code", "*names")}
 
 
 def test_modules_without_effect_exist():
@@ -80,7 +80,7 @@ TRAININGS = {"step pretrain", "step finetune", "step train_reranker_stage1", "st
             MADE_OF_SOURCES, set(), {"data_engineering"},
         ),
         (
-            "retrieval/fusion.py", "_DIGITS = 12", "_DIGITS = 9",
+            "search/fusion.py", "_DIGITS = 12", "_DIGITS = 9",
             {"candidates", "candidates by BM25"},
             {"step pretraining.search", "step supervised.search"},
             {"mining_pretraining", "mining_supervised"},
@@ -94,7 +94,7 @@ TRAININGS = {"step pretrain", "step finetune", "step train_reranker_stage1", "st
             {"plan"}, TRAININGS, {"pretraining", "reranking", "finetuning"},
         ),
         (
-            "benchmark/metrics.py", '"mrr": "recip_rank"', '"mrr": "map"',
+            "benchmark/scoring/metrics.py", '"mrr": "recip_rank"', '"mrr": "map"',
             {name for name in KEYS if name.startswith("scores of ")} | {"evaluate: recipe", "evaluate: mteb"},
             {name for name in STEP_WORK if name.startswith(("step score_", "step validate_"))}
             - {"step score_with_teacher"},
@@ -116,7 +116,7 @@ def change(package: Path, file: str, old: str, new: str) -> None:
 
 
 def test_a_changed_data_file_changes_the_stages_that_read_it(package):
-    change(package, "retrieval/mining_report.html", "<title>", "<title>The ")
+    change(package, "mining/report.html", "<title>", "<title>The ")
     assert changed(KEY_WORK, package) == set()
     assert changed(STAGES, package) == {"mining_pretraining", "mining_supervised"}
 

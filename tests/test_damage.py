@@ -11,14 +11,14 @@ from damage import cut, flipped
 from kedro.io import DatasetError
 from tiny import TEXTS, tiny_encoder
 
-from ruri_kedro.benchmark.vectors import VectorStore, text_keys
+from ruri_kedro.benchmark.mteb.vectors import VectorStore, text_keys
 from ruri_kedro.corpora.synthesis.chat import Answer
 from ruri_kedro.corpora.synthesis.journal import Journal
 from ruri_kedro.datasets import FolderDataset, ModelFolder, TableDataset
-from ruri_kedro.encoders.token_cache import TokenCache
 from ruri_kedro.errors import DamagedError
-from ruri_kedro.retrieval.bm25 import BM25Settings, build_index
-from ruri_kedro.retrieval.embeddings import EmbeddingCache, build_embeddings, load_embeddings
+from ruri_kedro.models.token_cache import TokenCache
+from ruri_kedro.search.bm25.index import BM25Settings, build_index
+from ruri_kedro.search.dense.embeddings import EmbeddingCache, build_embeddings, load_embeddings
 from ruri_kedro.tables import SCHEMAS, ShardedPart, Table, checksums, write_table
 from ruri_kedro.tables.files import read_json, write_json
 from ruri_kedro.training.plan import plan_batches, stored_plan
@@ -143,7 +143,7 @@ def test_json_that_is_none_is_one_message_with_its_file(tmp_path):
 
 
 def test_a_damaged_token_file_is_tokenised_again(tmp_path, monkeypatch, caplog):
-    from ruri_kedro.encoders import token_cache
+    from ruri_kedro.models import token_cache
 
     monkeypatch.setattr(token_cache, "_SHARD_TEXTS", 10)
     tokenizer, rng = tiny_encoder().tokenizer, random.Random(0)

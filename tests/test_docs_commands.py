@@ -37,7 +37,7 @@ from recipes import recipe
 from stand_in_data import write_mini
 from synthesis_parameters import update
 
-from ruri_kedro.overrides import unknown_parameter
+from ruri_kedro.recipe.overrides import unknown_parameter
 
 ALL = {page: list(snippets(page)) for page in PAGES}
 FOLDERS = [REPOSITORY / "conf/base", REPOSITORY / "conf/mini"]
@@ -94,7 +94,7 @@ YAML = [(page, snippet) for page, found in ALL.items() for snippet in found if s
 def test_parameters_on_a_page_are_accepted(page, snippet):
     """Whole blocks by the checks of the recipes that they would stand in; fragments within such a block."""
     from ruri_kedro.corpora.source import parse_sources
-    from ruri_kedro.pipelines.ablations.cells import parse_cells
+    from ruri_kedro.experiments.cells import parse_cells
     from ruri_kedro.pipelines.ablations.nodes import recipe_nodes
     from ruri_kedro.recipe.blocks import faults_in
 

@@ -9,8 +9,8 @@ from tiny import PROMPTS, TINY, tiny_encoder
 from tiny_fit import WATCHED
 from train_tables import FINETUNING, PRETRAINING, RERANKING, examples_table, tables
 
-from ruri_kedro.dry_run import DryRunHooks
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.hooks.dry_run import DryRunHooks
 from ruri_kedro.pipelines import finetuning, pretraining, reranking
 
 

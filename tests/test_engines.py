@@ -8,9 +8,10 @@ from tiny import tiny_encoder
 from ruri_kedro.corpora import reading
 from ruri_kedro.corpora.build import pair_parts, passage_parts
 from ruri_kedro.corpora.source import parse_sources
+from ruri_kedro.engines import engine as engines
+from ruri_kedro.engines.engine import engine_of
 from ruri_kedro.errors import RecipeError
-from ruri_kedro.tables import SCHEMAS, Part, engines, write_table
-from ruri_kedro.tables.engines import engine_of
+from ruri_kedro.tables import SCHEMAS, Part, write_table
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from kedro.io import DatasetError
 from kedro_project import KEDRO, make_project
 
 from ruri_kedro.errors import DataError, RecipeError, RegistryError
-from ruri_kedro.hooks import LastWordsHooks
+from ruri_kedro.hooks.closing import ClosingHooks
 
 
 @pytest.fixture(scope="module")
@@ -196,19 +196,19 @@ def test_only_errors_of_ours_lose_their_traceback():
     with click.Context(click.Command("run")):
         for error in (ours, wrapped):
             with pytest.raises(click.ClickException, match=r"^a.jsonl, row 3$"):
-                LastWordsHooks().on_pipeline_error(error)
+                ClosingHooks().on_pipeline_error(error)
         full = DatasetError("Failed while saving")
         full.__cause__ = OSError(errno.ENOSPC, "No space left on device")
         with pytest.raises(click.ClickException, match=r"^The disk is full .*make room, run the same again.$"):
-            LastWordsHooks().on_pipeline_error(full)
-        LastWordsHooks().on_pipeline_error(other)
-        LastWordsHooks().on_pipeline_error(OSError(errno.EIO, "no full disk"))
-    LastWordsHooks().on_pipeline_error(wrapped)  # outside the command line Kedro raises the error as it is
+            ClosingHooks().on_pipeline_error(full)
+        ClosingHooks().on_pipeline_error(other)
+        ClosingHooks().on_pipeline_error(OSError(errno.EIO, "no full disk"))
+    ClosingHooks().on_pipeline_error(wrapped)  # outside the command line Kedro raises the error as it is
 
 
 def test_the_project_itself_imports_nothing_heavy():
     program = (
-        "import sys, ruri_kedro.hooks, ruri_kedro.settings, ruri_kedro.cli, ruri_kedro.datasets\n"
+        "import sys, ruri_kedro.hooks.tracking, ruri_kedro.settings, ruri_kedro.cli.commands, ruri_kedro.datasets\n"
         "print([name for name in ('torch', 'transformers', 'mlflow', 'pandas') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -229,7 +229,7 @@ def test_a_data_run_imports_no_torch(module_project):
 HOLD = """
 import sys, time
 from pathlib import Path
-from ruri_kedro.sole_run import MARK
+from ruri_kedro.hooks.sole_run import MARK
 from ruri_kedro.tables.files import sole_user
 with sole_user(Path(sys.argv[1]), mark=MARK):
     print("held", flush=True)

@@ -12,7 +12,7 @@ WAITING = """
 def wait(recipe):
     import time
 
-    from ruri_kedro.registry.child_runs import child_run
+    from ruri_kedro.registry.runs.child_runs import child_run
 
     with child_run("a cell", {}):
         print("waiting", flush=True)

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 from kedro_project import KEDRO, empty_store, make_project
 
+from ruri_kedro.cli.mlflow_store import check_readable, check_writable, connect, explained
 from ruri_kedro.errors import RegistryError
-from ruri_kedro.mlflow_store import check_readable, check_writable, connect, explained
 
 
 def wrapped(cause: Exception) -> Exception:
@@ -106,7 +106,7 @@ def test_a_full_disk_ends_a_run_in_one_line(tmp_path):
     project = make_project(tmp_path)
     (project / "mlflow.db").unlink()
     cli = project / "src/tiny_project/cli.py"
-    cli.write_text("from ruri_kedro.cli import cli  # noqa: F401\n", encoding="utf-8")
+    cli.write_text("from ruri_kedro.cli.commands import cli  # noqa: F401\n", encoding="utf-8")
     done = subprocess.run(
         [sys.executable, KEDRO, "run"],
         cwd=project,

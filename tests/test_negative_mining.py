@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from ruri_kedro.datasets import FolderDataset
-from ruri_kedro.encoders.reference import EncoderReference
 from ruri_kedro.errors import RecipeError
-from ruri_kedro.pipelines.negative_mining import nodes, searching
+from ruri_kedro.mining import searches as searching
+from ruri_kedro.models.reference import EncoderReference
+from ruri_kedro.pipelines.negative_mining import nodes
 from ruri_kedro.recipe.stages import mined_stages
 from ruri_kedro.tables import SCHEMAS, Part, Table, write_table
 

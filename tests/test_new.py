@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from cut_project import own_environment, write_cut
 from kedro_project import REPOSITORY
 
-from ruri_kedro.cli import cli
-from ruri_kedro.new import LAYERS
+from ruri_kedro.cli.commands import cli
+from ruri_kedro.cli.new import LAYERS
 
 RUN = "q1 Q0 d1 1 2.0 x\nq1 Q0 d2 2 1.0 x\n"
 QRELS = "q1 0 d2 1\n"

@@ -14,25 +14,25 @@ from tiny import tiny_encoder
 from tiny_fit import WATCHED
 from train_tables import RERANKING, tables
 
-from ruri_kedro import dry_run
-from ruri_kedro.benchmark.stored_tasks import store_task
+from ruri_kedro.benchmark.tasks.stored import store_task
 from ruri_kedro.corpora.source import parse_sources
 from ruri_kedro.datasets import ModelFolder, TableDataset
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.hooks import dry_run
 from ruri_kedro.models.kinds import KINDS, saved_kind
 from ruri_kedro.pipeline_registry import register_pipelines
 from ruri_kedro.pipelines import evaluation
-from ruri_kedro.pipelines.evaluation import registering
 from ruri_kedro.recipe import stages
 from ruri_kedro.recipe.stages import STAGES
-from ruri_kedro.registry.rules import parse_rules
-from ruri_kedro.registry.training_data import of_kind
+from ruri_kedro.registry import registering
+from ruri_kedro.registry.evidence.training_data import of_kind
+from ruri_kedro.registry.promotion.rules import parse_rules
 from ruri_kedro.tables.raw import write_rows
 
 PACKAGE = Path(stages.__file__).parents[1]
 # Where a stage or a kind may be named: its row, its own pipeline, and the functions of a kind.
 OWN = ("recipe/stages.py", "models/kinds.py", "pipelines/pretraining", "pipelines/reranking", "pipelines/finetuning",
-       "registry/models.py", "registry/card_texts.py", "registry/stored.py")  # fmt: skip
+       "registry/versions/models.py", "registry/evidence/card_texts.py", "registry/versions/stored.py")  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@
 import pytest
 from kedro_project import REPOSITORY
 
-from ruri_kedro.overrides import unknown_parameter
+from ruri_kedro.recipe.overrides import unknown_parameter
 
 FOLDERS = [REPOSITORY / "conf/base", REPOSITORY / "conf/ruri"]
 

@@ -140,8 +140,8 @@ def test_negatives_are_never_positives_and_text_stands_in_passages_only(project,
 def test_the_models_are_plain_and_reproduce_the_scores(project, output):
     from sentence_transformers import CrossEncoder, SentenceTransformer
 
-    from ruri_kedro.benchmark.evaluate import evaluate_embedder, summarize
-    from ruri_kedro.benchmark.tasks import load_task
+    from ruri_kedro.benchmark.scoring.evaluate import evaluate_embedder, summarize
+    from ruri_kedro.benchmark.tasks.load import load_task
 
     model = SentenceTransformer(str(newest(project, "embedder")), device="cpu")
     assert model.prompts["query"] == "クエリ: " and model.prompts["document"] == "文章: "

@@ -10,7 +10,7 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 from kedro_project import KEDRO, make_project
 
-from ruri_kedro.progress import ProgressHooks, estimate, spoken
+from ruri_kedro.hooks.progress import ProgressHooks, estimate, spoken
 
 LONG = "a path that must not be cut: /" + "folder/" * 30 + "part-00000.parquet"
 

@@ -12,7 +12,7 @@ from kedro_project import empty_store
 from registered import OTHER_WORDS, aliases, dossier, register
 from tiny import tiny_encoder
 
-from ruri_kedro.cli import cli
+from ruri_kedro.cli.commands import cli
 from ruri_kedro.errors import RegistryError
 from ruri_kedro.pipeline_registry import register_pipelines
 

@@ -4,7 +4,7 @@ import pytest
 from click.testing import CliRunner
 from kedro_project import make_project
 
-from ruri_kedro.cli import cli
+from ruri_kedro.cli.commands import cli
 
 
 @pytest.fixture

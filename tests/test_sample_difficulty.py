@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from ruri_kedro.benchmark.evaluate import evaluate_run, summarize
-from ruri_kedro.benchmark.tasks import load_task
-from ruri_kedro.retrieval.bm25 import BM25Settings, build_index, search
+from ruri_kedro.benchmark.scoring.evaluate import evaluate_run, summarize
+from ruri_kedro.benchmark.tasks.load import load_task
+from ruri_kedro.search.bm25.index import BM25Settings, build_index, search
 
 RAW = Path(__file__).resolve().parents[1] / "data/01_raw/sample"
 SPEC = {

@@ -18,7 +18,9 @@ from registered import NAME, PROMOTION, dossier, register
 from tiny import tiny_encoder
 
 from ruri_kedro.errors import RegistryError
-from ruri_kedro.registry import promotion, tracking, versions
+from ruri_kedro.registry.promotion import promote as promotion
+from ruri_kedro.registry.runs import tracking
+from ruri_kedro.registry.versions import registered as versions
 
 pytestmark = pytest.mark.slow
 

@@ -19,8 +19,8 @@ from mteb_stand_ins import stand_in_data
 from recipes import SIZES_OF, recipe, sized
 from stand_in_data import write_mini, write_papers_corpora
 
-from ruri_kedro.cli import cli
-from ruri_kedro.encoders.base import build_cross_encoder
+from ruri_kedro.cli.commands import cli
+from ruri_kedro.models.base import build_cross_encoder
 
 # Those of `kedro run`, in their order.
 DEFAULT = ("data_engineering", "mining_pretraining", "pretraining", "mining_supervised", "reranking", "finetuning",
@@ -151,7 +151,7 @@ def given_to(env: str, size: str | None, root: Path) -> dict[str, Any]:
 
 def test_the_papers_tests_are_read_in_their_published_forms(tmp_path):
     """The quick part; tests/corpora/test_published.py reads the sources."""
-    from ruri_kedro.benchmark.stored_tasks import stored_task
+    from ruri_kedro.benchmark.tasks.stored import stored_task
     from ruri_kedro.pipelines.data_engineering.nodes import read_tasks
 
     raw = tmp_path / "raw"
@@ -192,12 +192,12 @@ def test_commands_ask_for_the_models_of_a_size(bare, arguments, said):
 
 
 def test_the_next_command_names_the_size_that_was_given(bare):
-    from ruri_kedro.registry.models import Registered
     from ruri_kedro.registry.summary import last_words
+    from ruri_kedro.registry.versions.models import Registered
 
     with pytest.MonkeyPatch.context() as patch:
         versions = [Registered("ruri-small", 1, ("challenger",), {})]
-        patch.setattr("ruri_kedro.registry.models.registered_by", lambda run_id: versions)
+        patch.setattr("ruri_kedro.registry.versions.models.registered_by", lambda run_id: versions)
         patch.setattr("ruri_kedro.registry.summary._ui_command", lambda *_: ("mlflow ui", "runs"))
         text = last_words("id", bare, "ruri", "small")
     assert "kedro run --env ruri --pipelines promotion --params size=small" in text
@@ -236,7 +236,7 @@ def test_every_recipes_ablations_run_to_the_end(run, env, tmp_path, monkeypatch)
     with ExitStack() as stack:
         if size:  # its embedders are scored by JMTEB, whose data are on the hub
             stack.enter_context(stand_in_data([benchmark]))
-            monkeypatch.setattr("ruri_kedro.benchmark.mteb_tasks.check_data", lambda *_, **__: None)
+            monkeypatch.setattr("ruri_kedro.benchmark.mteb.tasks.check_data", lambda *_, **__: None)
         root = run(None if env == "sample" else env, given, "ablations")
     report = (root / "data/08_reporting" / env / "versions" / (size or "") / "ablations.md").read_text("utf-8")
     assert "Table 6" in report and "Table 12" in report and "n/a" not in report

@@ -38,16 +38,11 @@ def layers_of(pyproject: Path) -> list[list[str]]:
     """Rooms by layer, the highest first, as the contract of the import linter has them."""
     contracts = tomllib.loads(pyproject.read_text("utf-8"))["tool"]["importlinter"]["contracts"]
     layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
-    rooms = [
-        [room.strip().removeprefix(f"{PACKAGE}.") for room in layer.replace(":", "|").split("|")] for layer in layers
-    ]
-    known = {room for layer in rooms for room in layer}
-    # A room outside the layers (the data set classes) stands beside those that wire it up, under the highest layer.
-    outside = sorted({child.removeprefix(f"{PACKAGE}.") for child in _graph().find_children(PACKAGE)} - known - WIRING)
-    return [rooms[0], rooms[1] + outside, *rooms[2:]]
+    rooms = [[room.strip() for room in layer.replace(":", "|").split("|")] for layer in layers]
+    return list(filter(None, ([room for room in layer if room not in FILES] for layer in rooms)))
 
 
-WIRING = {"settings", "pipeline_registry", "overrides", "stats", "__main__"}
+FILES = {"__main__", "settings", "pipeline_registry", "errors", "startup"}  # beside the rooms
 
 
 def imports(rooms: Sequence[str]) -> nx.DiGraph:

@@ -12,7 +12,7 @@ def main() -> None:
     with without_collector():
         from kedro.utils import find_kedro_project
 
-        from ruri_kedro.project import shipped
+        from ruri_kedro.cli.project import shipped
 
         project = find_kedro_project(Path.cwd())
         # Kedro looks for it below the working directory only, and reads it once, when it is imported.
@@ -28,7 +28,7 @@ def main() -> None:
             bootstrap_project(project)
         else:
             configure_project("ruri_kedro")
-        from ruri_kedro.cli import ruri
+        from ruri_kedro.cli.commands import ruri
     ruri.main(sys.argv[1:], prog_name="ruri-kedro")
 
 

@@ -3,13 +3,15 @@
 import logging
 import os
 
-from ruri_kedro.checks import CheckHooks
-from ruri_kedro.dry_run import DryRunHooks
-from ruri_kedro.hooks import CheckpointHooks, LastWordsHooks, MissingInputHooks, RecipeHooks, TrackingHooks
-from ruri_kedro.progress import ProgressHooks
-from ruri_kedro.sole_run import SoleRunHooks
+from ruri_kedro.hooks.checks import CheckHooks
+from ruri_kedro.hooks.closing import CheckpointHooks, ClosingHooks
+from ruri_kedro.hooks.dry_run import DryRunHooks
+from ruri_kedro.hooks.inputs import MissingInputHooks, RecipeHooks
+from ruri_kedro.hooks.progress import ProgressHooks
+from ruri_kedro.hooks.sole_run import SoleRunHooks
+from ruri_kedro.hooks.stats import StatsHooks
+from ruri_kedro.hooks.tracking import TrackingHooks
 from ruri_kedro.startup import postpone_mlflow_commands
-from ruri_kedro.stats import StatsHooks
 
 _ENVIRONMENT = {
     # kedro-viz brings kedro-telemetry, which would otherwise send usage data.
@@ -36,7 +38,7 @@ logging.getLogger("py.warnings").addFilter(lambda record: "Add type hints to the
 # Of the first four, which all can end a run, Kedro calls the last one first.
 HOOKS = (
     SoleRunHooks(), DryRunHooks(), CheckHooks(), MissingInputHooks(), RecipeHooks(), TrackingHooks(),
-    CheckpointHooks(), StatsHooks(), LastWordsHooks(), ProgressHooks(),
+    CheckpointHooks(), StatsHooks(), ClosingHooks(), ProgressHooks(),
 )  # fmt: skip
 
 CONFIG_LOADER_ARGS = {

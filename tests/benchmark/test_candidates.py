@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 from pytest import approx
 
-from ruri_kedro.benchmark.evaluate import evaluate_candidates, rerank_run, rerank_run_by_vectors
-from ruri_kedro.benchmark.judged import judged_queries
-from ruri_kedro.benchmark.tasks import RerankingTask, load_task
-from ruri_kedro.benchmark.tasks import test_texts as texts_of_task
+from ruri_kedro.benchmark.scoring.evaluate import evaluate_candidates, rerank_run, rerank_run_by_vectors
+from ruri_kedro.benchmark.tasks.judged import judged_queries
+from ruri_kedro.benchmark.tasks.load import RerankingTask, load_task
+from ruri_kedro.benchmark.tasks.load import test_texts as texts_of_task
 from ruri_kedro.errors import DataError, RecipeError
 
 # The columns of hotchpotch/JQaRA, hotchpotch/JaCWIR (eval, collection), and of ESCI's queries and corpus in JMTEB.

@@ -7,10 +7,10 @@ from statistics import stdev
 import numpy as np
 import pytest
 
-from ruri_kedro.benchmark.comparison import changed_queries, compare, main_metrics, scores_by_query
-from ruri_kedro.benchmark.comparison_page import QueryTexts, comparison_page, query_texts
-from ruri_kedro.benchmark.comparison_text import means_text, results_text
-from ruri_kedro.benchmark.significance import bootstrap_interval, holm, randomisation_test
+from ruri_kedro.benchmark.comparing.comparison import changed_queries, compare, main_metrics, scores_by_query
+from ruri_kedro.benchmark.comparing.page import QueryTexts, comparison_page, query_texts
+from ruri_kedro.benchmark.comparing.significance import bootstrap_interval, holm, randomisation_test
+from ruri_kedro.benchmark.comparing.text import means_text, results_text
 from ruri_kedro.errors import DataError, RecipeError
 
 QIDS = [f"q{number:03}" for number in range(120)]

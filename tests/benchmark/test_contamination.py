@@ -5,10 +5,10 @@ import itertools
 import pytest
 from leak_rules import EDITED, EMBEDDED, LONG, RULES, leaks_of
 
-from ruri_kedro.benchmark import tasks
-from ruri_kedro.benchmark.contamination import find_leaks, is_removed, texts_to_avoid
-from ruri_kedro.benchmark.matches import BenchmarkTexts, find_matches
-from ruri_kedro.benchmark.tasks import StsTask
+from ruri_kedro.benchmark.leaks.contamination import find_leaks, is_removed, texts_to_avoid
+from ruri_kedro.benchmark.leaks.matches import BenchmarkTexts, find_matches
+from ruri_kedro.benchmark.tasks import load as tasks
+from ruri_kedro.benchmark.tasks.load import StsTask
 from ruri_kedro.tables.schema import LEAKS
 from ruri_kedro.tables.store import to_batch
 

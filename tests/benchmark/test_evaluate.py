@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ruri_kedro.benchmark.evaluate import (
+from ruri_kedro.benchmark.runs import ranked
+from ruri_kedro.benchmark.scoring.evaluate import (
     embedder_run,
     evaluate_embedder,
     evaluate_reranking,
@@ -14,9 +15,8 @@ from ruri_kedro.benchmark.evaluate import (
     rerank_run_by_vectors,
     summarize,
 )
-from ruri_kedro.benchmark.runs import ranked
-from ruri_kedro.benchmark.search import score_candidates, search_exact
-from ruri_kedro.benchmark.tasks import ClassificationTask, ClusteringTask, StsTask
+from ruri_kedro.benchmark.scoring.exact import score_candidates, search_exact
+from ruri_kedro.benchmark.tasks.load import ClassificationTask, ClusteringTask, StsTask
 from ruri_kedro.errors import DataError, RecipeError
 from ruri_kedro.tables.schema import SCORES
 from ruri_kedro.tables.store import to_batch

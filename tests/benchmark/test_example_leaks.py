@@ -3,7 +3,7 @@
 import pytest
 from leak_rules import EDITED, EMBEDDED, LONG, RULES
 
-from ruri_kedro.benchmark.example_leaks import example_leaks
+from ruri_kedro.benchmark.leaks.examples import example_leaks
 from ruri_kedro.tables import SCHEMAS, Part, write_table
 
 QUERY = "青葉城の石垣は誰が積み直したのですか。"

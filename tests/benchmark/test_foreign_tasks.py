@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ruri_kedro.benchmark.runs import read_qrels
-from ruri_kedro.benchmark.tasks import load_task
+from ruri_kedro.benchmark.tasks.load import load_task
 from ruri_kedro.errors import DataError
 
 QUERY = {"qid": "1", "query": "山", "positives": ["d2"]}

@@ -4,7 +4,7 @@ import re
 
 from leak_rules import EDITED, EMBEDDED, LONG, leaks_of
 
-from ruri_kedro.benchmark.leak_report import choose_examples, excerpts, leak_counts, leak_report
+from ruri_kedro.benchmark.leaks.report import choose_examples, excerpts, leak_counts, leak_report
 
 ROWS = [
     {"test": "jsquad", "role": "query", "item_id": "q", "text": LONG},

@@ -10,10 +10,10 @@ from datasets import Dataset, DatasetDict
 from mteb.abstasks.retrieval_dataset_loaders import RetrievalSplitData
 from mteb_stand_ins import Recorder
 
-from ruri_kedro.benchmark.evaluate import evaluate_embedder
-from ruri_kedro.benchmark.mteb_model import EncodingSettings, benchmark_encoder
-from ruri_kedro.benchmark.mteb_run import evaluate_tasks
-from ruri_kedro.benchmark.tasks import BitextTask, MultilabelTask, PairTask, load_task
+from ruri_kedro.benchmark.mteb.model import EncodingSettings, benchmark_encoder
+from ruri_kedro.benchmark.mteb.run import evaluate_tasks
+from ruri_kedro.benchmark.scoring.evaluate import evaluate_embedder
+from ruri_kedro.benchmark.tasks.load import BitextTask, MultilabelTask, PairTask, load_task
 
 NO_PROMPTS = dict.fromkeys(
     ("query", "document", "STS", "PairClassification", "MultilabelClassification", "BitextMining"), ""

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from leak_rules import EDITED, EMBEDDED, LONG, RULES, SETTINGS
 
-from ruri_kedro.benchmark.matches import BenchmarkTexts, LeakRules, find_matches
+from ruri_kedro.benchmark.leaks.matches import BenchmarkTexts, LeakRules, find_matches
 from ruri_kedro.errors import DataError, RecipeError
 from ruri_kedro.recipe.parse import parse
 from ruri_kedro.tables.schema import MATCHES

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ruri_kedro.benchmark.mteb_report import ModelScores, TaskScore, as_json, markdown
+from ruri_kedro.benchmark.mteb.report import ModelScores, TaskScore, as_json, markdown
 
 # Ruri, Tables 10 and 11, large: the retrieval data sets, and the other categories with all their data sets at the mean.
 RETRIEVAL = (76.68, 61.74, 38.03, 87.12, 96.58, 77.97)

@@ -15,10 +15,10 @@ from kedro_project import REPOSITORY
 from mteb_stand_ins import Recorder, search_rows, stand_in_data
 from scipy.stats import spearmanr
 
-from ruri_kedro.benchmark.comparison import scores_by_query
-from ruri_kedro.benchmark.mteb_model import EncodingSettings, benchmark_encoder
-from ruri_kedro.benchmark.mteb_run import evaluate_tasks, missing_tasks, write_report
-from ruri_kedro.benchmark.mteb_tasks import benchmark_tasks, fresh
+from ruri_kedro.benchmark.comparing.comparison import scores_by_query
+from ruri_kedro.benchmark.mteb.model import EncodingSettings, benchmark_encoder
+from ruri_kedro.benchmark.mteb.run import evaluate_tasks, missing_tasks, write_report
+from ruri_kedro.benchmark.mteb.tasks import benchmark_tasks, fresh
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.tables import SCHEMAS, Table
 
@@ -239,9 +239,9 @@ def test_a_task_scores_the_same_alone_and_after_others(evaluated, tmp_path):
 KILLED = """
 import os, pathlib, signal, sys
 from mteb_stand_ins import Recorder, load_stand_in
-from ruri_kedro.benchmark.mteb_model import EncodingSettings, benchmark_encoder
-from ruri_kedro.benchmark.mteb_run import evaluate_tasks, missing_tasks
-from ruri_kedro.benchmark.mteb_tasks import benchmark_tasks
+from ruri_kedro.benchmark.mteb.model import EncodingSettings, benchmark_encoder
+from ruri_kedro.benchmark.mteb.run import evaluate_tasks, missing_tasks
+from ruri_kedro.benchmark.mteb.tasks import benchmark_tasks
 import yaml
 
 params, out, log, *only = sys.argv[1:]

@@ -5,9 +5,9 @@ import os
 
 import pytest
 
-from ruri_kedro.benchmark import mteb_tasks
-from ruri_kedro.benchmark.mteb_model import EncodingSettings
-from ruri_kedro.benchmark.mteb_tasks import benchmark_tasks, check_data, fresh, hub_reachable, missing_data
+from ruri_kedro.benchmark.mteb import tasks as mteb_tasks
+from ruri_kedro.benchmark.mteb.model import EncodingSettings
+from ruri_kedro.benchmark.mteb.tasks import benchmark_tasks, check_data, fresh, hub_reachable, missing_data
 from ruri_kedro.errors import DataError, RecipeError
 
 PARAMS = {"max_length": 512, "chunk_tokens": 4096, "tasks": {}, "prompts": {"p": {"query": "q: ", "document": ""}}}

@@ -3,8 +3,9 @@
 import pytest
 from mteb_stand_ins import search_rows, stand_in_data
 
-from ruri_kedro.benchmark import mteb_tasks, mteb_texts
-from ruri_kedro.benchmark.mteb_tasks import benchmark_tasks, fresh
+from ruri_kedro.benchmark.mteb import tasks as mteb_tasks
+from ruri_kedro.benchmark.mteb import texts as mteb_texts
+from ruri_kedro.benchmark.mteb.tasks import benchmark_tasks, fresh
 from ruri_kedro.errors import DataError, RecipeError
 from ruri_kedro.pipelines.data_engineering import nodes
 from ruri_kedro.tables import SCHEMAS, write_table

@@ -4,7 +4,7 @@ import random
 
 from planted import plant, search
 
-from ruri_kedro.benchmark import tasks
+from ruri_kedro.benchmark.tasks import load as tasks
 
 SPEC = {"type": "retrieval", "shape": "qa"}
 

@@ -3,7 +3,7 @@
 import pytest
 from recipes import recipe
 
-from ruri_kedro.benchmark.prompt_sets import named_prompts, recipe_prompts, saved_prompts
+from ruri_kedro.benchmark.mteb.prompts import named_prompts, recipe_prompts, saved_prompts
 from ruri_kedro.errors import RecipeError
 
 

@@ -7,7 +7,7 @@ import sys
 import polars as pl
 import pytest
 
-from ruri_kedro.benchmark.report import bar_plot, main_columns, markdown_table, table_by_metric
+from ruri_kedro.benchmark.comparing.report import bar_plot, main_columns, markdown_table, table_by_metric
 from ruri_kedro.errors import DataError
 
 SUMMARY = pl.DataFrame(
@@ -65,7 +65,7 @@ def test_a_column_that_is_not_there_is_named():
 
 def test_the_room_is_cheap_to_import_and_leaves_no_figure_behind():
     code = (
-        "import sys, ruri_kedro.benchmark.evaluate, ruri_kedro.benchmark.contamination;"
+        "import sys, ruri_kedro.benchmark.scoring.evaluate, ruri_kedro.benchmark.leaks.contamination;"
         "from ruri_kedro.benchmark import report;"
         "heavy = {'torch', 'sklearn', 'scipy', 'pytrec_eval', 'matplotlib', 'kedro', 'mlflow'} & set(sys.modules);"
         "import polars as pl;"

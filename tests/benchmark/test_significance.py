@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from ruri_kedro.benchmark.significance import (
+from ruri_kedro.benchmark.comparing.significance import (
     bootstrap_interval,
     effect_size,
     holm,

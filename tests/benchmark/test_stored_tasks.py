@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from ruri_kedro.benchmark.stored_tasks import hub_rows, store_task, stored_digest, stored_task, task_is_stored
-from ruri_kedro.benchmark.tasks import load_task
+from ruri_kedro.benchmark.tasks.load import load_task
+from ruri_kedro.benchmark.tasks.stored import hub_rows, store_task, stored_digest, stored_task, task_is_stored
 from ruri_kedro.errors import DataError
 from ruri_kedro.tables.raw import write_rows
 
@@ -61,7 +61,7 @@ def test_a_stored_task_is_not_read_again_until_its_file_changes(raw, tmp_path, m
     store_task("sts", SPECS["sts"], raw, folder, refuse)
     before = stored_digest(tmp_path / "sets", "sts")
     with monkeypatch.context() as patched:
-        patched.setattr("ruri_kedro.benchmark.stored_tasks.load_task", lambda *_: pytest.fail("read again"))
+        patched.setattr("ruri_kedro.benchmark.tasks.stored.load_task", lambda *_: pytest.fail("read again"))
         store_task("sts", SPECS["sts"], raw, folder, refuse)
     (raw / "sts.jsonl").write_text(
         '{"text1": "犬", "text2": "猫", "score": 1}\n{"text1": "a", "text2": "b", "score": 2}\n'

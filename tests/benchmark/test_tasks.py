@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from ruri_kedro.benchmark import tasks
-from ruri_kedro.benchmark.tasks import (
+from ruri_kedro.benchmark.tasks import load as tasks
+from ruri_kedro.benchmark.tasks.load import (
     BitextTask,
     ClassificationTask,
     ClusteringTask,

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ruri_kedro.benchmark.vectors import VectorStore, text_keys
+from ruri_kedro.benchmark.mteb.vectors import VectorStore, text_keys
 
 
 def vectors_of(keys):

@@ -223,6 +223,7 @@ FLIPPED = PACKED[:30] + bytes([PACKED[30] ^ 255]) + PACKED[31:]
         *((livedoor_output(), ARCHIVE, bad) for bad in (PAGE, b"", ARCHIVE[:200], ARCHIVE[:-99], gzip.compress(PAGE))),
         *((janli_output([JANLI]), raw_forms.janli([JANLI]), bad) for bad in (PAGE, b"", b"\xff\xfe\x00", b"a\tb\nc\n")),
     ],
+    ids=map(str, range(16)),  # archives have the time in them, and names of tests are the same in all processes
 )  # fmt: skip
 def test_a_bad_download_is_named_and_dropped_and_the_others_are_kept(server, tmp_path, output, good, bad):
     other = replace(janli_output([JANLI, JANLI]), path="b/b.jsonl.gz", files=("b.tsv", "c.tsv"))

@@ -17,8 +17,8 @@ from ruri_kedro.corpora.reading import drafts
 from ruri_kedro.corpora.rows import check_sources
 from ruri_kedro.corpora.source import Source, parse_sources
 from ruri_kedro.errors import DataError
-from ruri_kedro.retrieval.examples import StageRecipe
-from ruri_kedro.retrieval.negatives import ChoiceRules, Window
+from ruri_kedro.mining.examples import StageRecipe
+from ruri_kedro.mining.negatives import ChoiceRules, Window
 from ruri_kedro.settings import CONFIG_LOADER_ARGS
 from ruri_kedro.tables import SCHEMAS, write_table
 

@@ -9,9 +9,9 @@ from ruri_kedro.corpora.duplicates import families
 from ruri_kedro.corpora.source import parse_sources
 from ruri_kedro.datasets import TableDataset
 from ruri_kedro.errors import DataError
+from ruri_kedro.mining.examples import StageRecipe, make_examples, mine_pairs
+from ruri_kedro.mining.negatives import ChoiceRules, Window
 from ruri_kedro.pipelines.data_engineering.nodes import build_pairs, build_passages, check_leaks, find_near_duplicates
-from ruri_kedro.retrieval.examples import StageRecipe, make_examples, mine_pairs
-from ruri_kedro.retrieval.negatives import ChoiceRules, Window
 from ruri_kedro.tables import SCHEMAS, Part, write_table
 from ruri_kedro.tables.lookup import passage_texts
 

@@ -10,11 +10,13 @@ from judged import parameters
 from tiny import tiny_reranker
 
 from ruri_kedro.benchmark.runs import read_run, write_run
-from ruri_kedro.benchmark.stored_tasks import store_task
+from ruri_kedro.benchmark.scoring import stored_runs as searching
+from ruri_kedro.benchmark.tasks.stored import store_task
 from ruri_kedro.datasets import FolderDataset, TableDataset
-from ruri_kedro.encoders import encode
-from ruri_kedro.encoders.reference import EncoderReference
-from ruri_kedro.pipelines.evaluation import nodes, registering, searching
+from ruri_kedro.models import forward as encode
+from ruri_kedro.models.reference import EncoderReference
+from ruri_kedro.pipelines.evaluation import nodes
+from ruri_kedro.registry import registering
 from ruri_kedro.tables import SCHEMAS, Part, write_table
 from ruri_kedro.tables.files import write_json
 
@@ -211,7 +213,7 @@ def test_a_recipe_without_tasks_is_reported_and_registered_as_not_tested(tmp_pat
         return 1
 
     for kind in ("embedder", "reranker"):
-        monkeypatch.setattr(f"ruri_kedro.registry.models.register_{kind}", log)
+        monkeypatch.setattr(f"ruri_kedro.registry.versions.models.register_{kind}", log)
     found = registering.register(
         metrics, "shop", {"embedder": "e", "reranker": "r"}, embedder=tmp_path, reranker=tmp_path
     )

@@ -6,9 +6,10 @@ import pytest
 from kedro.io import DatasetError
 from leak_rules import SETTINGS
 
+from ruri_kedro.benchmark.mteb import hub_tasks
 from ruri_kedro.datasets import FolderDataset, TableDataset
 from ruri_kedro.errors import DataError, RecipeError
-from ruri_kedro.pipelines.data_engineering import hub_tasks, nodes
+from ruri_kedro.pipelines.data_engineering import nodes
 from ruri_kedro.tables import SCHEMAS, Part, write_table
 
 NAMES = ["faq", "2024", "商品-質問_2", "Ж", "_x", "が" * 42]

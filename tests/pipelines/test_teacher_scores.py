@@ -7,8 +7,9 @@ from safetensors.torch import load_file, save_file
 from tiny import tiny_reranker
 from train_tables import tables
 
-from ruri_kedro.encoders import base, encode
 from ruri_kedro.errors import RecipeError, TrainingError
+from ruri_kedro.models import base
+from ruri_kedro.models import forward as encode
 from ruri_kedro.pipelines.finetuning import nodes
 from ruri_kedro.tables import SCHEMAS, write_table
 

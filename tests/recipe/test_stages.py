@@ -6,12 +6,13 @@ import pytest
 
 from ruri_kedro.datasets import ModelFolder
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.experiments.work import work_of
 from ruri_kedro.models.kinds import KINDS, kind_called, saved_kind, stored_kinds
-from ruri_kedro.pipelines.training import train_stage, work_of
 from ruri_kedro.recipe import stages
 from ruri_kedro.recipe.addresses import resolve
 from ruri_kedro.recipe.stages import STAGES
 from ruri_kedro.tables.files import write_json
+from ruri_kedro.training.stages import train_stage
 
 ALL = ("pretraining", "reranking_stage1", "reranking_stage2", "finetuning")
 
@@ -74,7 +75,7 @@ def test_a_stage_without_sources_hands_on_the_same_files(tmp_path, caplog):
     first, second = (ModelFolder(filepath=str(tmp_path / name)) for name in ("base", "pretrained"))
     first.save(SimpleNamespace(save_pretrained=lambda path: write_json(tmp_path / path / "1_Pooling/config.json", {})))
     caplog.set_level("INFO")
-    handed_on = train_stage("pretraining", first.load(), SimpleNamespace(parts=list), None, {}, {})
+    handed_on = train_stage("pretraining", first.load(), SimpleNamespace(parts=list), None, {}, {}, None)
     second.save(handed_on)
     assert second.fingerprint() == first.fingerprint()
     assert sorted(path.name for path in second.load().rglob("*")) == sorted(

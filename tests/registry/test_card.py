@@ -7,7 +7,7 @@ from huggingface_hub import ModelCard
 from judged import TESTS
 from released import FACTS, TRAINED, TRAINING
 
-from ruri_kedro.registry.card import model_card
+from ruri_kedro.registry.evidence.card import model_card
 
 
 def test_the_hub_reads_the_card():

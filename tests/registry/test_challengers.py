@@ -18,15 +18,16 @@ from malicious import ATTACKS, MODULE, edit, plant
 from registered import NAME, PROMOTION, dossier, register, stored
 from tiny import tiny_encoder
 
-from ruri_kedro.encoders.base import with_unit_vectors
 from ruri_kedro.errors import RegistryError
-from ruri_kedro.registry import models, versions
+from ruri_kedro.models.base import with_unit_vectors
 from ruri_kedro.registry.checked_models import CheckedModels
-from ruri_kedro.registry.evidence import write_manifest
-from ruri_kedro.registry.exporting import export_version
-from ruri_kedro.registry.promotion import judge_version
-from ruri_kedro.registry.saved_models import model_folder
-from ruri_kedro.registry.stored import RERANKER_CODE, RERANKER_CODES, foreign_faults
+from ruri_kedro.registry.evidence.dossier import write_manifest
+from ruri_kedro.registry.promotion.promote import judge_version
+from ruri_kedro.registry.publishing.exporting import export_version
+from ruri_kedro.registry.versions import models
+from ruri_kedro.registry.versions import registered as versions
+from ruri_kedro.registry.versions.saved_models import model_folder
+from ruri_kedro.registry.versions.stored import RERANKER_CODE, RERANKER_CODES, foreign_faults
 
 RERANKER = "ruri-reranker-tiny"
 PARTS = {NAME: "model.sentence_transformer", RERANKER: "artifacts/reranker"}

@@ -9,11 +9,11 @@ from registered import NAME, dossier, register
 from tiny import TEXTS
 
 from ruri_kedro.benchmark.runs import write_run
-from ruri_kedro.benchmark.stored_tasks import store_task
-from ruri_kedro.encoders import onnx
+from ruri_kedro.benchmark.tasks.stored import store_task
 from ruri_kedro.errors import DataError
-from ruri_kedro.registry import models
-from ruri_kedro.registry.exporting import export_version
+from ruri_kedro.models import onnx
+from ruri_kedro.registry.publishing.exporting import export_version
+from ruri_kedro.registry.versions import models
 
 RERANKER = "ruri-reranker-tiny"
 HUB = {"id": "owner/wiki", "revision": "0" * 40, "split": "test"}

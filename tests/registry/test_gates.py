@@ -8,16 +8,19 @@ import pytest
 from judged import TESTS, better, good, parameters, rules, scores
 
 from ruri_kedro.errors import RecipeError
-from ruri_kedro.registry.evidence import Trial
-from ruri_kedro.registry.gates import GATES, Case, judge
-from ruri_kedro.registry.rules import KINDS, parse_rules
+from ruri_kedro.models.kinds import registered_words
+from ruri_kedro.registry.evidence.dossier import Trial
+from ruri_kedro.registry.promotion.gates import GATES, Case, judge
+from ruri_kedro.registry.promotion.rules import parse_rules
 
 PRETRAINING = {"pretraining": {"examples": 100, "leaked": 0}}
 
 
 def asked(**embedder):
     """The block `minimum` with nothing in it but what is asked of an embedder."""
-    return {kind: {"categories": {}, "tasks": {}} | (embedder if kind == "embedder" else {}) for kind in KINDS}
+    return {
+        kind: {"categories": {}, "tasks": {}} | (embedder if kind == "embedder" else {}) for kind in registered_words()
+    }
 
 
 def refused(challenger, champion=None, **changed) -> dict[str, str]:

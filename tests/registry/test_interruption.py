@@ -8,10 +8,10 @@ import time
 
 import pytest
 
-from ruri_kedro.registry import interruption, liveness
-from ruri_kedro.registry.child_runs import child_run
+from ruri_kedro.registry.runs import interruption, liveness
+from ruri_kedro.registry.runs.child_runs import child_run
 
-DEAD = "from ruri_kedro.registry.liveness import this_process; print(this_process())"
+DEAD = "from ruri_kedro.registry.runs.liveness import this_process; print(this_process())"
 
 
 @pytest.fixture(autouse=True)

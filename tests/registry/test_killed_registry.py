@@ -11,9 +11,11 @@ from killed_registry import forks, run_killed
 from registered import NAME, OTHER_WORDS, PROMOTION, aliases, dossier, register, stored, tags
 
 from ruri_kedro.errors import RegistryError
-from ruri_kedro.registry import lease as leases
-from ruri_kedro.registry import models, promotion, versions
-from ruri_kedro.registry.decision import INTERRUPTED, PROMOTED, PROMOTING
+from ruri_kedro.registry.promotion import lease as leases
+from ruri_kedro.registry.promotion import promote as promotion
+from ruri_kedro.registry.promotion.decision import INTERRUPTED, PROMOTED, PROMOTING
+from ruri_kedro.registry.versions import models
+from ruri_kedro.registry.versions import registered as versions
 
 RELEASED = f"{NAME}-released"
 RERANKER = "ruri-reranker-tiny"
@@ -98,7 +100,7 @@ def enter(root: Path) -> None:
 
 def fresh(stage: Path, folder: Path) -> Path:
     """A copy of a store, whose addresses are its own."""
-    from ruri_kedro.registry.relocation import follow_project
+    from ruri_kedro.registry.runs.relocation import follow_project
 
     copy = Path(shutil.copytree(stage, folder))
     follow_project(copy / "mlflow.db", copy, "test", "mlruns")

@@ -7,9 +7,12 @@ import pytest
 from registered import NAME, PROMOTION, dossier, register
 
 from ruri_kedro.errors import RegistryError
-from ruri_kedro.registry import models, promotion, tracking, versions
-from ruri_kedro.registry.lineage import lineage, lineage_text
-from ruri_kedro.registry.training_data import training_of_kind
+from ruri_kedro.registry.evidence.training_data import training_of_kind
+from ruri_kedro.registry.lineage.lineage import lineage, lineage_text
+from ruri_kedro.registry.promotion import promote as promotion
+from ruri_kedro.registry.runs import tracking
+from ruri_kedro.registry.versions import models
+from ruri_kedro.registry.versions import registered as versions
 
 RERANKER = "ruri-reranker-tiny"
 TRAINING = {

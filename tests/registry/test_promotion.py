@@ -15,9 +15,11 @@ from registered import CARD, NAME, OTHER_WORDS, PROMOTION, aliases, dossier, reg
 from tiny import tiny_encoder, tiny_reranker
 
 from ruri_kedro.errors import RegistryError
-from ruri_kedro.registry import lease as leases
-from ruri_kedro.registry import models, promotion, versions
-from ruri_kedro.registry.evidence import write_dossier, write_manifest
+from ruri_kedro.registry.evidence.dossier import write_dossier, write_manifest
+from ruri_kedro.registry.promotion import lease as leases
+from ruri_kedro.registry.promotion import promote as promotion
+from ruri_kedro.registry.versions import models
+from ruri_kedro.registry.versions import registered as versions
 
 
 @pytest.fixture(scope="module")
@@ -231,7 +233,7 @@ import mlflow
 mlflow.set_tracking_uri(sys.argv[1])
 from registered import PROMOTION
 from ruri_kedro.errors import RegistryError
-from ruri_kedro.registry import promotion
+from ruri_kedro.registry.promotion import promote as promotion
 decision = promotion.judge_version(PROMOTION, number=int(sys.argv[2]))
 print("ready", flush=True)
 sys.stdin.readline()

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 from kedro.framework.cli.project import run as kedro_run
 
-from ruri_kedro.registry import provenance
+from ruri_kedro.registry.runs import provenance
 
 RUN = {"env": None, "pipeline_names": None, "runtime_params": {}, "runner": "<kedro.runner.SequentialRunner object>"}
 

@@ -11,9 +11,10 @@ from registered import NAME, dossier, register
 from released import FACTS, block, terms
 
 from ruri_kedro.errors import PublicationError, RecipeError
-from ruri_kedro.registry import publication, versions
-from ruri_kedro.registry.card import model_card
-from ruri_kedro.registry.terms import parse_terms
+from ruri_kedro.registry.evidence.card import model_card
+from ruri_kedro.registry.publishing import publication
+from ruri_kedro.registry.publishing.terms import parse_terms
+from ruri_kedro.registry.versions import registered as versions
 from ruri_kedro.tables.files import read_json
 from ruri_kedro.tables.manifest import differing_files
 

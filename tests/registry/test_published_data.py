@@ -8,7 +8,7 @@ from released import example, table, terms
 
 from ruri_kedro.corpora.source import parse_sources
 from ruri_kedro.errors import DataError, PublicationError
-from ruri_kedro.registry.published_data import publish_dataset
+from ruri_kedro.registry.publishing.published_data import publish_dataset
 from ruri_kedro.tables import SCHEMAS, Part, write_table
 
 ROWS = {

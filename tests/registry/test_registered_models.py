@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from ruri_kedro.errors import RegistryError
-from ruri_kedro.registry import models
-from ruri_kedro.registry.saved_models import model_folder
+from ruri_kedro.registry.versions import models
+from ruri_kedro.registry.versions.saved_models import model_folder
 
 ECHO = """import mlflow
 

@@ -9,9 +9,10 @@ import pytest
 from registered import NAME, PROMOTION, aliases, dossier, register
 
 from ruri_kedro.errors import RegistryError
-from ruri_kedro.registry import promotion, versions
-from ruri_kedro.registry.relocation import follow_project
-from ruri_kedro.registry.saved_models import model_folder
+from ruri_kedro.registry.promotion import promote as promotion
+from ruri_kedro.registry.runs.relocation import follow_project
+from ruri_kedro.registry.versions import registered as versions
+from ruri_kedro.registry.versions.saved_models import model_folder
 
 # What MLflow's tables say of the past on purpose: what was run, and where its data were.
 _HISTORY = {("tags", "value"), ("logged_model_tags", "tag_value"), ("datasets", "dataset_source")}
@@ -133,7 +134,7 @@ def test_files_that_are_nowhere_are_named(origin, tmp_path, caplog):
 
 def test_a_database_that_cannot_be_written_is_named(origin, tmp_path, monkeypatch):
     copy = shutil.copytree(origin, tmp_path / "copy")
-    monkeypatch.setattr("ruri_kedro.registry.relocation._WAIT", 0.01)
+    monkeypatch.setattr("ruri_kedro.registry.runs.relocation._WAIT", 0.01)
     with closing(sqlite3.connect(copy / "mlflow.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(RegistryError, match=r"mlflow\.db: its addresses lead to .*database is locked"):

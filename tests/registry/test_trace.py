@@ -4,10 +4,10 @@ import pytest
 from released import example, pair, table
 
 from ruri_kedro.errors import DataError
-from ruri_kedro.registry import versions
-from ruri_kedro.registry.evidence import Evidence
-from ruri_kedro.registry.trace import Use, trace, trace_text, users
-from ruri_kedro.registry.training_data import stage_tables
+from ruri_kedro.registry.evidence.dossier import Evidence
+from ruri_kedro.registry.evidence.training_data import stage_tables
+from ruri_kedro.registry.lineage.trace import Use, trace, trace_text, users
+from ruri_kedro.registry.versions import registered as versions
 
 PASSAGES = [
     {"docid": docid, "source": "qa", "title": "富士山", "section": "", "text": f"{docid}は山である。"}

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from ruri_kedro.errors import RegistryError
-from ruri_kedro.registry import tracking
+from ruri_kedro.registry.runs import tracking
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 import pytest
 from leak_rules import RULES
 
-from ruri_kedro.benchmark.stored_tasks import store_task
+from ruri_kedro.benchmark.tasks.stored import store_task
 from ruri_kedro.corpora.source import parse_sources
-from ruri_kedro.registry.training_data import (
+from ruri_kedro.registry.evidence.training_data import (
     contamination_report,
     described_tests,
     lineage_tags,

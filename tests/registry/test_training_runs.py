@@ -2,12 +2,12 @@
 
 import pytest
 
-from ruri_kedro.encoders.reference import folder_digest
 from ruri_kedro.errors import DataError
-from ruri_kedro.pipelines.evaluation.registering import check_scored
+from ruri_kedro.models.reference import folder_digest
 from ruri_kedro.recipe.stages import STAGES
-from ruri_kedro.registry import tracking
-from ruri_kedro.registry.training_runs import changed_stages, trained_with, untrained_stages
+from ruri_kedro.registry.registering import check_scored
+from ruri_kedro.registry.runs import tracking
+from ruri_kedro.registry.runs.training_runs import changed_stages, trained_with, untrained_stages
 from ruri_kedro.tables import SCHEMAS, Part, write_table
 from ruri_kedro.tables.files import write_json
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from ruri_kedro.registry.evidence import Evidence, Trial
-from ruri_kedro.registry.rules import Rules, parse_rules
+from ruri_kedro.registry.evidence.dossier import Evidence, Trial
+from ruri_kedro.registry.promotion.rules import Rules, parse_rules
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TESTS = {

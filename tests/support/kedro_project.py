@@ -21,7 +21,7 @@ SETTINGS = "from ruri_kedro.settings import CONFIG_LOADER_ARGS, HOOKS  # noqa: F
 
 REGISTRY = """
 from kedro.pipeline import Node, Pipeline
-from ruri_kedro.registry.tracking import step_logger
+from ruri_kedro.registry.runs.tracking import step_logger
 from ruri_kedro.tables import Part
 
 

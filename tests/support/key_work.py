@@ -13,51 +13,51 @@ KEYS = {
     "passages": ("corpora.build", "_part, made.rows", ["corpora.build._part", "corpora.build._passage_rows"]),
     "pairs": ("corpora.build", "_part, made.rows", ["corpora.build._part", "corpora.build._pair_rows"]),
     "synthetic rows": ("corpora.synthesis.build", "build_set", ["corpora.synthesis.build.build_set"]),
-    "test_sets": ("benchmark.stored_tasks", "store_task", ["benchmark.stored_tasks.store_task"]),
+    "test_sets": ("benchmark.tasks.stored", "store_task", ["benchmark.tasks.stored.store_task"]),
     "test_texts": (
         "pipelines.data_engineering.nodes",
         "texts_of_task, stored_task",
-        ["benchmark.tasks.test_texts", "benchmark.stored_tasks.stored_task"],
+        ["benchmark.tasks.load.test_texts", "benchmark.tasks.stored.stored_task"],
     ),
     "test_texts of mteb": (
-        "pipelines.data_engineering.hub_tasks",
+        "benchmark.mteb.hub_tasks",
         "_texts_part",
-        ["pipelines.data_engineering.hub_tasks._texts_part"],
+        ["benchmark.mteb.hub_tasks._texts_part"],
     ),
     "matches": (
         "pipelines.data_engineering.nodes", "match_tests", ["pipelines.data_engineering.nodes.match_tests"],
     ),
     "leaks": ("pipelines.data_engineering.nodes", "check_leaks", ["pipelines.data_engineering.nodes.check_leaks"]),
     "inconsistent": (
-        "pipelines.data_engineering.consistency",
+        "mining.consistency",
         "ConsistencyCheck",
-        ["pipelines.data_engineering.consistency.ConsistencyCheck"],
+        ["mining.consistency.ConsistencyCheck"],
     ),
     "indexes": (
-        "pipelines.negative_mining.searching", "build_indexes", ["pipelines.negative_mining.searching.build_indexes"],
+        "mining.searches", "build_indexes", ["mining.searches.build_indexes"],
     ),
     "embedding cache": (
-        "pipelines.negative_mining.encoder", "EncoderReference", ["encoders.reference.EncoderReference"],
+        "mining.encoder", "EncoderReference", ["models.reference.EncoderReference"],
     ),
     "embeddings": (
-        "pipelines.negative_mining.searching",
+        "mining.searches",
         "embed_collections",
-        ["pipelines.negative_mining.searching.embed_collections"],
+        ["mining.searches.embed_collections"],
     ),
     "candidates by BM25": (
-        "pipelines.negative_mining.searching",
+        "mining.searches",
         "_candidates_part, rows",
         [
-            "pipelines.negative_mining.searching._candidates_part",
-            "pipelines.negative_mining.searching.search_bm25",
+            "mining.searches._candidates_part",
+            "mining.searches.search_bm25",
         ],
     ),
     "candidates": (
-        "pipelines.negative_mining.searching",
+        "mining.searches",
         "_candidates_part, rows",
         [
-            "pipelines.negative_mining.searching._candidates_part",
-            "pipelines.negative_mining.source_search.SourceSearch",
+            "mining.searches._candidates_part",
+            "mining.source_search.SourceSearch",
         ],
     ),
     "mined_pairs": (
@@ -67,7 +67,7 @@ KEYS = {
         "pipelines.negative_mining.nodes", "choose_examples", ["pipelines.negative_mining.nodes.choose_examples"],
     ),
     "token ids": (
-        "encoders.token_cache", "*_WORK", ["encoders.tokens.tokenize", "encoders.token_cache._SCHEMA"],
+        "models.token_cache", "*_WORK", ["models.tokens.tokenize", "models.token_cache._SCHEMA"],
     ),
     "training set": ("training.reading", "read_examples", ["training.reading.read_examples"]),
     "plan": ("training.run", "BatchSettings", ["training.planning.BatchSettings"]),
@@ -76,20 +76,20 @@ KEYS = {
     ),
     "distilled_examples": ("pipelines.finetuning.nodes", "believed", ["training.teacher.believed"]),
     "runs of BM25": (
-        "pipelines.evaluation.searching", "search_tasks", ["pipelines.evaluation.searching.search_tasks"],
+        "benchmark.scoring.stored_runs", "search_tasks", ["benchmark.scoring.stored_runs.search_tasks"],
     ),
     "runs of an embedder": (
-        "pipelines.evaluation.searching",
+        "benchmark.scoring.stored_runs",
         "_run_folders, runs",
-        ["pipelines.evaluation.searching._run_folders", "pipelines.evaluation.searching.search_embedder"],
+        ["benchmark.scoring.stored_runs._run_folders", "benchmark.scoring.stored_runs.search_embedder"],
     ),
     "runs of the reranker": (
-        "pipelines.evaluation.searching",
+        "benchmark.scoring.stored_runs",
         "_run_folders, runs",
-        ["pipelines.evaluation.searching._run_folders", "pipelines.evaluation.searching.search_reranker"],
+        ["benchmark.scoring.stored_runs._run_folders", "benchmark.scoring.stored_runs.search_reranker"],
     ),
     "exported runs": (
-        "pipelines.evaluation.searching", "export_runs", ["pipelines.evaluation.searching.export_runs"],
+        "benchmark.scoring.stored_runs", "export_runs", ["benchmark.scoring.stored_runs.export_runs"],
     ),
     "scores of BM25": (
         "pipelines.evaluation.nodes",
@@ -107,31 +107,31 @@ KEYS = {
         ["pipelines.evaluation.nodes._score_parts", "pipelines.evaluation.nodes._candidate_rows"],
     ),
     "evaluate: recipe": (
-        "benchmark.judge",
+        "benchmark.recipe_tasks",
         "Judged, stored_task, *_HANDED_OVER",
         [
-            "benchmark.judge.Judged",
-            "benchmark.stored_tasks.stored_task",
-            "encoders.saved.SavedModel",
-            "retrieval.bm25.searcher_of",
+            "benchmark.recipe_tasks.Judged",
+            "benchmark.tasks.stored.stored_task",
+            "models.saved.SavedModel",
+            "search.bm25.index.searcher_of",
         ],
     ),
     "evaluate: mteb": (
-        "benchmark.mteb_model",
+        "benchmark.mteb.model",
         "BenchmarkEncoder, _ENCODES, _EVALUATES",
-        ["benchmark.mteb_model.BenchmarkEncoder", "encoders.saved.SavedModel", "benchmark.mteb_run.evaluate_tasks"],
+        ["benchmark.mteb.model.BenchmarkEncoder", "models.saved.SavedModel", "benchmark.mteb.run.evaluate_tasks"],
     ),
     "evaluate: vectors": (
-        "benchmark.mteb_model",
+        "benchmark.mteb.model",
         "VectorStore, text_keys, _ENCODES",
-        ["benchmark.vectors.VectorStore", "benchmark.vectors.text_keys", "encoders.saved.SavedModel"],
+        ["benchmark.mteb.vectors.VectorStore", "benchmark.mteb.vectors.text_keys", "models.saved.SavedModel"],
     ),
     "scores of an ablation's benchmark": (
-        "pipelines.ablations.benchmark", "score_benchmark", ["pipelines.ablations.benchmark.score_benchmark"],
+        "experiments.mteb_scores", "score_benchmark", ["experiments.mteb_scores.score_benchmark"],
     ),
 }  # fmt: skip
 # The steps of ablations have the digests of the functions of their nodes.
-STEPS = ("pipelines.ablations.steps", "*work_of(node)")
+STEPS = ("experiments.steps", "*work_of(node)")
 
 
 def calls(package: Path = PACKAGE) -> set[tuple[str, str]]:

@@ -33,7 +33,7 @@ def run_killed(context: Any, deed: Callable[..., None], store: Path, kill_at: in
 def _run(deed: Callable[..., None], store: Path, kill_at: int, counted: Path, args: tuple) -> None:
     import mlflow
 
-    from ruri_kedro.registry.liveness import tag_with_process
+    from ruri_kedro.registry.runs.liveness import tag_with_process
 
     writes = _count_writes(kill_at)
     os.environ.pop("MLFLOW_TRACKING_URI", None)

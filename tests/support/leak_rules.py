@@ -4,8 +4,8 @@ from pathlib import Path
 
 import yaml
 
-from ruri_kedro.benchmark.contamination import find_leaks
-from ruri_kedro.benchmark.matches import BenchmarkTexts, LeakRules, find_matches
+from ruri_kedro.benchmark.leaks.contamination import find_leaks
+from ruri_kedro.benchmark.leaks.matches import BenchmarkTexts, LeakRules, find_matches
 from ruri_kedro.recipe.parse import parse
 
 PARAMETERS = Path(__file__).resolve().parents[2] / "conf/base/parameters.yml"

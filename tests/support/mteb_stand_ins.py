@@ -12,7 +12,7 @@ import pytest
 from datasets import Dataset, DatasetDict
 from mteb.abstasks.retrieval_dataset_loaders import RetrievalSplitData
 
-from ruri_kedro.benchmark.mteb_tasks import benchmark_tasks
+from ruri_kedro.benchmark.mteb.tasks import benchmark_tasks
 
 WORDS = ("図書館", "美術館", "новости", "наука", "映画", "спорт")
 WITH_TITLE = ("MIRACLRetrieval", "MrTidyRetrieval", "RiaNewsRetrieval")

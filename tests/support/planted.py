@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from leak_rules import RULES
 
-from ruri_kedro.benchmark.contamination import find_leaks
-from ruri_kedro.benchmark.matches import BenchmarkTexts, find_matches
+from ruri_kedro.benchmark.leaks.contamination import find_leaks
+from ruri_kedro.benchmark.leaks.matches import BenchmarkTexts, find_matches
 from ruri_kedro.text.normalize import match_key
 
 WAYS = ("exact", "embedded", "edited")

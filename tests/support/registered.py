@@ -5,8 +5,8 @@ from pathlib import Path
 from judged import TESTS, parameters, rules
 from judged import scores as made_scores
 
-from ruri_kedro.registry import models
-from ruri_kedro.registry.evidence import Dossier
+from ruri_kedro.registry.evidence.dossier import Dossier
+from ruri_kedro.registry.versions import models
 
 NAME = "ruri-tiny"
 PROMOTION = parameters(

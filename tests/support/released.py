@@ -6,8 +6,8 @@ import yaml
 from judged import REPOSITORY, TESTS
 from registered import rows
 
-from ruri_kedro.registry.card import CardFacts
-from ruri_kedro.registry.terms import Terms, parse_terms
+from ruri_kedro.registry.evidence.card import CardFacts
+from ruri_kedro.registry.publishing.terms import Terms, parse_terms
 from ruri_kedro.tables import SCHEMAS, Part, Table, write_table
 
 TRAINED = {"run_id": "abc", "reproduce": "kedro run --env tiny", "git_commit": "c0ffee", "git_dirty": "true",

@@ -1,7 +1,7 @@
 """Tiny models for tests, built in a moment."""
 
-from ruri_kedro.encoders.base import build_cross_encoder, build_encoder
-from ruri_kedro.encoders.settings import TinySettings
+from ruri_kedro.models.base import build_cross_encoder, build_encoder
+from ruri_kedro.models.settings import TinySettings
 
 PROMPTS = {"query": "クエリ: ", "document": "文章: "}
 TEXTS = [

@@ -2,7 +2,7 @@
 
 from tiny import TEXTS
 
-from ruri_kedro.encoders.tokens import tokenize
+from ruri_kedro.models.tokens import tokenize
 from ruri_kedro.training.data import assemble
 
 

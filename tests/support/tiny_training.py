@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from tiny import PROMPTS, tiny_encoder, tiny_reranker
 from train_tables import stage, tables
 
-from ruri_kedro.encoders.base import load_cross_encoder, load_encoder
+from ruri_kedro.models.base import load_cross_encoder, load_encoder
 from ruri_kedro.training.run import train_embedder, train_reranker
 
 OBJECTIVES = {

@@ -9,7 +9,8 @@ from kedro_project import empty_store
 from registered import PROMOTION, dossier, register
 from tiny import save_tiny_models
 
-from ruri_kedro.registry import models, promotion
+from ruri_kedro.registry.promotion import promote as promotion
+from ruri_kedro.registry.versions import models
 
 with tempfile.TemporaryDirectory() as _folder:
     _root = Path(_folder)

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ruri_kedro.retrieval.candidates import Candidates
-from ruri_kedro.retrieval.examples import SourcePairs, positives_by_query
+from ruri_kedro.mining.candidates import Candidates
+from ruri_kedro.mining.examples import SourcePairs, positives_by_query
 from ruri_kedro.text.normalize import match_key
 
 

@@ -12,15 +12,16 @@ from pathlib import Path
 import numpy as np
 from kedro.pipeline import Node, Pipeline
 
-from ruri_kedro.benchmark.evaluate import evaluate_embedder
-from ruri_kedro.benchmark.stored_tasks import stored_task
+from ruri_kedro.benchmark.scoring.evaluate import evaluate_embedder
+from ruri_kedro.benchmark.tasks.stored import stored_task
 from ruri_kedro.models.kinds import KINDS, saved_kind
-from ruri_kedro.pipelines.training import train_stage
 from ruri_kedro.recipe.stages import Stage
-from ruri_kedro.registry.card_texts import CardText
+from ruri_kedro.registry.evidence.card_texts import CardText
+from ruri_kedro.registry.runs.tracking import step_logger
 from ruri_kedro.tables import Part
 from ruri_kedro.tables.lookup import passage_texts
 from ruri_kedro.tables.store import key_of
+from ruri_kedro.training.stages import train_stage
 
 STAGE = Stage(
     name="counting",
@@ -90,7 +91,7 @@ def train(model, *, examples, passages, stage, on_step):
 
 
 def count_words(pretrained_model: Path, examples, passages, settings, run):
-    return train_stage("counting", pretrained_model, examples, passages, settings, run)
+    return train_stage("counting", pretrained_model, examples, passages, settings, run, step_logger)
 
 
 def create_pipeline():

@@ -5,7 +5,7 @@ import unicodedata
 import pytest
 from mlflow.utils.validation import _validate_metric_name, _validate_model_name
 
-from ruri_kedro.benchmark.specs import check_task_names
+from ruri_kedro.benchmark.tasks.specs import check_task_names
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.text.names import check_name, check_names, listed_names
 

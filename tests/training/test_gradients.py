@@ -11,9 +11,9 @@ from sentence_transformers.sentence_transformer import losses as peer
 from tiny import PROMPTS, tiny_encoder, tiny_reranker
 from tiny_examples import examples, training_set
 
-from ruri_kedro.encoders.encode import embed
-from ruri_kedro.encoders.tokens import chunk_by_tokens, pad, tokenize
 from ruri_kedro.errors import DataError, RecipeError
+from ruri_kedro.models.forward import embed
+from ruri_kedro.models.tokens import chunk_by_tokens, pad, tokenize
 from ruri_kedro.recipe.objectives import TAUGHT, UNTAUGHT
 from ruri_kedro.training.data import ANCHOR, NEGATIVES, POSITIVE, assemble
 from ruri_kedro.training.gradcache import cached_backward, draws

@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from tiny import PROMPTS, tiny_encoder, tiny_reranker
 from train_tables import stage, tables
 
-from ruri_kedro.encoders.base import load_encoder
 from ruri_kedro.errors import RecipeError, TrainingError
+from ruri_kedro.models.base import load_encoder
 from ruri_kedro.training import processes
 from ruri_kedro.training.plan import Plan
 from ruri_kedro.training.processes import Hosts, train_in_processes, wanted

@@ -8,8 +8,8 @@ from damage import cut, flipped
 from tiny import tiny_encoder
 from train_tables import examples_table, tables
 
-from ruri_kedro.encoders.token_cache import TokenCache
 from ruri_kedro.errors import DataError
+from ruri_kedro.models.token_cache import TokenCache
 from ruri_kedro.training import reading
 from ruri_kedro.training.reading import Reading, read_examples
 

@@ -4,8 +4,9 @@ import pytest
 from train_tables import FINETUNING, PRETRAINING, RERANKING
 
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.recipe.addresses import resolve
 from ruri_kedro.recipe.parse import parse
-from ruri_kedro.training.settings import STAGES
+from ruri_kedro.recipe.stages import STAGES
 
 GIVEN = {
     "pretraining": PRETRAINING,
@@ -30,7 +31,7 @@ GIVEN = {
     ],
 )
 def test_a_fault_is_named_with_its_place(stage, change, message):
-    place, kind = STAGES[stage]
+    place, kind = STAGES[stage].block, resolve(STAGES[stage].settings)
     parse(kind, GIVEN[stage], place)
     wrong = {name: value for name, value in (GIVEN[stage] | change).items() if value is not ...}
     with pytest.raises(RecipeError) as caught:
@@ -41,11 +42,11 @@ def test_a_fault_is_named_with_its_place(stage, change, message):
 @pytest.mark.parametrize("dims", [None, [32, 8, 4]])
 def test_each_matryoshka_dimension_has_a_weight(dims):
     with pytest.raises(RecipeError, match=r"finetuning: matryoshka_weights=\[1\.0, 0\.5\]: give one for each of"):
-        place, kind = STAGES["finetuning"]
+        place, kind = "finetuning", resolve(STAGES["finetuning"].settings)
         parse(kind, FINETUNING | {"matryoshka_dims": dims, "matryoshka_weights": [1, 0.5]}, place)
 
 
 def test_a_misspelt_temperature_of_the_teacher_is_refused():
     wrong = {name: value for name, value in FINETUNING.items() if name != "distillation_temperature"}
     with pytest.raises(RecipeError, match=r"Did you mean distillation_temperature\?"):
-        parse(STAGES["finetuning"][1], wrong | {"distilation_temperature": 0.1}, "finetuning")
+        parse(resolve(STAGES["finetuning"].settings), wrong | {"distilation_temperature": 0.1}, "finetuning")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from ruri_kedro.encoders.settings import Device
+from ruri_kedro.models.settings import Device
 from ruri_kedro.recipe.parse import Count, Size, parameters
 
 

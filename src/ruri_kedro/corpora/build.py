@@ -16,11 +16,11 @@ from ruri_kedro.corpora.kinds import KINDS, Draft, Text
 from ruri_kedro.corpora.reading import TRAIN, VALIDATION, Segment, Shard, file_digests, shard_drafts, shards_of
 from ruri_kedro.corpora.removed import Removed
 from ruri_kedro.corpora.source import Source
+from ruri_kedro.engines.engine import Engine
 from ruri_kedro.errors import DataError, RecipeError
 from ruri_kedro.recipe.parse import parse
 from ruri_kedro.tables import SCHEMAS, Part, ShardedPart, Table
 from ruri_kedro.tables.code import behaviour_digest
-from ruri_kedro.tables.engines import Engine
 from ruri_kedro.tables.seen import Seen
 from ruri_kedro.tables.store import blocks, key_of, read_shards, to_table
 from ruri_kedro.text.hashing import digest_all, stable_id

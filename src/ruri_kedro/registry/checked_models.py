@@ -22,7 +22,7 @@ class CheckedModels(ModelsArtifactRepository):
         # Without a name it is a logged model, which no version has vouched for.
         if self.model_name is None:
             return super().download_artifacts(artifact_path, dst_path, *args, **kwargs)
-        from ruri_kedro.registry.versions import is_ours, local_faults, refuse, version_of
+        from ruri_kedro.registry.versions.registered import is_ours, local_faults, refuse, version_of
 
         version = version_of(self.model_name, int(self.model_version))
         if is_ours(version):
@@ -33,8 +33,8 @@ class CheckedModels(ModelsArtifactRepository):
 
     def _check(self, version: Any, found: Path, part: str) -> None:
         """Check what was downloaded, which is `part` of the version's files, or all of them if it is empty."""
-        from ruri_kedro.registry.evidence import MANIFEST
-        from ruri_kedro.registry.versions import SIGNED, refuse, version_faults
+        from ruri_kedro.registry.evidence.dossier import MANIFEST
+        from ruri_kedro.registry.versions.registered import SIGNED, refuse, version_faults
 
         root = found.parents[len(Path(part).parts) - 1] if part else found
         with tempfile.TemporaryDirectory() as folder:

@@ -4,7 +4,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from ruri_kedro.registry import tracking
+from ruri_kedro.registry.runs import tracking
 
 # MLflow opens in its view of language models, where no run of a training is seen, unless the address says otherwise.
 LOCAL_UI = "http://127.0.0.1:5000"
@@ -18,7 +18,7 @@ def last_words(run_id: str | None, project: Path, env: str | None, size: str | N
 
     `size` is that of the models, where it was given.
     """
-    from ruri_kedro.registry import models  # with it come polars and scipy
+    from ruri_kedro.registry.versions import models  # with it come polars and scipy
 
     lines = []
     own = f" --env {env}" if env else ""

@@ -28,11 +28,11 @@ WITHOUT_EFFECT = frozenset(
     {
         "ruri_kedro.errors",
         "ruri_kedro.models.kinds",  # names what does the work, which is given where the digest is asked for
-        "ruri_kedro.progress",
-        "ruri_kedro.registry.tracking",
+        "ruri_kedro.hooks.progress",
+        "ruri_kedro.registry.runs.tracking",
         "ruri_kedro.tables.checksums",
         "ruri_kedro.tables.code",
-        "ruri_kedro.tables.engines",
+        "ruri_kedro.engines.engine",
         "ruri_kedro.tables.files",
         "ruri_kedro.tables.syntax",
         "ruri_kedro.training.logs",
@@ -44,7 +44,7 @@ Definition = tuple[str, str]  # module, name; an empty name is the whole module
 
 
 def behaviour_digest(*work: Callable | str, package: Path = _PACKAGE) -> str:
-    """Digest of what functions and classes do, or names such as `ruri_kedro.retrieval.fusion[.<definition>]`.
+    """Digest of what functions and classes do, or names such as `ruri_kedro.search.fusion[.<definition>]`.
 
     A method stands for its class, a nested function for the one around it, a partial function for its function.
     Raises ImportError for what the package does not have.

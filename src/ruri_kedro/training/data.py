@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ruri_kedro.encoders.tokens import TokenRows
 from ruri_kedro.errors import DataError
+from ruri_kedro.models.tokens import TokenRows
 from ruri_kedro.recipe.objectives import TAUGHT, Group, group_name
 from ruri_kedro.tables import Table
 from ruri_kedro.text.hashing import stable_id

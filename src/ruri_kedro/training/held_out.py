@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
-from ruri_kedro.encoders.encode import encode_rows, score_rows
+from ruri_kedro.models.forward import encode_rows, score_rows
 from ruri_kedro.tables import Table
 from ruri_kedro.training.data import ANCHOR, POSITIVE, TrainingSet
 

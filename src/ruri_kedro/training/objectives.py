@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
-from ruri_kedro.encoders.encode import embed, logits
-from ruri_kedro.encoders.pairs import PairLayout
-from ruri_kedro.encoders.precision import autocast
-from ruri_kedro.encoders.tokens import chunk_by_tokens, padded_length
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.models.forward import embed, logits
+from ruri_kedro.models.pairs import PairLayout
+from ruri_kedro.models.precision import autocast
+from ruri_kedro.models.tokens import chunk_by_tokens, padded_length
 from ruri_kedro.training import processes
 from ruri_kedro.training.data import ANCHOR, NEGATIVES, POSITIVE, TrainingSet
 from ruri_kedro.training.gradcache import cached_backward

@@ -24,8 +24,8 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import load_model, save_model
 
-from ruri_kedro.encoders.base import device_kind
 from ruri_kedro.errors import RecipeError, RuriError, TrainingError
+from ruri_kedro.models.base import device_kind
 from ruri_kedro.training.logs import quiet
 
 # One process may tokenise a corpus for hours while the others wait; a process that died is noticed at once anyway.

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow.compute as pc
 from tqdm import tqdm
 
-from ruri_kedro.encoders.token_cache import TokenCache
 from ruri_kedro.errors import RecipeError, TrainingError
+from ruri_kedro.models.token_cache import TokenCache
 from ruri_kedro.recipe.objectives import Group, group_name
 from ruri_kedro.tables import Table
 from ruri_kedro.tables.code import behaviour_digest

@@ -12,16 +12,16 @@ import numpy as np
 import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
-from ruri_kedro.encoders.base import (
+from ruri_kedro.errors import RecipeError
+from ruri_kedro.models.base import (
     check_length,
     device_kind,
     freeze_position_embeddings,
     load_cross_encoder,
     load_encoder,
 )
-from ruri_kedro.encoders.speed import speed_up
-from ruri_kedro.encoders.token_cache import TokenCache
-from ruri_kedro.errors import RecipeError
+from ruri_kedro.models.speed import speed_up
+from ruri_kedro.models.token_cache import TokenCache
 from ruri_kedro.recipe.objectives import RERANKING, TAUGHT, UNTAUGHT
 from ruri_kedro.tables import Table
 from ruri_kedro.tables.code import behaviour_digest

@@ -2,8 +2,8 @@
 
 from typing import Literal
 
-from ruri_kedro.encoders.settings import ModelName, Precision
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.models.settings import ModelName, Precision
 from ruri_kedro.recipe.parse import Count, NotNegative, Positive, Share, Size, parameters
 
 

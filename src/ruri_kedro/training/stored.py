@@ -13,8 +13,8 @@ from types import TracebackType
 import numpy as np
 import pyarrow as pa
 
-from ruri_kedro.encoders.token_cache import TokenCache
-from ruri_kedro.encoders.tokens import TokenRows
+from ruri_kedro.models.token_cache import TokenCache
+from ruri_kedro.models.tokens import TokenRows
 from ruri_kedro.recipe.objectives import Group, group_name
 from ruri_kedro.tables.checksums import facts_of, is_current, write_manifest
 from ruri_kedro.tables.files import replace_dir

@@ -24,8 +24,8 @@ from ruri_kedro.corpora.synthesis.chat import Answer, Prompt, Refused, Request
 from ruri_kedro.corpora.synthesis.local import LocalModel, RewardModel
 from ruri_kedro.corpora.synthesis.session import Session
 from ruri_kedro.corpora.synthesis.settings import ScoreSettings, parse_settings
-from ruri_kedro.encoders.tokenizer import train_tokenizer
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.models.tokenizer import train_tokenizer
 
 TEMPLATE = (
     "{% for m in messages %}[CLS]{{ m['role'] }}:{{ m['content'] }}[SEP]{% endfor %}"

@@ -19,8 +19,8 @@ from ruri_kedro.corpora.synthesis.session import Session
 from ruri_kedro.corpora.synthesis.settings import SetSettings, Settings
 from ruri_kedro.corpora.synthesis.tasks import require_answer
 from ruri_kedro.corpora.synthesis.usage import Usage
-from ruri_kedro.encoders.reference import folder_digest
 from ruri_kedro.errors import DataError
+from ruri_kedro.models.reference import folder_digest
 from ruri_kedro.tables.checksums import is_current, write_manifest
 from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.files import read_json, remove_leftovers, replace_dir, write_json

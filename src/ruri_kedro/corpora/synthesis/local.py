@@ -11,9 +11,9 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from ruri_kedro.corpora.synthesis.chat import Answer, Refused, Request
 from ruri_kedro.corpora.synthesis.settings import ModelSettings, ScoreSettings
-from ruri_kedro.encoders.checkpoint import checkpoint_folder
-from ruri_kedro.encoders.tokens import chunk_by_tokens
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.models.checkpoint import checkpoint_folder
+from ruri_kedro.models.tokens import chunk_by_tokens
 
 
 class LocalModel:

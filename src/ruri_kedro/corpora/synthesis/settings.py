@@ -12,10 +12,10 @@ from ruri_kedro.corpora.synthesis.choose import Choice
 from ruri_kedro.corpora.synthesis.dispatch import Limits
 from ruri_kedro.corpora.synthesis.tasks import TASKS, Task
 from ruri_kedro.corpora.synthesis.usage import Prices
-from ruri_kedro.encoders.foreign_code import refuse_code
-from ruri_kedro.encoders.reference import folder_digest
-from ruri_kedro.encoders.settings import Device
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.models.foreign_code import refuse_code
+from ruri_kedro.models.reference import folder_digest
+from ruri_kedro.models.settings import Device
 from ruri_kedro.recipe.parse import Count, NotNegative, Positive, ShareBelow, Size, parameters, parse
 from ruri_kedro.text.names import check_names
 

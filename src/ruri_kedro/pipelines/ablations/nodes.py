@@ -8,13 +8,13 @@ from typing import Any
 
 from kedro.pipeline import Pipeline
 
-from ruri_kedro.benchmark.stored_tasks import stored_digest
+from ruri_kedro.benchmark.tasks.stored import stored_digest
 from ruri_kedro.errors import RuriError
+from ruri_kedro.experiments import mteb_scores as benchmark
+from ruri_kedro.experiments.cells import Cell, check_columns, parse_cells, parse_seeds
+from ruri_kedro.experiments.steps import Step, StepStore, plan
 from ruri_kedro.pipelines import evaluation, negative_mining
-from ruri_kedro.pipelines.ablations import benchmark
-from ruri_kedro.pipelines.ablations.cells import Cell, check_columns, parse_cells, parse_seeds
-from ruri_kedro.pipelines.ablations.steps import Step, StepStore, plan
-from ruri_kedro.pipelines.shared import Figure, Frame, Params
+from ruri_kedro.recipe.annotations import Figure, Frame, Params
 from ruri_kedro.recipe.stages import STAGES
 from ruri_kedro.tables import Table
 from ruri_kedro.tables.store import key_of
@@ -51,7 +51,7 @@ def run_cells(recipe: Params, entries: Any, test_sets: Path, **tables: Table) ->
 
 def report_cells(scores: Params, recipe: Params) -> tuple[Frame, Figure, str]:
     """The tables in the paper's layout: as a frame, as a plot and as Markdown."""
-    from ruri_kedro.benchmark.ablations import ablation_tables, frame, markdown, plot
+    from ruri_kedro.experiments.tables import ablation_tables, frame, markdown, plot
 
     tables = ablation_tables(scores, recipe["ablations"]["tables"])
     return frame(tables), plot(tables), markdown(recipe["recipe"], tables)
@@ -66,9 +66,9 @@ def recipe_nodes() -> Pipeline:
 
 def _run_cell(cell: Cell, seed: int, steps: list[Step], store: StepStore) -> dict[str, float]:
     """Do what is missing of a cell below a run of its own; gives its means by task and metric."""
-    from ruri_kedro.benchmark.evaluate import summarize
-    from ruri_kedro.registry.child_runs import child_run, log_scores
-    from ruri_kedro.registry.tracking import flush_step_loggers
+    from ruri_kedro.benchmark.scoring.evaluate import summarize
+    from ruri_kedro.registry.runs.child_runs import child_run, log_scores
+    from ruri_kedro.registry.runs.tracking import flush_step_loggers
 
     with child_run(f"{cell.title}, seed {seed}", {"seed": seed, **cell.changes}) as run_id:
         for step in steps:

@@ -4,27 +4,27 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from ruri_kedro.benchmark.contamination import find_leaks
-from ruri_kedro.benchmark.leak_report import choose_examples, leak_counts, leak_report
-from ruri_kedro.benchmark.matches import BenchmarkTexts, LeakRules, match_shards
-from ruri_kedro.benchmark.specs import check_task_names
-from ruri_kedro.benchmark.stored_tasks import hub_rows, store_task, stored_digest, stored_task, task_is_stored
-from ruri_kedro.benchmark.tasks import test_texts as texts_of_task
-from ruri_kedro.corpora.build import duplicate_parts, pair_parts, passage_parts
-from ruri_kedro.corpora.profile import plot_profile, profile_tables
-from ruri_kedro.corpora.rows import check_sources
-from ruri_kedro.corpora.source import parse_sources, select_sources
-from ruri_kedro.pipelines.data_engineering.hub_tasks import (
+from ruri_kedro.benchmark.leaks.contamination import find_leaks
+from ruri_kedro.benchmark.leaks.matches import BenchmarkTexts, LeakRules, match_shards
+from ruri_kedro.benchmark.leaks.report import choose_examples, leak_counts, leak_report
+from ruri_kedro.benchmark.mteb.hub_tasks import (
     benchmark_texts,
     check_benchmarks,
     check_tasks,
     fetch_rows,
 )
-from ruri_kedro.pipelines.shared import Figure, Frame, Params
+from ruri_kedro.benchmark.tasks.load import test_texts as texts_of_task
+from ruri_kedro.benchmark.tasks.specs import check_task_names
+from ruri_kedro.benchmark.tasks.stored import hub_rows, store_task, stored_digest, stored_task, task_is_stored
+from ruri_kedro.corpora.build import duplicate_parts, pair_parts, passage_parts
+from ruri_kedro.corpora.profile import plot_profile, profile_tables
+from ruri_kedro.corpora.rows import check_sources
+from ruri_kedro.corpora.source import parse_sources, select_sources
+from ruri_kedro.engines.engine import engine_of
+from ruri_kedro.recipe.annotations import Figure, Frame, Params
 from ruri_kedro.recipe.parse import parse
 from ruri_kedro.tables import Part, ShardedPart, Table
 from ruri_kedro.tables.code import behaviour_digest
-from ruri_kedro.tables.engines import engine_of
 from ruri_kedro.tables.lookup import passage_texts
 from ruri_kedro.tables.store import blocks, key_of
 

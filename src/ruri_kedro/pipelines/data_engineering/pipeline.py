@@ -2,8 +2,8 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from ruri_kedro.mining.consistency import check_consistency
 from ruri_kedro.pipelines.data_engineering import nodes
-from ruri_kedro.pipelines.data_engineering.consistency import check_consistency
 
 
 def create_pipeline(**kwargs) -> Pipeline:

@@ -6,11 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ruri_kedro.benchmark.stored_tasks import stored_digest, stored_task
-from ruri_kedro.benchmark.tasks import RerankingTask, RetrievalTask
-from ruri_kedro.corpora.source import parse_sources
-from ruri_kedro.encoders.reference import EncoderReference, folder_digest
-from ruri_kedro.pipelines.evaluation.searching import (
+from ruri_kedro.benchmark.scoring.stored_runs import (
     RERANKED,
     encode_by_role,
     first_queries,
@@ -19,7 +15,11 @@ from ruri_kedro.pipelines.evaluation.searching import (
     rerank_share,
     searched,
 )
-from ruri_kedro.pipelines.shared import Figure, Frame, Params
+from ruri_kedro.benchmark.tasks.load import RerankingTask, RetrievalTask
+from ruri_kedro.benchmark.tasks.stored import stored_digest, stored_task
+from ruri_kedro.corpora.source import parse_sources
+from ruri_kedro.models.reference import EncoderReference, folder_digest
+from ruri_kedro.recipe.annotations import Figure, Frame, Params
 from ruri_kedro.recipe.stages import evaluated_models, kind_of_model
 from ruri_kedro.tables import Part, Table
 from ruri_kedro.tables.code import behaviour_digest
@@ -53,7 +53,7 @@ def equal_models(**models: Path) -> Params:
 
 def score_bm25(test_sets: Path, tasks: Params, bm25_runs: Path, evaluation: Params) -> dict[str, Part]:
     """BM25 on every retrieval task, and its own order of the candidates."""
-    from ruri_kedro.benchmark.evaluate import evaluate_candidates, evaluate_reranking, evaluate_run
+    from ruri_kedro.benchmark.scoring.evaluate import evaluate_candidates, evaluate_reranking, evaluate_run
 
     def rows(task: RetrievalTask) -> list[dict]:
         if isinstance(task, RerankingTask):
@@ -81,7 +81,7 @@ def score_embedder(
     """An embedding model on every task, and on the candidates; none of a model that is `equal` to another one."""
     if name in (equal or {}):
         return {}
-    from ruri_kedro.benchmark.evaluate import evaluate_embedder, evaluate_run
+    from ruri_kedro.benchmark.scoring.evaluate import evaluate_embedder, evaluate_run
 
     reference = EncoderReference.of({}, model)
     encode = encode_by_role(reference, {**prompts, **task_prompts}, evaluation)
@@ -113,8 +113,8 @@ def report(
 
     For people the base model has the name of what it is.
     """
-    from ruri_kedro.benchmark.evaluate import summarize
-    from ruri_kedro.benchmark.report import bar_plot, named, table_by_metric
+    from ruri_kedro.benchmark.comparing.report import bar_plot, named, table_by_metric
+    from ruri_kedro.benchmark.scoring.evaluate import summarize
 
     equal = equal or {}
     models = [model for model in tested_models() if model not in equal]
@@ -153,7 +153,7 @@ def validate(model: Path, pairs: Table, passages: Table, sources: Params, prompt
     This, and no test set, is what settings may be chosen by. Positives of training pairs are no distractors: a model
     that has learnt which question belongs to them tells them apart too easily, and a test set has none.
     """
-    from ruri_kedro.benchmark.evaluate import evaluate_embedder, summarize
+    from ruri_kedro.benchmark.scoring.evaluate import evaluate_embedder, summarize
 
     encode = encode_by_role(EncoderReference.of({}, model), prompts, evaluation)
     scores: list[dict] = []
@@ -176,7 +176,7 @@ def _validation_task(name: str, held_out: list[dict], texts: dict[str, str]) -> 
 
 def _candidate_rows(model: str, task: RetrievalTask, runs: Path, evaluation: Params) -> list[dict]:
     """Scores of a model's order of the candidates."""
-    from ruri_kedro.benchmark.evaluate import evaluate_candidates, evaluate_reranking
+    from ruri_kedro.benchmark.scoring.evaluate import evaluate_candidates, evaluate_reranking
 
     run = read_task_run(runs, task, RERANKED)
     if isinstance(task, RerankingTask):

@@ -4,11 +4,13 @@ from functools import partial, update_wrapper
 
 from kedro.pipeline import Node, Pipeline
 
+from ruri_kedro.benchmark.scoring import stored_runs as searching
 from ruri_kedro.models.kinds import KINDS
-from ruri_kedro.pipelines.evaluation import nodes, registering, searching
+from ruri_kedro.pipelines.evaluation import nodes
 from ruri_kedro.recipe.addresses import resolve
 from ruri_kedro.recipe.stages import evaluated_models, example_tables, kind_of_model, registered_models
-from ruri_kedro.registry.rules import baselines
+from ruri_kedro.registry import registering
+from ruri_kedro.registry.promotion.rules import baselines
 
 PARAMETERS_OF_CARDS = ("recipe", "promotion", "tasks", "bm25", "evaluation")
 

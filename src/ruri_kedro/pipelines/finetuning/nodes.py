@@ -8,18 +8,19 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
-from ruri_kedro.encoders.precision import check_precision
-from ruri_kedro.encoders.reference import EncoderReference
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.models.kinds import KINDS, saved_kind
-from ruri_kedro.pipelines.shared import Embedder, Figure, Frame, Params
-from ruri_kedro.pipelines.training import train_stage
+from ruri_kedro.models.precision import check_precision
+from ruri_kedro.models.reference import EncoderReference
+from ruri_kedro.recipe.annotations import Embedder, Figure, Frame, Params
 from ruri_kedro.recipe.objectives import TAUGHT
 from ruri_kedro.recipe.stages import kind_of_model
+from ruri_kedro.registry.runs.tracking import step_logger
 from ruri_kedro.tables import SCHEMAS, Part, ShardedPart, Table
 from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.lookup import passage_texts
 from ruri_kedro.tables.store import blocks, key_of
+from ruri_kedro.training.stages import train_stage
 from ruri_kedro.training.teacher import (
     SHARD_PAIRS,
     believed,
@@ -44,8 +45,8 @@ def score_with_teacher(
     precision = settings["teacher_precision"]
 
     def shards(source: str, done: Sequence[Path]) -> Iterator[pa.Table]:
-        from ruri_kedro.encoders.base import check_length, device_kind, load_cross_encoder
-        from ruri_kedro.encoders.encode import score_pairs
+        from ruri_kedro.models.base import check_length, device_kind, load_cross_encoder
+        from ruri_kedro.models.forward import score_pairs
 
         check_precision(precision, "finetuning.teacher_precision")
         wanted = list(pairs_to_score(examples.iter_rows([source])).items())
@@ -140,7 +141,7 @@ def finetune(
 ) -> Embedder:
     """Distil retrieval sources, contrast inference sources."""
     teacher = _by_query_and_docid(teacher_scores)
-    return train_stage("finetuning", pretrained_model, examples, passages, settings, run, prompts, teacher)
+    return train_stage("finetuning", pretrained_model, examples, passages, settings, run, step_logger, prompts, teacher)
 
 
 def _by_query_and_docid(teacher_scores: Table) -> dict[tuple[str, str], float]:

@@ -10,13 +10,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ruri_kedro.benchmark.contamination import find_leaks, texts_to_avoid
+from ruri_kedro.benchmark.leaks.contamination import find_leaks, texts_to_avoid
 from ruri_kedro.corpora.source import Source, parse_sources
-from ruri_kedro.pipelines.negative_mining.known import KnownPairs, found_candidates
-from ruri_kedro.pipelines.negative_mining.recipes import choice_rules, stage_recipes
-from ruri_kedro.pipelines.shared import Frame, Params
-from ruri_kedro.retrieval.candidates import Candidates
-from ruri_kedro.retrieval.examples import TRAIN, StageRecipe, make_examples, mine_pairs
+from ruri_kedro.mining.candidates import Candidates
+from ruri_kedro.mining.drawing import choice_rules, stage_recipes
+from ruri_kedro.mining.examples import TRAIN, StageRecipe, make_examples, mine_pairs
+from ruri_kedro.mining.known import KnownPairs, found_candidates
+from ruri_kedro.recipe.annotations import Frame, Params
 from ruri_kedro.tables import SCHEMAS, ShardedPart, Table
 from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.ids import Ids, distinct_ids
@@ -147,7 +147,7 @@ def report_negatives(
     """
     import pandas as pd
 
-    from ruri_kedro.retrieval.mining_report import mining_page, report_source, rows_of
+    from ruri_kedro.mining.report import mining_page, report_source, rows_of
 
     reports = []
     for source in parse_sources(sources).values():

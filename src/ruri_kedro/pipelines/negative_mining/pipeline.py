@@ -8,7 +8,8 @@ from functools import partial, update_wrapper
 
 from kedro.pipeline import Node, Pipeline
 
-from ruri_kedro.pipelines.negative_mining import nodes, searching
+from ruri_kedro.mining import searches as searching
+from ruri_kedro.pipelines.negative_mining import nodes
 from ruri_kedro.recipe.stages import mined_stages
 
 SHARED = {"passages", "pairs", "leaks", "matches", "inconsistent"}

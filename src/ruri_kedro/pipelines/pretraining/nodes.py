@@ -3,17 +3,18 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from ruri_kedro.encoders.settings import BaseModelSettings
-from ruri_kedro.pipelines.shared import Embedder, Params
-from ruri_kedro.pipelines.training import train_stage
+from ruri_kedro.models.settings import BaseModelSettings
+from ruri_kedro.recipe.annotations import Embedder, Params
 from ruri_kedro.recipe.parse import parse
+from ruri_kedro.registry.runs.tracking import step_logger
 from ruri_kedro.tables import Table
 from ruri_kedro.tables.lookup import iter_texts
+from ruri_kedro.training.stages import train_stage
 
 
 def make_base_model(passages: Table, base_model: Params, prompts: Params, seed: int) -> Embedder:
     """The encoder that `base_model.name` names, or a tiny one built from the corpus; its vectors have length 1."""
-    from ruri_kedro.encoders.base import build_encoder, load_encoder, with_unit_vectors
+    from ruri_kedro.models.base import build_encoder, load_encoder, with_unit_vectors
 
     settings = parse(BaseModelSettings, base_model, "base_model")
     if settings.name is not None:
@@ -30,4 +31,4 @@ def pretrain(
     base_model: Path, examples: Table, passages: Table, settings: Params, prompts: Params, run: Params
 ) -> Embedder:
     """Contrastive pre-training on all sources (Ruri, Section 2)."""
-    return train_stage("pretraining", base_model, examples, passages, settings, run, prompts)
+    return train_stage("pretraining", base_model, examples, passages, settings, run, step_logger, prompts)

@@ -7,7 +7,7 @@ from pathlib import Path
 from ruri_kedro.corpora.synthesis.build import build_set, read_reports
 from ruri_kedro.corpora.synthesis.session import Session
 from ruri_kedro.corpora.synthesis.settings import parse_settings
-from ruri_kedro.pipelines.shared import Params
+from ruri_kedro.recipe.annotations import Params
 
 
 def write_sets(raw: Path, synthesis: Params) -> dict[str, Callable[[Path], None]]:

@@ -1,0 +1,1 @@
+"""Models side by side: significance, tables and pages."""

@@ -1,0 +1,1 @@
+"""Training texts that are those of a test."""

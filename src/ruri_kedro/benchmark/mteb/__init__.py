@@ -1,0 +1,1 @@
+"""mteb's benchmarks: its tasks, its scores, its reports."""

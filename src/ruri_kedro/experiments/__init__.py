@@ -1,0 +1,1 @@
+"""Ablations: cells, their steps, and the tables made of their scores."""

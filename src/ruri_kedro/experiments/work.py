@@ -1,0 +1,15 @@
+"""What the code of a step is, for its key."""
+
+from collections.abc import Callable
+
+from kedro.pipeline import Node
+
+from ruri_kedro.models.kinds import KINDS
+from ruri_kedro.recipe.stages import STAGES
+
+
+def work_of(node: Node) -> list[Callable | str]:
+    """What does the work of a node: its function and, of a training, what the table of kinds names by address."""
+    kinds = [KINDS[stage.kind] for stage in STAGES.values() if stage.node == node.name]
+    addresses = [address for kind in kinds for address in (kind.start, kind.train, kind.finish) if address]
+    return [node.func, *(address.replace(":", ".") for address in addresses)]

@@ -1,0 +1,1 @@
+"""What happens around a run of Kedro: checks, tracking, progress."""

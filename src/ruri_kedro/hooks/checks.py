@@ -1,0 +1,190 @@
+"""What would stop a run after hours is looked for before it starts. Torch is imported inside the functions."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from kedro.config import MissingConfigException
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.framework.project import pipelines
+from kedro.io import CatalogProtocol
+from kedro.pipeline import Pipeline
+from omegaconf.errors import KeyValidationError
+
+from ruri_kedro.benchmark.tasks.specs import check_task_names
+from ruri_kedro.errors import RecipeError
+from ruri_kedro.hooks.refusal import fail
+from ruri_kedro.recipe.blocks import faults_in
+from ruri_kedro.recipe.objectives import TAUGHT
+from ruri_kedro.recipe.stages import (
+    STAGES,
+    is_trained,
+    registered_models,
+    registered_names,
+    rows_of,
+    takes_part,
+)
+from ruri_kedro.registry.promotion.rules import released_name
+from ruri_kedro.text.names import check_name, check_names
+from ruri_kedro.training.stages import stage_of
+
+# Nodes that load a model of another's making: the parameters that name it, and where in them.
+_MODELS = {
+    "make_base_model": ("base_model", None),
+    "consistency": ("consistency", "encoder"),
+    "supervised.embed": ("mining.supervised", "encoder"),
+    "score_with_teacher": ("finetuning", "teacher"),
+}
+
+
+class CheckHooks:
+    """Refuses a run whose parameters are at fault, whose models cannot be loaded or whose trainings cannot start."""
+
+    _given: frozenset[str] = frozenset()  # top-level names of --params
+
+    @hook_impl(tryfirst=True)
+    def after_context_created(self, context: KedroContext) -> None:
+        """Raise RecipeError for a name in the recipe that cannot be one, before a run or a command does anything."""
+        self._given = frozenset(getattr(context.config_loader, "runtime_params", None) or {})
+        try:
+            check_recipe_names(context.config_loader["parameters"])
+        except KeyValidationError as error:
+            place = str(error).partition("full_key: ")[2].partition("\n")[0] or "parameters"
+            fail(RecipeError(f"{place}: a name is missing, or YAML reads it as null. Write the name in quotes."))
+        except MissingConfigException:
+            return
+        except RecipeError as error:
+            fail(error)
+
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """Raise one RecipeError that names every fault."""
+        names = {node.name for node in pipeline.nodes}
+        own = self._given | _parameters_of([pipeline, *pipelines.values()])
+        faults = list(faults_in(catalog.load("parameters"), own)) if "parameters" in catalog else []
+        faults += [*_models(names, catalog), *_teachers(names, catalog)]
+        if not faults:  # the devices of a training are looked at with torch
+            faults += _trainings(names, catalog)
+        if faults:
+            # A value that stands in two places of a recipe, as `${run.device}`, has the fault in both.
+            lines = [f"  {line}" for line in dict.fromkeys(faults)]
+            fail(RecipeError("\n".join(["The run cannot start, the parameters are at fault.", *lines])))
+
+
+def check_recipe_names(params: Mapping[str, Any]) -> None:
+    """Raise RecipeError for the first name in the blocks of a recipe that cannot be one."""
+    tables = _block(params, "ablations", "tables")
+    blocks = {
+        "sources": _block(params, "sources"),
+        "_sizes": _block(params, "_sizes"),
+        "synthesis.sets": _block(params, "synthesis", "sets"),
+        "ablations.tables": tables,
+        **{f"ablations.tables.{name}.cells": _block(tables, name, "cells") for name in tables},
+    }
+    for place, names in blocks.items():
+        check_names(place, names)
+    check_task_names(_block(params, "tasks"))
+    if "recipe" in params:
+        check_name("recipe", params["recipe"])
+        _check_registered(params["recipe"], _block(params, "promotion"))
+
+
+def _check_registered(recipe: str, promotion: Mapping[str, Any]) -> None:
+    """Raise RecipeError where a registered model of the recipe has a name that another one has."""
+    named = registered_names(recipe)
+    for model, other, begin in _same_beginnings():
+        if recipe.casefold().startswith(begin):
+            raise RecipeError(
+                f"recipe: '{recipe}' would register its {model} as {named[model]}, the name of another recipe's "
+                f"{other}. Choose a name that does not begin with '{begin}'."
+            )
+    own = set(named.values())
+    if "model" not in promotion:
+        return
+    model, released = promotion["model"], released_name(promotion, promotion["model"])
+    if released != model and released in own:
+        raise RecipeError(f"promotion.released: '{released}' is the recipe's other model. Choose another name.")
+    before, mark, after = (promotion.get("released") or "").partition("{model}")
+    if mark and (before or after) and model.startswith(before) and model.endswith(after):
+        raise RecipeError(
+            f"recipe: its model '{model}' has a name that promotion.released ({promotion['released']}) gives to the "
+            "released model of another recipe. Choose another name for the recipe."
+        )
+
+
+def _same_beginnings() -> Iterator[tuple[str, str, str]]:
+    """Two registered models, and with what a recipe's name must not begin so that they never have the same name."""
+    before = {model: str(row.registered_as).partition("{")[0] for model, row in registered_models().items()}
+    for model, short in before.items():
+        for other, long in before.items():
+            if long != short and long.startswith(short):
+                yield model, other, long.removeprefix(short)
+
+
+def _block(params: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
+    """A block of parameters; an empty one where there is none, or no block, which its own parser refuses."""
+    found: Any = params
+    for name in path:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
+
+
+def _parameters_of(known: Iterable[Pipeline | None]) -> set[str]:
+    """The names at the top level of the parameters that some node reads: a project may have nodes of its own."""
+    read = {name for pipeline in known if pipeline for name in pipeline.inputs() if name.startswith("params:")}
+    return {name.removeprefix("params:").partition(".")[0] for name in read}
+
+
+def _models(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
+    """What is wrong with the models that the nodes load."""
+    from ruri_kedro.models.reference import EncoderReference  # with it comes pyarrow
+
+    for parameters, key in (place for node, place in _MODELS.items() if node in nodes):
+        block = catalog.load(f"params:{parameters}")
+        row = block if key is None else _block({"": block}, "", key)
+        if not isinstance(row, Mapping):
+            continue  # which the parser of the block tells
+        try:
+            EncoderReference.of(row, Path())
+        except RecipeError as error:
+            yield f"{parameters if key is None else f'{parameters}.{key}'}: {error}"
+
+
+def _trainings(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
+    """What is wrong with the trainings of the nodes."""
+    sources = catalog.load("params:sources") if "params:sources" in catalog else None
+    trained = [stage for stage in STAGES.values() if stage.node in nodes]
+    if trained and sources is not None and not any(takes_part(stage, sources) for stage in STAGES):
+        yield (
+            "sources: none takes part in any stage, so nothing would be trained. Give one a block `stages`, and see "
+            "that the sources are those of this recipe."
+        )
+    for stage in trained:
+        if sources is not None and not takes_part(stage.name, sources):
+            continue
+        settings, run = (catalog.load(name) for name in (f"params:{stage.block}", "params:run"))
+        try:
+            stage_of(stage.name, settings, run).check()
+        except RecipeError as error:
+            yield from str(error).splitlines()
+
+
+def _teachers(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
+    """The sources of a stage that learn from a teacher, where the recipe neither trains nor names one."""
+    sources = catalog.load("params:sources") if "params:sources" in catalog else {}
+    for stage in STAGES.values():
+        if stage.node not in nodes or stage.teacher is None or is_trained(stage.teacher, sources):
+            continue
+        taught = [
+            name
+            for name, source in sources.items()
+            for row in rows_of(source, stage.name)
+            if row.get("objective", stage.objectives[0]) in TAUGHT
+        ]
+        if taught and not catalog.load(f"params:{stage.block}")["teacher"]["name"]:
+            yield (
+                f"{stage.block}.teacher.name: null, but no source takes part in the training of a {stage.teacher}, "
+                f"and {', '.join(dict.fromkeys(taught))} learn from a teacher ({' or '.join(TAUGHT)}). Name a "
+                f"model, or give the sources the objective {stage.objectives[0]}."
+            )

@@ -1,0 +1,1 @@
+"""From searches to training examples: candidates, negatives, consistency."""

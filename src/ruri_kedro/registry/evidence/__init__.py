@@ -1,0 +1,1 @@
+"""What a registered model can show: data, scores, contamination, a trial."""

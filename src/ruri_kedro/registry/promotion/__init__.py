@@ -1,0 +1,1 @@
+"""Rules, gates and decisions about champions."""

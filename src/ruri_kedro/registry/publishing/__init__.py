@@ -1,0 +1,1 @@
+"""Cards, exports and releases."""

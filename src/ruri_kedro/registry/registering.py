@@ -1,0 +1,150 @@
+"""Registration of the models that were evaluated, with the evidence by which they can be promoted."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from ruri_kedro.benchmark.leaks.matches import LeakRules
+from ruri_kedro.corpora.source import parse_sources
+from ruri_kedro.errors import DataError
+from ruri_kedro.models.checkpoint import saved_with_unit_vectors
+from ruri_kedro.models.kinds import KINDS, saved_kind
+from ruri_kedro.models.reference import folder_digest
+from ruri_kedro.recipe.addresses import resolve
+from ruri_kedro.recipe.annotations import Params
+from ruri_kedro.recipe.parse import parse
+from ruri_kedro.recipe.stages import (
+    STAGES,
+    Stage,
+    evaluated_models,
+    example_tables,
+    registered_models,
+    registered_names,
+)
+from ruri_kedro.tables import Table
+from ruri_kedro.tables.files import read_json
+
+logger = logging.getLogger(__name__)
+
+
+def describe_training(
+    passages: Table, pairs: Table, leaks: Table, test_texts: Table, sources: Params, rules: Params, **given: Any
+) -> tuple[Params, Params]:
+    """What the models were trained on and with, by stage, and what the tests know of it.
+
+    `rules` are those by which a text counts as one of a test; `given` are the folders of the registered models and the
+    tables of examples of the stages, by their names. `trained` is of each model what MLflow's runs tell of its
+    trainings, `made` of this run.
+    """
+    from ruri_kedro.registry.evidence.training_data import contamination_report, stage_tables, training_sources
+    from ruri_kedro.registry.runs.tracking import active_run_tags
+    from ruri_kedro.registry.runs.training_runs import trained_with
+
+    made, tables = active_run_tags(), example_tables()
+    examples = {stage: given[stage] for stage in STAGES if stage in given}
+    trained = {
+        model: trained_with(model, str(folder_digest(given[model])), made.get("run_id"), tables)
+        for model in registered_models()
+    }
+    training = {
+        "sources": training_sources(parse_sources(sources), pairs, examples),
+        "tables": stage_tables(examples),
+        "data": {"pairs": pairs.digest(), "test_texts": test_texts.digest()},
+        "trained": trained,
+        "made": made,
+    }
+    return training, contamination_report(leaks, test_texts, passages, examples, parse(LeakRules, rules, "leaks"))
+
+
+def compile_dossiers(
+    recipe: str,
+    promotion: Params,
+    tasks: Params,
+    bm25: Params,
+    evaluation: Params,
+    test_sets: Path,
+    training: Params,
+    contamination: Params,
+    equal: Params | None = None,
+    **given: Any,
+) -> tuple[Params | str, ...]:
+    """The dossiers of the registered models by their names in the catalog, and the card of each.
+
+    `given` are the folders of the models and the tables `scores_<name>`; a model that is `equal` to another one has its
+    scores. A model that no stage of its kind has trained has no dossier, and its card says so. Raises DataError where
+    the scores are of other models than these.
+    """
+    from ruri_kedro.registry.evidence.card import CardFacts, model_card
+    from ruri_kedro.registry.evidence.dossier import Dossier
+    from ruri_kedro.registry.evidence.training_data import described_tests, of_kind, training_of_kind
+    from ruri_kedro.registry.promotion.rules import baselines, is_searched, parse_rules
+
+    probe, names = parse_rules(promotion).probe_pairs, registered_names(recipe)
+    candidates = {"bm25": bm25, "depth": evaluation["depth"]}
+    dossiers, cards = {}, []
+    for model, stage in registered_models().items():
+        path = given[model]
+        if not _is_of(stage, path):
+            cards.append(_not_trained(stage))
+            continue
+        check_scored(stage, path, given, training["made"].get("run_id"), equal or {})
+        rows = _rows(str(stage.evaluated_as), given, equal or {})
+        tests = described_tests(tasks, test_sets, list(dict.fromkeys(row["task"] for row in rows)), candidates)
+        trained, report = training_of_kind(training, model), of_kind(contamination, model)
+        card = model_card(
+            CardFacts(KINDS[stage.kind].word, names[model], _prompts(path), trained, report, rows, tests,
+                      promotion["card"]["licence"], promotion["card"]["limits"], saved_with_unit_vectors(path))
+        )  # fmt: skip
+        others = [row for name in baselines() for row in _rows(name, given, equal or {})]
+        beside = [row for row in others if is_searched(tests, row["task"])]
+        dossiers[model] = Dossier(rows, tests, trained, report, probe, card, beside)
+        cards.append(card)
+    return dossiers, *cards
+
+
+def check_scored(stage: Stage, model: Path, given: Params, run_id: str | None, equal: Params) -> None:
+    """Raise DataError where MLflow knows that the scores were made of another model: only a part of a run was run."""
+    from ruri_kedro.registry.runs.training_runs import scored_model
+
+    name = equal.get(stage.evaluated_as, stage.evaluated_as)
+    table = f"scores_{name}"
+    scored = scored_model(table, given[table].digest(), evaluated_models()[name], run_id)
+    if scored not in (None, folder_digest(model)):
+        raise DataError(
+            f"{table}: made of another {stage.model} than there is now. Run: kedro run --pipelines evaluation"
+        )
+
+
+def register(metrics: dict, recipe: str, dossiers: Params, equal: Params | None = None, **models: Path) -> dict:
+    """Register the models that have a dossier as challengers, with it and, where they were tested, their test metrics.
+
+    `models` are folders by name in the catalog.
+    """
+    names, versions = registered_names(recipe), {}
+    for model, stage in registered_models().items():
+        if model not in dossiers:
+            logger.info("%s", _not_trained(stage).strip())
+            continue
+        scored = metrics.get((equal or {}).get(stage.evaluated_as, stage.evaluated_as), {})
+        number = resolve(KINDS[stage.kind].register)(models[model], names[model], scored, dossier=dossiers[model])
+        versions[model] = {"name": names[model], "version": number}
+    return versions
+
+
+def _rows(name: str, given: Params, equal: Params) -> list[dict]:
+    """Scores of a model, under its own name, from the table of the model that it is equal to."""
+    return [row | {"model": name} for row in given[f"scores_{equal.get(name, name)}"].iter_rows()]
+
+
+def _prompts(model: Path) -> Params:
+    path = model / "config_sentence_transformers.json"
+    return (read_json(path).get("prompts") or {}) if path.is_file() else {}
+
+
+def _is_of(stage: Stage, model: Path) -> bool:
+    """Whether a model is of the kind that its stage makes, and none of another kind that was handed on."""
+    return saved_kind(model) in (None, KINDS[stage.kind])
+
+
+def _not_trained(stage: Stage) -> str:
+    return f"The recipe trains no {stage.model}, so none is registered: no source takes part in its stages.\n"

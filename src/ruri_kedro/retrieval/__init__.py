@@ -1,1 +1,0 @@
-"""BM25, dense search, fusion, choice of negatives."""

@@ -1,0 +1,1 @@
+"""Retrievers: documents in, the best for each query out."""

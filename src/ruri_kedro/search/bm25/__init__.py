@@ -1,0 +1,1 @@
+"""BM25: Lucene by Pyserini, or bm25s without Java."""

@@ -1,0 +1,1 @@
+"""Search among vectors by faiss, and the cache of the vectors."""

@@ -1,0 +1,67 @@
+"""What every stage of training does, whatever the kind of its model. Torch is imported inside the functions."""
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ruri_kedro.datasets.models import HandedOn
+from ruri_kedro.models.kinds import KINDS
+from ruri_kedro.recipe.addresses import resolve
+from ruri_kedro.recipe.annotations import Params
+from ruri_kedro.recipe.parse import parse
+from ruri_kedro.recipe.stages import STAGES
+from ruri_kedro.tables import Table
+from ruri_kedro.training.settings import RunSettings
+
+logger = logging.getLogger(__name__)
+
+
+def stage_of(name: str, settings: Params, run: Params) -> Any:
+    """A training stage from its parameters and those of the run: seed, devices, threads, checkpoints ..."""
+    stage = STAGES[name]
+    training, shared = parse(resolve(stage.settings), settings, stage.block), parse(RunSettings, run, "run")
+
+    import torch
+
+    from ruri_kedro.training.run import Stage
+
+    torch.set_num_threads(min(shared.threads, os.cpu_count() or 1))
+    return Stage(
+        name, training, shared.seed, shared.device, Path(shared.checkpoints), shared.watch, shared.devices,
+        shared.held_out, shared.allow_untrained,
+    )  # fmt: skip
+
+
+def train_stage(
+    name: str,
+    start: Path,
+    examples: Table,
+    passages: Table,
+    settings: Params,
+    run: Params,
+    step_logger: Callable[[str], Callable],
+    prompts: Mapping[str, str] | None = None,
+    teacher: Mapping[tuple[str, str], float] | None = None,
+) -> Any:
+    """The model in the folder `start`, trained by a stage; the same model, unchanged, where no source takes part in it.
+
+    `step_logger` gives the function that is told the figures of each step; `teacher` are scores by (query_id, docid).
+    A source that takes part and has no example is an error of the training.
+    """
+    if not examples.parts():
+        logger.info("%s: no source takes part in it. Nothing is trained, the model is handed on unchanged.", name)
+        return HandedOn(start)
+    kind = KINDS[STAGES[name].kind]
+    model = resolve(kind.start)(start, prompts or {}, settings["max_length"], run["seed"])
+    given = {"prompts": prompts, "teacher": teacher}
+    trained = resolve(kind.train)(
+        model,
+        examples=examples,
+        passages=passages,
+        stage=stage_of(name, settings, run),
+        on_step=step_logger(name),
+        **{argument: given[argument] for argument in kind.trains_with},
+    )
+    return resolve(kind.finish)(trained) if kind.finish else trained
