@@ -8,7 +8,7 @@ from whole_source import candidates_by
 
 from ruri_kedro.mining.examples import StageRecipe
 from ruri_kedro.mining.negatives import ChoiceRules, Window
-from ruri_kedro.mining.report import bigram_overlap, mining_page, report_source, rows_of
+from ruri_kedro.mining.report import _SAMPLED, bigram_overlap, mining_page, report_source, rows_of
 
 RULES = ChoiceRules(Window(2, 4), n=2, fill=True, mine_window=None, max_mined=0, min_answer_chars=2)
 RECIPE = StageRecipe.of("finetuning", {"negatives": "bm25"}, "contrastive", RULES)
@@ -51,6 +51,12 @@ def test_what_is_not_searched_has_no_ranks():
     given = replace(RECIPE, strategy="given")
     figures = report(example(1, ["d2"]), recipe=given).figures
     assert (figures.lowest_rank, figures.filled, figures.too_few) == (None, 0, 1)
+
+
+def test_examples_of_the_same_id_are_counted_each():
+    """As two rows of a source with the same objective make them, more than the report shows."""
+    figures = report(*(example(1, ["d2"]) for _ in range(3 * _SAMPLED))).figures
+    assert figures.examples == 3 * _SAMPLED
 
 
 def test_a_source_without_examples_has_a_row():

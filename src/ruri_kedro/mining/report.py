@@ -95,17 +95,18 @@ def report_source(
     Examples are read once and not kept; shuffled copies are not counted.
     """
     window, ranks, lengths, left_out = recipe.rules.window, Counter(), Counter(), 0
-    sample: list[tuple[float, str, Mapping, list[int]]] = []
-    for row, candidates in examples:
+    sample: list[tuple[float, str, int, Mapping, list[int]]] = []
+    for number, (row, candidates) in enumerate(examples):
         if row["shuffled"] or row["objective"] != recipe.objective:
             continue
         places = _ranks(row, recipe, candidates)
         ranks.update(places)
         lengths[len(row["negatives"])] += 1
         left_out += _left_out(row, recipe.rules.n)
-        item = (-unit_interval("report", row["example_id"]), row["example_id"], row, places)
+        # Two rows of a source with one objective make examples of the same ids: the number decides between those.
+        item = (-unit_interval("report", row["example_id"]), row["example_id"], number, row, places)
         heapq.heappush(sample, item) if len(sample) < _SAMPLED else heapq.heappushpop(sample, item)
-    chosen = [(row, places) for _, _, row, places in sorted(sample, key=lambda item: item[:2], reverse=True)]
+    chosen = [(row, places) for *_, row, places in sorted(sample, key=lambda item: item[:3], reverse=True)]
     known = texts({docid for row, _ in chosen for docid in (row["anchor"], row["positive"], *row["negatives"])})
     count, negatives = lengths.total(), sum(length * times for length, times in lengths.items())
     outside = sum(times for rank, times in ranks.items() if not window.first <= rank <= window.last)
