@@ -94,7 +94,7 @@ TRAININGS = {"step pretrain", "step finetune", "step train_reranker_stage1", "st
             {"plan"}, TRAININGS, {"pretraining", "reranking", "finetuning"},
         ),
         (
-            "benchmark/scoring/metrics.py", '"mrr": "recip_rank"', '"mrr": "map"',
+            "benchmark/metrics.py", '"mrr": "recip_rank"', '"mrr": "map"',
             {name for name in KEYS if name.startswith("scores of ")} | {"evaluate: recipe", "evaluate: mteb"},
             {name for name in STEP_WORK if name.startswith(("step score_", "step validate_"))}
             - {"step score_with_teacher"},
