@@ -13,7 +13,7 @@ import polars as pl
 
 from ruri_kedro.benchmark.comparing.report import table_by_metric
 from ruri_kedro.benchmark.mteb.model import EncodingSettings
-from ruri_kedro.benchmark.mteb.prompts import TYPES, named_prompts, saved_prompts
+from ruri_kedro.benchmark.mteb.prompts import mteb_name, named_prompts, saved_prompts
 from ruri_kedro.benchmark.runs import write_qrels, write_run
 from ruri_kedro.benchmark.scoring.evaluate import can_do, evaluate, summarize
 from ruri_kedro.benchmark.scoring.models import Bm25, Embedder, Find, Model, MultiVector, Reranker
@@ -113,7 +113,7 @@ def _embedder(
     """`prompts` is the name of its set, where it has one."""
 
     def encode(texts: list[str], role: str) -> Any:
-        key = TYPES.get(role, role)
+        key = mteb_name(role)
         if key not in settings.prompts:
             where = f"mteb.prompts.{prompts}.{key}" if prompts else f"model '{model.name}', prompt '{key}'"
             sets = ", ".join(params["prompts"])

@@ -13,7 +13,7 @@ from ruri_kedro.benchmark.tasks.specs import distinct_texts, sides_of, text_pair
 from ruri_kedro.benchmark.tasks.types import Fitting, TaskType, Text, Value, Vectors
 from ruri_kedro.recipe.parse import parameters
 
-ROLE = "bitext"  # of the prompt in front of the texts
+ROLE = "bitext"  # of the texts: the key of their prompt in `task_prompts`
 
 
 @parameters
@@ -71,6 +71,8 @@ TYPE = TaskType(
     restore=restore,
     texts=texts,
     score=score,
+    role=ROLE,
+    mteb_type="BitextMining",
     main_metric="accuracy",
     other_metrics=("f1",),
     hub_task="translation",

@@ -14,7 +14,7 @@ from ruri_kedro.benchmark.tasks.types import Fitting, TaskType, Text, Value, Vec
 from ruri_kedro.errors import DataError
 from ruri_kedro.recipe.parse import parameters
 
-ROLE = "classification"  # of the prompt in front of the texts
+ROLE = "classification"  # of the texts: the key of their prompt in `task_prompts`
 
 
 @parameters
@@ -82,6 +82,8 @@ TYPE = TaskType(
     restore=restore,
     texts=texts,
     score=score,
+    role=ROLE,
+    mteb_type="Classification",
     main_metric="macro_f1",
     other_metrics=("accuracy",),
     hub_task="text-classification",

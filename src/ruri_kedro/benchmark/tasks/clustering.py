@@ -15,7 +15,7 @@ from ruri_kedro.benchmark.tasks.types import Fitting, TaskType, Text, Value, Vec
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.recipe.parse import Count, parameters
 
-ROLE = "clustering"  # of the prompt in front of the texts
+ROLE = "clustering"  # of the texts: the key of their prompt in `task_prompts`
 
 
 @parameters
@@ -84,6 +84,8 @@ TYPE = TaskType(
     restore=restore,
     texts=texts,
     score=score,
+    role=ROLE,
+    mteb_type="Clustering",
     main_metric="v_measure",
     hub_task="feature-extraction",
 )

@@ -15,7 +15,7 @@ from ruri_kedro.errors import DataError
 from ruri_kedro.recipe.parse import parameters
 from ruri_kedro.tables.raw import label_text
 
-ROLE = "multilabel"  # of the prompt in front of the texts
+ROLE = "multilabel"  # of the texts: the key of their prompt in `task_prompts`
 
 
 @parameters
@@ -95,6 +95,8 @@ TYPE = TaskType(
     restore=restore,
     texts=texts,
     score=score,
+    role=ROLE,
+    mteb_type="MultilabelClassification",
     main_metric="macro_f1",
     other_metrics=("accuracy", "lrap"),
     hub_task="text-classification",

@@ -15,7 +15,7 @@ from ruri_kedro.errors import RecipeError
 from ruri_kedro.recipe.parse import parameters
 from ruri_kedro.tables.raw import label_text
 
-ROLE = "pair"  # of the prompt in front of the texts
+ROLE = "pair"  # of the texts: the key of their prompt in `task_prompts`
 
 
 @parameters
@@ -82,6 +82,8 @@ TYPE = TaskType(
     restore=restore,
     texts=texts,
     score=score,
+    role=ROLE,
+    mteb_type="PairClassification",
     main_metric="ap",
     other_metrics=("f1",),
     hub_task="binary-classification",

@@ -14,7 +14,7 @@ from ruri_kedro.benchmark.tasks.types import Fitting, TaskType, Text, Value, Vec
 from ruri_kedro.errors import DataError
 from ruri_kedro.recipe.parse import parameters
 
-ROLE = "sts"  # of the prompt in front of the texts
+ROLE = "sts"  # of the texts: the key of their prompt in `task_prompts`
 
 
 @parameters
@@ -78,6 +78,8 @@ TYPE = TaskType(
     restore=restore,
     texts=texts,
     score=score,
+    role=ROLE,
+    mteb_type="STS",
     main_metric="spearman",
     hub_task="semantic-similarity",
 )

@@ -56,6 +56,8 @@ class TaskType:
     hub_task: str  # what the hub calls the type, in model cards
     other_metrics: tuple[str, ...] = ()
     score: Callable[[Any, Vectors, Fitting], Iterable[Value]] | None = None
+    role: str | None = None  # of its texts, the key of their prompt in `task_prompts`; None: queries and documents
+    mteb_type: str | None = None  # mteb's name of the type, the key of the prompt in the sets of `mteb.prompts`
     search: Search | None = None
 
     # Keys follow no table, so they are given the functions of a row (`tables.code.behaviour_digest`).
@@ -112,6 +114,11 @@ def is_searched(name: str) -> bool:
     """Whether tasks of a type have queries and documents."""
     kind = task_types().get(name)
     return kind is not None and kind.search is not None
+
+
+def prompted_types() -> dict[str, TaskType]:
+    """The types whose texts are no queries and documents, by role."""
+    return {kind.role: kind for kind in task_types().values() if kind.role}
 
 
 def main_metrics() -> list[str]:
