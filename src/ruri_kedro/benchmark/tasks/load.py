@@ -12,17 +12,7 @@ from ruri_kedro.text.names import check_name
 def load_task(name: str, spec: Mapping[str, Any], raw_root: Path) -> Any:
     """The task that a parameter row describes; all paths are below `raw_root`, all texts are normalised.
 
-    Keys by type (optional ones in brackets); the module of a type has their classes:
-      retrieval       shape (qa; queries, passages or topics), path, [corpus: {shape: qa, corpus or articles, path,
-                      [sampled: {random, seed} or {negatives: {path, count}}]}]
-      reranking       shape (pairs, lists, grades or mined), path, [fields]; but for pairs corpus: {path,
-                      [fields: {docid, title, text}]}; mined: queries (a shape), negatives: {path, count}
-      sts             path, [fields: {text1, text2, score}]
-      classification  train, path, [fields: {text, label}]
-      clustering      path, [fields: {text, label}], [sample], [seed]
-      pair            path, positive (the labels of pairs that belong together), [fields: {text1, text2, label}]
-      multilabel      train, path, [fields: {text, labels}]
-      bitext          path, [fields: {text1, text2}]
+    The keys of a type are the fields of the class, or classes by `shape`, that the module of the type has for its row.
     `fields` gives the names the file has for them; a `text` may be a list of fields, which are joined by a space.
     Labels become strings. Raises RecipeError for a type, shape or key that is not known, DataError for rows that do
     not fit.
@@ -35,8 +25,8 @@ def load_task(name: str, spec: Mapping[str, Any], raw_root: Path) -> Any:
 def test_texts(task: Any) -> Iterator[dict]:
     """Rows of TEST_TEXTS: what a leak is looked for in.
 
-    Retrieval: role 'query' and, right behind it, 'positive' for each of its positives (both with item_id = qid),
-    then 'passage' for the whole corpus (item_id = docid). Other types: role 'text' for each distinct text of the
+    Types with queries: role 'query' and, right behind it, 'positive' for each of its positives (both with item_id =
+    qid), then 'passage' for the whole corpus (item_id = docid). Other types: role 'text' for each distinct text of the
     test part (item_id = its number).
     """
     for role, item_id, text in type_of(task).texts(task):
