@@ -58,7 +58,7 @@ def evaluate(
     searched = kind.search.collection and model.searches(task)
     ordered = None if searched else candidates_of(task, bm25)
     runs = find_runs(model, task, depth, ordered, metrics)
-    return Evaluation(runs, score_runs(model.name, task, runs, metrics=metrics))
+    return Evaluation(runs, evaluate_runs(model.name, task, runs, metrics=metrics))
 
 
 def evaluate_embedder(
@@ -95,7 +95,7 @@ def find_runs(
     return {RUN: run} if ordered is None else {RUN: run, RERANKED: reranked}
 
 
-def score_runs(
+def evaluate_runs(
     model_name: str,
     task: RetrievalTask,
     runs: Mapping[str, Run],

@@ -52,11 +52,11 @@ def equal_models(**models: Path) -> Params:
 @by_type("scoring")
 def score_bm25(test_sets: Path, tasks: Params, bm25_runs: Path, evaluation: Params) -> dict[str, Part]:
     """BM25 on every retrieval task, and its own order of the candidates."""
-    from ruri_kedro.benchmark.scoring.evaluate import score_runs
+    from ruri_kedro.benchmark.scoring.evaluate import evaluate_runs
 
     def rows(task: RetrievalTask) -> list[dict]:
         runs = runs_of_bm25(bm25_runs, task, evaluation)
-        return score_runs(BM25, task, runs, evaluation["rerank_queries"])
+        return evaluate_runs(BM25, task, runs, evaluation["rerank_queries"])
 
     return _score_parts(test_sets, tasks, searched(tasks), bm25_runs, evaluation, BM25, rows)
 
@@ -77,7 +77,7 @@ def score_embedder(
     """An embedding model on every task, and on the candidates; none of a model that is `equal` to another one."""
     if name in (equal or {}):
         return {}
-    from ruri_kedro.benchmark.scoring.evaluate import score_by_vectors, score_runs
+    from ruri_kedro.benchmark.scoring.evaluate import evaluate_runs, score_by_vectors
     from ruri_kedro.benchmark.scoring.models import Embedder
 
     reference = EncoderReference.of({}, model)
@@ -86,7 +86,7 @@ def score_embedder(
     def rows(task: Any) -> list[dict]:
         if type_of(task).search is None:
             return score_by_vectors(embedder, task, Fitting(seed))
-        return score_runs(name, task, read_task_runs(runs, task), evaluation["rerank_queries"])
+        return evaluate_runs(name, task, read_task_runs(runs, task), evaluation["rerank_queries"])
 
     settings = {"model": reference.digest(), "prompts": prompts, "task_prompts": task_prompts, "seed": seed}
     return _score_parts(test_sets, tasks, list(tasks), runs, evaluation, name, rows, settings)
@@ -99,10 +99,10 @@ def score_reranker(
     """A cross-encoder on the candidates; none of a model that is `equal` to another one."""
     if name in (equal or {}):
         return {}
-    from ruri_kedro.benchmark.scoring.evaluate import score_runs
+    from ruri_kedro.benchmark.scoring.evaluate import evaluate_runs
 
     def rows(task: RetrievalTask) -> list[dict]:
-        return score_runs(name, task, read_task_runs(runs, task, searches=False), evaluation["rerank_queries"])
+        return evaluate_runs(name, task, read_task_runs(runs, task, searches=False), evaluation["rerank_queries"])
 
     return _score_parts(test_sets, tasks, searched(tasks), runs, evaluation, name, rows)
 
