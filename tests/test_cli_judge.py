@@ -159,7 +159,7 @@ def test_an_interrupted_evaluation_goes_on_with_the_first_missing_task(read, mod
     shutil.rmtree(read / "out")
     with monkeypatch.context() as patched:
         patched.setattr(
-            "ruri_kedro.benchmark.recipe_tasks.evaluate_embedder", lambda *a, **k: 1 / 0
+            "ruri_kedro.benchmark.scoring.evaluate.score_by_vectors", lambda *a: 1 / 0
         )  # the task `similar`
         assert isinstance(evaluate(models / "embedder").exception, ZeroDivisionError)
     again = evaluate(models / "embedder")

@@ -12,11 +12,14 @@ import yaml
 from kedro_project import REPOSITORY
 from key_work import KEYS, PACKAGE, STEPS, calls
 
+from ruri_kedro.benchmark.tasks.types import task_types, work_by_type
 from ruri_kedro.cli.stage_code import COMMAND, FILE, stage_digests, stage_work, write_stage_digests
 from ruri_kedro.errors import DataError
 from ruri_kedro.experiments.work import work_of
+from ruri_kedro.pipeline_registry import register_pipelines
 from ruri_kedro.pipelines.ablations.nodes import recipe_nodes
-from ruri_kedro.tables.code import WITHOUT_EFFECT, behaviour_digest, name_of
+from ruri_kedro.pipelines.evaluation.nodes import score_bm25
+from ruri_kedro.tables.code import WITHOUT_EFFECT, behaviour_digest, definitions_of, name_of
 
 DVC = str(Path(sys.executable).with_name("dvc"))
 STAGES = stage_work(REPOSITORY)
@@ -94,7 +97,7 @@ TRAININGS = {"step pretrain", "step finetune", "step train_reranker_stage1", "st
             {"plan"}, TRAININGS, {"pretraining", "reranking", "finetuning"},
         ),
         (
-            "benchmark/scoring/metrics.py", '"mrr": "recip_rank"', '"mrr": "map"',
+            "benchmark/metrics.py", '"mrr": "recip_rank"', '"mrr": "map"',
             {name for name in KEYS if name.startswith("scores of ")} | {"evaluate: recipe", "evaluate: mteb"},
             {name for name in STEP_WORK if name.startswith(("step score_", "step validate_"))}
             - {"step score_with_teacher"},
@@ -107,6 +110,21 @@ def test_a_changed_constant_changes_what_its_code_makes_and_nothing_else(package
     assert changed(KEY_WORK, package) == keys
     assert changed(STEP_WORK, package) == steps
     assert changed(STAGES, package) == stages
+
+
+def test_what_reads_tasks_counts_the_code_of_every_type():
+    """A type is looked up in a table, which a digest does not follow: nodes are marked with what they look up."""
+    reads = {"load_task": {"reading"}, "stored_task": {"collecting", "searching", "scoring"}}
+    marked = {}
+    for node in register_pipelines()["__default__"].nodes:
+        named = {name for module, name in definitions_of(node.func) if module.startswith("ruri_kedro.benchmark.tasks")}
+        # The key of a stored task names what reads it, and so does the digest of all that reads it back.
+        allowed = [each for name, each in reads.items() if name in named]
+        if allowed:
+            marked[node.name] = getattr(node.func, "by_type", None)
+            assert marked[node.name] in set.union(*allowed), node.name
+    assert {"read_tasks", "search_tasks", "score_bm25", "export_runs"} <= marked.keys()
+    assert len(work_by_type(score_bm25)) > len(task_types())
 
 
 def change(package: Path, file: str, old: str, new: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ruri_kedro.benchmark.tasks.load import RetrievalTask
+from ruri_kedro.benchmark.tasks.retrieval import RetrievalTask
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 

@@ -8,10 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 from pytest import approx
 
-from ruri_kedro.benchmark.scoring.evaluate import evaluate_candidates, rerank_run, rerank_run_by_vectors
+from ruri_kedro.benchmark.scoring.evaluate import evaluate_reranking
+from ruri_kedro.benchmark.scoring.models import Embedder, Reranker
 from ruri_kedro.benchmark.tasks.judged import judged_queries
-from ruri_kedro.benchmark.tasks.load import RerankingTask, load_task
+from ruri_kedro.benchmark.tasks.load import load_task
 from ruri_kedro.benchmark.tasks.load import test_texts as texts_of_task
+from ruri_kedro.benchmark.tasks.reranking import RerankingTask
 from ruri_kedro.errors import DataError, RecipeError
 
 # The columns of hotchpotch/JQaRA, hotchpotch/JaCWIR (eval, collection), and of ESCI's queries and corpus in JMTEB.
@@ -114,7 +116,7 @@ def test_pooled_recall_is_over_all_relevant_candidates():
     qrels = {"a": {"d00": 1, "d39": 0}, "b": {f"d{i:02}": 1 for i in range(36, 40)}}
     task = RerankingTask("t", {"a": "問", "b": "問"}, documents, qrels, dict.fromkeys("ab", tuple(documents)))
     run = {qid: {docid: -float(place) for place, docid in enumerate(documents)} for qid in "ab"}
-    rows = {(row["metric"], row["query_id"]): row["score"] for row in evaluate_candidates("m", task, run)}
+    rows = {(row["metric"], row["query_id"]): row["score"] for row in evaluate_reranking("m", task, run)}
     assert rows["recall@30", "a"] == 1 and rows["recall@30", "b"] == 0
     assert rows["pooled_recall@30", ""] == approx(1 / 5)
 
@@ -124,8 +126,8 @@ def test_metrics_by_hand_for_the_order_of_a_reranker(root):
     task = load_task("jqara", SPECS["jqara"], root)
     scores = {"題8": 3.0, "題11": 2.0, "題10": 1.0, "題7": 0.5, "題9": 0.1}
     candidates = {qid: dict.fromkeys(docids, 0.0) for qid, docids in task.candidates.items()}
-    run = rerank_run(candidates, task, lambda pairs: [scores[text.split()[0]] for _, text in pairs])
-    rows = {(row["metric"], row["query_id"]): row["score"] for row in evaluate_candidates("m", task, run)}
+    run = Reranker("m", lambda pairs: [scores[text.split()[0]] for _, text in pairs]).order(task, candidates)
+    rows = {(row["metric"], row["query_id"]): row["score"] for row in evaluate_reranking("m", task, run)}
     assert rows["mrr@10", "QA-1"] == approx(1 / 2) and rows["map@10", "QA-2"] == approx((1 + 2 / 3) / 2)
     ideal = 1 + 1 / 1.584962500721156
     assert rows["ndcg@10", "QA-2"] == approx((1 + 1 / 2) / ideal)
@@ -134,7 +136,7 @@ def test_metrics_by_hand_for_the_order_of_a_reranker(root):
 def test_embedders_order_the_same_candidates(root, encode):
     task = load_task("jacwir", SPECS["jacwir"], root)
     candidates = {q: dict.fromkeys(d, 0.0) for q, d in task.candidates.items()}
-    run = rerank_run_by_vectors("m", candidates, task, encode)
+    run = Embedder("m", encode).order(task, candidates)
     assert run.keys() == {"0"} and run["0"].keys() == {"p1", "p2", "p3"}
 
 

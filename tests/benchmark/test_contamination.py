@@ -8,7 +8,7 @@ from leak_rules import EDITED, EMBEDDED, LONG, RULES, leaks_of
 from ruri_kedro.benchmark.leaks.contamination import find_leaks, is_removed, texts_to_avoid
 from ruri_kedro.benchmark.leaks.matches import BenchmarkTexts, find_matches
 from ruri_kedro.benchmark.tasks import load as tasks
-from ruri_kedro.benchmark.tasks.load import StsTask
+from ruri_kedro.benchmark.tasks.sts import StsTask
 from ruri_kedro.tables.schema import LEAKS
 from ruri_kedro.tables.store import to_batch
 

@@ -6,17 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ruri_kedro.benchmark.runs import ranked
-from ruri_kedro.benchmark.scoring.evaluate import (
-    embedder_run,
-    evaluate_embedder,
-    evaluate_reranking,
-    evaluate_run,
-    rerank_run,
-    rerank_run_by_vectors,
-    summarize,
-)
+from ruri_kedro.benchmark.scoring.evaluate import evaluate_embedder, evaluate_reranking, evaluate_run, summarize
 from ruri_kedro.benchmark.scoring.exact import score_candidates, search_exact
-from ruri_kedro.benchmark.tasks.load import ClassificationTask, ClusteringTask, StsTask
+from ruri_kedro.benchmark.scoring.models import Embedder, Reranker
+from ruri_kedro.benchmark.tasks.classification import ClassificationTask
+from ruri_kedro.benchmark.tasks.clustering import ClusteringTask
+from ruri_kedro.benchmark.tasks.sts import StsTask
 from ruri_kedro.errors import DataError, RecipeError
 from ruri_kedro.tables.schema import SCORES
 from ruri_kedro.tables.store import to_batch
@@ -111,7 +106,7 @@ def test_a_metric_may_not_look_deeper_than_the_search(capitals, encode):
 
 
 def test_a_run_is_scored_like_an_embedder(capitals, encode):
-    run = embedder_run("hash", capitals, encode, k=10)
+    run = Embedder("hash", encode).search(capitals, 10, {})[0]
     assert evaluate_run("hash", capitals, run) == evaluate_embedder("hash", capitals, encode, k=10)
     scores = {row["query_id"]: row["score"] for row in evaluate_run("bm25", capitals, BM25, ["recall@1"])}
     assert scores == {"q1": 1.0, "q2": 0.0, "q3": 0.0}
@@ -122,8 +117,8 @@ def test_models_are_compared_on_the_same_candidates(capitals, encode):
         queries, passages = zip(*pairs, strict=True)
         return np.einsum("nd,nd->n", encode(list(queries), "query"), encode(list(passages), "document"))
 
-    by_pairs = rerank_run(BM25, capitals, score)
-    by_vectors = rerank_run_by_vectors("hash", BM25, capitals, encode)
+    by_pairs = Reranker("pairs", score).order(capitals, BM25)
+    by_vectors = Embedder("hash", encode).order(capitals, BM25)
     for qid, candidates in BM25.items():
         assert by_pairs[qid].keys() == by_vectors[qid].keys() == candidates.keys()
         assert by_pairs[qid] == pytest.approx(by_vectors[qid], abs=1e-6)
@@ -146,14 +141,14 @@ def test_pairs_come_in_bounded_calls(capitals):
         calls.append(len(pairs))
         return np.arange(len(pairs), dtype=np.float32)
 
-    assert list(rerank_run(run, many, score)) == list(run)
+    assert list(Reranker("pairs", score).order(many, run)) == list(run)
     assert calls == [128, 128, 44]
 
 
 @pytest.mark.parametrize("scores", [np.zeros(4), np.zeros((5, 1)), np.array([1, 2, 3, 4, np.nan])])
 def test_scores_that_do_not_fit_the_pairs_are_refused(capitals, scores):
     with pytest.raises(DataError, match="task 'capitals', query 'q1' and on: 5 finite scores expected"):
-        rerank_run(BM25, capitals, lambda pairs: scores)
+        Reranker("pairs", lambda pairs: scores).order(capitals, BM25)
 
 
 @pytest.mark.parametrize(
@@ -168,8 +163,8 @@ def test_a_run_that_does_not_fit_its_task_is_named(capitals, encode, run, messag
     for use in (
         lambda: evaluate_run("x", capitals, run),
         lambda: evaluate_reranking("x", capitals, run),
-        lambda: rerank_run(run, capitals, lambda pairs: np.zeros(len(pairs))),
-        lambda: rerank_run_by_vectors("x", run, capitals, encode),
+        lambda: Reranker("x", lambda pairs: np.zeros(len(pairs))).order(capitals, run),
+        lambda: Embedder("x", encode).order(capitals, run),
     ):
         with pytest.raises(DataError, match=message):
             use()

@@ -13,7 +13,10 @@ from mteb_stand_ins import Recorder
 from ruri_kedro.benchmark.mteb.model import EncodingSettings, benchmark_encoder
 from ruri_kedro.benchmark.mteb.run import evaluate_tasks
 from ruri_kedro.benchmark.scoring.evaluate import evaluate_embedder
-from ruri_kedro.benchmark.tasks.load import BitextTask, MultilabelTask, PairTask, load_task
+from ruri_kedro.benchmark.tasks.bitext import BitextTask
+from ruri_kedro.benchmark.tasks.load import load_task
+from ruri_kedro.benchmark.tasks.multilabel import MultilabelTask
+from ruri_kedro.benchmark.tasks.pair import PairTask
 
 NO_PROMPTS = dict.fromkeys(
     ("query", "document", "STS", "PairClassification", "MultilabelClassification", "BitextMining"), ""

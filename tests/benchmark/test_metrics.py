@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ruri_kedro.benchmark.runs import read_qrels, read_run
-from ruri_kedro.benchmark.scoring.metrics import (
+from ruri_kedro.benchmark.metrics import (
     RETRIEVAL_METRICS,
     classification_scores,
     clustering_scores,
     retrieval_scores,
     spearman,
 )
+from ruri_kedro.benchmark.runs import read_qrels, read_run
 from ruri_kedro.errors import DataError, RecipeError
 
 docids = st.integers(0, 25).map("d{}".format)

@@ -10,8 +10,8 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ruri_kedro.benchmark.metrics import retrieval_scores
 from ruri_kedro.benchmark.runs import in_file_order, ranked, read_run, write_run
-from ruri_kedro.benchmark.scoring.metrics import retrieval_scores
 from ruri_kedro.benchmark.scoring.trec import score_runs
 from ruri_kedro.cli.commands import cli
 from ruri_kedro.errors import DataError

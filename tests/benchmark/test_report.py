@@ -66,7 +66,7 @@ def test_a_column_that_is_not_there_is_named():
 def test_the_room_is_cheap_to_import_and_leaves_no_figure_behind():
     code = (
         "import sys, ruri_kedro.benchmark.scoring.evaluate, ruri_kedro.benchmark.leaks.contamination;"
-        "from ruri_kedro.benchmark import report;"
+        "from ruri_kedro.benchmark.comparing import report;"
         "heavy = {'torch', 'sklearn', 'scipy', 'pytrec_eval', 'matplotlib', 'kedro', 'mlflow'} & set(sys.modules);"
         "import polars as pl;"
         "report.bar_plot(pl.DataFrame({'model': ['a'], 't/ndcg@10': [0.5]}));"

@@ -5,16 +5,14 @@ import re
 import pytest
 
 from ruri_kedro.benchmark.tasks import load as tasks
-from ruri_kedro.benchmark.tasks.load import (
-    BitextTask,
-    ClassificationTask,
-    ClusteringTask,
-    MultilabelTask,
-    PairTask,
-    RetrievalTask,
-    StsTask,
-    load_task,
-)
+from ruri_kedro.benchmark.tasks.bitext import BitextTask
+from ruri_kedro.benchmark.tasks.classification import ClassificationTask
+from ruri_kedro.benchmark.tasks.clustering import ClusteringTask
+from ruri_kedro.benchmark.tasks.load import load_task
+from ruri_kedro.benchmark.tasks.multilabel import MultilabelTask
+from ruri_kedro.benchmark.tasks.pair import PairTask
+from ruri_kedro.benchmark.tasks.retrieval import RetrievalTask
+from ruri_kedro.benchmark.tasks.sts import StsTask
 from ruri_kedro.errors import DataError, RecipeError
 from ruri_kedro.tables.schema import TEST_TEXTS
 from ruri_kedro.tables.store import to_batch
@@ -134,8 +132,8 @@ def test_a_sample_is_the_same_each_time_and_keeps_the_order(write_jsonl, tmp_pat
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ({"type": "search"}, r"\.type: 'search' is not known\. Allowed: retrieval, reranking, sts, classification"),
-        ({}, r"\.type: missing\. Allowed: retrieval, reranking, sts"),
+        ({"type": "search"}, r"\.type: 'search' is not known\. Allowed: bitext, classification, clustering"),
+        ({}, r"\.type: missing\. Allowed: bitext, classification"),
         ({"tpye": "sts"}, r"\.tpye: there is no such parameter\. Did you mean type\?"),
         ({**QA, "shape": "squad"}, r"\.shape: 'squad' is not known\. Allowed: qa, queries"),
         ({**QA, "shape": "queries"}, r"\.corpus: missing"),

@@ -5,7 +5,17 @@ from pathlib import Path
 
 from cut_project import REPOSITORY
 
+from ruri_kedro.benchmark.tasks.types import task_types
+from ruri_kedro.tables.code import name_of
+
 PACKAGE = REPOSITORY / "src/ruri_kedro"
+
+
+def of_types(aspect: str) -> list[str]:
+    """What the keys of tasks of all types name of them."""
+    found = {name_of(each) for kind in task_types().values() for each in getattr(kind, aspect)}
+    return sorted(name.removeprefix("ruri_kedro.") for name in found)
+
 
 # What a key is of: module of the call, its arguments as written, and the definitions that they stand for there.
 KEYS = {
@@ -13,11 +23,15 @@ KEYS = {
     "passages": ("corpora.build", "_part, made.rows", ["corpora.build._part", "corpora.build._passage_rows"]),
     "pairs": ("corpora.build", "_part, made.rows", ["corpora.build._part", "corpora.build._pair_rows"]),
     "synthetic rows": ("corpora.synthesis.build", "build_set", ["corpora.synthesis.build.build_set"]),
-    "test_sets": ("benchmark.tasks.stored", "store_task", ["benchmark.tasks.stored.store_task"]),
+    "test_sets": (
+        "benchmark.tasks.stored",
+        "store_task, *task_types()[spec['type']].reading",
+        ["benchmark.tasks.stored.store_task", *of_types("reading")],
+    ),
     "test_texts": (
         "pipelines.data_engineering.nodes",
-        "texts_of_task, stored_task",
-        ["benchmark.tasks.load.test_texts", "benchmark.tasks.stored.stored_task"],
+        "texts_of_task, stored_task, *task_types()[tasks[name]['type']].collecting",
+        ["benchmark.tasks.load.test_texts", "benchmark.tasks.stored.stored_task", *of_types("collecting")],
     ),
     "test_texts of mteb": (
         "benchmark.mteb.hub_tasks",
@@ -76,44 +90,52 @@ KEYS = {
     ),
     "distilled_examples": ("pipelines.finetuning.nodes", "believed", ["training.teacher.believed"]),
     "runs of BM25": (
-        "benchmark.scoring.stored_runs", "search_tasks", ["benchmark.scoring.stored_runs.search_tasks"],
+        "benchmark.scoring.stored_runs",
+        "search_tasks, *kind.searching",
+        ["benchmark.scoring.stored_runs.search_tasks", *of_types("searching")],
     ),
     "runs of an embedder": (
         "benchmark.scoring.stored_runs",
-        "_run_folders, runs",
-        ["benchmark.scoring.stored_runs._run_folders", "benchmark.scoring.stored_runs.search_embedder"],
+        "_run_folders, load, *kind.searching",
+        [
+            "benchmark.scoring.stored_runs._run_folders",
+            "benchmark.scoring.stored_runs.search_embedder",
+            *of_types("searching"),
+        ],
     ),
     "runs of the reranker": (
         "benchmark.scoring.stored_runs",
-        "_run_folders, runs",
-        ["benchmark.scoring.stored_runs._run_folders", "benchmark.scoring.stored_runs.search_reranker"],
+        "_run_folders, load, *kind.searching",
+        [
+            "benchmark.scoring.stored_runs._run_folders",
+            "benchmark.scoring.stored_runs.search_reranker",
+            *of_types("searching"),
+        ],
     ),
     "exported runs": (
-        "benchmark.scoring.stored_runs", "export_runs", ["benchmark.scoring.stored_runs.export_runs"],
+        "benchmark.scoring.stored_runs",
+        "export_runs, *kind.searching",
+        ["benchmark.scoring.stored_runs.export_runs", *of_types("searching")],
     ),
-    "scores of BM25": (
-        "pipelines.evaluation.nodes",
-        "_score_parts, rows",
-        ["pipelines.evaluation.nodes._score_parts", "pipelines.evaluation.nodes.score_bm25"],
-    ),
-    "scores of an embedder": (
-        "pipelines.evaluation.nodes",
-        "_score_parts, rows",
-        ["pipelines.evaluation.nodes._score_parts", "pipelines.evaluation.nodes.score_embedder"],
-    ),
-    "scores of the reranker": (
-        "pipelines.evaluation.nodes",
-        "_score_parts, rows",
-        ["pipelines.evaluation.nodes._score_parts", "pipelines.evaluation.nodes._candidate_rows"],
-    ),
+    **{
+        f"scores of {model}": (
+            "pipelines.evaluation.nodes",
+            "_score_parts, rows, *kind.scoring",
+            ["pipelines.evaluation.nodes._score_parts", f"pipelines.evaluation.nodes.{work}", *of_types("scoring")],
+        )
+        for model, work in (
+            ("BM25", "score_bm25"), ("an embedder", "score_embedder"), ("the reranker", "score_reranker"),
+        )
+    },
     "evaluate: recipe": (
         "benchmark.recipe_tasks",
-        "Judged, stored_task, *_HANDED_OVER",
+        "Judged, stored_task, *_HANDED_OVER, *task_types()[types[name]].scoring",
         [
             "benchmark.recipe_tasks.Judged",
             "benchmark.tasks.stored.stored_task",
             "models.saved.SavedModel",
             "search.bm25.index.searcher_of",
+            *of_types("scoring"),
         ],
     ),
     "evaluate: mteb": (

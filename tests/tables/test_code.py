@@ -1,5 +1,8 @@
 """What counts as the code of a function, a class or a module."""
 
+from functools import partial
+from importlib import import_module
+
 import pytest
 
 from ruri_kedro.tables.code import behaviour_digest, definitions_of
@@ -129,3 +132,15 @@ def test_an_import_that_there_is_not_is_an_error(package):
     )
     with pytest.raises(ImportError, match=r"toy\.rooms\.losses\.losses"):
         behaviour_digest("toy.pipelines.nodes.f", package=broken)
+
+
+def test_a_function_from_outside_counts_with_its_file(package, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / "added_elsewhere.py"
+    file.write_text("def read():\n    return 1\n", "utf-8")
+    read, toy = import_module("added_elsewhere").read, package()
+    found = behaviour_digest("toy.pipelines.nodes.f", read, package=toy)
+    assert found != behaviour_digest("toy.pipelines.nodes.f", package=toy)
+    assert found == behaviour_digest("toy.pipelines.nodes.f", partial(read), package=toy)
+    file.write_text("def read():\n    return 2\n", "utf-8")
+    assert found != behaviour_digest("toy.pipelines.nodes.f", read, package=toy)

@@ -4,33 +4,21 @@ Each task is a part of a table of scores by query, with the run beside it as a T
 same model, data and settings is not evaluated again, so an evaluation that was killed goes on with the first missing.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import polars as pl
 
 from ruri_kedro.benchmark.comparing.report import table_by_metric
 from ruri_kedro.benchmark.mteb.model import EncodingSettings
-from ruri_kedro.benchmark.mteb.prompts import TYPES, named_prompts, saved_prompts
-from ruri_kedro.benchmark.runs import Run, write_qrels, write_run
-from ruri_kedro.benchmark.scoring.evaluate import (
-    Encode,
-    Score,
-    embedder_runs,
-    evaluate_candidates,
-    evaluate_embedder,
-    evaluate_reranking,
-    evaluate_run,
-    rerank_run,
-    rerank_run_by_vectors,
-    summarize,
-)
-from ruri_kedro.benchmark.scoring.exact import best_documents
-from ruri_kedro.benchmark.tasks.load import RerankingTask, RetrievalTask, Task
+from ruri_kedro.benchmark.mteb.prompts import mteb_name, named_prompts, saved_prompts
+from ruri_kedro.benchmark.runs import write_qrels, write_run
+from ruri_kedro.benchmark.scoring.evaluate import can_do, evaluate, summarize
+from ruri_kedro.benchmark.scoring.models import Bm25, Embedder, Find, Model, MultiVector, Reranker
 from ruri_kedro.benchmark.tasks.stored import stored_digest, stored_task
+from ruri_kedro.benchmark.tasks.types import Fitting, task_types
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.tables import SCHEMAS, Part, Table, write_table
 from ruri_kedro.tables.code import behaviour_digest
@@ -40,59 +28,36 @@ from ruri_kedro.tables.store import blocks, key_of
 if TYPE_CHECKING:
     from ruri_kedro.models.saved import SavedModel
 
-# (documents, queries, depth) -> hits of each query: BM25, which is another room's affair.
-Search = Callable[[Mapping[str, str], Sequence[str], int], list[list[tuple[str, float]]]]
-
-# (queries, passages) -> scores of all, (queries, passages).
-ScoreAll = Callable[[Sequence[str], Sequence[str]], np.ndarray]
-
 # What `Judged` is given to encode and to search with, by name, since it comes from those who call.
 _HANDED_OVER = ("ruri_kedro.models.saved.SavedModel", "ruri_kedro.search.bm25.index.searcher_of")
-
-_FOUND = 1000  # rank to which BM25 looks for given candidates; those it does not find score 0
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A model and how it is asked; with neither `encode` nor `score` it is BM25.
+    """A model with what it needs for tasks of any type."""
 
-    With `score_all` it searches collections of up to `exact_documents`, and orders BM25's candidates of larger ones.
-    """
-
-    name: str
+    model: Model
     key: str  # of the model and all its settings
-    search: Search
-    depth: int  # of runs, and BM25's candidates that a cross-encoder orders
-    encode: Encode | None = None
-    score: Score | None = None
-    score_all: ScoreAll | None = None
-    exact_documents: int = 0
+    bm25: Bm25  # whose candidates are ordered where the model does not search
+    depth: int  # of runs, and of BM25's candidates
 
-    def evaluate(self, task: Task, folder: Path, seed: int) -> list[dict]:
-        """Rows of SCORES for a task; its runs are written to `folder`. None for a task that the model cannot do."""
-        if not isinstance(task, RetrievalTask):
-            return evaluate_embedder(self.name, task, self.encode, seed=seed)
-        if isinstance(task, RerankingTask):
-            run = self._order(task)
-            rows = evaluate_candidates(self.name, task, run)
-        elif self.score is not None and len(task.corpus) > self.exact_documents:
-            run = rerank_run(self._bm25(task, self.depth), task, self.score)
-            rows = evaluate_reranking(self.name, task, run)
-        else:
-            run = self._find(task)
-            rows = evaluate_run(self.name, task, run)
-        write_run(folder / "run.trec.gz", run, "_".join(self.name.split()))
-        write_qrels(folder / "qrels.trec.gz", task.qrels)
-        return rows
+    def evaluate(self, task: Any, folder: Path, seed: int) -> list[dict]:
+        """Rows of SCORES for a task that the model can do; its run is written to `folder`, of a task with queries."""
+        found = evaluate(self.model, task, self.depth, lambda: self.bm25.search(task, self.depth, {})[0], Fitting(seed))
+        for run in found.runs.values():  # RUN or RERANKED
+            write_run(folder / "run.trec.gz", run, "_".join(self.model.name.split()))
+            write_qrels(folder / "qrels.trec.gz", task.qrels)
+        return found.rows
 
     def can(self, kind: str) -> bool:
         """Whether the model can do tasks of a type."""
-        return kind in ("retrieval", "reranking") or self.encode is not None
+        return can_do(self.model, task_types()[kind])
 
     @staticmethod
-    def bm25(search: Search, settings: Mapping[str, Any], depth: int) -> "Judged":
+    def of_bm25(search: Find, settings: Mapping[str, Any], depth: int) -> "Judged":
         """BM25 with these settings."""
-        return Judged("bm25", key_of(bm25=dict(settings), depth=depth), search, depth)
+        model = Bm25("bm25", search)
+        return Judged(model, key_of(bm25=dict(settings), depth=depth), model, depth)
 
     @staticmethod
     def of(
@@ -100,7 +65,7 @@ class Judged:
         params: Mapping[str, Any],
         prompts: str | None,
         own: Mapping[str, str],
-        search: Search,
+        search: Find,
         bm25: Mapping[str, Any],
         depth: int,
     ) -> "Judged":
@@ -116,59 +81,46 @@ class Judged:
             chosen = named_prompts(params, prompts)
         settings = EncodingSettings.of(params, {} if asks_pairs else chosen)
         if model.is_multi_vector:
-            return Judged._late(model, params["exact_documents"], settings.chunk_tokens, search, bm25, depth)
-        asked = {"length": settings.max_length, "prompts": dict(settings.prompts), "bm25": dict(bm25), "depth": depth}
-        key = key_of(model=[model.name, model.revision], **asked)
-        if model.is_cross_encoder:
-            from ruri_kedro.models.forward import score_pairs
+            exact = params["exact_documents"]
+            asked: dict[str, Any] = {"exact_documents": exact}
+            made: Model = _multi_vector(model, settings, exact)
+        else:
+            asked = {"length": settings.max_length, "prompts": dict(settings.prompts)}
+            made = _reranker(model, settings) if model.is_cross_encoder else _embedder(model, settings, prompts, params)
+        key = key_of(model=[model.name, model.revision], **asked, bm25=dict(bm25), depth=depth)
+        return Judged(made, key, Bm25("bm25", search), depth)
 
-            def score(pairs: list[tuple[str, str]]) -> Any:
-                return score_pairs(model.cross_encoder, pairs, settings.max_length, settings.chunk_tokens)
 
-            return Judged(model.name, key, search, depth, score=score)
+def _multi_vector(model: "SavedModel", settings: EncodingSettings, exact_documents: int) -> MultiVector:
+    from ruri_kedro.models.late_interaction import LateInteraction
 
-        def encode(texts: list[str], role: str) -> Any:
-            key = TYPES.get(role, role)
-            if key not in settings.prompts:
-                where = f"mteb.prompts.{prompts}.{key}" if prompts else f"model '{model.name}', prompt '{key}'"
-                sets = ", ".join(params["prompts"])
-                raise RecipeError(
-                    f"{where}: missing. Give one, '' for none, in a set of mteb.prompts. There are: {sets}."
-                )
-            return model.encode(texts, settings.prompts[key], settings.max_length, settings.chunk_tokens)
+    late = LateInteraction(model.multi_vector, settings.chunk_tokens)
+    return MultiVector(model.name, late.score, late.search, exact_documents)
 
-        return Judged(model.name, key, search, depth, encode=encode)
 
-    @staticmethod
-    def _late(
-        model: "SavedModel", exact: int, chunk_tokens: int, search: Search, bm25: Mapping[str, Any], depth: int
-    ) -> "Judged":
-        from ruri_kedro.models.late_interaction import LateInteraction
+def _reranker(model: "SavedModel", settings: EncodingSettings) -> Reranker:
+    from ruri_kedro.models.forward import score_pairs
 
-        late = LateInteraction(model.multi_vector, chunk_tokens)
-        key = key_of(model=[model.name, model.revision], exact_documents=exact, bm25=dict(bm25), depth=depth)
-        return Judged(model.name, key, search, depth, score=late.score, score_all=late.search, exact_documents=exact)
+    def score(pairs: list[tuple[str, str]]) -> Any:
+        return score_pairs(model.cross_encoder, pairs, settings.max_length, settings.chunk_tokens)
 
-    def _find(self, task: RetrievalTask) -> Run:
-        if self.score_all is not None:
-            scores = self.score_all(list(task.queries.values()), list(task.corpus.values()))
-            return best_documents(list(task.queries), list(task.corpus), scores, self.depth)
-        if self.encode is None:
-            return self._bm25(task, self.depth)
-        return embedder_runs(self.name, task, self.encode, self.depth, {})[0]
+    return Reranker(model.name, score)
 
-    def _order(self, task: RerankingTask) -> Run:
-        candidates = {qid: dict.fromkeys(docids, 0.0) for qid, docids in task.candidates.items()}
-        if self.encode is not None:
-            return rerank_run_by_vectors(self.name, candidates, task, self.encode)
-        if self.score is not None:
-            return rerank_run(candidates, task, self.score)
-        found = self._bm25(task, _FOUND)
-        return {qid: {docid: found[qid].get(docid, 0.0) for docid in docids} for qid, docids in candidates.items()}
 
-    def _bm25(self, task: RetrievalTask, depth: int) -> Run:
-        found = self.search(task.corpus, list(task.queries.values()), depth)
-        return {qid: dict(hits) for qid, hits in zip(task.queries, found, strict=True)}
+def _embedder(
+    model: "SavedModel", settings: EncodingSettings, prompts: str | None, params: Mapping[str, Any]
+) -> Embedder:
+    """`prompts` is the name of its set, where it has one."""
+
+    def encode(texts: list[str], role: str) -> Any:
+        key = mteb_name(role)
+        if key not in settings.prompts:
+            where = f"mteb.prompts.{prompts}.{key}" if prompts else f"model '{model.name}', prompt '{key}'"
+            sets = ", ".join(params["prompts"])
+            raise RecipeError(f"{where}: missing. Give one, '' for none, in a set of mteb.prompts. There are: {sets}.")
+        return model.encode(texts, settings.prompts[key], settings.max_length, settings.chunk_tokens)
+
+    return Embedder(model.name, encode)
 
 
 def evaluate_recipe(
@@ -179,17 +131,18 @@ def evaluate_recipe(
     Leaves <out>/<model>/scores (a table of scores, a part per task), <out>/<model>/runs/<task> and <out>/recipe.md.
     `on_task` is told what is evaluated and what is left out.
     """
-    home = out / model.name.replace("/", "__")
+    called = model.model.name
+    home = out / called.replace("/", "__")
     wanted = {name for name, kind in types.items() if model.can(kind)}
     for name in sorted(types.keys() - wanted):
-        on_task(f"{name}: not a task for {model.name}")
+        on_task(f"{name}: not a task for {called}")
 
     def part(name: str) -> Part:
         def rows() -> list[dict]:
             on_task(f"{name} ...")
             return model.evaluate(stored_task(test_sets, name), home / "runs" / name, seed)
 
-        code = behaviour_digest(Judged, stored_task, *_HANDED_OVER)
+        code = behaviour_digest(Judged, stored_task, *_HANDED_OVER, *task_types()[types[name]].scoring)
         key = key_of(model=model.key, task=stored_digest(test_sets, name), seed=seed, code=code)
         return Part(key, lambda: blocks(rows()))
 

@@ -1,7 +1,8 @@
-"""The parameters `evaluation` and `mteb`. Neither torch nor mteb is imported here."""
+"""The parameters `evaluation`, `task_prompts` and `mteb`. Neither torch nor mteb is imported here."""
 
 from collections.abc import Mapping
 
+from ruri_kedro.benchmark.tasks.types import prompted_types
 from ruri_kedro.models.settings import Device
 from ruri_kedro.recipe.parse import Count, Size, parameters
 
@@ -14,6 +15,10 @@ class EvaluationSettings:
     chunk_tokens: Count  # padded tokens of one forward pass
     depth: Count  # candidates reranked, and depth of every run
     rerank_queries: Count  # queries of a task whose candidates are reranked
+
+
+# What stands before texts that are no query and no passage, by their role; parameters `task_prompts`.
+TaskPrompts = parameters(type("TaskPrompts", (), {"__annotations__": dict.fromkeys(prompted_types(), str)}))
 
 
 @parameters

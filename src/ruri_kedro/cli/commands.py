@@ -277,7 +277,7 @@ def _evaluate_recipe(context: Any, reference: str, only: Sequence[str], prompts:
     search = searcher_of(params["bm25"])
     depth = params["evaluation"]["depth"]
     if saved is None:
-        model = Judged.bm25(search, params["bm25"], depth)
+        model = Judged.of_bm25(search, params["bm25"], depth)
     else:
         model = Judged.of(saved, params["mteb"], prompts, _recipe_prompts(params), search, params["bm25"], depth)
     types = {name: spec["type"] for name, spec in params["tasks"].items()}

@@ -4,12 +4,16 @@ from collections.abc import Callable
 
 from kedro.pipeline import Node
 
+from ruri_kedro.benchmark.tasks.types import work_by_type
 from ruri_kedro.models.kinds import KINDS
 from ruri_kedro.recipe.stages import STAGES
 
 
 def work_of(node: Node) -> list[Callable | str]:
-    """What does the work of a node: its function and, of a training, what the table of kinds names by address."""
+    """What does the work of a node: its function, and what that finds in a table.
+
+    Of a training that is what the table of kinds names by address, else the functions of the types of task.
+    """
     kinds = [KINDS[stage.kind] for stage in STAGES.values() if stage.node == node.name]
     addresses = [address for kind in kinds for address in (kind.start, kind.train, kind.finish) if address]
-    return [node.func, *(address.replace(":", ".") for address in addresses)]
+    return [node.func, *work_by_type(node.func), *(address.replace(":", ".") for address in addresses)]

@@ -14,7 +14,7 @@ from ruri_kedro.recipe.stages import STAGES
 # them must stay cheap: no torch, polars or mlflow.
 BLOCKS = {
     "prompts": "ruri_kedro.text.prompts:Prompts",
-    "task_prompts": "ruri_kedro.text.prompts:TaskPrompts",
+    "task_prompts": "ruri_kedro.benchmark.settings:TaskPrompts",
     "run": "ruri_kedro.training.settings:RunSettings",
     "encoding": "ruri_kedro.models.settings:EncodingSettings",
     "deduplication": "ruri_kedro.corpora.duplicates:DuplicateRules",

@@ -47,14 +47,25 @@ def behaviour_digest(*work: Callable | str, package: Path = _PACKAGE) -> str:
     """Digest of what functions and classes do, or names such as `ruri_kedro.search.fusion[.<definition>]`.
 
     A method stands for its class, a nested function for the one around it, a partial function for its function.
-    Raises ImportError for what the package does not have.
+    A function from outside the package, which somebody has put in one of its tables, counts with the text of its file.
+    Raises ImportError for a name that the package does not have.
     """
-    return _digest(tuple(map(name_of, work)), package)
+    foreign = [each for each in work if not isinstance(each, str) and _is_foreign(each, package)]
+    own = _digest(tuple(name_of(each) for each in work if each not in foreign), package)
+    return digest_all([own, *map(_file_digest, foreign)]) if foreign else own
 
 
 def definitions_of(*work: Callable | str, package: Path = _PACKAGE) -> frozenset[Definition]:
     """The (module, name) of every definition that counts in `behaviour_digest` of the same."""
     return frozenset(_reached(tuple(map(name_of, work)), package))
+
+
+def _is_foreign(work: Callable, package: Path) -> bool:
+    return name_of(work).partition(".")[0] != package.name
+
+
+def _file_digest(work: Callable) -> str:
+    return stable_id(name_of(work), Path(inspect.getfile(_plain(work))).read_text("utf-8"))
 
 
 @cache
@@ -80,10 +91,15 @@ def name_of(work: Callable | str) -> str:
     """The dotted name by which `behaviour_digest` knows a function, a class or what is named already."""
     if isinstance(work, str):
         return work
+    work = _plain(work)
+    return f"{work.__module__}.{work.__qualname__.partition('.')[0]}"
+
+
+def _plain(work: Callable) -> Callable:
+    """The function behind partial functions and wrappers."""
     while isinstance(work, functools.partial):
         work = work.func
-    work = inspect.unwrap(work)
-    return f"{work.__module__}.{work.__qualname__.partition('.')[0]}"
+    return inspect.unwrap(work)
 
 
 def _definition(name: str, package: Path) -> Definition:

@@ -11,18 +11,6 @@ class Prompts:
     document: str
 
 
-@parameters
-class TaskPrompts:
-    """What stands before texts that are no query and no passage, by type of task; parameters `task_prompts`."""
-
-    sts: str
-    classification: str
-    clustering: str
-    pair: str
-    multilabel: str
-    bitext: str
-
-
 def passage_text(title: str, section: str, text: str) -> str:
     """Title, section and text as one string; empty parts leave no gap."""
     return " ".join(part for part in (title, section, text) if part)

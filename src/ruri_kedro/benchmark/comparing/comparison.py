@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from ruri_kedro.benchmark.comparing.report import MAIN_METRICS
 from ruri_kedro.benchmark.comparing.significance import (
     RESAMPLES,
     ROUNDING,
@@ -22,6 +21,7 @@ from ruri_kedro.benchmark.comparing.significance import (
     randomisation_test,
     win_tie_loss,
 )
+from ruri_kedro.benchmark.tasks.types import main_metrics as main_metrics_of_types
 from ruri_kedro.errors import DataError, RecipeError
 
 ALPHA = 0.05
@@ -106,9 +106,10 @@ def scores_by_query(rows: Iterable[Mapping]) -> Scores:
 
 
 def main_metrics(scores: Mapping[Measure, Any]) -> list[Measure]:
-    """Each task with the metric that stands for it (`report.MAIN_METRICS`), in the order of the tasks."""
+    """Each task with the metric that stands for it (see `tasks.types.main_metrics`), in the order of the tasks."""
+    known = main_metrics_of_types()
     tasks = dict.fromkeys(task for task, _ in scores)
-    chosen = (next(((task, name) for name in MAIN_METRICS if (task, name) in scores), None) for task in tasks)
+    chosen = (next(((task, name) for name in known if (task, name) in scores), None) for task in tasks)
     return [measure for measure in chosen if measure is not None]
 
 

@@ -5,21 +5,19 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from ruri_kedro.benchmark.tasks.types import main_metrics
 from ruri_kedro.errors import DataError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# The metric that stands for a task: the first of these that it has (JMTEB's choice by type of task).
-MAIN_METRICS = ("ndcg@10", "spearman", "macro_f1", "v_measure", "ap", "accuracy")
-
 
 def main_columns(summary: pl.DataFrame) -> list[str]:
     """For each task of a summary its column `<task>/<main metric>`, in the order of the tasks."""
+    known = main_metrics()
     tasks = dict.fromkeys(column.rpartition("/")[0] for column in summary.columns if column != "model")
     chosen = (
-        next((f"{task}/{metric}" for metric in MAIN_METRICS if f"{task}/{metric}" in summary.columns), None)
-        for task in tasks
+        next((f"{task}/{metric}" for metric in known if f"{task}/{metric}" in summary.columns), None) for task in tasks
     )
     return [column for column in chosen if column is not None]
 

@@ -3,16 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ruri_kedro.benchmark.tasks.types import prompted_types
 from ruri_kedro.errors import RecipeError
 
-TYPES = {  # mteb's names of the types of text that `task_prompts` of a recipe names
-    "sts": "STS",
-    "classification": "Classification",
-    "clustering": "Clustering",
-    "pair": "PairClassification",
-    "multilabel": "MultilabelClassification",
-    "bitext": "BitextMining",
-}
 _SIDES = ("query", "document")
 
 
@@ -23,9 +16,15 @@ def named_prompts(mteb: Mapping[str, Any], name: str) -> Mapping[str, str]:
     return mteb["prompts"][name]
 
 
+def mteb_name(role: str) -> str:
+    """mteb's name of a role of texts; that of a type of task which mteb has not is its own."""
+    kind = prompted_types().get(role)
+    return (kind and kind.mteb_type) or role
+
+
 def recipe_prompts(prompts: Mapping[str, str], task_prompts: Mapping[str, str]) -> dict[str, str]:
     """The set that a recipe's own models are trained and tested with, under mteb's names."""
-    return {**prompts, **{TYPES[kind]: prompt for kind, prompt in task_prompts.items()}}
+    return {**prompts, **{mteb_name(role): prompt for role, prompt in task_prompts.items()}}
 
 
 def saved_prompts(

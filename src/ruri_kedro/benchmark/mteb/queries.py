@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ruri_kedro.benchmark.scoring.metrics import RETRIEVAL_METRICS, retrieval_scores
+from ruri_kedro.benchmark.metrics import RETRIEVAL_METRICS, retrieval_scores
 from ruri_kedro.tables import SCHEMAS, Part, Table, write_table
 from ruri_kedro.tables.store import blocks, is_current
 

@@ -1,185 +1,142 @@
-"""Scores of embedders, rerankers and BM25, as rows of SCORES: one per query where a metric has queries.
+"""The engine: from a model as it is asked and a task to runs and to scores, as rows of SCORES.
 
-A metric of a whole task (Spearman, macro F1, V-measure, average precision, ...) is one row with an empty query_id.
+There is a row per query where a metric has queries. A metric of a whole task (Spearman, macro F1, V-measure, average
+precision, ...) is one row with an empty query_id.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
-import numpy as np
 import polars as pl
 
-from ruri_kedro.benchmark.runs import Run, check_scores
-from ruri_kedro.benchmark.scoring.exact import score_candidates, search_exact
-from ruri_kedro.benchmark.scoring.metrics import (
-    CANDIDATE_METRICS,
-    RERANKING_METRICS,
-    RETRIEVAL_METRICS,
-    bitext_scores,
-    classification_scores,
-    clustering_scores,
-    multilabel_scores,
-    pair_scores,
-    parse_metric,
-    retrieval_scores,
-    spearman,
-)
-from ruri_kedro.benchmark.tasks.load import (
-    BitextTask,
-    ClassificationTask,
-    MultilabelTask,
-    PairTask,
-    RerankingTask,
-    RetrievalTask,
-    StsTask,
-    Task,
-)
-from ruri_kedro.benchmark.tasks.specs import RERANKING_SUFFIX
+from ruri_kedro.benchmark.metrics import RETRIEVAL_METRICS, parse_metric, run_scores
+from ruri_kedro.benchmark.runs import Run
+from ruri_kedro.benchmark.scoring.models import Embedder, Encode, Model, check_run, checked_vectors
+from ruri_kedro.benchmark.tasks.retrieval import RetrievalTask
+from ruri_kedro.benchmark.tasks.types import Fitting, TaskType, Value, type_of
 from ruri_kedro.errors import DataError, RecipeError
 
-# (texts, role) -> float32 (n, d), rows of length 1. Roles: query, document, and the other types of task by name; what
-# prompt a role has is the caller's affair.
-Encode = Callable[[list[str], str], np.ndarray]
-# (query, passage) pairs -> (n,) scores, higher is better.
-Score = Callable[[list[tuple[str, str]]], np.ndarray]
+RUN = "run.trec.gz"  # what is found in a collection
+RERANKED = "reranked.trec.gz"  # an order of candidates
+Ordered = tuple[RetrievalTask, Run]  # a task with the queries of which candidates are ordered, and the candidates
 
-_QUERIES_PER_CALL = 64  # a few thousand pairs at 100 candidates: enough to sort by length, and a bounded list
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model finds, as RUN or RERANKED; nothing of a task without queries. And its scores."""
+
+    runs: dict[str, Run]
+    rows: list[dict]
+
+
+def can_do(model: Model, kind: TaskType) -> bool:
+    """Whether a model can do tasks of a type."""
+    return kind.search is not None or model.encode is not None
+
+
+def evaluate(
+    model: Model,
+    task: Any,
+    depth: int,
+    bm25: Callable[[], Run] | None = None,
+    fitting: Fitting | None = None,
+    metrics: Sequence[str] | None = None,
+) -> Evaluation:
+    """A model on a task of any type.
+
+    The collection of a task is searched to `depth`, by a model that searches it; others order the candidates of `bm25`,
+    a run for the task. `metrics` are those of runs, by default the type's own. Raises DataError where a model does not
+    return one finite unit vector per text or one finite score per pair, RecipeError where a metric looks deeper than
+    the search.
+    """
+    kind = type_of(task)
+    if kind.search is None:
+        return Evaluation({}, score_by_vectors(model, task, fitting or Fitting()))
+    searched = kind.search.collection and model.searches(task)
+    ordered = None if searched else candidates_of(task, bm25)
+    runs = find_runs(model, task, depth, ordered, metrics)
+    return Evaluation(runs, evaluate_runs(model.name, task, runs, metrics=metrics))
 
 
 def evaluate_embedder(
     model_name: str,
-    task: Task,
+    task: Any,
     encode: Encode,
     k: int = 100,
     seed: int = 0,
     max_iter: int = 1000,
-    metrics: Sequence[str] = RETRIEVAL_METRICS,
+    metrics: Sequence[str] | None = None,
 ) -> list[dict]:
-    """Rows of SCORES for an embedding model on any task.
-
-    Retrieval searches the whole corpus exactly and keeps the first `k`; `metrics` are for retrieval only, `seed` and
-    `max_iter` for classification and clustering. Raises DataError where `encode` does not return one finite unit
-    vector per text, RecipeError where a metric looks deeper than `k`.
-    """
-
-    def vectors(texts: Iterable[str], role: str) -> np.ndarray:
-        return _encoded(model_name, task, encode, list(texts), role)
-
-    if isinstance(task, RetrievalTask):
-        return evaluate_run(model_name, task, embedder_run(model_name, task, encode, k, metrics), metrics)
-    if isinstance(task, StsTask | PairTask):
-        role = "sts" if isinstance(task, StsTask) else "pair"
-        cosines = np.einsum("nd,nd->n", vectors(task.texts1, role), vectors(task.texts2, role))
-        scores = {"spearman": spearman(cosines, task.scores)} if role == "sts" else pair_scores(cosines, task.labels)
-        return _task_rows(model_name, task, scores)
-    if isinstance(task, BitextTask):
-        f1, found = bitext_scores(vectors(task.texts1, "bitext"), vectors(task.texts2, "bitext"))
-        by_text = [_row(model_name, task.name, "accuracy", str(number), hit) for number, hit in enumerate(found)]
-        return [*by_text, *_task_rows(model_name, task, {"f1": f1})]
-    if isinstance(task, MultilabelTask):
-        train = vectors(task.train_texts, "multilabel"), task.train_labels
-        test = vectors(task.test_texts, "multilabel"), task.test_labels
-        return _task_rows(model_name, task, multilabel_scores(*train, *test))
-    if isinstance(task, ClassificationTask):
-        train = vectors(task.train_texts, "classification"), task.train_labels
-        test = vectors(task.test_texts, "classification"), task.test_labels
-        return _task_rows(model_name, task, classification_scores(*train, *test, seed=seed, max_iter=max_iter))
-    return _task_rows(model_name, task, clustering_scores(vectors(task.texts, "clustering"), task.labels, seed))
+    """Rows of SCORES of an embedding model on any task, as `evaluate`; `k` is the depth of its search."""
+    return evaluate(Embedder(model_name, encode), task, k, fitting=Fitting(seed, max_iter), metrics=metrics).rows
 
 
-def embedder_run(
-    model_name: str, task: RetrievalTask, encode: Encode, k: int, metrics: Sequence[str] = RETRIEVAL_METRICS
-) -> Run:
-    """The first `k` documents of each query by cosine, over the whole corpus."""
-    return embedder_runs(model_name, task, encode, k, {}, metrics)[0]
+def candidates_of(task: RetrievalTask, bm25: Callable[[], Run], queries: int | None = None) -> Ordered:
+    """What models order of a task: its own candidates, or those of BM25 for its first `queries` (None: all)."""
+    search = type_of(task).search
+    part = search.part(task, queries)
+    return part, search.candidates(part, bm25)
 
 
-def embedder_runs(
+def find_runs(
+    model: Model, task: RetrievalTask, depth: int, ordered: Ordered | None, metrics: Sequence[str] | None = None
+) -> dict[str, Run]:
+    """RUN of a collection that the model searches, and RERANKED of the candidates, unless `ordered` is None."""
+    part, candidates = ordered or (task, {})
+    if not (type_of(task).search.collection and model.searches(task)):
+        return {RERANKED: model.order(part, candidates)}
+    deepest = max(metrics or RETRIEVAL_METRICS, key=lambda metric: parse_metric(metric)[1])
+    if depth < parse_metric(deepest)[1]:
+        raise RecipeError(f"task '{task.name}', key 'k': {depth} documents are too few for {deepest}.")
+    run, reranked = model.search(task, depth, candidates)
+    return {RUN: run} if ordered is None else {RUN: run, RERANKED: reranked}
+
+
+def evaluate_runs(
     model_name: str,
     task: RetrievalTask,
-    encode: Encode,
-    k: int,
-    candidates: Run,
-    metrics: Sequence[str] = RETRIEVAL_METRICS,
-) -> tuple[Run, Run]:
-    """The first `k` documents of each query over the whole corpus, and `candidates` with their cosines.
-
-    Each text is encoded once for both.
-    """
-    deepest = max(metrics, key=lambda metric: parse_metric(metric)[1])
-    if k < parse_metric(deepest)[1]:
-        raise RecipeError(f"task '{task.name}', key 'k': {k} documents are too few for {deepest}.")
-    _check_run(task, candidates)
-    qids, docids = list(task.queries), list(task.corpus)
-    queries = _encoded(model_name, task, encode, list(task.queries.values()), "query")
-    documents = _encoded(model_name, task, encode, list(task.corpus.values()), "document")
-    places = dict(zip(qids, queries, strict=True))
-    chosen = np.stack([places[qid] for qid in candidates]) if candidates else queries[:0]
-    reordered = score_candidates(candidates, chosen, dict(zip(docids, documents, strict=True)))
-    return search_exact(qids, queries, docids, documents, k), reordered
-
-
-def evaluate_run(
-    model_name: str, task: RetrievalTask, run: Run, metrics: Sequence[str] = RETRIEVAL_METRICS
+    runs: Mapping[str, Run],
+    queries: int | None = None,
+    metrics: Sequence[str] | None = None,
 ) -> list[dict]:
+    """Rows of SCORES of RUN and RERANKED; the candidates of the first `queries` were ordered (None: of all)."""
+    rows = []
+    if RUN in runs:
+        rows += evaluate_run(model_name, task, runs[RUN], metrics)
+    if RERANKED in runs:
+        rows += evaluate_reranking(model_name, type_of(task).search.part(task, queries), runs[RERANKED], metrics)
+    return rows
+
+
+def score_by_vectors(model: Model, task: Any, fitting: Fitting) -> list[dict]:
+    """Rows of SCORES of a task without queries."""
+    values = type_of(task).score(task, partial(checked_vectors, model, task), fitting)
+    return _rows(model.name, task.name, values)
+
+
+def evaluate_run(model_name: str, task: RetrievalTask, run: Run, metrics: Sequence[str] | None = None) -> list[dict]:
     """Rows of SCORES for any run over the task's corpus: BM25, a hybrid, an embedder.
 
     A query without results scores 0. Raises DataError for a query or document that the task has not, or a score that
     is not finite.
     """
-    return _run_rows(model_name, task, task.name, run, metrics)
+    check_run(task, run)
+    return _rows(model_name, task.name, run_scores(task.qrels, run, metrics or RETRIEVAL_METRICS))
 
 
 def evaluate_reranking(
-    model_name: str, task: RetrievalTask, run: Run, metrics: Sequence[str] = RERANKING_METRICS
+    model_name: str, task: RetrievalTask, run: Run, metrics: Sequence[str] | None = None
 ) -> list[dict]:
-    """Rows of SCORES under the task name `<task>_rerank`, for runs over the same candidates.
+    """Rows of SCORES for an order of candidates: of a retrieval task under the task name `<task>_rerank`.
 
     The candidates bound the scores: a positive that is not among them is missed by every model.
     """
-    return _run_rows(model_name, task, task.name + RERANKING_SUFFIX, run, metrics)
-
-
-def evaluate_candidates(model_name: str, task: RerankingTask, run: Run) -> list[dict]:
-    """Rows of SCORES for an order of the candidates that a reranking task gives.
-
-    `pooled_recall@30` is over all relevant candidates together, as MIRACL's Recall@30 in Ruri's Table 5 is taken.
-    """
-    rows = _run_rows(model_name, task, task.name, run, CANDIDATE_METRICS)
-    relevant = {qid: sum(grade > 0 for grade in judged.values()) for qid, judged in task.qrels.items()}
-    found = sum(row["score"] * relevant[row["query_id"]] for row in rows if row["metric"] == "recall@30")
-    return [*rows, _row(model_name, task.name, "pooled_recall@30", "", found / sum(relevant.values()))]
-
-
-def rerank_run(run: Run, task: RetrievalTask, score: Score) -> Run:
-    """The candidates of `run` with new scores; `score` is called with the pairs of up to 64 queries at a time.
-
-    Raises DataError where `score` does not return one finite number per pair.
-    """
-    _check_run(task, run)
-    reranked: Run = {}
-    for qids in _chunks(list(run), _QUERIES_PER_CALL):
-        keys = [(qid, docid) for qid in qids for docid in run[qid]]
-        scores = np.asarray(score([(task.queries[qid], task.corpus[docid]) for qid, docid in keys]))
-        if scores.shape != (len(keys),) or not np.isfinite(scores).all():
-            raise DataError(
-                f"task '{task.name}', query '{qids[0]}' and on: {len(keys)} finite scores expected, "
-                f"got {_summary(scores)}."
-            )
-        reranked |= {qid: {} for qid in qids}
-        for (qid, docid), value in zip(keys, scores.tolist(), strict=True):
-            reranked[qid][docid] = value
-    return reranked
-
-
-def rerank_run_by_vectors(model_name: str, run: Run, task: RetrievalTask, encode: Encode) -> Run:
-    """The candidates of `run` with an embedder's cosines, so that it meets rerankers on the same candidates."""
-    _check_run(task, run)
-    qids = list(run)
-    docids = sorted({docid for scores in run.values() for docid in scores})
-    queries = _encoded(model_name, task, encode, [task.queries[qid] for qid in qids], "query")
-    documents = _encoded(model_name, task, encode, [task.corpus[docid] for docid in docids], "document")
-    return score_candidates(run, queries, dict(zip(docids, documents, strict=True)))
+    check_run(task, run)
+    search = type_of(task).search
+    return _rows(model_name, task.name + search.suffix, search.score(task, run, metrics))
 
 
 def summarize(
@@ -212,52 +169,8 @@ def _in_order(kind: str, wanted: Sequence[str] | None, present: Iterable[str]) -
     return names if wanted is None else list(dict.fromkeys(wanted))
 
 
-def _run_rows(model_name: str, task: RetrievalTask, name: str, run: Run, metrics: Sequence[str]) -> list[dict]:
-    _check_run(task, run)
+def _rows(model: str, task: str, values: Iterable[Value]) -> list[dict]:
     return [
-        _row(model_name, name, metric, qid, score)
-        for metric, scores in retrieval_scores(task.qrels, run, metrics).items()
-        for qid, score in scores.items()
+        {"model": model, "task": task, "metric": metric, "query_id": query_id, "score": score}
+        for metric, query_id, score in values
     ]
-
-
-def _check_run(task: RetrievalTask, run: Run) -> None:
-    check_scores(f"task '{task.name}'", run)
-    for qid, scores in run.items():
-        if qid not in task.queries:
-            raise DataError(f"task '{task.name}': the run has a query '{qid}' that the task has not.")
-        for docid in scores:
-            if docid not in task.corpus:
-                raise DataError(
-                    f"task '{task.name}', query '{qid}': document '{docid}' of the run is not in the corpus."
-                )
-
-
-def _encoded(model_name: str, task: Task, encode: Encode, texts: list[str], role: str) -> np.ndarray:
-    """Vectors of shape (n, d), checked: a wrong shape or length gives a plausible, wrong score otherwise."""
-    vectors = np.asarray(encode(texts, role))
-    where = f"model '{model_name}', task '{task.name}', role '{role}'"
-    if vectors.ndim != 2 or len(vectors) != len(texts) or not np.isfinite(vectors).all():
-        raise DataError(f"{where}: {len(texts)} finite vectors expected, got {_summary(vectors)}.")
-    lengths = np.linalg.norm(vectors, axis=1)
-    if np.abs(lengths - 1).max(initial=0) > 1e-2:
-        number = int(np.abs(lengths - 1).argmax())
-        raise DataError(f"{where}, text {number}: its vector has length {lengths[number]:.4g}. Normalise vectors to 1.")
-    return vectors.astype(np.float32, copy=False)
-
-
-def _summary(values: np.ndarray) -> str:
-    return f"shape {values.shape} with {int((~np.isfinite(values)).sum())} values that are not finite"
-
-
-def _task_rows(model_name: str, task: Task, scores: Mapping[str, float]) -> list[dict]:
-    return [_row(model_name, task.name, metric, "", score) for metric, score in scores.items()]
-
-
-def _row(model: str, task: str, metric: str, query_id: str, score: float) -> dict:
-    return {"model": model, "task": task, "metric": metric, "query_id": query_id, "score": score}
-
-
-def _chunks(items: list, size: int) -> Iterator[list]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

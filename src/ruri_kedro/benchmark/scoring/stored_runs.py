@@ -9,8 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ruri_kedro.benchmark.tasks.load import RerankingTask, RetrievalTask
+from ruri_kedro.benchmark.scoring.evaluate import RERANKED, RUN, Ordered, candidates_of, find_runs
+from ruri_kedro.benchmark.scoring.models import FOUND, Bm25, Embedder, Model, Reranker
+from ruri_kedro.benchmark.tasks.retrieval import RetrievalTask
 from ruri_kedro.benchmark.tasks.stored import stored_digest, stored_task
+from ruri_kedro.benchmark.tasks.types import by_type, is_searched, task_types, type_of
 from ruri_kedro.models.reference import EncoderReference
 from ruri_kedro.recipe.annotations import Params
 from ruri_kedro.recipe.parse import parse
@@ -19,11 +22,8 @@ from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.files import replace_dir
 from ruri_kedro.tables.store import key_of
 
-RUN = "run.trec.gz"
-RERANKED = "reranked.trec.gz"  # of a retrieval task for its first queries only
-_FOUND = 1000  # rank to which BM25 looks for a reranking task's candidates; those it does not find score 0
 
-
+@by_type("searching")
 def search_tasks(test_sets: Path, tasks: Params, bm25: Params, evaluation: Params) -> dict[str, Callable]:
     """BM25's run for every retrieval task, whose top documents rerankers order, and its order of given candidates."""
     from ruri_kedro.search.bm25.index import BM25Settings
@@ -34,23 +34,30 @@ def search_tasks(test_sets: Path, tasks: Params, bm25: Params, evaluation: Param
         from ruri_kedro.benchmark.runs import write_run
         from ruri_kedro.search.bm25.index import build_index, search
 
-        depth = evaluation["depth"] if tasks[name]["type"] == "retrieval" else max(evaluation["depth"], _FOUND)
-        key = key_of(task=stored_digest(test_sets, name), bm25=bm25, depth=depth, code=behaviour_digest(search_tasks))
+        # Of a task with candidates of its own BM25 looks deeper than it would search.
+        kind = task_types()[tasks[name]["type"]]
+        depth = evaluation["depth"] if kind.search.collection else max(evaluation["depth"], FOUND)
+        code = behaviour_digest(search_tasks, *kind.searching)
+        key = key_of(task=stored_digest(test_sets, name), bm25=bm25, depth=depth, code=code)
         if is_current(folder, key):
             return
         task = stored_task(test_sets, name)
         with replace_dir(folder) as aside:
-            build_index(task.corpus.items(), aside / "index", settings, key)
-            found = search(aside / "index", list(task.queries.values()), depth, settings)
-            run = {qid: dict(hits) for qid, hits in zip(task.queries, found, strict=True)}
-            if isinstance(task, RerankingTask):
-                run = {qid: {docid: run[qid].get(docid, 0.0) for docid in task.candidates[qid]} for qid in run}
-            write_run(aside / (RERANKED if isinstance(task, RerankingTask) else RUN), run, "bm25")
-            write_manifest(aside, {"key": key, "queries": len(run)})
+
+            def find(documents: Any, queries: Any, k: int) -> list:
+                build_index(documents.items(), aside / "index", settings, key)
+                return list(search(aside / "index", queries, k, settings))
+
+            model = Bm25("bm25", find, depth)
+            ordered = None if kind.search.collection else candidates_of(task, dict)
+            for file, run in find_runs(model, task, depth, ordered).items():
+                write_run(aside / file, run, "bm25")
+            write_manifest(aside, {"key": key, "queries": len(task.queries)})
 
     return {name: partial(build, name) for name in searched(tasks)}
 
 
+@by_type("searching")
 def search_embedder(
     test_sets: Path,
     tasks: Params,
@@ -67,22 +74,16 @@ def search_embedder(
     """
     if name in (equal or {}):
         return {}
-    from ruri_kedro.benchmark.scoring.evaluate import embedder_runs, rerank_run_by_vectors
-
     reference = EncoderReference.of({}, model)
-    encode = encode_by_role(reference, prompts, evaluation)
-
-    def runs(task: RetrievalTask) -> dict[str, dict]:
-        part, candidates = rerank_share(task, bm25_runs, evaluation)
-        if isinstance(task, RerankingTask):
-            return {RERANKED: rerank_run_by_vectors(name, candidates, part, encode)}
-        found, reranked = embedder_runs(name, task, encode, evaluation["depth"], candidates)
-        return {RUN: found, RERANKED: reranked}
-
     settings = {"model": reference.digest(), "prompts": prompts}
-    return _run_folders(test_sets, tasks, bm25_runs, evaluation, name, runs, settings)
+
+    def embedder() -> Model:
+        return Embedder(name, encode_by_role(reference, prompts, evaluation))
+
+    return _run_folders(test_sets, tasks, bm25_runs, evaluation, name, embedder, settings)
 
 
+@by_type("searching")
 def search_reranker(
     test_sets: Path,
     tasks: Params,
@@ -96,60 +97,54 @@ def search_reranker(
     """A cross-encoder's order of the candidates, scored on the run's device; none of a model that is `equal` to one."""
     if name in (equal or {}):
         return {}
-    from ruri_kedro.benchmark.scoring.evaluate import rerank_run
 
-    def runs(task: RetrievalTask) -> dict[str, dict]:
+    def reranker() -> Model:
         from ruri_kedro.models.base import device_kind, load_cross_encoder
         from ruri_kedro.models.forward import score_pairs
 
         loaded = load_cross_encoder(model).to(device_kind(device))
-        score = partial(
-            score_pairs, loaded, max_length=evaluation["max_length"], chunk_tokens=evaluation["chunk_tokens"]
-        )
-        part, candidates = rerank_share(task, bm25_runs, evaluation)
-        return {RERANKED: rerank_run(candidates, part, score)}
+        limits = {"max_length": evaluation["max_length"], "chunk_tokens": evaluation["chunk_tokens"]}
+        return Reranker(name, partial(score_pairs, loaded, **limits))
 
     settings = {"model": EncoderReference.of({}, model).digest()}
-    return _run_folders(test_sets, tasks, bm25_runs, evaluation, name, runs, settings)
+    return _run_folders(test_sets, tasks, bm25_runs, evaluation, name, reranker, settings)
 
 
+@by_type("searching")
 def export_runs(test_sets: Path, tasks: Params, evaluation: Params, bm25: Path, **models: Path) -> dict[str, Callable]:
     """Every model's run with the judgments, a folder per task: what `kedro ruri score-runs` reads."""
-    from ruri_kedro.benchmark.tasks.specs import RERANKING_SUFFIX
 
-    def build(name: str, suffix: str, folder: Path) -> None:
+    def build(name: str, file: str, folder: Path) -> None:
         from ruri_kedro.benchmark.runs import write_qrels, write_run
 
+        kind = task_types()[tasks[name]["type"]]
         key = key_of(task=stored_digest(test_sets, name), evaluation=evaluation, bm25=manifest(bm25, name),
                      models={model: manifest(runs, name) for model, runs in models.items() if (runs / name).exists()},
-                     code=behaviour_digest(export_runs))  # fmt: skip
+                     code=behaviour_digest(export_runs, *kind.searching))  # fmt: skip
         if is_current(folder, key):
             return
         task = stored_task(test_sets, name)
-        reordered = bool(suffix) or isinstance(task, RerankingTask)
-        file = RERANKED if reordered else RUN
-        part, first = rerank_share(task, bm25, evaluation) if reordered else (task, read_task_run(bm25, task))
-        if isinstance(task, RerankingTask):
-            first = read_task_run(bm25, task, RERANKED)
+        part = task if file == RUN else kind.search.part(task, evaluation["rerank_queries"])
         with replace_dir(folder) as aside:
             write_qrels(aside / "qrels.trec.gz", part.qrels)
-            write_run(aside / "bm25.trec.gz", first, "bm25")
+            write_run(aside / "bm25.trec.gz", runs_of_bm25(bm25, task, evaluation)[file], "bm25")
             for model, runs in models.items():
                 if (runs / name / file).exists():
                     shutil.copyfile(runs / name / file, aside / f"{model}.trec.gz")
             write_manifest(aside, {"key": key, "queries": len(part.queries)})
 
-    suffixes = {"retrieval": ("", RERANKING_SUFFIX), "reranking": ("",)}
-    return {
-        name + suffix: partial(build, name, suffix)
-        for name in searched(tasks)
-        for suffix in suffixes[tasks[name]["type"]]
-    }
+    builds = {}
+    for name in searched(tasks):
+        search = task_types()[tasks[name]["type"]].search
+        if search.collection:
+            builds[name] = partial(build, name, RUN)
+        builds[name + search.suffix] = partial(build, name, RERANKED)
+    return builds
 
 
 def searched(tasks: Params) -> list[str]:
     """The tasks with queries and documents."""
-    return [name for name, spec in tasks.items() if spec["type"] in ("retrieval", "reranking")]
+    return [name for name, spec in tasks.items() if is_searched(spec["type"])]
 
 
 def encode_by_role(reference: EncoderReference, prompts: Params, evaluation: Params) -> Callable:
@@ -173,19 +168,23 @@ def manifest(runs: Path, name: str) -> Params:
     return facts_of(runs / name)
 
 
-def first_queries(task: RetrievalTask, evaluation: Params) -> RetrievalTask:
-    """The queries of a retrieval task whose candidates are scored: all would take longer than training."""
-    qids = list(task.queries)[: evaluation["rerank_queries"]]
-    queries = {qid: task.queries[qid] for qid in qids}
-    return RetrievalTask(task.name, queries, task.corpus, {qid: task.qrels[qid] for qid in qids if qid in task.qrels})
+def read_task_runs(runs: Path, task: RetrievalTask, searches: bool = True) -> dict[str, dict]:
+    """What a model has found for a task: RERANKED and, of a collection that it searches, RUN."""
+    files = [RUN, RERANKED] if searches and type_of(task).search.collection else [RERANKED]
+    return {file: read_task_run(runs, task, file) for file in files}
 
 
-def rerank_share(task: RetrievalTask, bm25_runs: Path, evaluation: Params) -> tuple[RetrievalTask, dict]:
+def runs_of_bm25(bm25_runs: Path, task: RetrievalTask, evaluation: Params) -> dict[str, dict]:
+    """BM25's runs for a task; of a collection the candidates that others order are what it found itself."""
+    if not type_of(task).search.collection:
+        return read_task_runs(bm25_runs, task)
+    run = read_task_run(bm25_runs, task)
+    return {RUN: run, RERANKED: candidates_of(task, lambda: run, evaluation["rerank_queries"])[1]}
+
+
+def _ordered(task: RetrievalTask, bm25_runs: Path, evaluation: Params) -> Ordered:
     """What rerankers order: of a retrieval task BM25's candidates of the first queries, of a reranking task all."""
-    if isinstance(task, RerankingTask):
-        return task, {qid: dict.fromkeys(docids, 0.0) for qid, docids in task.candidates.items()}
-    run, part = read_task_run(bm25_runs, task), first_queries(task, evaluation)
-    return part, {qid: run[qid] for qid in part.queries if qid in run}
+    return candidates_of(task, lambda: read_task_run(bm25_runs, task), evaluation["rerank_queries"])
 
 
 def _run_folders(
@@ -193,24 +192,27 @@ def _run_folders(
     tasks: Params,
     bm25_runs: Path,
     evaluation: Params,
-    model: str,
-    runs: Callable[[RetrievalTask], dict[str, dict]],
+    name: str,
+    load: Callable[[], Model],
     settings: Params,
 ) -> dict[str, Callable]:
-    """A folder of TREC files per task, by the names that `runs` gives them."""
+    """A folder of TREC files per task: what the model that `load` gives finds."""
 
-    def build(name: str, folder: Path) -> None:
+    def build(task_name: str, folder: Path) -> None:
         from ruri_kedro.benchmark.runs import write_run
 
+        kind = task_types()[tasks[task_name]["type"]]
         key = key_of(
-            model=model, task=stored_digest(test_sets, name), run=manifest(bm25_runs, name), evaluation=evaluation,
-            settings=settings, code=behaviour_digest(_run_folders, runs),
+            model=name, task=stored_digest(test_sets, task_name), run=manifest(bm25_runs, task_name),
+            evaluation=evaluation, settings=settings, code=behaviour_digest(_run_folders, load, *kind.searching),
         )  # fmt: skip
         if is_current(folder, key):
             return
         with replace_dir(folder) as aside:
-            for file, run in runs(stored_task(test_sets, name)).items():
-                write_run(aside / file, run, model)
+            task = stored_task(test_sets, task_name)
+            ordered = _ordered(task, bm25_runs, evaluation)
+            for file, run in find_runs(load(), task, evaluation["depth"], ordered).items():
+                write_run(aside / file, run, name)
             write_manifest(aside, {"key": key})
 
-    return {name: partial(build, name) for name in searched(tasks)}
+    return {task_name: partial(build, task_name) for task_name in searched(tasks)}

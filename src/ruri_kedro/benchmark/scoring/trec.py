@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
+from ruri_kedro.benchmark.metrics import retrieval_scores
 from ruri_kedro.benchmark.runs import Qrels, in_file_order, read_qrels, read_run
-from ruri_kedro.benchmark.scoring.metrics import retrieval_scores
 from ruri_kedro.errors import DataError
 
 _SUFFIXES = (".trec", ".trec.gz")

@@ -1,12 +1,13 @@
-"""Queries with their judged passages, in the forms in which MIRACL and Mr. TyDi are published."""
+"""Queries with their judged passages, in the forms in which MIRACL and Mr. TyDi are published, and mined negatives."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruri_kedro.benchmark.tasks.specs import clean, raw_rows, read_id, read_ids
+from ruri_kedro.benchmark.tasks.specs import clean, put, raw_rows, read_id, read_ids
 from ruri_kedro.errors import DataError
+from ruri_kedro.tables.formats import read_records
 from ruri_kedro.tables.judgments import read_judgments, read_topics
 from ruri_kedro.tables.raw import raw_files
 
@@ -77,3 +78,17 @@ def _topics(root: Path, path: str) -> Iterator[JudgedQuery]:
 
 
 JUDGED = {"queries": _queries, "passages": _passages, "topics": _topics}
+
+
+def hard_negatives(task: str, spec: Mapping[str, Any], root: Path) -> dict[str, list[str]]:
+    """The first `count` docids by qid of a JSON file {qid: {docids: [...]}}, as published for MIRACL."""
+    found: dict[str, list[str]] = {}
+    for file in raw_files(root, spec["path"]):
+        for number, row in read_records(file):
+            where = f"{file}, row {number}"
+            for qid, mined in row.items():
+                if not isinstance(mined, Mapping) or "docids" not in mined:
+                    raise DataError(f"{where}, query '{qid}': an object with a list 'docids' is expected.")
+                docids = read_ids(where, f"{qid}.docids", mined["docids"])
+                put(found, where, "qid", qid, list(docids[: spec["count"]]))
+    return found

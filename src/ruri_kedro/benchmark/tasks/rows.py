@@ -1,4 +1,4 @@
-"""What a row of the parameters `tasks` may say, by its type and shape: a class for each, its fields are the keys.
+"""The rows of the parameters `tasks`: what types of task share, and how a row is parsed by its type and shape.
 
 A class with defaults is the one place that has them: the keys of a task are the user's own, none stands in conf/base.
 """
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any, Literal
 
+from ruri_kedro.benchmark.tasks.types import task_types
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.recipe.parse import Count, parameters, parse, unknown
 
@@ -43,171 +44,11 @@ class MinedNegatives(Place):
     count: Count
 
 
-@parameters
-class Sampled:
-    """A sampled collection: `random` passages drawn with `seed`, or the mined negatives of the queries."""
-
-    random: Count | None = None
-    seed: int | None = None
-    negatives: MinedNegatives | None = None
-
-    def __post_init__(self) -> None:
-        drawn = (self.random is not None, self.seed is not None)
-        if drawn not in ((True, True), (False, False)) or all(drawn) == (self.negatives is not None):
-            raise RecipeError("give either {random, seed} or {negatives: {path, count}}.")
-
-
-@parameters
-class Documents(Place):
-    """The collection of a retrieval task."""
-
-    shape: Literal["qa", "corpus", "articles"]
-    sampled: Sampled | None = None
-
-
-@parameters
-class Candidates(Place):
-    """The texts of candidates."""
-
-    fields: Mapping[Literal["docid", "title", "text"], str] | None = None
-
-
-@parameters
-class Qa(Place):
-    """Questions about paragraphs, which are the collection where no other is given."""
-
-    type: Literal["retrieval"]
-    shape: Literal["qa"]
-    corpus: Documents | None = None
-
-
-@parameters
-class Judged(Place):
-    """Judged queries and the collection that is searched."""
-
-    type: Literal["retrieval"]
-    shape: JudgedShape
-    corpus: Documents
-
-
-@parameters
-class Pairs(Place):
-    """A row per query and candidate."""
-
-    type: Literal["reranking"]
-    shape: Literal["pairs"]
-    fields: Mapping[Literal["qid", "query", "docid", "title", "text", "label"], str] | None = None
-
-
-@parameters
-class Lists(Place):
-    """A row per query with its positives and negatives."""
-
-    type: Literal["reranking"]
-    shape: Literal["lists"]
-    corpus: Candidates
-    fields: Mapping[Literal["qid", "query", "positives", "negatives"], str] | None = None
-
-
-@parameters
-class Grades(Place):
-    """A row per query with its candidates and their grades."""
-
-    type: Literal["reranking"]
-    shape: Literal["grades"]
-    corpus: Candidates
-    fields: Mapping[Literal["qid", "query", "docids", "grades"], str] | None = None
-
-
-@parameters
-class Mined(Place):
-    """Judged queries, each with its positives and its first mined negatives."""
-
-    type: Literal["reranking"]
-    shape: Literal["mined"]
-    queries: JudgedShape
-    negatives: MinedNegatives
-    corpus: Candidates
-
-
-@parameters
-class Sts(Place):
-    """Pairs of texts with scores."""
-
-    type: Literal["sts"]
-    fields: Mapping[Literal["text1", "text2", "score"], str] | None = None
-
-
-@parameters
-class Pair(Place):
-    """Pairs of texts with labels, of which the `positive` ones say that the texts belong together."""
-
-    type: Literal["pair"]
-    positive: tuple[str | int | bool, ...]
-    fields: Mapping[Literal["text1", "text2", "label"], str] | None = None
-
-
-@parameters
-class Bitext(Place):
-    """Pairs of texts of which one is the translation of the other."""
-
-    type: Literal["bitext"]
-    fields: Mapping[Literal["text1", "text2"], str] | None = None
-
-
-def _check_text(fields: Mapping[str, Any] | None) -> None:
-    """Labels have one field; a text may be a list of one or more, which are joined."""
+def check_text(fields: Mapping[str, Any] | None) -> None:
+    """Labels have one field; a text may be a list of one or more, which are joined. RecipeError for others."""
     for name, given in (fields or {}).items():
         if not given or (name != "text" and not isinstance(given, str)):
             raise RecipeError(f"fields.{name}: the name of a field is expected, or for `text` a list of one or more.")
-
-
-@parameters
-class Classification(Place):
-    """Texts with labels, to learn from and to be tested on."""
-
-    type: Literal["classification"]
-    train: str
-    fields: Mapping[Literal["text", "label"], str | tuple[str, ...]] | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_text(self.fields)
-
-
-@parameters
-class Multilabel(Place):
-    """Texts with lists of labels, to learn from and to be tested on."""
-
-    type: Literal["multilabel"]
-    train: str
-    fields: Mapping[Literal["text", "labels"], str] | None = None
-
-
-@parameters
-class Clustering(Place):
-    """Texts with the labels of their groups; `sample`: so many of them, drawn with `seed`."""
-
-    type: Literal["clustering"]
-    fields: Mapping[Literal["text", "label"], str | tuple[str, ...]] | None = None
-    sample: Count | None = None
-    seed: int | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_text(self.fields)
-        if self.sample is not None and self.seed is None:
-            raise RecipeError("sample: a `seed` is missing, with which the texts are drawn.")
-
-
-_SHAPES: dict[str, dict[str, type]] = {
-    "retrieval": {"qa": Qa, "queries": Judged, "passages": Judged, "topics": Judged},
-    "reranking": {"pairs": Pairs, "lists": Lists, "grades": Grades, "mined": Mined},
-}
-_TYPES: dict[str, type] = {
-    "sts": Sts, "classification": Classification, "clustering": Clustering, "pair": Pair, "multilabel": Multilabel,
-    "bitext": Bitext,
-}  # fmt: skip
 
 
 def parse_task(name: str, row: Any) -> Place:
@@ -215,12 +56,9 @@ def parse_task(name: str, row: Any) -> Place:
     place = f"tasks.{name}"
     if not isinstance(row, Mapping):
         raise RecipeError(f"{place}: {row!r} is given, a block of keys is expected.")
-    kinds: Any = {**_SHAPES, **_TYPES}
-    for key in ("type", "shape"):
-        kinds = kinds[_chosen(place, key, row, kinds)]
-        if isinstance(kinds, type):
-            break
-    return parse(kinds, row, place)
+    types = task_types()
+    rows = types[_chosen(place, "type", row, types)].rows
+    return parse(rows if isinstance(rows, type) else rows[_chosen(place, "shape", row, rows)], row, place)
 
 
 def parse_tasks(rows: Mapping[str, Any]) -> dict[str, Place]:

@@ -1,27 +1,30 @@
 """The names of tasks, and the raw rows that a task names; each error names the file and the row."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ruri_kedro.benchmark.runs import check_id
+from ruri_kedro.benchmark.tasks.types import task_types
 from ruri_kedro.errors import DataError
-from ruri_kedro.tables.raw import check_grade, check_ids, raw_files, read_rows
+from ruri_kedro.tables.raw import check_grade, check_ids, label_text, raw_files, read_rows
 from ruri_kedro.text.names import check_names
 from ruri_kedro.text.normalize import normalize
 
 Fields = Mapping[str, type | tuple[type, ...]]
 
 NULLABLE = (str, type(None))  # a title that may be null
+LABEL = (str, int, bool)
 RERANKING_SUFFIX = "_rerank"  # behind a retrieval task's name: the order of its candidates, a task of its own
 
 
 def check_task_names(tasks: Mapping[str, Any]) -> None:
     """Raise RecipeError for a name in the block `tasks` that cannot be one, or that another task's reordering has."""
+    types = {name: task_types().get(str(spec.get("type"))) for name, spec in tasks.items() if isinstance(spec, Mapping)}
     reordered = {
-        f"{name}{RERANKING_SUFFIX}": f"the reordering of the candidates of '{name}'"
-        for name, spec in tasks.items()
-        if isinstance(spec, Mapping) and spec.get("type") == "retrieval"
+        f"{name}{kind.search.suffix}": f"the reordering of the candidates of '{name}'"
+        for name, kind in types.items()
+        if kind and kind.search and kind.search.suffix
     }
     check_names("tasks", tasks, reordered)
 
@@ -75,3 +78,34 @@ def read_grades(where: str, fields: tuple[str, str], row: Mapping[str, Any]) -> 
     for docid, grade in zip(docids, grades, strict=True):
         put(found, where, fields[0], docid, check_grade(f"{where}, field '{fields[1]}'", grade))
     return found
+
+
+def text_pairs(spec: Mapping[str, Any], root: Path, values: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(file and row, {text1, text2, the `values`}) of a file of pairs; `values` are other fields with their types."""
+    names = with_fields(spec, ("text1", "text2", *values))
+    types = {"text1": str, "text2": str, **values}
+    for where, row in raw_rows(root, spec["path"], {names[key]: kind for key, kind in types.items()}):
+        texts = {key: clean(where, names[key], row[names[key]]) for key in ("text1", "text2")}
+        yield where, texts | {key: row[names[key]] for key in values}
+
+
+def sides_of(rows: list[dict[str, Any]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The first and the second texts of pairs."""
+    return tuple(row["text1"] for row in rows), tuple(row["text2"] for row in rows)
+
+
+def labelled_rows(spec: Mapping[str, Any], root: Path, part: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(texts, labels) of the file or folder that key `part` names; labels become strings."""
+    names = with_fields(spec, ("text", "label"))
+    columns = [names["text"]] if isinstance(names["text"], str) else names["text"]
+    texts, labels = [], []
+    for where, row in raw_rows(root, spec[part], dict.fromkeys(columns, str) | {names["label"]: LABEL}):
+        texts.append(clean(where, " + ".join(columns), " ".join(row[column] for column in columns)))
+        labels.append(label_text(row[names["label"]]))
+    return tuple(texts), tuple(labels)
+
+
+def distinct_texts(texts: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+    """Role 'text', its number and the text for each distinct text of a task's test part."""
+    for number, text in enumerate(dict.fromkeys(texts)):
+        yield "text", str(number), text

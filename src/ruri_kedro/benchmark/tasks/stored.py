@@ -4,22 +4,15 @@ What depends on a task is known by its digest, so nobody loads a task to find th
 """
 
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ruri_kedro.benchmark.tasks.load import (
-    ClassificationTask,
-    ClusteringTask,
-    MultilabelTask,
-    RerankingTask,
-    RetrievalTask,
-    Task,
-    load_task,
-)
+from ruri_kedro.benchmark.tasks.load import load_task
+from ruri_kedro.benchmark.tasks.rows import parse_task
+from ruri_kedro.benchmark.tasks.types import task_types, type_of, type_stored_as
 from ruri_kedro.tables.checksums import facts_of, is_current, write_manifest
 from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.files import replace_dir
@@ -27,7 +20,6 @@ from ruri_kedro.tables.raw import raw_files
 from ruri_kedro.tables.store import digest_rows, file_digest, key_of
 from ruri_kedro.text.hashing import digest_all, digest_json
 
-_TYPES = {kind.__name__: kind for kind in get_args(Task)}
 _FILES = ("path", "train")
 
 # ({id, revision, ...} of a data set on the hub, file) -> None: its rows as JSON Lines.
@@ -43,7 +35,7 @@ def store_task(name: str, spec: Mapping[str, Any], raw_root: Path, folder: Path,
         return
     with tempfile.TemporaryDirectory() as fetched:
         task = load_task(name, _on_disk(spec, fetch, Path(fetched)), raw_root)
-    tables = _tables(task)
+    tables = type_of(task).tables(task)
     with replace_dir(folder) as aside:
         for part, table in tables.items():
             pq.write_table(table, aside / f"{part}.parquet", compression="zstd")
@@ -67,17 +59,10 @@ def hub_rows(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [spec["hub"], *(row for row in nested if row is not spec["hub"])] if "hub" in spec else nested
 
 
-def stored_task(folder: Path, name: str) -> Task:
+def stored_task(folder: Path, name: str) -> Any:
     """The task `name` of a folder of stored tasks."""
-    kind = _TYPES[facts_of(folder / name)["task"]]
-    tables = {path.stem: pq.read_table(path) for path in (folder / name).glob("*.parquet")}
-    if issubclass(kind, RetrievalTask):
-        parts = [_texts(tables["queries"]), _texts(tables["corpus"]), _judgments(tables["qrels"])]
-        if kind is RerankingTask:
-            parts.append({row["qid"]: tuple(row["docids"]) for row in tables["candidates"].to_pylist()})
-        return kind(name, *parts)
-    columns = {column: table[column].to_pylist() for table in tables.values() for column in table.column_names}
-    return kind(name, **{column: tuple(map(_frozen, values)) for column, values in columns.items()})
+    kind = type_stored_as(facts_of(folder / name)["task"])
+    return kind.restore(name, {path.stem: pq.read_table(path) for path in (folder / name).glob("*.parquet")})
 
 
 def stored_digest(folder: Path, name: str) -> str:
@@ -88,7 +73,9 @@ def stored_digest(folder: Path, name: str) -> str:
 def _key(name: str, spec: Mapping[str, Any], raw_root: Path) -> str:
     """Key of all that a task is made from; a file that is not there is an error here already."""
     files = {path: [file_digest(file) for file in raw_files(raw_root, path)] for path in _paths(spec)}
-    return key_of(name=name, spec=dict(spec), files=files, code=behaviour_digest(store_task))
+    parse_task(name, spec)  # the type is known from here on
+    code = behaviour_digest(store_task, *task_types()[spec["type"]].reading)
+    return key_of(name=name, spec=dict(spec), files=files, code=code)
 
 
 def _paths(spec: Mapping[str, Any]) -> list[str]:
@@ -108,46 +95,3 @@ def _on_disk(spec: Mapping[str, Any], fetch: Fetch, folder: Path) -> dict[str, A
         fetch(hub, path)
         found["path"] = str(path)
     return found
-
-
-def _tables(task: Task) -> dict[str, pa.Table]:
-    if isinstance(task, RetrievalTask):
-        judged = [(qid, docid, value) for qid, documents in task.qrels.items() for docid, value in documents.items()]
-        tables = {
-            "corpus": _table(("id", "text"), task.corpus.items()),
-            "qrels": _table(("qid", "docid", "relevance"), judged),
-            "queries": _table(("id", "text"), task.queries.items()),
-        }
-        if isinstance(task, RerankingTask):
-            tables["candidates"] = _table(("qid", "docids"), ((qid, list(ids)) for qid, ids in task.candidates.items()))
-        return tables
-    if isinstance(task, ClassificationTask | MultilabelTask):
-        train = zip(task.train_texts, task.train_labels, strict=True)
-        test = zip(task.test_texts, task.test_labels, strict=True)
-        return {
-            "train": _table(("train_texts", "train_labels"), train),
-            "test": _table(("test_texts", "test_labels"), test),
-        }
-    columns = {name: values for name, values in vars(task).items() if name != "name"}
-    part = "texts" if isinstance(task, ClusteringTask) else "pairs"
-    return {part: _table(tuple(columns), zip(*columns.values(), strict=True))}
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _table(names: tuple[str, ...], rows: Iterable[tuple]) -> pa.Table:
-    columns = list(zip(*rows, strict=True)) or [()] * len(names)
-    return pa.table(dict(zip(names, map(list, columns), strict=True)))
-
-
-def _texts(table: pa.Table) -> dict[str, str]:
-    return dict(zip(table["id"].to_pylist(), table["text"].to_pylist(), strict=True))
-
-
-def _judgments(table: pa.Table) -> dict[str, dict[str, int]]:
-    qrels: dict[str, dict[str, int]] = {}
-    for row in table.to_pylist():
-        qrels.setdefault(row["qid"], {})[row["docid"]] = row["relevance"]
-    return qrels

@@ -16,6 +16,7 @@ from ruri_kedro.benchmark.mteb.hub_tasks import (
 from ruri_kedro.benchmark.tasks.load import test_texts as texts_of_task
 from ruri_kedro.benchmark.tasks.specs import check_task_names
 from ruri_kedro.benchmark.tasks.stored import hub_rows, store_task, stored_digest, stored_task, task_is_stored
+from ruri_kedro.benchmark.tasks.types import by_type, task_types
 from ruri_kedro.corpora.build import duplicate_parts, pair_parts, passage_parts
 from ruri_kedro.corpora.profile import plot_profile, profile_tables
 from ruri_kedro.corpora.rows import check_sources
@@ -58,6 +59,7 @@ def build_pairs(
     return dict.fromkeys(with_pairs) | pair_parts(select_sources(known, only), raw, duplicates, engine_of(engine))
 
 
+@by_type("reading")
 def read_tasks(raw: Path, tasks: Params, tested_on: Sequence[str] = ()) -> dict[str, Callable]:
     """Every task of the benchmark, read from its files or from the hub once.
 
@@ -74,11 +76,13 @@ def read_tasks(raw: Path, tasks: Params, tested_on: Sequence[str] = ()) -> dict[
     return {name: partial(build, name) for name in tasks}
 
 
+@by_type("collecting")
 def collect_test_texts(test_sets: Path, tasks: Params, tested_on: Sequence[str] = ()) -> dict[str, Part]:
     """What training must not have seen, a part per task of the recipe and of mteb's benchmarks in `tested_on`."""
 
     def part(name: str) -> Part:
-        key = key_of(task=stored_digest(test_sets, name), code=behaviour_digest(texts_of_task, stored_task))
+        code = behaviour_digest(texts_of_task, stored_task, *task_types()[tasks[name]["type"]].collecting)
+        key = key_of(task=stored_digest(test_sets, name), code=code)
         return Part(key, lambda: blocks(texts_of_task(stored_task(test_sets, name))))
 
     return {name: part(name) for name in tasks} | benchmark_texts(list(tested_on))

@@ -2,21 +2,19 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ruri_kedro.benchmark.scoring.stored_runs import (
-    RERANKED,
     encode_by_role,
-    first_queries,
     manifest,
-    read_task_run,
-    rerank_share,
+    read_task_runs,
+    runs_of_bm25,
     searched,
 )
-from ruri_kedro.benchmark.tasks.load import RerankingTask, RetrievalTask
+from ruri_kedro.benchmark.tasks.retrieval import RetrievalTask
 from ruri_kedro.benchmark.tasks.stored import stored_digest, stored_task
+from ruri_kedro.benchmark.tasks.types import Fitting, by_type, task_types, type_of
 from ruri_kedro.corpora.source import parse_sources
 from ruri_kedro.models.reference import EncoderReference, folder_digest
 from ruri_kedro.recipe.annotations import Figure, Frame, Params
@@ -51,21 +49,19 @@ def equal_models(**models: Path) -> Params:
     return equal
 
 
+@by_type("scoring")
 def score_bm25(test_sets: Path, tasks: Params, bm25_runs: Path, evaluation: Params) -> dict[str, Part]:
     """BM25 on every retrieval task, and its own order of the candidates."""
-    from ruri_kedro.benchmark.scoring.evaluate import evaluate_candidates, evaluate_reranking, evaluate_run
+    from ruri_kedro.benchmark.scoring.evaluate import evaluate_runs
 
     def rows(task: RetrievalTask) -> list[dict]:
-        if isinstance(task, RerankingTask):
-            return evaluate_candidates("bm25", task, read_task_run(bm25_runs, task, RERANKED))
-        return [
-            *evaluate_run("bm25", task, read_task_run(bm25_runs, task)),
-            *evaluate_reranking("bm25", *rerank_share(task, bm25_runs, evaluation)),
-        ]
+        runs = runs_of_bm25(bm25_runs, task, evaluation)
+        return evaluate_runs(BM25, task, runs, evaluation["rerank_queries"])
 
-    return _score_parts(test_sets, tasks, searched(tasks), bm25_runs, evaluation, "bm25", rows)
+    return _score_parts(test_sets, tasks, searched(tasks), bm25_runs, evaluation, BM25, rows)
 
 
+@by_type("scoring")
 def score_embedder(
     test_sets: Path,
     tasks: Params,
@@ -81,28 +77,33 @@ def score_embedder(
     """An embedding model on every task, and on the candidates; none of a model that is `equal` to another one."""
     if name in (equal or {}):
         return {}
-    from ruri_kedro.benchmark.scoring.evaluate import evaluate_embedder, evaluate_run
+    from ruri_kedro.benchmark.scoring.evaluate import evaluate_runs, score_by_vectors
+    from ruri_kedro.benchmark.scoring.models import Embedder
 
     reference = EncoderReference.of({}, model)
-    encode = encode_by_role(reference, {**prompts, **task_prompts}, evaluation)
+    embedder = Embedder(name, encode_by_role(reference, {**prompts, **task_prompts}, evaluation))
 
     def rows(task: Any) -> list[dict]:
-        if not isinstance(task, RetrievalTask):
-            return evaluate_embedder(name, task, encode, seed=seed)
-        found = [] if isinstance(task, RerankingTask) else evaluate_run(name, task, read_task_run(runs, task))
-        return [*found, *_candidate_rows(name, task, runs, evaluation)]
+        if type_of(task).search is None:
+            return score_by_vectors(embedder, task, Fitting(seed))
+        return evaluate_runs(name, task, read_task_runs(runs, task), evaluation["rerank_queries"])
 
     settings = {"model": reference.digest(), "prompts": prompts, "task_prompts": task_prompts, "seed": seed}
     return _score_parts(test_sets, tasks, list(tasks), runs, evaluation, name, rows, settings)
 
 
+@by_type("scoring")
 def score_reranker(
     test_sets: Path, tasks: Params, runs: Path, evaluation: Params, name: str, equal: Params | None = None
 ) -> dict[str, Part]:
     """A cross-encoder on the candidates; none of a model that is `equal` to another one."""
     if name in (equal or {}):
         return {}
-    rows = partial(_candidate_rows, name, runs=runs, evaluation=evaluation)
+    from ruri_kedro.benchmark.scoring.evaluate import evaluate_runs
+
+    def rows(task: RetrievalTask) -> list[dict]:
+        return evaluate_runs(name, task, read_task_runs(runs, task, searches=False), evaluation["rerank_queries"])
+
     return _score_parts(test_sets, tasks, searched(tasks), runs, evaluation, name, rows)
 
 
@@ -174,16 +175,6 @@ def _validation_task(name: str, held_out: list[dict], texts: dict[str, str]) -> 
     return RetrievalTask(name, {row["query_id"]: texts[row["anchor"]] for row in held_out}, corpus, qrels)
 
 
-def _candidate_rows(model: str, task: RetrievalTask, runs: Path, evaluation: Params) -> list[dict]:
-    """Scores of a model's order of the candidates."""
-    from ruri_kedro.benchmark.scoring.evaluate import evaluate_candidates, evaluate_reranking
-
-    run = read_task_run(runs, task, RERANKED)
-    if isinstance(task, RerankingTask):
-        return evaluate_candidates(model, task, run)
-    return evaluate_reranking(model, first_queries(task, evaluation), run)
-
-
 def _score_parts(
     test_sets: Path,
     tasks: Params,
@@ -197,10 +188,11 @@ def _score_parts(
     """A part per task; one that is there for the same model, data and parameters is not computed again."""
 
     def part(name: str) -> Part:
-        run = manifest(runs, name) if name in searched(tasks) else ""
+        kind = task_types()[tasks[name]["type"]]
+        run = manifest(runs, name) if kind.search else ""
         key = key_of(
             model=model, task=stored_digest(test_sets, name), run=run, evaluation=evaluation, settings=settings,
-            code=behaviour_digest(_score_parts, rows),
+            code=behaviour_digest(_score_parts, rows, *kind.scoring),
         )  # fmt: skip
         return Part(key, lambda: blocks(rows(stored_task(test_sets, name))))
 

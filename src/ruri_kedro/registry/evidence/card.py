@@ -11,6 +11,7 @@ import yaml
 
 from ruri_kedro.benchmark.comparing.comparison import Scores, main_metrics, scores_by_query
 from ruri_kedro.benchmark.comparing.significance import bootstrap_interval
+from ruri_kedro.benchmark.tasks.types import task_types
 from ruri_kedro.models.kinds import kind_called
 from ruri_kedro.recipe.addresses import resolve
 from ruri_kedro.recipe.stages import STAGES
@@ -20,16 +21,6 @@ from ruri_kedro.registry.runs.training_runs import NO_RUN, UNTRAINED, changed_st
 # Of the parameters of a stage those that stand in the card.
 _SETTINGS = ("max_length", "batch_size", "epochs", "learning_rate", "warmup_ratio", "weight_decay", "temperature",
              "matryoshka_dims", "precision")  # fmt: skip
-_HUB_TASKS = {
-    "retrieval": "information-retrieval",
-    "reranking": "text-ranking",
-    "sts": "semantic-similarity",
-    "classification": "text-classification",
-    "clustering": "feature-extraction",
-    "pair": "binary-classification",
-    "multilabel": "text-classification",
-    "bitext": "translation",
-}
 
 _ORIGIN = "## How it was made"  # the only section that tells one run from another that did the same
 
@@ -109,7 +100,7 @@ def _figures(scores: Scores) -> Iterator[Figure]:
 def _front_matter(facts: CardFacts, figures: Sequence[Figure]) -> dict[str, Any]:
     results = [
         {
-            "task": {"type": _HUB_TASKS[facts.tests[task]["category"]]},
+            "task": {"type": task_types()[facts.tests[task]["category"]].hub_task},
             "dataset": {"name": task, "type": task},
             "metrics": [{"type": metric, "value": round(mean, 6)}],
         }

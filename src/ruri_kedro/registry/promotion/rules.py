@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le, Len
 
+from ruri_kedro.benchmark.tasks.types import is_searched as is_searched_type
+from ruri_kedro.benchmark.tasks.types import task_types
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.models.kinds import registered_words
 from ruri_kedro.recipe.parse import Count, NotNegative, Share, parameters, parse, unknown
@@ -13,8 +15,7 @@ from ruri_kedro.text.names import check_name
 
 # From the narrowest to the widest: a licence that allows one of them allows those after it.
 USES = ("commercial", "non-commercial", "research")
-SEARCHED = ("retrieval", "reranking")  # categories in which documents are ordered for a query
-CATEGORIES = ("retrieval", "reranking", "sts", "classification", "clustering", "pair", "multilabel", "bitext")
+CATEGORIES = tuple(task_types())  # types of task
 Metric = Annotated[float, Ge(-1), Le(1)]
 
 
@@ -137,7 +138,7 @@ def baselines() -> tuple[str, ...]:
 
 def is_searched(tests: Mapping[str, Mapping[str, str]], task: str) -> bool:
     """Whether documents are ordered in a task; `tests` describe tasks, of which it may be none."""
-    return tests.get(task, {}).get("category") in SEARCHED
+    return is_searched_type(tests.get(task, {}).get("category", ""))
 
 
 def allows(licences: Mapping[str, Sequence[str]], use: str, licence: str) -> bool:

@@ -6,16 +6,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ruri_kedro.benchmark.scoring.evaluate import evaluate_embedder, evaluate_reranking, rerank_run
-from ruri_kedro.benchmark.tasks.load import RetrievalTask
+from ruri_kedro.benchmark.scoring.evaluate import evaluate
+from ruri_kedro.benchmark.scoring.models import Embedder, Model, Reranker
+from ruri_kedro.benchmark.tasks.retrieval import RetrievalTask
 from ruri_kedro.benchmark.tasks.specs import RERANKING_SUFFIX
 from ruri_kedro.benchmark.tasks.stored import stored_task
+from ruri_kedro.benchmark.tasks.types import task_types
 from ruri_kedro.errors import DataError
 from ruri_kedro.models.kinds import kind_called, model_class
 from ruri_kedro.recipe.addresses import resolve
 from ruri_kedro.tables.files import new_folder, replace_dir, write_json
 
 METRIC = "ndcg@10"
+_DEPTH = 10  # rank to which METRIC looks
 _REPORT = "onnx/report.json"
 
 
@@ -75,7 +78,7 @@ class Measure:
 
     suffix: str  # behind the task's name
     candidates: bool  # whether they order BM25's candidates
-    rows: Callable[[Any, _Measured, Mapping[str, Any]], list[dict]]  # (model, task, parameters) -> scores by query
+    asked: Callable[[Any, Mapping[str, Any]], Model]  # (model, parameters) -> the model as the benchmark asks it
 
 
 def _export(
@@ -103,9 +106,10 @@ def _tasks(kind: str, params: Mapping[str, Any], test_sets: Path, runs: Path | N
     from ruri_kedro.benchmark.runs import read_run
 
     for name, spec in params["tasks"].items():
-        if spec["type"] != "retrieval":
+        search = task_types()[spec["type"]].search
+        if search is None or not search.collection:
             continue
-        candidates = runs / (name + RERANKING_SUFFIX) / "bm25.trec.gz" if runs else None
+        candidates = runs / (name + search.suffix) / "bm25.trec.gz" if runs else None
         if not _measure_of(kind).candidates:
             yield stored_task(test_sets, name), None
         elif candidates and candidates.exists():
@@ -114,7 +118,11 @@ def _tasks(kind: str, params: Mapping[str, Any], test_sets: Path, runs: Path | N
 
 def _mean(model: Any, measure: Measure, measured: _Measured, params: Mapping[str, Any]) -> float:
     """Mean nDCG@10 of a model on a task, with the settings of the recipe's own evaluation."""
-    rows = measure.rows(model, measured, params)
+    task, candidates = measured
+    if candidates is not None:
+        qrels = {qid: task.qrels[qid] for qid in candidates if qid in task.qrels}
+        task = RetrievalTask(task.name, task.queries, task.corpus, qrels)
+    rows = evaluate(measure.asked(model, params), task, _DEPTH, lambda: candidates or {}, metrics=(METRIC,)).rows
     return sum(row["score"] for row in rows) / len(rows)
 
 
@@ -126,27 +134,20 @@ def _limits(params: Mapping[str, Any]) -> tuple[int, int]:
     return params["evaluation"]["max_length"], params["evaluation"]["chunk_tokens"]
 
 
-def _searched_rows(model: Any, measured: _Measured, params: Mapping[str, Any]) -> list[dict]:
-    """Scores of an embedder that searches the documents of a task."""
+def _embedder(model: Any, params: Mapping[str, Any]) -> Model:
     from ruri_kedro.models.forward import encode
 
-    encoder: Callable = lambda texts, role: encode(model, texts, params["prompts"][role], *_limits(params))  # noqa: E731
-    return evaluate_embedder("model", measured[0], encoder, metrics=(METRIC,))
+    return Embedder("model", lambda texts, role: encode(model, texts, params["prompts"][role], *_limits(params)))
 
 
-def _reordered_rows(model: Any, measured: _Measured, params: Mapping[str, Any]) -> list[dict]:
-    """Scores of a cross-encoder that orders the candidates of a task."""
+def _reranker(model: Any, params: Mapping[str, Any]) -> Model:
     from ruri_kedro.models.forward import score_pairs
 
-    task, candidates = measured
-    qrels = {qid: task.qrels[qid] for qid in candidates or {} if qid in task.qrels}
-    part = RetrievalTask(task.name, task.queries, task.corpus, qrels)
-    reordered = rerank_run(candidates or {}, part, lambda pairs: score_pairs(model, pairs, *_limits(params)))
-    return evaluate_reranking("model", part, reordered, metrics=(METRIC,))
+    return Reranker("model", lambda pairs: score_pairs(model, pairs, *_limits(params)))
 
 
-SEARCHING = Measure("", False, _searched_rows)
-REORDERING = Measure(RERANKING_SUFFIX, True, _reordered_rows)
+SEARCHING = Measure("", False, _embedder)
+REORDERING = Measure(RERANKING_SUFFIX, True, _reranker)
 
 
 def _log(name: str, number: int, costs: list[Cost]) -> None:

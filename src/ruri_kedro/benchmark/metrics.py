@@ -4,7 +4,7 @@ All are between 0 and 1 (Spearman: -1 and 1), never percent.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -60,6 +60,12 @@ def retrieval_scores(qrels: Qrels, run: Run, metrics: Sequence[str] = RETRIEVAL_
     }
 
 
+def run_scores(qrels: Qrels, run: Run, metrics: Sequence[str]) -> Iterator[tuple[str, str, float]]:
+    """(metric, qid, score) of `retrieval_scores`."""
+    for metric, scores in retrieval_scores(qrels, run, metrics).items():
+        yield from ((metric, qid, score) for qid, score in scores.items())
+
+
 def _measures(parsed: Iterable[tuple[str, int]]) -> set[str]:
     """pytrec_eval's names, such as {'recall.1,5,10', 'recip_rank'}."""
     cutoffs: dict[str, set[int]] = {}
@@ -79,6 +85,11 @@ def _value(found: dict[str, float] | None, name: str, cutoff: int) -> float:
     # trec_eval has no cut for recip_rank, but the value gives the rank away.
     reciprocal = found["recip_rank"]
     return reciprocal if reciprocal and round(1 / reciprocal) <= cutoff else 0.0
+
+
+def cosines(vectors1: np.ndarray, vectors2: np.ndarray) -> np.ndarray:
+    """Cosines (n,) of the rows of two arrays (n, d) of vectors of length 1."""
+    return np.einsum("nd,nd->n", vectors1, vectors2)
 
 
 def spearman(cosines: Sequence[float], gold: Sequence[float]) -> float:

@@ -1,11 +1,18 @@
 """Reranking tasks as their authors publish them: each query with its candidates, judged."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from ruri_kedro.benchmark.runs import Qrels
-from ruri_kedro.benchmark.tasks.judged import judged_queries
+import pyarrow as pa
+
+from ruri_kedro.benchmark.runs import Qrels, Run
+from ruri_kedro.benchmark.tasks import retrieval
+from ruri_kedro.benchmark.tasks.columns import rows_table
+from ruri_kedro.benchmark.tasks.judged import hard_negatives, judged_queries
+from ruri_kedro.benchmark.tasks.retrieval import RetrievalTask
+from ruri_kedro.benchmark.tasks.rows import JudgedShape, MinedNegatives, Place
 from ruri_kedro.benchmark.tasks.specs import (
     NULLABLE,
     clean,
@@ -16,9 +23,10 @@ from ruri_kedro.benchmark.tasks.specs import (
     read_ids,
     with_fields,
 )
+from ruri_kedro.benchmark.tasks.types import Search, TaskType, Value
 from ruri_kedro.errors import DataError
-from ruri_kedro.tables.formats import read_records
-from ruri_kedro.tables.raw import check_grade, raw_files
+from ruri_kedro.recipe.parse import parameters
+from ruri_kedro.tables.raw import check_grade
 from ruri_kedro.text.normalize import normalize
 from ruri_kedro.text.prompts import passage_text
 
@@ -33,31 +41,71 @@ _GRADES = {"qid": _ID, "query": str, "docids": list, "grades": list}
 _DOCUMENTS = {"docid": _ID, "title": NULLABLE, "text": str}
 
 
-def read_candidates(task: str, spec: Mapping[str, Any], root: Path) -> Collection:
-    """(queries, corpus, qrels, candidates) of a reranking task; `spec` was checked (`task_rows.py`).
+@parameters
+class CandidateTexts(Place):
+    """The texts of candidates."""
+
+    fields: Mapping[Literal["docid", "title", "text"], str] | None = None
+
+
+@parameters
+class Pairs(Place):
+    """A row per query and candidate."""
+
+    type: Literal["reranking"]
+    shape: Literal["pairs"]
+    fields: Mapping[Literal["qid", "query", "docid", "title", "text", "label"], str] | None = None
+
+
+@parameters
+class Lists(Place):
+    """A row per query with its positives and negatives."""
+
+    type: Literal["reranking"]
+    shape: Literal["lists"]
+    corpus: CandidateTexts
+    fields: Mapping[Literal["qid", "query", "positives", "negatives"], str] | None = None
+
+
+@parameters
+class Grades(Place):
+    """A row per query with its candidates and their grades."""
+
+    type: Literal["reranking"]
+    shape: Literal["grades"]
+    corpus: CandidateTexts
+    fields: Mapping[Literal["qid", "query", "docids", "grades"], str] | None = None
+
+
+@parameters
+class Mined(Place):
+    """Judged queries, each with its positives and its first mined negatives."""
+
+    type: Literal["reranking"]
+    shape: Literal["mined"]
+    queries: JudgedShape
+    negatives: MinedNegatives
+    corpus: CandidateTexts
+
+
+@dataclass(frozen=True)
+class RerankingTask(RetrievalTask):
+    """Order the candidates of each query; every text of the corpus is a candidate of some query."""
+
+    candidates: Candidates
+
+
+def read(name: str, spec: Mapping[str, Any], root: Path) -> RerankingTask:
+    """The queries of a task, their candidates and the judgments.
 
     Raises DataError for a candidate without a text and for a query of which no candidate is relevant: every order of
     those scores 0.
     """
-    queries, corpus, qrels, candidates = _SHAPES[spec["shape"]](task, spec, root)
+    queries, corpus, qrels, candidates = _SHAPES[spec["shape"]](name, spec, root)
     for qid, judged in qrels.items():
         if not any(grade > 0 for grade in judged.values()):
-            raise DataError(f"task '{task}', query '{qid}': none of its candidates is relevant. Remove the query.")
-    return queries, corpus, qrels, candidates
-
-
-def hard_negatives(task: str, spec: Mapping[str, Any], root: Path) -> dict[str, list[str]]:
-    """The first `count` docids by qid of a JSON file {qid: {docids: [...]}}, as published for MIRACL."""
-    found: dict[str, list[str]] = {}
-    for file in raw_files(root, spec["path"]):
-        for number, row in read_records(file):
-            where = f"{file}, row {number}"
-            for qid, mined in row.items():
-                if not isinstance(mined, Mapping) or "docids" not in mined:
-                    raise DataError(f"{where}, query '{qid}': an object with a list 'docids' is expected.")
-                docids = read_ids(where, f"{qid}.docids", mined["docids"])
-                put(found, where, "qid", qid, list(docids[: spec["count"]]))
-    return found
+            raise DataError(f"task '{name}', query '{qid}': none of its candidates is relevant. Remove the query.")
+    return RerankingTask(name, queries, corpus, qrels, candidates)
 
 
 def _pairs(task: str, spec: Mapping[str, Any], root: Path) -> Collection:
@@ -158,3 +206,54 @@ def _documents(task: str, spec: Mapping[str, Any], root: Path, wanted: set[str])
 
 
 _SHAPES = {"pairs": _pairs, "lists": _lists, "grades": _grades, "mined": _mined}
+
+
+def tables(task: RerankingTask) -> dict[str, pa.Table]:
+    """What is stored."""
+    candidates = ((qid, list(docids)) for qid, docids in task.candidates.items())
+    return retrieval.tables(task) | {"candidates": rows_table(("qid", "docids"), candidates)}
+
+
+def restore(name: str, stored: Mapping[str, pa.Table]) -> RerankingTask:
+    """The task of its tables."""
+    candidates = {row["qid"]: tuple(row["docids"]) for row in stored["candidates"].to_pylist()}
+    return RerankingTask(name, *retrieval.fields_of(stored), candidates)
+
+
+def whole(task: RerankingTask, count: int | None) -> RerankingTask:
+    """The task itself: the candidates of all its queries are ordered."""
+    return task
+
+
+def own_candidates(task: RerankingTask, bm25: Callable[[], Run]) -> Run:
+    """The candidates that the task gives, without scores."""
+    return {qid: dict.fromkeys(docids, 0.0) for qid, docids in task.candidates.items()}
+
+
+def score_order(task: RerankingTask, run: Run, metrics: Sequence[str] | None = None) -> Iterator[Value]:
+    """Metrics of an order of the candidates.
+
+    `pooled_recall@30` is over all relevant candidates together, as MIRACL's Recall@30 in Ruri's Table 5 is taken.
+    """
+    from ruri_kedro.benchmark.metrics import CANDIDATE_METRICS, run_scores
+
+    values = list(run_scores(task.qrels, run, metrics or CANDIDATE_METRICS))
+    yield from values
+    relevant = {qid: sum(grade > 0 for grade in judged.values()) for qid, judged in task.qrels.items()}
+    found = [score * relevant[qid] for metric, qid, score in values if metric == "recall@30"]
+    if found:
+        yield "pooled_recall@30", "", sum(found) / sum(relevant.values())
+
+
+TYPE = TaskType(
+    name="reranking",
+    rows={"pairs": Pairs, "lists": Lists, "grades": Grades, "mined": Mined},
+    task=RerankingTask,
+    read=read,
+    tables=tables,
+    restore=restore,
+    texts=retrieval.texts,
+    search=Search(collection=False, suffix="", part=whole, candidates=own_candidates, score=score_order),
+    main_metric="ndcg@10",
+    hub_task="text-ranking",
+)
