@@ -1,10 +1,13 @@
 """What is wrong with a dump, with judgments or with triples is said with its file and row."""
 
 import json
+from typing import get_args
 
 import pytest
 
 from ruri_kedro.corpora.reading import drafts
+from ruri_kedro.corpora.shape_names import Shape
+from ruri_kedro.corpora.shapes import SHAPES
 from ruri_kedro.corpora.source import parse_sources
 from ruri_kedro.errors import DataError
 
@@ -13,6 +16,10 @@ TOPICS = {"topics.x-train.tsv": "1\t問い\n", "qrels.x-train.tsv": "1\tQ0\ta\t1
 TRIPLES = {"ja_queries.tsv": "1\t問い\n", "ja_collection.tsv": "5\t答え\n6\t別\n", "triples.ids.tsv": "1\t5\t6\n"}
 CIRRUS = {"x.json": [{"index": {"_id": "1"}}, {"title": "岬", "text": "岬は陸である。", "namespace": 0}]}
 ARTICLE = {"x.jsonl": [{"title": "岬", "text": "岬\n陸である。\nSection::::例.\n灯台。\n"}]}
+
+
+def test_every_shape_that_a_recipe_can_name_is_read():
+    assert get_args(Shape) == tuple(SHAPES)
 
 
 def read(folder, files, **source):

@@ -1,7 +1,7 @@
 """How raw files hold rows: as they are, articles of a dump or with sections, queries judged against a corpus, triples.
 
-A new shape is one function from files to rows and one line in SHAPES. The records of hub data sets that are read by
-their splits have no shape.
+A new shape is one function from files to rows, one line in SHAPES and its name in `shape_names.Shape`. The records of
+hub data sets that are read by their splits have no shape.
 """
 
 import re

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ruri_kedro.corpora.hub import Hub
 from ruri_kedro.corpora.kinds import KINDS, MEANINGS, NULLABLE_FIELDS
-from ruri_kedro.corpora.shapes import SHAPES
+from ruri_kedro.corpora.shape_names import Shape
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.recipe.parse import Count, ShareBelow, parameters, parse, unknown
 from ruri_kedro.recipe.stage_rows import StageRow
@@ -54,7 +54,7 @@ class SourceRow:
     kind: Literal[tuple(KINDS)]  # how its rows become pairs
     path: str | tuple[str, ...] | None = None  # files, folders or patterns below the raw folder, or on the hub
     hub: SelectedHub | tuple[SelectedHub, ...] | None = None  # of one form; without a path read by splits
-    shape: Literal[tuple(SHAPES)] = "rows"  # how its files hold rows
+    shape: Shape = "rows"  # how its files hold rows
     header: tuple[str, ...] = ()  # the columns of CSV or TSV files that do not name them
     unfold: tuple[str, ...] = ()  # lists of which each element becomes a row, the outer one first
     fields: Mapping[str, Any] = field(default_factory=dict)  # the kind's field name: the path to it in a row

@@ -95,8 +95,8 @@ def _told(kind: type, row: Mapping[str, Any], path: tuple, faults: list[Any]) ->
         return "missing."
     value = _value(row, path)
     expected = dict.fromkeys(fault["msg"].removeprefix("Input should be ") for fault in faults)
-    near = get_close_matches(value, re.findall("'(.*?)'", " ".join(expected)), n=1) if isinstance(value, str) else []
-    hint = f" Did you mean {near[0]}?" if near else ""
+    named = re.findall("'(.*?)'", " ".join(expected))
+    hint = f" {meant(value, named)}" if isinstance(value, str) and get_close_matches(value, named, n=1) else ""
     return f"{_shown(value)} is given, expected is {' or '.join(expected)}.{hint}"
 
 
@@ -104,6 +104,13 @@ def _at(place: str, line: str, kind: Any) -> str:
     """A line of a check across keys under the name that it is about."""
     key, mark, _ = line.partition(":")
     return f"{place}.{line}" if mark and key.partition(".")[0] in _keys(kind) else f"{place}: {line}"
+
+
+def meant(value: str, allowed: Iterable[str]) -> str:
+    """What is said of a value that is none of the allowed ones: the nearest of them, or all."""
+    allowed = list(allowed)
+    near = get_close_matches(value, allowed, n=1)
+    return f"Did you mean {near[0]}?" if near else f"Allowed: {', '.join(allowed)}."
 
 
 def unknown(name: str, known: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from ruri_kedro.benchmark.tasks.types import is_searched as is_searched_type
 from ruri_kedro.benchmark.tasks.types import task_types
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.models.kinds import registered_words
-from ruri_kedro.recipe.parse import Count, NotNegative, Share, parameters, parse, unknown
+from ruri_kedro.recipe.parse import Count, NotNegative, Share, meant, parameters, parse, unknown
 from ruri_kedro.recipe.stages import evaluated_models, registered_models
 from ruri_kedro.text.names import check_name
 
@@ -99,8 +99,9 @@ class Rules:
 
     def __post_init__(self) -> None:
         faults = list(self._by_kind())
-        if self.baseline.model not in baselines():
-            faults.append(f"baseline.model: '{self.baseline.model}' is unknown. Allowed: {', '.join(baselines())}.")
+        model = self.baseline.model
+        if model not in baselines():
+            faults.append(f"baseline.model: {model!r} is given. {meant(model, baselines())}")
         faults += [f"licences.{use}: missing. Write [] for none." for use in USES if use not in self.licences]
         # A randomisation test of n resamples has no p below 1 / (n + 1): with too few a gate could not find anything.
         alpha = min(rule.alpha for rule in (self.loss, self.gain, self.baseline))
