@@ -290,6 +290,19 @@ def test_reranking_objective_is_listwise_over_whole_groups(tmp_path, keep_tokens
     assert_same(ours, gradients(model))
 
 
+def test_anchors_and_passages_are_cut_to_their_own_lengths():
+    model = tiny_encoder()
+    rows, texts = examples()
+    rows[1]["positive"] = rows[0]["anchor"]  # the same text on either side
+    whole, cut = (
+        assemble(rows, texts, ("", ""), lambda found: tokenize(model.tokenizer, found, None, False), lengths=lengths)
+        for lengths in (None, (4, 7))
+    )
+    assert whole.tokens.lengths.min() > 7
+    assert set(cut.tokens.lengths[cut.texts[:, ANCHOR]]) == {4}
+    assert set(cut.tokens.lengths[cut.texts[:, POSITIVE]]) == {7}
+
+
 def test_prompts_and_shuffled_positives_are_in_the_tokens():
     model = tiny_encoder()
     rows, texts = examples()

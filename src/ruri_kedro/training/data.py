@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -41,11 +41,14 @@ def assemble(
     prompts: tuple[str, str],
     tokenize: Callable[[list[str]], TokenRows],
     teacher: Mapping[tuple[str, str], float] | None = None,
+    lengths: tuple[int, int] | None = None,
 ) -> TrainingSet:
     """Arrays of the examples (rows of the examples table).
 
     texts: text by docid; prompts: put before anchors and before passages; tokenize: texts to token rows; teacher:
-    score by (query_id, docid). The positive of a row with `shuffled` is read with its sentences in another order.
+    score by (query_id, docid); lengths: tokens to which anchors and passages are cut. The positive of a row with
+    `shuffled` is read with its sentences in another order. Anchors have token rows of their own, so that an anchor and
+    a passage of the same text are encoded each for itself: dropout tells them apart (SimCSE, arXiv 2104.08821).
     Raises DataError for a docid without text or a pair the teacher has not scored although its objective needs it.
     """
     strings = _Numbers()
@@ -56,10 +59,15 @@ def assemble(
             text = texts[docid]
             if column == POSITIVE and row["shuffled"]:
                 text = shuffle_sentences(text, row["example_id"])
-            rows[number, column] = strings.of(prompts[column > ANCHOR] + text)
+            rows[number, column] = strings.of((column > ANCHOR, prompts[column > ANCHOR] + text))
     names, groups, objectives = _groups(examples)
+    sides, read = zip(*strings.values(), strict=True) if examples else ((), ())
+    tokens = tokenize(list(read))
+    if lengths is not None:
+        limits = np.array(lengths)[np.array(sides, np.int64)]
+        tokens = replace(tokens, lengths=np.minimum(tokens.lengths, limits))
     return TrainingSet(
-        tokens=tokenize(strings.values()),
+        tokens=tokens,
         texts=rows,
         identities=same,
         groups=groups,
@@ -98,15 +106,15 @@ def identity(text: str) -> int:
 
 
 class _Numbers:
-    """Numbers given to strings in order of their first appearance."""
+    """Numbers given to texts of a side (True: passages) in order of their first appearance."""
 
     def __init__(self) -> None:
-        self._numbers: dict[str, int] = {}
+        self._numbers: dict[tuple[bool, str], int] = {}
 
-    def of(self, text: str) -> int:
+    def of(self, text: tuple[bool, str]) -> int:
         return self._numbers.setdefault(text, len(self._numbers))
 
-    def values(self) -> list[str]:
+    def values(self) -> list[tuple[bool, str]]:
         return list(self._numbers)
 
 

@@ -33,7 +33,7 @@ class Reading:
 
     objectives: tuple[str, ...]  # that can be trained
     prompts: tuple[str, str] = ("", "")  # before anchors and before passages
-    max_length: int | None = None  # tokens; None where pairs are joined and cut later
+    lengths: tuple[int, int] | None = None  # tokens of an anchor, of the rest; None where pairs are joined and cut later
     special: bool = False  # with special tokens
     shuffled: bool = False  # every positive with its sentences in another order, not only those of marked rows
 
@@ -57,7 +57,7 @@ def read_examples(
         examples=examples.digest(), passages=passages.digest(), tokenizer=cache.digest, reading=asdict(reading),
         teacher=None if teacher is None else scores_digest(teacher), code=behaviour_digest(read_examples),
     )  # fmt: skip
-    to_tokens = partial(cache.rows, max_length=reading.max_length, special=reading.special)
+    to_tokens = partial(cache.rows, max_length=None, special=reading.special)
 
     def made() -> Iterator[TrainingSet]:
         total = sum(counts.values())
@@ -65,7 +65,7 @@ def read_examples(
             total=total, desc=f"{stage} examples", unit="row", disable=True if total <= BLOCK_ROWS else None
         ) as bar:
             for rows in blocks(_training_rows(examples, reading.shuffled), BLOCK_ROWS):
-                yield assemble(rows, _texts_of(rows, passages), reading.prompts, to_tokens, teacher)
+                yield assemble(rows, _texts_of(rows, passages), reading.prompts, to_tokens, teacher, reading.lengths)
                 bar.update(len(rows))
 
     return stored_set(folder, key, Shape(sorted(counts), width), cache, made)
@@ -105,8 +105,8 @@ def read_held_out(
     rows = held_out_rows(examples, count)
     if not rows:
         return None
-    to_tokens = partial(cache.rows, max_length=reading.max_length, special=reading.special)
-    return assemble(rows, _texts_of(rows, passages), reading.prompts, to_tokens)
+    to_tokens = partial(cache.rows, max_length=None, special=reading.special)
+    return assemble(rows, _texts_of(rows, passages), reading.prompts, to_tokens, lengths=reading.lengths)
 
 
 def check_examples(examples: Table, stage: str, objectives: Sequence[str], allow_untrained: bool) -> None:

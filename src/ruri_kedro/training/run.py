@@ -31,7 +31,7 @@ from ruri_kedro.text.hashing import digest_all, stable_id
 from ruri_kedro.training import processes
 from ruri_kedro.training.checkpoints import Checkpoints, sole_training
 from ruri_kedro.training.data import TrainingSet
-from ruri_kedro.training.fit import FitSettings, OnStep, fit, warmup_steps
+from ruri_kedro.training.fit import FitSettings, OnStep, fit
 from ruri_kedro.training.held_out import HeldOut, of_embedder, of_reranker
 from ruri_kedro.training.objectives import Budget, LossSettings, embedding_backward, reranking_backward
 from ruri_kedro.training.plan import Plan, stored_plan
@@ -99,7 +99,7 @@ def train_embedder(
         return model
     losses = stage.select(LossSettings)
     losses.check(model.get_embedding_dimension(), stage.name)
-    _prepare(model, stage)
+    _prepare(model, stage, max(stage.settings.lengths))
     with sole_training(stage.checkpoints / stage.name):
         _train_embedder(model, examples, passages, prompts, stage, losses, on_step, teacher)
     return model
@@ -121,7 +121,7 @@ def _train_embedder(
     reading = Reading(
         objectives=UNTAUGHT if teacher is None else UNTAUGHT + TAUGHT,
         prompts=(prompts["query"], prompts["document"]),
-        max_length=settings.max_length,
+        lengths=settings.lengths,
         special=True,
         shuffled=settings.shuffle_positives,
     )
@@ -149,7 +149,7 @@ def train_reranker(
         arguments = {"examples": examples, "passages": passages}
         _in_processes(count, train_reranker, load_cross_encoder, model, stage, on_step, arguments)
         return model
-    _prepare(model, stage)
+    _prepare(model, stage, stage.settings.max_length)
     with sole_training(stage.checkpoints / stage.name):
         _train_reranker(model, examples, passages, stage, on_step)
     return model
@@ -166,9 +166,9 @@ def _train_reranker(model: CrossEncoder, examples: Table, passages: Table, stage
     _fit(model, plan, shares, backward, stage, data.example_ids, {"examples": examples.digest()}, on_step)
 
 
-def _prepare(model: SentenceTransformer | CrossEncoder, stage: Stage) -> None:
-    """Put a model on its device, as fast as the recipe has it."""
-    check_length(model, stage.settings.max_length, f"{stage.name}.max_length")
+def _prepare(model: SentenceTransformer | CrossEncoder, stage: Stage, max_length: int) -> None:
+    """Put a model on its device, as fast as the recipe has it; `max_length`: of its longest texts, in tokens."""
+    check_length(model, max_length, f"{stage.name}.max_length")
     model.to(device_kind(stage.device))
     speed_up(model, stage.settings.attention, stage.settings.compile, stage.settings.precision, stage.name)
 
@@ -279,8 +279,7 @@ def _fit(
     }
     checkpoints = Checkpoints(stage.checkpoints / stage.name, identity, KEPT_CHECKPOINTS)
     settings = stage.select(FitSettings)
-    warmup = warmup_steps(len(plan), settings.warmup_ratio)
-    watch = Watch(stage.watch, example_ids, warmup)
+    watch = Watch(stage.watch, example_ids, settings.warmup(len(plan)))
     fit(model, plan, backward, settings, checkpoints, watch, with_shares(on_step, shares), stage.name)
     log.info("%s: %d steps done; examples in no batch: %s", stage.name, len(plan), shares.in_no_batch_text())
     model.to("cpu")
