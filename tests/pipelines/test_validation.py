@@ -35,3 +35,27 @@ def test_positives_of_training_pairs_are_no_distractors(tmp_path, monkeypatch):
     scores = nodes.validate(tmp_path, tables["pairs"], tables["passages"], SOURCES, {}, {})
     assert scores == {"quiz/ndcg@10": 1.0, "quiz/recall@10": 1.0}
     assert "北の山は白山" not in asked
+
+
+def test_a_source_is_validated_with_its_own_prompts(tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(nodes, "encode_by_role", lambda reference, prompts, _: given.append(dict(prompts)) or by_text)
+    monkeypatch.setattr(nodes.EncoderReference, "of", lambda *_: None)
+    own = {"query": "文: ", "document": "節: "}
+    sources = {"quiz": SOURCES["quiz"] | {"prompts": own}, "plain": SOURCES["quiz"]}
+    passages = [{"docid": name, "title": "", "section": "", "text": text} for name, text in TEXTS.items()]
+    rows = {"passages": passages, "pairs": [pair("validation", "q1", "p1")]}
+    tables = {
+        name: write_table(tmp_path / name, SCHEMAS[name], {
+            source: Part("k", lambda rows=rows, source=source: [[row | {"source": source} for row in rows]])
+            for source in sources
+        })
+        for name, rows in rows.items()
+    }  # fmt: skip
+    recipe = {"query": "問: ", "document": "文章: "}
+    nodes.validate(tmp_path, tables["pairs"], tables["passages"], sources, recipe, {})
+    assert given == [own, recipe]
+
+
+def by_text(texts, role):
+    return np.array([DIRECTIONS[text] for text in texts], dtype=np.float32)

@@ -31,7 +31,9 @@ class Killed(Exception):
     """Stands for a process that ends in the middle of a step."""
 
 
-def run(folder: Path, kill_at=None, identity=None, losses=None, error=Killed, label="test", settings=SETTINGS, rates=None):
+def run(
+    folder: Path, kill_at=None, identity=None, losses=None, error=Killed, label="test", settings=SETTINGS, rates=None
+):
     trained = model()
     seen = losses if losses is not None else []
 

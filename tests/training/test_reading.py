@@ -91,7 +91,10 @@ def test_what_is_there_is_mapped_and_not_made_again(read, monkeypatch):
         assert not array.flags.writeable and not array.flags.owndata
 
 
-@pytest.mark.parametrize("change", [{"lengths": (12, 9)}, {"lengths": (9, 12)}, {"special": False}, {"shuffled": True}, {"teacher": "others"}])
+@pytest.mark.parametrize(
+    "change",
+    [{"lengths": (12, 9)}, {"lengths": (9, 12)}, {"special": False}, {"shuffled": True}, {"teacher": "others"}],
+)
 def test_another_reading_makes_another_set(read, change):
     before = read()
     if change == {"teacher": "others"}:

@@ -11,6 +11,7 @@ from tiny import PROMPTS, tiny_encoder, tiny_reranker
 from train_tables import examples_table, stage, tables
 
 from ruri_kedro.errors import RecipeError, TrainingError
+from ruri_kedro.models.token_cache import TokenCache
 from ruri_kedro.training import planning
 from ruri_kedro.training.plan import Plan
 from ruri_kedro.training.run import train_embedder, train_reranker
@@ -29,6 +30,33 @@ def test_a_step_reports_the_loss_of_its_source_and_its_padding(tmp_path):
         assert -1 <= metrics["similarity"] < 0.99
     names = {name for metrics in seen for name in metrics if name.startswith("source_loss/")}
     assert len(names) == 2 and all(name.startswith(("source_loss/faq", "source_loss/nli")) for name in names)
+
+
+def test_a_source_has_prompts_of_its_own(tmp_path, monkeypatch):
+    read, rows = set(), TokenCache.rows
+
+    def spy(self, texts, *rest, **more):
+        read.update(texts)
+        return rows(self, texts, *rest, **more)
+
+    monkeypatch.setattr(TokenCache, "rows", spy)
+    own = {"nli": {"query": "文: ", "document": "文: "}, "elsewhere": PROMPTS}
+    data = tables(tmp_path)
+
+    def train(own):
+        def on_step(step, metrics):
+            if step == 3:  # behind the first checkpoint
+                raise KeyboardInterrupt
+
+        train_embedder(tiny_encoder(), *data, PROMPTS, stage(tmp_path), on_step, source_prompts=own)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(own)
+    assert {text.partition(" ")[0] for text in read} == {"クエリ:", "文章:", "文:"}
+    bare = {text.partition(" ")[2] for text in read if text.startswith("文: ")}
+    assert bare == {text.partition(" ")[2] for text in read if not text.startswith("文: ")}
+    with pytest.raises(TrainingError, match="prompts of sources"):
+        train({"nli": PROMPTS})
 
 
 def test_a_step_of_a_reranker_reports_the_loss_of_each_source(tmp_path):

@@ -16,6 +16,7 @@ from ruri_kedro.recipe.stages import STAGES
 from ruri_kedro.tables.raw import label_text
 from ruri_kedro.text.filters import TextFilter
 from ruri_kedro.text.names import check_names, listed_names
+from ruri_kedro.text.prompts import Prompts
 
 
 @parameters
@@ -68,6 +69,7 @@ class SourceRow:
     validation: str | None = None  # a file (or, of a hub's data set, a split) of validation rows, or
     held_out: ShareBelow = 0.0  # the share of titles (or questions, texts) held out for validation
     collection: str | None = None  # the source whose passages are candidates for its queries; itself if not named
+    prompts: Prompts | None = None  # before its texts, in training, validation and mining; None: those of the recipe
     stages: Mapping[str, StageRow | tuple[StageRow, ...]] = field(default_factory=dict)
     licence: str = "unknown"
     root: str | None = None  # the folder that `path` is below, where it is not the raw folder
@@ -97,6 +99,10 @@ class Source(SourceRow):
         """How the source takes part in a stage: a row for each objective, none where it takes no part."""
         rows = self.stages.get(stage, [])
         return [rows] if isinstance(rows, Mapping) else list(rows)
+
+    def prompts_or(self, recipe: Mapping[str, str]) -> Mapping[str, str]:
+        """Its own prompts by role (query, document); those of the recipe where it has none."""
+        return vars(self.prompts) if self.prompts else recipe
 
     def folder(self, raw: Path) -> Path:
         """The folder that its paths are below."""
@@ -149,6 +155,11 @@ def parse_sources(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Source]:
     return sources
 
 
+def own_prompts(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, str]]:
+    """The prompts by role of each source of a recipe that has its own."""
+    return {name: vars(source.prompts) for name, source in parse_sources(rows).items() if source.prompts}
+
+
 def select_sources(sources: Mapping[str, Source], only: Any) -> dict[str, Source]:
     """The sources that `only` names, with spaces or commas between them; all if it names none. Raises RecipeError."""
     names = listed_names("only", only)
@@ -166,7 +177,8 @@ def parse_source(name: str, row: Any, place: str) -> Source:
         given["labels"] = {label_text(label): meaning for label, meaning in row["labels"].items()}
     parsed = parse(SourceRow, given, place)
     hub = (parsed.hub,) if isinstance(parsed.hub, SelectedHub) else parsed.hub or ()
-    return Source(name=name, **{**given, "hub": hub, "filter": parsed.filter if row.get("filter") else None})
+    parts = {"hub": hub, "filter": parsed.filter if row.get("filter") else None, "prompts": parsed.prompts}
+    return Source(name=name, **{**given, **parts})
 
 
 def _places(row: SourceRow) -> Iterator[str]:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from ruri_kedro.corpora.source import parse_sources
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.mining.encoder import encoding_of
 from ruri_kedro.mining.settings import ConsistencyRules
 from ruri_kedro.models.reference import EncoderReference
 from ruri_kedro.recipe.annotations import Params
@@ -103,12 +105,19 @@ class ConsistencyCheck:
 
 
 def check_consistency(
-    passages: Table, pairs: Table, consistency: Params, prompts: Params, encoding: Params
+    passages: Table, pairs: Table, consistency: Params, prompts: Params, encoding: Params, sources: Params
 ) -> dict[str, ShardedPart]:
-    """The pairs that are not consistent, a part per source that is filtered: none, unless there is an encoder."""
+    """The pairs that are not consistent, a part per source that is filtered: none, unless there is an encoder.
+
+    Texts are read with the encoder's own prompts, else with those of their source, else with the recipe's.
+    """
     rules = parse_rules(consistency, pairs.parts())
     wanted = filtered(rules, pairs.parts())
     encoder = EncoderReference.of(vars(rules.encoder), Path(), encoding["device"]) if wanted else None
-    return {
-        source: ConsistencyCheck(source, passages, pairs, rules, encoder, prompts, encoding).part() for source in wanted
-    }
+    read, known = encoding_of(consistency["encoder"], encoding), parse_sources(sources)
+
+    def part(name: str) -> ShardedPart:
+        own = vars(rules.encoder.prompts) if rules.encoder.prompts else known[name].prompts_or(prompts)
+        return ConsistencyCheck(name, passages, pairs, rules, encoder, own, read).part()
+
+    return {name: part(name) for name in wanted}

@@ -42,24 +42,27 @@ def assemble(
     tokenize: Callable[[list[str]], TokenRows],
     teacher: Mapping[tuple[str, str], float] | None = None,
     lengths: tuple[int, int] | None = None,
+    own_prompts: Mapping[str, tuple[str, str]] | None = None,
 ) -> TrainingSet:
     """Arrays of the examples (rows of the examples table).
 
     texts: text by docid; prompts: put before anchors and before passages; tokenize: texts to token rows; teacher:
-    score by (query_id, docid); lengths: tokens to which anchors and passages are cut. The positive of a row with
-    `shuffled` is read with its sentences in another order. Anchors have token rows of their own, so that an anchor and
-    a passage of the same text are encoded each for itself: dropout tells them apart (SimCSE, arXiv 2104.08821).
+    score by (query_id, docid); lengths: tokens to which anchors and passages are cut; own_prompts: of sources that have
+    their own. The positive of a row with `shuffled` is read with its sentences in another order. Anchors have token
+    rows of their own, so that an anchor and a passage of the same text are encoded each for itself: dropout tells them
+    apart (SimCSE, arXiv 2104.08821).
     Raises DataError for a docid without text or a pair the teacher has not scored although its objective needs it.
     """
     strings = _Numbers()
     same = identities(examples, texts)
     rows = np.full(same.shape, -1, dtype=np.int64)
     for number, row in enumerate(examples):
+        before = (own_prompts or {}).get(row["source"], prompts)
         for column, docid in enumerate(_docids(row)):
             text = texts[docid]
             if column == POSITIVE and row["shuffled"]:
                 text = shuffle_sentences(text, row["example_id"])
-            rows[number, column] = strings.of((column > ANCHOR, prompts[column > ANCHOR] + text))
+            rows[number, column] = strings.of((column > ANCHOR, before[column > ANCHOR] + text))
     names, groups, objectives = _groups(examples)
     sides, read = zip(*strings.values(), strict=True) if examples else ((), ())
     tokens = tokenize(list(read))

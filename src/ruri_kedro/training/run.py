@@ -87,21 +87,36 @@ def train_embedder(
     stage: Stage,
     on_step: OnStep,
     teacher: Scores | None = None,
+    source_prompts: Mapping[str, Mapping[str, str]] | None = None,
 ) -> SentenceTransformer:
     """Train a bi-encoder in place on the training rows of `examples` and return it.
 
+    prompts: by role, query and document; source_prompts: the same of each source that has its own.
     Raises RecipeError for a source whose objective is unknown or needs a `teacher` that is not there.
     """
     stage.check()
     if count := processes.wanted(stage.device, stage.devices):
-        arguments = {"examples": examples, "passages": passages, "prompts": dict(prompts), "teacher": teacher}
+        arguments = {"examples": examples, "passages": passages, "prompts": dict(prompts), "teacher": teacher,
+                     "source_prompts": source_prompts}  # fmt: skip
         _in_processes(count, train_embedder, load_encoder, model, stage, on_step, arguments)
         return model
     losses = stage.select(LossSettings)
     losses.check(model.get_embedding_dimension(), stage.name)
     _prepare(model, stage, max(stage.settings.lengths))
+    reading = Reading(
+        objectives=UNTAUGHT if teacher is None else UNTAUGHT + TAUGHT,
+        prompts=(prompts["query"], prompts["document"]),
+        own_prompts={
+            name: (own["query"], own["document"])
+            for name, own in (source_prompts or {}).items()
+            if name in examples.parts()
+        },
+        lengths=stage.settings.lengths,
+        special=True,
+        shuffled=stage.settings.shuffle_positives,
+    )
     with sole_training(stage.checkpoints / stage.name):
-        _train_embedder(model, examples, passages, prompts, stage, losses, on_step, teacher)
+        _train_embedder(model, examples, passages, reading, stage, losses, on_step, teacher)
     return model
 
 
@@ -109,7 +124,7 @@ def _train_embedder(
     model: SentenceTransformer,
     examples: Table,
     passages: Table,
-    prompts: Mapping[str, str],
+    reading: Reading,
     stage: Stage,
     losses: LossSettings,
     on_step: OnStep,
@@ -118,13 +133,6 @@ def _train_embedder(
     settings: PretrainingSettings = stage.settings
     if settings.freeze_position_embeddings:
         freeze_position_embeddings(model)
-    reading = Reading(
-        objectives=UNTAUGHT if teacher is None else UNTAUGHT + TAUGHT,
-        prompts=(prompts["query"], prompts["document"]),
-        lengths=settings.lengths,
-        special=True,
-        shuffled=settings.shuffle_positives,
-    )
     budget = stage.select(Budget)
     data, held_out = _read(stage, model, examples, passages, reading, teacher)
     homogeneous = settings.homogeneous
@@ -135,6 +143,8 @@ def _train_embedder(
     if held_out:
         on_step = _measured(on_step, of_embedder(model, held_out, budget.chunk_tokens, budget.precision), stage, plan)
     made_of = {"examples": examples.digest(), "prompts": list(reading.prompts)}
+    if reading.own_prompts:
+        made_of["prompts of sources"] = {name: list(own) for name, own in sorted(reading.own_prompts.items())}
     if teacher is not None:
         made_of["teacher's scores"] = scores_digest(teacher)
     _fit(model, plan, shares, backward, stage, data.example_ids, made_of, on_step)

@@ -55,7 +55,9 @@ def create_pipeline(**kwargs) -> Pipeline:
             ),
             Node(
                 func=check_consistency,
-                inputs=["passages", "pairs", "params:consistency", "params:prompts", "params:encoding"],
+                inputs=[
+                    "passages", "pairs", "params:consistency", "params:prompts", "params:encoding", "params:sources",
+                ],
                 outputs="inconsistent",
                 name="consistency",
             ),
@@ -66,4 +68,4 @@ def create_pipeline(**kwargs) -> Pipeline:
                 name="profile",
             ),
         ]
-    )
+    )  # fmt: skip

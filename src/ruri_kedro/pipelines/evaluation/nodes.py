@@ -155,13 +155,14 @@ def validate(model: Path, pairs: Table, passages: Table, sources: Params, prompt
     """
     from ruri_kedro.benchmark.scoring.evaluate import evaluate_embedder, summarize
 
-    encode = encode_by_role(EncoderReference.of({}, model), prompts, evaluation)
+    reference = EncoderReference.of({}, model)
     scores: list[dict] = []
-    for name in parse_sources(sources):
+    for name, source in parse_sources(sources).items():
         rows = pairs.iter_rows([name]) if name in pairs.parts() else ()
         held_out = [row for row in rows if row["split"] == "validation" and row["positive"]]
         if held_out:
             task = _validation_task(name, held_out, passage_texts(passages, parts=[name]))
+            encode = encode_by_role(reference, source.prompts_or(prompts), evaluation)
             scores += evaluate_embedder("model", task, encode, metrics=("ndcg@10", "recall@10"))
     return {task: value for row in summarize(scores).to_dicts() for task, value in row.items() if task != "model"}
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from ruri_kedro.corpora.source import own_prompts
 from ruri_kedro.models.settings import BaseModelSettings
 from ruri_kedro.recipe.annotations import Embedder, Params
 from ruri_kedro.recipe.parse import parse
@@ -28,7 +29,11 @@ def make_base_model(passages: Table, base_model: Params, prompts: Params, seed: 
 
 
 def pretrain(
-    base_model: Path, examples: Table, passages: Table, settings: Params, prompts: Params, run: Params
-) -> Embedder:
+    base_model: Path, examples: Table, passages: Table, settings: Params, prompts: Params, run: Params,
+    sources: Params,
+) -> Embedder:  # fmt: skip
     """Contrastive pre-training on all sources (Ruri, Section 2)."""
-    return train_stage("pretraining", base_model, examples, passages, settings, run, step_logger, prompts)
+    own = own_prompts(sources)
+    return train_stage(
+        "pretraining", base_model, examples, passages, settings, run, step_logger, prompts, source_prompts=own
+    )

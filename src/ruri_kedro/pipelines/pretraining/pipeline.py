@@ -20,7 +20,7 @@ def create_pipeline(**kwargs) -> Pipeline:
                 func=nodes.pretrain,
                 inputs=[
                     "base_model", "pretraining_examples", "passages", "params:pretraining",
-                    "params:prompts", "params:run",
+                    "params:prompts", "params:run", "params:sources",
                 ],
                 outputs="pretrained_model",
                 name="pretrain",
