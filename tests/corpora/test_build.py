@@ -102,6 +102,13 @@ def test_edits_and_sentences(tmp_path):
     assert anchor != positive and {anchor, positive} < {"一つ目。", "二つ目。", "三つ目。"}
 
 
+def test_unsupervised_texts_are_their_own_positives(tmp_path):
+    rows = [{"text": "一つ目。二つ目。"}, {"text": "三つ目。"}, {"text": "三つ目。"}]
+    found, passages, _ = build(tmp_path, rows, kind="unsupervised")
+    assert found == [("一つ目。二つ目。", "一つ目。二つ目。", []), ("三つ目。", "三つ目。", [])]
+    assert passages.rows() == 2
+
+
 def test_judged_queries_join_their_corpus(tmp_path):
     folder = tmp_path / "raw" / "news"
     folder.mkdir(parents=True)

@@ -13,6 +13,7 @@ from train_tables import examples_table, stage, tables
 from ruri_kedro.errors import RecipeError, TrainingError
 from ruri_kedro.models.token_cache import TokenCache
 from ruri_kedro.training import planning
+from ruri_kedro.training.objectives import rows_loss
 from ruri_kedro.training.plan import Plan
 from ruri_kedro.training.run import train_embedder, train_reranker
 
@@ -57,6 +58,30 @@ def test_a_source_has_prompts_of_its_own(tmp_path, monkeypatch):
     assert bare == {text.partition(" ")[2] for text in read if not text.startswith("文: ")}
     with pytest.raises(TrainingError, match="prompts of sources"):
         train({"nli": PROMPTS})
+
+
+@pytest.mark.parametrize("prompts", [{"query": "", "document": ""}, PROMPTS])
+def test_dropout_tells_the_equal_sides_of_unsupervised_pairs_apart(tmp_path, monkeypatch, prompts):
+    first, passages = tables(tmp_path)
+    rows = [row | {"positive": row["anchor"], "negatives": []} for row in first.iter_rows(["faq"])]
+    twins, seen, steps = examples_table(tmp_path / "twins", {"faq": rows}), [], []
+
+    def spy(objective, rows, settings):
+        seen.append(rows.vectors.detach().clone())
+        return rows_loss(objective, rows, settings)
+
+    monkeypatch.setattr("ruri_kedro.training.objectives.rows_loss", spy)
+    model = tiny_encoder(dropout=0.3)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    used = stage(tmp_path, {"steps": 1, "rows": 5}, freeze_position_embeddings=True)
+    train_embedder(model, twins, passages, prompts, used, lambda step, metrics: steps.append(metrics))
+    assert len(steps) == 3 and all(metrics["grad_norm"] > 0 for metrics in steps)
+    assert json.loads((tmp_path / "checkpoints/tuned/dropped.json").read_text("utf-8")) == []
+    for vectors in seen:
+        anchors, positives = vectors[:, 0], vectors[:, 1]
+        assert ((anchors - positives).abs().amax(dim=1) > 1e-3).all()
+        assert len(torch.unique(vectors.flatten(0, 1), dim=0)) == 8, "each side is encoded for itself"
+    assert any(not torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 def test_a_step_of_a_reranker_reports_the_loss_of_each_source(tmp_path):

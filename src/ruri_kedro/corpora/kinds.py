@@ -101,6 +101,13 @@ def sentence(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
             yield Draft(Text(text), Text(text), group=text)
 
 
+def unsupervised(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
+    """A text, as it is, to itself: as `sentence`, of files whose rows are the sentences."""
+    for row in rows:
+        text = normalize(row["text"])
+        yield Draft(Text(text), Text(text), group=text)
+
+
 def question_to_passage(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
     """A question to the passage that answers it, read with its title; passages given as negatives stay negatives."""
     for row in rows:
@@ -180,6 +187,7 @@ KINDS: dict[str, Kind] = {
     "abstract_and_body": Kind(abstract_and_body, {"title": str, "abstract": str, "text": str}),
     "sentence_to_sentence": Kind(sentence_to_sentence, _PASSAGE),
     "sentence": Kind(sentence, {"text": str}, twins=True),
+    "unsupervised": Kind(unsupervised, {"text": str}, twins=True),
     "question_to_passage": Kind(
         question_to_passage, {"question": str, "answers": _TEXTS, "negatives": _TEXTS, **_PASSAGE}
     ),
