@@ -109,6 +109,45 @@ def test_unsupervised_texts_are_their_own_positives(tmp_path):
     assert passages.rows() == 2
 
 
+def test_labelled_pairs_keep_their_label_and_may_be_equal(tmp_path):
+    rows = [{"text1": "犬が走る", "text2": "犬が駆ける", "score": 4.5}, {"text1": "同", "text2": "同", "score": 5},
+            {"text1": "犬が走る", "text2": "猫が寝る", "score": 0}]  # fmt: skip
+    found, _, pairs = build(tmp_path, rows, kind="labelled_pair", fields={"label": "score"})
+    assert found == [("犬が走る", "犬が駆ける", []), ("同", "同", []), ("犬が走る", "猫が寝る", [])]
+    assert [row["label"] for row in pairs.iter_rows()] == [4.5, 5.0, 0.0]
+    _, _, pairs = build(tmp_path, [{"text1": "古い文", "text2": "新しい文"}], kind="edit")
+    assert [row["label"] for row in pairs.iter_rows()] == [None]
+
+
+@pytest.mark.parametrize(
+    ("kind", "row", "message"),
+    [
+        (
+            "labelled_pair",
+            {},
+            r"finetuning\.objective: contrastive takes all pairs .* the kind labelled_pair has labels",
+        ),
+        ("labelled_pair", {"objective": "distillation"}, r"objective: distillation .*Allowed: cosent, angle\."),
+        (
+            "edit",
+            {"objective": "cosent"},
+            r"objective: cosent learns from labels, but the kind edit has none\. Allowed: c",
+        ),
+        (
+            "labelled_pair",
+            {"objective": "angle", "negatives": "random"},
+            r"'random', but labelled pairs have no negativ",
+        ),
+    ],
+)
+def test_labels_and_objectives_that_do_not_fit_each_other_are_refused(kind, row, message):
+    stages = {"finetuning": {"negatives": "given"} | row}
+    with pytest.raises(RecipeError, match=message):
+        parse_sources({"s": {"kind": kind, "path": "s.jsonl", "stages": stages}})
+    fitting = {"negatives": "given"} | ({"objective": "angle"} if kind == "labelled_pair" else {})
+    assert parse_sources({"s": {"kind": kind, "path": "s.jsonl", "stages": {"finetuning": fitting}}})
+
+
 def test_judged_queries_join_their_corpus(tmp_path):
     folder = tmp_path / "raw" / "news"
     folder.mkdir(parents=True)

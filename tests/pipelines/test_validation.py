@@ -57,5 +57,21 @@ def test_a_source_is_validated_with_its_own_prompts(tmp_path, monkeypatch):
     assert given == [own, recipe]
 
 
+def test_a_source_with_labels_is_validated_by_the_order_of_its_cosines(tmp_path, monkeypatch):
+    monkeypatch.setattr(nodes, "encode_by_role", lambda *_: by_text)
+    monkeypatch.setattr(nodes.EncoderReference, "of", lambda *_: None)
+    sources = {"quiz": {"kind": "labelled_pair", "path": "quiz.jsonl"}}
+    pairs = [pair("validation", "q1", "p1") | {"label": 3.0}, pair("validation", "q2", "p2") | {"label": 5.0},
+             pair("validation", "q1", "p2") | {"label": 0.0}, pair("train", "q1", "seen") | {"label": 1.0}]  # fmt: skip
+    passages = [
+        {"docid": name, "source": "quiz", "title": "", "section": "", "text": text} for name, text in TEXTS.items()
+    ]
+    tables = {
+        name: write_table(tmp_path / name, SCHEMAS[name], {"quiz": Part("k", lambda rows=rows: [rows])})
+        for name, rows in (("passages", passages), ("pairs", pairs))
+    }
+    assert nodes.validate(tmp_path, tables["pairs"], tables["passages"], sources, {}, {}) == {"quiz/spearman": 1.0}
+
+
 def by_text(texts, role):
     return np.array([DIRECTIONS[text] for text in texts], dtype=np.float32)

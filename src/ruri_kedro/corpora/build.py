@@ -213,6 +213,7 @@ def _pair_rows(source: Source, kept: Iterable[tuple[str, Draft]], removed: Remov
             "given_negatives": [text.docid(source.name) for text in draft.negatives],
             "answers": list(draft.answers),
             "origin": source.origin,
+            "label": draft.label,
         }
 
 

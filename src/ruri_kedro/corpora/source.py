@@ -10,6 +10,7 @@ from ruri_kedro.corpora.hub import Hub
 from ruri_kedro.corpora.kinds import KINDS, MEANINGS, NULLABLE_FIELDS
 from ruri_kedro.corpora.shapes import SHAPES
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.recipe.objectives import LABELLED
 from ruri_kedro.recipe.parse import Count, ShareBelow, parameters, parse, unknown
 from ruri_kedro.recipe.stage_rows import StageRow
 from ruri_kedro.recipe.stages import STAGES
@@ -99,6 +100,11 @@ class Source(SourceRow):
         """How the source takes part in a stage: a row for each objective, none where it takes no part."""
         rows = self.stages.get(stage, [])
         return [rows] if isinstance(rows, Mapping) else list(rows)
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether its pairs have labels."""
+        return KINDS[self.kind].is_labelled
 
     def prompts_or(self, recipe: Mapping[str, str]) -> Mapping[str, str]:
         """Its own prompts by role (query, document); those of the recipe where it has none."""
@@ -225,6 +231,20 @@ def _stages(row: SourceRow) -> Iterator[str]:
                 value = getattr(part, key)
                 if value is not None and value not in allowed:
                     yield f"{at}.{key}: '{value}' is not for this stage. Allowed: {', '.join(allowed)}."
+            yield from _labels(row.kind, part, stage, at)
+
+
+def _labels(kind: str, part: StageRow, stage: str, at: str) -> Iterator[str]:
+    """What is wrong between the labels of a source and what it is trained for."""
+    objective = part.objective or STAGES[stage].objectives[0]
+    fitting = [name for name in STAGES[stage].objectives if (name in LABELLED) == KINDS[kind].is_labelled]
+    allowed = f"Allowed: {', '.join(fitting)}." if fitting else "No objective of this stage is; leave the stage out."
+    if KINDS[kind].is_labelled and objective not in LABELLED:
+        yield f"{at}.objective: {objective} takes all pairs for positives, but the kind {kind} has labels. {allowed}"
+    if not KINDS[kind].is_labelled and objective in LABELLED:
+        yield f"{at}.objective: {objective} learns from labels, but the kind {kind} has none. {allowed}"
+    if KINDS[kind].is_labelled and part.negatives != "given":
+        yield f"{at}.negatives: '{part.negatives}', but labelled pairs have no negatives. Allowed: given."
 
 
 def _numbered(place: str, rows: Iterable[Any]) -> Iterator[tuple[str, Any]]:

@@ -31,7 +31,9 @@ def parse_rules(settings: Params, known: Sequence[str]) -> ConsistencyRules:
     rules = parse(ConsistencyRules, settings, "consistency")
     unknown = set(listed_names("consistency.sources", rules.sources)) - set(known)
     if unknown:
-        raise RecipeError(f"consistency.sources: '{min(unknown)}' has no pairs. Allowed: {', '.join(known)}.")
+        raise RecipeError(
+            f"consistency.sources: '{min(unknown)}' has no pairs without labels. Allowed: {', '.join(known)}."
+        )
     return rules
 
 
@@ -111,10 +113,13 @@ def check_consistency(
 
     Texts are read with the encoder's own prompts, else with those of their source, else with the recipe's.
     """
-    rules = parse_rules(consistency, pairs.parts())
-    wanted = filtered(rules, pairs.parts())
+    known = parse_sources(sources)
+    # Two texts with a low label are not to find each other.
+    looked_at = [name for name in pairs.parts() if not known[name].is_labelled]
+    rules = parse_rules(consistency, looked_at)
+    wanted = filtered(rules, looked_at)
     encoder = EncoderReference.of(vars(rules.encoder), Path(), encoding["device"]) if wanted else None
-    read, known = encoding_of(consistency["encoder"], encoding), parse_sources(sources)
+    read = encoding_of(consistency["encoder"], encoding)
 
     def part(name: str) -> ShardedPart:
         own = vars(rules.encoder.prompts) if rules.encoder.prompts else known[name].prompts_or(prompts)

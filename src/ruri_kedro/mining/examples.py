@@ -160,6 +160,7 @@ def make_examples(known: SourcePairs, recipe: StageRecipe, seed: int) -> Iterato
             "anchor": row["anchor"],
             "positive": row["positive"],
             "negatives": _negatives(known, row, recipe, seed),
+            "label": row.get("label"),
         }
         copies = (False, True) if recipe.shuffled_copy and row["split"] == TRAIN else (False,)
         for shuffled in copies:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from ruri_kedro.errors import DataError
 from ruri_kedro.models.tokens import TokenRows
-from ruri_kedro.recipe.objectives import TAUGHT, Group, group_name
+from ruri_kedro.recipe.objectives import LABELLED, TAUGHT, Group, group_name
 from ruri_kedro.tables import Table
 from ruri_kedro.text.hashing import stable_id
 from ruri_kedro.text.sentences import shuffle_sentences
@@ -30,6 +30,7 @@ class TrainingSet:
     objectives: list[str]  # by group
     example_ids: Sequence[str]
     teacher: np.ndarray | None  # float32 (rows, c - 1), scores of positive and negatives; NaN for none
+    labels: np.ndarray  # float32 (rows,), of the pair of anchor and positive; NaN for none
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -51,7 +52,8 @@ def assemble(
     their own. The positive of a row with `shuffled` is read with its sentences in another order. Anchors have token
     rows of their own, so that an anchor and a passage of the same text are encoded each for itself: dropout tells them
     apart (SimCSE, arXiv 2104.08821).
-    Raises DataError for a docid without text or a pair the teacher has not scored although its objective needs it.
+    Raises DataError for a docid without text, and for a pair without a teacher's score or a label that its objective
+    needs.
     """
     strings = _Numbers()
     same = identities(examples, texts)
@@ -78,6 +80,7 @@ def assemble(
         objectives=objectives,
         example_ids=[row["example_id"] for row in examples],
         teacher=None if teacher is None else _teacher_scores(examples, teacher, same.shape[1] - 1),
+        labels=_labels(examples),
     )
 
 
@@ -138,6 +141,19 @@ def _groups(examples: Sequence[Mapping]) -> tuple[list[str], np.ndarray, list[st
     index = {pair: number for number, pair in enumerate(pairs)}
     groups = np.fromiter((index[row["source"], row["objective"]] for row in examples), np.int64, len(examples))
     return [group_name(pair) for pair in pairs], groups, [objective for _, objective in pairs]
+
+
+def _labels(examples: Sequence[Mapping]) -> np.ndarray:
+    labels = np.full(len(examples), np.nan, dtype=np.float32)
+    for number, row in enumerate(examples):
+        label = row.get("label")
+        if label is None and row["objective"] in LABELLED:
+            raise DataError(
+                f"example {row['example_id']} of source '{row['source']}' ({row['objective']}) has no label. Give the "
+                "source the kind labelled_pair and run data_engineering again, or another objective."
+            )
+        labels[number] = np.nan if label is None else label
+    return labels
 
 
 def _teacher_scores(examples: Sequence[Mapping], teacher: Mapping[tuple[str, str], float], width: int) -> np.ndarray:

@@ -22,7 +22,7 @@ from ruri_kedro.models.base import (
 )
 from ruri_kedro.models.speed import speed_up
 from ruri_kedro.models.token_cache import TokenCache
-from ruri_kedro.recipe.objectives import RERANKING, TAUGHT, UNTAUGHT
+from ruri_kedro.recipe.objectives import LABELLED, RERANKING, TAUGHT, UNTAUGHT
 from ruri_kedro.tables import Table
 from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.files import write_json
@@ -104,7 +104,7 @@ def train_embedder(
     losses.check(model.get_embedding_dimension(), stage.name)
     _prepare(model, stage, max(stage.settings.lengths))
     reading = Reading(
-        objectives=UNTAUGHT if teacher is None else UNTAUGHT + TAUGHT,
+        objectives=UNTAUGHT + LABELLED if teacher is None else UNTAUGHT + TAUGHT + LABELLED,
         prompts=(prompts["query"], prompts["document"]),
         own_prompts={
             name: (own["query"], own["document"])
@@ -138,6 +138,8 @@ def _train_embedder(
     homogeneous = settings.homogeneous
     if not homogeneous and len(set(data.objectives)) > 1:
         raise RecipeError(f"{stage.name}.homogeneous: false, but the objectives are {sorted(set(data.objectives))}.")
+    if "angle" in data.objectives:
+        losses.check_halves(model.get_embedding_dimension(), stage.name)
     backward = embedding_backward(model, data, budget, losses)
     plan, shares = _plan(data, stage, examples.digest(), homogeneous)
     if held_out:
