@@ -13,6 +13,7 @@ import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.models import training_head as heads
 from ruri_kedro.models.base import (
     check_length,
     device_kind,
@@ -88,21 +89,22 @@ def train_embedder(
     on_step: OnStep,
     teacher: Scores | None = None,
     source_prompts: Mapping[str, Mapping[str, str]] | None = None,
+    training_head: str | None = None,
 ) -> SentenceTransformer:
     """Train a bi-encoder in place on the training rows of `examples` and return it.
 
-    prompts: by role, query and document; source_prompts: the same of each source that has its own.
+    prompts: by role, query and document; source_prompts: the same of each source that has its own; training_head:
+    a name of HEADS, of a layer that the model has here only.
     Raises RecipeError for a source whose objective is unknown or needs a `teacher` that is not there.
     """
     stage.check()
     if count := processes.wanted(stage.device, stage.devices):
         arguments = {"examples": examples, "passages": passages, "prompts": dict(prompts), "teacher": teacher,
-                     "source_prompts": source_prompts}  # fmt: skip
+                     "source_prompts": source_prompts, "training_head": training_head}  # fmt: skip
         _in_processes(count, train_embedder, load_encoder, model, stage, on_step, arguments)
         return model
     losses = stage.select(LossSettings)
     losses.check(model.get_embedding_dimension(), stage.name)
-    _prepare(model, stage, max(stage.settings.lengths))
     reading = Reading(
         objectives=UNTAUGHT + LABELLED if teacher is None else UNTAUGHT + TAUGHT + LABELLED,
         prompts=(prompts["query"], prompts["document"]),
@@ -115,7 +117,8 @@ def train_embedder(
         special=True,
         shuffled=stage.settings.shuffle_positives,
     )
-    with sole_training(stage.checkpoints / stage.name):
+    with heads.training_head(model, training_head, stage.seed), sole_training(stage.checkpoints / stage.name):
+        _prepare(model, stage, max(stage.settings.lengths))
         _train_embedder(model, examples, passages, reading, stage, losses, on_step, teacher)
     return model
 

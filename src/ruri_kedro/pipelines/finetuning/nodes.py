@@ -140,12 +140,13 @@ def finetune(
     prompts: Params,
     run: Params,
     sources: Params,
+    training_head: str | None,
 ) -> Embedder:
     """Distil retrieval sources, contrast inference sources."""
     teacher = _by_query_and_docid(teacher_scores)
     return train_stage(
         "finetuning", pretrained_model, examples, passages, settings, run, step_logger, prompts, teacher,
-        own_prompts(sources),
+        own_prompts(sources), training_head,
     )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ def create_pipeline(**kwargs) -> Pipeline:
                 inputs=[
                     "base_model", "pretraining_examples", "passages", "params:pretraining",
                     "params:prompts", "params:run", "params:sources",
+                    "params:base_model.training_head",
                 ],
                 outputs="pretrained_model",
                 name="pretrain",
