@@ -156,6 +156,15 @@ def test_prompts_are_those_of_the_encoder_else_of_the_source_else_of_the_recipe(
         assert not asked, "the cache has it"
 
 
+def test_so_many_pairs_take_part_in_shards_of_any_size(project):
+    row = {"negatives": "random", "max_rows": 5, "expected_rows": 7}
+    sources = {"s": SOURCES["s"] | {"stages": {"finetuning": row}}}
+    for size in (10, 4, 1):
+        assert list(project.mine(sources, shard_rows=size)[0]) == [f"id{i}" for i in range(5)]
+    figures = project.report[0].to_dict("records")[0]
+    assert (figures["train_rows"], figures["expected_rows"]) == (5, 7)
+
+
 def test_another_precision_encodes_anew(project, monkeypatch):
     _, first = project.mine()
     monkeypatch.setitem(ENCODING, "precision", "float16")

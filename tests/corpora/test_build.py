@@ -148,6 +148,26 @@ def test_labels_and_objectives_that_do_not_fit_each_other_are_refused(kind, row,
     assert parse_sources({"s": {"kind": kind, "path": "s.jsonl", "stages": {"finetuning": fitting}}})
 
 
+@pytest.mark.parametrize("chars", [1, 10**6])
+def test_the_first_rows_that_the_rules_leave_are_taken(tmp_path, monkeypatch, chars):
+    monkeypatch.setattr("ruri_kedro.corpora.reading.SHARD_CHARS", chars)
+    rows = [{"text1": f"古い文{i}", "text2": f"新しい文{i}" if i % 3 else "short", "keep": i != 1} for i in range(12)]
+    found, passages, _ = build(tmp_path, rows, kind="edit", where={"keep": True}, filter={"language": "ja"}, max_rows=4)
+    assert [anchor for anchor, _, _ in found] == ["古い文2", "古い文4", "古い文5", "古い文7"]
+    assert passages.rows() == 8
+    whole, *_ = build(tmp_path, rows, kind="edit", where={"keep": True}, filter={"language": "ja"})
+    assert whole[:4] == found and len(whole) == 7
+
+
+def test_validation_rows_are_no_matter_of_the_first_rows(tmp_path):
+    held = tmp_path / "raw" / "held.jsonl"
+    held.parent.mkdir()
+    held.write_text("".join(f'{{"text1": "問{i}", "text2": "答{i}"}}\n' for i in range(5)), "utf-8")
+    rows = [{"text1": f"古い文{i}", "text2": f"新しい文{i}"} for i in range(5)]
+    _, _, pairs = build(tmp_path, rows, kind="edit", max_rows=2, validation="held.jsonl")
+    assert [row["split"] for row in pairs.iter_rows()] == ["train"] * 2 + ["validation"] * 5
+
+
 def test_judged_queries_join_their_corpus(tmp_path):
     folder = tmp_path / "raw" / "news"
     folder.mkdir(parents=True)

@@ -66,6 +66,9 @@ class SourceRow:
     segmented: bool = False  # the texts were cut into words with spaces, which are put together
     paragraphs: Count = 1  # consecutive rows of a section that make one text
     filter: TextFilter | None = None  # which positives are kept
+    max_rows: Count | None = (
+        None  # of each place that it is read from, validation aside; the first that the rules leave
+    )
     labels: Mapping[str, Literal[tuple(MEANINGS)]] = field(default_factory=dict)  # the file's label: what it means
     validation: str | None = None  # a file (or, of a hub's data set, a split) of validation rows, or
     held_out: ShareBelow = 0.0  # the share of titles (or questions, texts) held out for validation

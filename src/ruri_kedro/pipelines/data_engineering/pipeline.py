@@ -63,7 +63,7 @@ def create_pipeline(**kwargs) -> Pipeline:
             ),
             Node(
                 func=nodes.profile,
-                inputs=["passages", "pairs", "leaks", "inconsistent"],
+                inputs=["passages", "pairs", "leaks", "inconsistent", "params:sources"],
                 outputs=["profile", "profile_plot"],
                 name="profile",
             ),
