@@ -1,6 +1,5 @@
 """The recipes of the paper (Ruri, arXiv 2409.07737) hold the paper's numbers, each with its place there."""
 
-
 import pytest
 from kedro_project import REPOSITORY
 from recipes import SIZES, SIZES_OF, at, recipe, sized, written
