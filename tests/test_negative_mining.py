@@ -131,6 +131,40 @@ def test_an_added_document_encodes_only_itself(project):
     assert encoded == ["福岡の駅は町の東にある。"]
 
 
+def test_prompts_are_those_of_the_encoder_else_of_the_source_else_of_the_recipe(project, monkeypatch):
+    asked = set()
+
+    def spy(self, texts, prompt, max_length, *rest, **more):
+        asked.add((prompt, max_length))
+        return encode(self, texts, prompt, max_length, *rest, **more)
+
+    monkeypatch.setattr(EncoderReference, "encode", spy)
+    own = {"s": SOURCES["s"] | {"prompts": {"query": "文一: ", "document": "文二: "}}}
+    e5 = {"name": None, "prompts": {"query": "query: ", "document": "passage: "}, "max_length": 9}
+    wanted = [
+        ({}, {("問: ", 32), ("文: ", 32)}),
+        ({"sources": own}, {("文一: ", 32), ("文二: ", 32)}),
+        ({"sources": own, "encoder": e5}, {("query: ", 9), ("passage: ", 9)}),
+    ]
+    for given, expected in wanted:  # nothing that was encoded otherwise is taken for it
+        asked.clear()
+        project.mine(**given)
+        assert asked == expected
+    for given, _ in wanted:
+        asked.clear()
+        project.mine(**given)
+        assert not asked, "the cache has it"
+
+
+def test_so_many_pairs_take_part_in_shards_of_any_size(project):
+    row = {"negatives": "random", "max_rows": 5, "expected_rows": 7}
+    sources = {"s": SOURCES["s"] | {"stages": {"finetuning": row}}}
+    for size in (10, 4, 1):
+        assert list(project.mine(sources, shard_rows=size)[0]) == [f"id{i}" for i in range(5)]
+    figures = project.report[0].to_dict("records")[0]
+    assert (figures["train_rows"], figures["expected_rows"]) == (5, 7)
+
+
 def test_another_precision_encodes_anew(project, monkeypatch):
     _, first = project.mine()
     monkeypatch.setitem(ENCODING, "precision", "float16")

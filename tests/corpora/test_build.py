@@ -102,6 +102,72 @@ def test_edits_and_sentences(tmp_path):
     assert anchor != positive and {anchor, positive} < {"一つ目。", "二つ目。", "三つ目。"}
 
 
+def test_unsupervised_texts_are_their_own_positives(tmp_path):
+    rows = [{"text": "一つ目。二つ目。"}, {"text": "三つ目。"}, {"text": "三つ目。"}]
+    found, passages, _ = build(tmp_path, rows, kind="unsupervised")
+    assert found == [("一つ目。二つ目。", "一つ目。二つ目。", []), ("三つ目。", "三つ目。", [])]
+    assert passages.rows() == 2
+
+
+def test_labelled_pairs_keep_their_label_and_may_be_equal(tmp_path):
+    rows = [{"text1": "犬が走る", "text2": "犬が駆ける", "score": 4.5}, {"text1": "同", "text2": "同", "score": 5},
+            {"text1": "犬が走る", "text2": "猫が寝る", "score": 0}]  # fmt: skip
+    found, _, pairs = build(tmp_path, rows, kind="labelled_pair", fields={"label": "score"})
+    assert found == [("犬が走る", "犬が駆ける", []), ("同", "同", []), ("犬が走る", "猫が寝る", [])]
+    assert [row["label"] for row in pairs.iter_rows()] == [4.5, 5.0, 0.0]
+    _, _, pairs = build(tmp_path, [{"text1": "古い文", "text2": "新しい文"}], kind="edit")
+    assert [row["label"] for row in pairs.iter_rows()] == [None]
+
+
+@pytest.mark.parametrize(
+    ("kind", "row", "message"),
+    [
+        (
+            "labelled_pair",
+            {},
+            r"finetuning\.objective: contrastive takes all pairs .* the kind labelled_pair has labels",
+        ),
+        ("labelled_pair", {"objective": "distillation"}, r"objective: distillation .*Allowed: cosent, angle\."),
+        (
+            "edit",
+            {"objective": "cosent"},
+            r"objective: cosent learns from labels, but the kind edit has none\. Allowed: c",
+        ),
+        (
+            "labelled_pair",
+            {"objective": "angle", "negatives": "random"},
+            r"'random', but labelled pairs have no negativ",
+        ),
+    ],
+)
+def test_labels_and_objectives_that_do_not_fit_each_other_are_refused(kind, row, message):
+    stages = {"finetuning": {"negatives": "given"} | row}
+    with pytest.raises(RecipeError, match=message):
+        parse_sources({"s": {"kind": kind, "path": "s.jsonl", "stages": stages}})
+    fitting = {"negatives": "given"} | ({"objective": "angle"} if kind == "labelled_pair" else {})
+    assert parse_sources({"s": {"kind": kind, "path": "s.jsonl", "stages": {"finetuning": fitting}}})
+
+
+@pytest.mark.parametrize("chars", [1, 10**6])
+def test_the_first_rows_that_the_rules_leave_are_taken(tmp_path, monkeypatch, chars):
+    monkeypatch.setattr("ruri_kedro.corpora.reading.SHARD_CHARS", chars)
+    rows = [{"text1": f"古い文{i}", "text2": f"新しい文{i}" if i % 3 else "short", "keep": i != 1} for i in range(12)]
+    found, passages, _ = build(tmp_path, rows, kind="edit", where={"keep": True}, filter={"language": "ja"}, max_rows=4)
+    assert [anchor for anchor, _, _ in found] == ["古い文2", "古い文4", "古い文5", "古い文7"]
+    assert passages.rows() == 8
+    whole, *_ = build(tmp_path, rows, kind="edit", where={"keep": True}, filter={"language": "ja"})
+    assert whole[:4] == found and len(whole) == 7
+
+
+def test_validation_rows_are_no_matter_of_the_first_rows(tmp_path):
+    held = tmp_path / "raw" / "held.jsonl"
+    held.parent.mkdir()
+    held.write_text("".join(f'{{"text1": "問{i}", "text2": "答{i}"}}\n' for i in range(5)), "utf-8")
+    rows = [{"text1": f"古い文{i}", "text2": f"新しい文{i}"} for i in range(5)]
+    _, _, pairs = build(tmp_path, rows, kind="edit", max_rows=2, validation="held.jsonl")
+    assert [row["split"] for row in pairs.iter_rows()] == ["train"] * 2 + ["validation"] * 5
+
+
 def test_judged_queries_join_their_corpus(tmp_path):
     folder = tmp_path / "raw" / "news"
     folder.mkdir(parents=True)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ruri_kedro.corpora.profile import profile_tables
+from ruri_kedro.corpora.source import parse_sources
 from ruri_kedro.tables import SCHEMAS, Part, store, write_table
 
 
@@ -20,6 +21,17 @@ def tables(root, lengths, pairs, leaks):
         "inconsistent": [],
     }  # fmt: skip
     return [write_table(root / name, SCHEMAS[name], {"s": Part("", lambda of=of: [of])}) for name, of in rows.items()]
+
+
+def test_the_papers_counts_stand_beside_the_pairs(tmp_path):
+    part = {"negatives": "given", "expected_rows": 1200}
+    stages = {"pretraining": part, "finetuning": [part, part | {"objective": "distillation"}]}
+    given = {"kind": "edit", "path": "s.jsonl"}
+    made = tables(tmp_path, [3], [("train", 0)], [])
+    (row,) = profile_tables(*made, parse_sources({"s": given | {"stages": stages}})).to_dict("records")
+    assert row["expected_rows"] == "pretraining 1,200; finetuning 2,400"
+    (row,) = profile_tables(*made, parse_sources({"s": given})).to_dict("records")
+    assert row["expected_rows"] == ""
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 100])

@@ -174,6 +174,19 @@ def test_a_share_of_the_pairs_is_the_same_in_every_run():
     assert [row["pair_id"] for row in first] == [row["pair_id"] for row in again]
 
 
+def test_the_first_pairs_of_training_take_part_whatever_the_shards():
+    pairs = [pair(0, "d5", split="validation" if i == 1 else "train") | {"pair_id": f"p{i}"} for i in range(9)]
+    limited = recipe("given", max_rows=4, shuffled_copy=True)
+    whole = list(make_examples(known(*pairs), limited, seed=1))
+    assert [row["pair_id"] for row in whole] == ["p0", "p0", "p1", "p2", "p2", "p3", "p3", "p4", "p4"]
+    shards = [list(make_examples(known(*part), limited, seed=1, before=before))
+              for part, before in ((pairs[:4], 0), (pairs[4:], 3))]  # fmt: skip
+    assert [row for shard in shards for row in shard] == whole
+    drawn = list(make_examples(known(*pairs), recipe("given", max_rows=2, share=0.5), seed=1))
+    every = list(make_examples(known(*pairs), recipe("given", share=0.5), seed=1))
+    assert [row for row in every if row["split"] == "train"][:2] == [row for row in drawn if row["split"] == "train"]
+
+
 def ranked_by_both(count, positive_score=1.0):
     """`count` candidates by dense search, in the other order by BM25; cosines fall from 1 by a hundredth."""
     docids = [f"c{i}" for i in range(1, count + 1)]

@@ -13,7 +13,8 @@ from ruri_kedro.tables import SCHEMAS, Part, write_table
 
 PROMPTS = {"query": "問: ", "document": "文: "}
 ENCODING = {"max_length": 32, "chunk_tokens": 512, "precision": "float32", "device": "cpu"}
-OFF = {"encoder": {"name": None, "revision": None}, "rank": 2, "sample": 100, "sources": None, "shard_rows": 10}
+NOBODY = {"name": None, "revision": None, "prompts": None, "max_length": None}
+OFF = {"encoder": NOBODY, "rank": 2, "sample": 100, "sources": None, "shard_rows": 10}
 PAIRS, SWAPPED = 40, (3, 7, 22)
 SOURCES = {"s": {"kind": "question_to_passage", "path": "s", "stages": {"finetuning": {"negatives": "random"}}}}
 MINING = {
@@ -53,9 +54,9 @@ def tables(tmp_path, monkeypatch):
     }
 
 
-def checked(tables, folder, **change):
-    settings = OFF | {"encoder": {"name": str(folder), "revision": None}} | change
-    parts = check_consistency(tables["passages"], tables["pairs"], settings, PROMPTS, ENCODING)
+def checked(tables, folder, sources_of_recipe=SOURCES, **change):
+    settings = OFF | {"encoder": NOBODY | {"name": str(folder)}} | change
+    parts = check_consistency(tables["passages"], tables["pairs"], settings, PROMPTS, ENCODING, sources_of_recipe)
     return write_table(folder / "inconsistent", SCHEMAS["inconsistent"], parts)
 
 
@@ -98,8 +99,35 @@ def test_a_dropped_pair_gives_no_example_and_its_positive_no_negative(tables, tm
     assert not any(row["positive"] in row["negatives"] for row in examples)
 
 
+def test_texts_are_read_with_the_prompts_of_encoder_source_or_recipe(tables, tmp_path, monkeypatch):
+    seen = set()
+
+    def spy(self, texts, prompt, max_length, **rest):
+        seen.add((prompt, max_length))
+        return encode(self, texts, prompt, max_length, **rest)
+
+    monkeypatch.setattr(EncoderReference, "encode", spy)
+    own = {"s": SOURCES["s"] | {"prompts": {"query": "文一: ", "document": "文二: "}}}
+    e5 = NOBODY | {"name": str(tmp_path), "prompts": {"query": "query: ", "document": "passage: "}, "max_length": 9}
+    parts = {}
+    for name, expected, given in (
+        ("recipe", {("問: ", 32), ("文: ", 32)}, {}),
+        ("source", {("文一: ", 32), ("文二: ", 32)}, {"sources_of_recipe": own}),
+        ("encoder", {("query: ", 9), ("passage: ", 9)}, {"sources_of_recipe": own, "encoder": e5}),
+    ):
+        seen.clear()
+        (tmp_path / name).mkdir()
+        checked(tables, tmp_path / name, **given)
+        assert seen == expected, name
+        settings = OFF | {"encoder": given.get("encoder", NOBODY | {"name": str(tmp_path)})}
+        sources = given.get("sources_of_recipe", SOURCES)
+        found = check_consistency(tables["passages"], tables["pairs"], settings, PROMPTS, ENCODING, sources)
+        parts[name] = found["s"].key
+    assert len(set(parts.values())) == 3
+
+
 def test_without_an_encoder_nothing_is_looked_at(tables, tmp_path):
-    assert check_consistency(tables["passages"], tables["pairs"], OFF, PROMPTS, ENCODING) == {}
+    assert check_consistency(tables["passages"], tables["pairs"], OFF, PROMPTS, ENCODING, SOURCES) == {}
     assert checked(tables, tmp_path, sources="s").parts() == ["s"]
     assert sum(ENCODED) > 0
 
@@ -108,9 +136,9 @@ def test_without_an_encoder_nothing_is_looked_at(tables, tmp_path):
     ("change", "message"),
     [
         ({"rank": 0}, "consistency.rank: 0 is given, expected is greater than or equal to 1"),
-        ({"sources": "s t"}, r"consistency.sources: 't' has no pairs. Allowed: s"),
+        ({"sources": "s t"}, r"consistency.sources: 't' has no pairs without labels. Allowed: s"),
         ({"smaple": 1}, r"consistency.smaple: there is no such parameter\. Did you mean sample\?"),
-        ({"encoder": {"name": "a/b", "revision": None}}, "'a/b' is no local folder and has no revision"),
+        ({"encoder": NOBODY | {"name": "a/b"}}, "'a/b' is no local folder and has no revision"),
     ],
 )
 def test_settings_without_a_meaning_are_refused(tables, tmp_path, change, message):

@@ -15,12 +15,12 @@ RECIPE = StageRecipe.of("finetuning", {"negatives": "bm25"}, "contrastive", RULE
 TEXTS = {f"d{i}": f"本文{i}" for i in range(1, 6)} | {"q": "問い<b>", "gold": "正解の本文"}
 
 
-def example(number, negatives, shuffled=False, objective="contrastive"):
+def example(number, negatives, shuffled=False, objective="contrastive", split="train"):
     return {"example_id": f"e{number}", "query_id": "q", "anchor": "q", "positive": "gold", "negatives": negatives,
-            "shuffled": shuffled, "objective": objective}  # fmt: skip
+            "shuffled": shuffled, "split": split, "objective": objective}  # fmt: skip
 
 
-def report(*rows, recipe=RECIPE, mined=3):
+def report(*rows, recipe=RECIPE, mined=3, expected=None):
     found = candidates_by([f"d{i}" for i in range(1, 6)], bm25=[1, 2, 3, 4, 5])
     asked = []
 
@@ -28,9 +28,18 @@ def report(*rows, recipe=RECIPE, mined=3):
         asked.append(docids)
         return {docid: TEXTS[docid] for docid in docids}
 
-    made = report_source("s", recipe, ((row, found) for row in rows), mined, texts)
+    made = report_source("s", recipe, ((row, found) for row in rows), mined, texts, expected)
     assert len(asked) == 1
     return made
+
+
+def test_the_papers_count_stands_beside_the_rows_of_training_with_copies():
+    rows = [example(1, ["d2"]), example(1, ["d2"], shuffled=True), example(2, ["d2"], split="validation")]
+    made = report(*rows, expected=1234)
+    assert (made.figures.train_rows, made.figures.expected_rows, made.figures.examples) == (2, 1234, 2)
+    page = mining_page("t", [made])
+    assert "<th>expected rows</th>" in page and "1,234" in page
+    assert report(*rows).figures.expected_rows is None
 
 
 def test_figures_are_those_counted_by_hand():

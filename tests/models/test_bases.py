@@ -11,14 +11,15 @@ from safetensors.torch import load_file
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling
-from tiny import PROMPTS, TEXTS, tiny_encoder
+from tiny import PROMPTS, TEXTS, TINY, tiny_encoder
 from train_tables import stage, tables
 from transformers import AutoModel, AutoTokenizer, BertJapaneseTokenizer
 
 from ruri_kedro.errors import RecipeError
-from ruri_kedro.models.base import build_cross_encoder, check_length, load_cross_encoder, load_encoder
+from ruri_kedro.models.base import _set_pooling, build_cross_encoder, check_length, load_cross_encoder, load_encoder
 from ruri_kedro.models.checkpoint import plain_tokenizer
 from ruri_kedro.models.forward import encode, score_pairs
+from ruri_kedro.pipelines.pretraining.nodes import make_base_model
 from ruri_kedro.training.run import train_embedder, train_reranker
 
 LONG = "".join(TEXTS)
@@ -141,6 +142,32 @@ def test_a_model_on_the_hub_is_loaded_at_its_revision_with_its_modules(tmp_path,
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
     assert load_encoder("owner/model", revision="0123abcd")[1].pooling_mode == "cls"
     assert asked == [("owner/model", "0123abcd", False)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "plain", "own"), [(None, "mean", "cls"), ("cls", "cls", "cls"), ("mean", "mean", "mean")]
+)
+def test_pooling_is_that_of_the_recipe_else_of_the_checkpoint_else_mean(tmp_path, asked, plain, own):
+    modules = [tiny_encoder()[0], Pooling(32, pooling_mode="cls")]
+    SentenceTransformer(modules=modules, device="cpu").save_pretrained(str(tmp_path / "model"))
+    model = load_encoder(tmp_path / "model", pooling=asked)
+    assert model[1].pooling_mode == own
+    assert load_encoder(tohoku_bert(tmp_path / "base"), pooling=asked)[1].pooling_mode == plain
+    # The next stages read it from the folder of the model.
+    model.save_pretrained(str(tmp_path / "next"))
+    assert load_encoder(tmp_path / "next")[1].pooling_mode == own
+    settings = {"name": None, "revision": None, "pooling": asked, "training_head": None, "tiny": TINY}
+    built = make_base_model(tables(tmp_path)[1], settings, PROMPTS, 0)
+    assert built[1].pooling_mode == plain
+
+
+def test_pooling_of_a_model_without_one_is_refused(tmp_path):
+    model = SentenceTransformer(modules=[tiny_encoder()[0], Pooling(32), Normalize()], device="cpu")
+    del model[1]
+    with pytest.raises(
+        RecipeError, match=r"base_model\.pooling: cls, but 'here' has no module Pooling\. Set it to null"
+    ):
+        _set_pooling(model, "cls", "here")
 
 
 def test_what_the_hub_refuses_is_one_error(monkeypatch):

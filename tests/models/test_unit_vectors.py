@@ -64,9 +64,12 @@ def as_it_is(monkeypatch):
 def test_base_models_and_what_is_trained_from_those_of_0_1_end_so(tmp_path, as_it_is):
     tiny_encoder().save_pretrained(str(tmp_path / "base"))
     base = make_base_model(
-        SimpleNamespace(), {"name": str(tmp_path / "base"), "revision": None, "tiny": TINY}, PROMPTS, 0
+        SimpleNamespace(),
+        {"name": str(tmp_path / "base"), "revision": None, "pooling": None, "training_head": None, "tiny": TINY},
+        PROMPTS,
+        0,
     )
-    trained = pretrain(tmp_path / "base", SOME, None, {"max_length": 8}, PROMPTS, {"seed": 0})
+    trained = pretrain(tmp_path / "base", SOME, None, {"max_length": 8}, PROMPTS, {"seed": 0}, {}, None)
     for model in (base, trained):
         assert [type(module) for module in model].count(Normalize) == 1 and isinstance(model[-1], Normalize)
         model.save_pretrained(str(tmp_path / "saved"))

@@ -81,7 +81,7 @@ def test_a_question_without_a_passage_is_mined_one_by_its_answer(raw):
     rules = ChoiceRules(Window(2, 3), 2, True, Window(1, 3), 1, 2)
     (mined,) = mine_pairs(known, rules, 1)
     assert texts[mined["positive"]] == "題0 白山は北にある。" and mined["origin"] == "mined"
-    recipe = StageRecipe("finetuning", "distillation", "rrf", rules, False, 1.0)
+    recipe = StageRecipe("finetuning", "distillation", "rrf", rules, False, 1.0, True)
     (example,) = make_examples(whole_source("quiz", [row, mined], texts, known.candidates), recipe, 1)
     assert example["positive"] == mined["positive"] and set(example["negatives"]) == set(found[1:])
 

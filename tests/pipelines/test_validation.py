@@ -35,3 +35,43 @@ def test_positives_of_training_pairs_are_no_distractors(tmp_path, monkeypatch):
     scores = nodes.validate(tmp_path, tables["pairs"], tables["passages"], SOURCES, {}, {})
     assert scores == {"quiz/ndcg@10": 1.0, "quiz/recall@10": 1.0}
     assert "北の山は白山" not in asked
+
+
+def test_a_source_is_validated_with_its_own_prompts(tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(nodes, "encode_by_role", lambda reference, prompts, _: given.append(dict(prompts)) or by_text)
+    monkeypatch.setattr(nodes.EncoderReference, "of", lambda *_: None)
+    own = {"query": "文: ", "document": "節: "}
+    sources = {"quiz": SOURCES["quiz"] | {"prompts": own}, "plain": SOURCES["quiz"]}
+    passages = [{"docid": name, "title": "", "section": "", "text": text} for name, text in TEXTS.items()]
+    rows = {"passages": passages, "pairs": [pair("validation", "q1", "p1")]}
+    tables = {
+        name: write_table(tmp_path / name, SCHEMAS[name], {
+            source: Part("k", lambda rows=rows, source=source: [[row | {"source": source} for row in rows]])
+            for source in sources
+        })
+        for name, rows in rows.items()
+    }  # fmt: skip
+    recipe = {"query": "問: ", "document": "文章: "}
+    nodes.validate(tmp_path, tables["pairs"], tables["passages"], sources, recipe, {})
+    assert given == [own, recipe]
+
+
+def test_a_source_with_labels_is_validated_by_the_order_of_its_cosines(tmp_path, monkeypatch):
+    monkeypatch.setattr(nodes, "encode_by_role", lambda *_: by_text)
+    monkeypatch.setattr(nodes.EncoderReference, "of", lambda *_: None)
+    sources = {"quiz": {"kind": "labelled_pair", "path": "quiz.jsonl"}}
+    pairs = [pair("validation", "q1", "p1") | {"label": 3.0}, pair("validation", "q2", "p2") | {"label": 5.0},
+             pair("validation", "q1", "p2") | {"label": 0.0}, pair("train", "q1", "seen") | {"label": 1.0}]  # fmt: skip
+    passages = [
+        {"docid": name, "source": "quiz", "title": "", "section": "", "text": text} for name, text in TEXTS.items()
+    ]
+    tables = {
+        name: write_table(tmp_path / name, SCHEMAS[name], {"quiz": Part("k", lambda rows=rows: [rows])})
+        for name, rows in (("passages", passages), ("pairs", pairs))
+    }
+    assert nodes.validate(tmp_path, tables["pairs"], tables["passages"], sources, {}, {}) == {"quiz/spearman": 1.0}
+
+
+def by_text(texts, role):
+    return np.array([DIRECTIONS[text] for text in texts], dtype=np.float32)

@@ -50,7 +50,8 @@ def test_the_hubs_library_reads_every_configuration(tmp_path, stages, passages):
     found = load_dataset(str(tmp_path / "out"), "pretraining", cache_dir=str(tmp_path / "cache"))
     assert found["train"].to_list() == [
         {"example_id": "e1", "source": "qa", "licence": "Apache-2.0", "origin": "given", "objective": "contrastive",
-         "anchor": "aのこと", "positive": "bのこと", "negatives": ["cのこと", "dのこと"], "shuffled": False}
+         "anchor": "aのこと", "positive": "bのこと", "negatives": ["cのこと", "dのこと"], "shuffled": False,
+         "label": None}
     ]  # fmt: skip
     assert found["validation"]["negatives"][:] == [["cのこと"]]
     card = DatasetCard.load(tmp_path / "out/README.md")

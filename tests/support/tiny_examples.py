@@ -19,6 +19,7 @@ def examples(objective="contrastive", negatives=None):
             "positive": ids[TEXTS[i + 10]],
             "negatives": [ids[TEXTS[(i * 3 + k) % 10 + 24]] for k in range(i % 3 if negatives is None else negatives)],
             "shuffled": False,
+            "label": float(i % 4),
         }
         for i in range(8)
     ]

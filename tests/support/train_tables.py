@@ -14,6 +14,7 @@ RERANKING = {
     "epochs": 1,
     "learning_rate": 1e-3,
     "warmup_ratio": 0.1,
+    "warmup_steps": None,
     "weight_decay": 0.01,
     "max_grad_norm": 1.0,
     "chunk_tokens": 64,

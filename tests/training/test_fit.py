@@ -3,6 +3,7 @@
 import errno
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,9 @@ class Killed(Exception):
     """Stands for a process that ends in the middle of a step."""
 
 
-def run(folder: Path, kill_at=None, identity=None, losses=None, error=Killed, label="test"):
+def run(
+    folder: Path, kill_at=None, identity=None, losses=None, error=Killed, label="test", settings=SETTINGS, rates=None
+):
     trained = model()
     seen = losses if losses is not None else []
 
@@ -43,9 +46,11 @@ def run(folder: Path, kill_at=None, identity=None, losses=None, error=Killed, la
 
     def on_step(step, metrics):
         seen.append((step, metrics["loss"]))
+        if rates is not None:
+            rates.append(metrics["learning_rate"])
 
     kept = Checkpoints(folder, identity or {"learning_rate": 0.01}, keep=2)
-    fit(trained, BATCHES, backward, SETTINGS, kept, Watch(WATCHED, IDS, warmup_steps=2), on_step, label)
+    fit(trained, BATCHES, backward, settings, kept, Watch(WATCHED, IDS, warmup_steps=2), on_step, label)
     return trained.state_dict(), seen
 
 
@@ -221,11 +226,22 @@ def test_older_checkpoints_make_room_for_a_new_one(tmp_path, disk, caplog):
 
 
 def test_the_schedule_rises_to_one_and_falls_towards_zero():
-    rates = [schedule(step, 10, 0.2) for step in range(1, 11)]
+    rates = [schedule(step, 10, 2) for step in range(1, 11)]
     assert rates[:2] == [0.5, 1.0]
     assert rates[2:] == sorted(rates[2:], reverse=True)
     assert 0 < rates[-1] < 0.2
-    assert schedule(1, 10, 0.0) == pytest.approx(10 / 11)
+    assert schedule(1, 10, 0) == pytest.approx(10 / 11)
+
+
+def test_a_number_of_warm_up_steps_takes_the_place_of_the_share(tmp_path, caplog):
+    assert SETTINGS.warmup(10) == 2 and replace(SETTINGS, warmup_steps=7).warmup(10) == 7
+    assert replace(SETTINGS, warmup_steps=0).warmup(10) == 0
+    rates = []
+    run(tmp_path / "five", settings=replace(SETTINGS, warmup_steps=5), rates=rates)
+    assert rates.index(max(rates)) == 4 and max(rates) == SETTINGS.learning_rate
+    assert "does not reach its highest value" not in caplog.text
+    run(tmp_path / "long", settings=replace(SETTINGS, warmup_steps=50))
+    assert "warmup_steps: 50, but there are 10 steps" in caplog.text
 
 
 def test_training_lowers_the_loss(tmp_path):

@@ -14,7 +14,7 @@ from tiny_examples import examples, training_set
 from ruri_kedro.errors import DataError, RecipeError
 from ruri_kedro.models.forward import embed
 from ruri_kedro.models.tokens import chunk_by_tokens, pad, tokenize
-from ruri_kedro.recipe.objectives import TAUGHT, UNTAUGHT
+from ruri_kedro.recipe.objectives import LABELLED, TAUGHT, UNTAUGHT
 from ruri_kedro.training.data import ANCHOR, NEGATIVES, POSITIVE, assemble
 from ruri_kedro.training.gradcache import cached_backward, draws
 from ruri_kedro.training.losses import distillation, improved_contrastive, listwise_cross_entropy
@@ -130,9 +130,9 @@ class Columns(torch.nn.Module):
         return 32
 
 
-def peer_loss(objective, vectors, teacher, settings):
+def peer_loss(objective, vectors, data, settings):
     """The loss of sentence-transformers, or where it has none the formula in float64."""
-    model = Columns()
+    model, teacher, scale = Columns(), torch.as_tensor(data.teacher), 1 / settings.temperature
     if objective == "distillation":
         return sum(
             weight * kl_of_min_max(vectors[..., :dim].double(), teacher.double(), settings.distillation_temperature)
@@ -142,13 +142,16 @@ def peer_loss(objective, vectors, teacher, settings):
         "contrastive": ("query_to_doc", "query_to_query", "doc_to_query", "doc_to_doc"),
         "info_nce": ("query_to_doc",),
     }
-    if objective == "margin_mse":
+    if objective in LABELLED:
+        inner = {"cosent": peer.CoSENTLoss, "angle": peer.AnglELoss}[objective](model, scale=scale)
+        vectors, teacher = vectors[:, :2], torch.as_tensor(data.labels)
+    elif objective == "margin_mse":
         inner = peer.MarginMSELoss(
             model, lambda a, b: torch.cosine_similarity(a, b) / settings.distillation_temperature
         )
     else:
         inner = peer.MultipleNegativesRankingLoss(
-            model, 1 / settings.temperature, directions=directions[objective], partition_mode="joint"
+            model, scale, directions=directions[objective], partition_mode="joint"
         )
     loss = peer.MatryoshkaLoss(model, inner, settings.matryoshka_dims, settings.matryoshka_weights)
     return loss([{"embedding": column} for column in vectors.unbind(1)], teacher)
@@ -184,7 +187,7 @@ def test_every_objective_with_dropout_is_that_of_the_peer(objective, dims, chunk
     rows = [[data.tokens.row(distinct[i]) for i in chunk] for chunk in chunks]
     parts = torch.cat(drawn([partial(embed, model, chunk) for chunk in rows]))
     vectors = parts[np.argsort(np.concatenate(chunks))][positions.reshape(data.texts.shape)]
-    expected = peer_loss(objective, vectors, torch.as_tensor(data.teacher), settings)
+    expected = peer_loss(objective, vectors, data, settings)
     expected.backward()
     assert seen.loss == pytest.approx(expected.item(), rel=1e-4)
     assert_same(ours, gradients(model), rtol=1e-2, atol=1e-4 * max(abs(g).max() for g in ours.values()))
@@ -238,7 +241,7 @@ def assert_within_a_ten_thousandth(ours, theirs):
 
 
 def test_the_table_of_losses_is_the_one_recipes_are_checked_with():
-    assert set(LOSSES) == {*UNTAUGHT, *TAUGHT}
+    assert set(LOSSES) == {*UNTAUGHT, *TAUGHT, *LABELLED}
 
 
 @pytest.mark.parametrize(
@@ -288,6 +291,19 @@ def test_reranking_objective_is_listwise_over_whole_groups(tmp_path, keep_tokens
     expected.backward()
     assert seen.loss == pytest.approx(expected.item(), rel=1e-4)
     assert_same(ours, gradients(model))
+
+
+def test_anchors_and_passages_are_cut_to_their_own_lengths():
+    model = tiny_encoder()
+    rows, texts = examples()
+    rows[1]["positive"] = rows[0]["anchor"]  # the same text on either side
+    whole, cut = (
+        assemble(rows, texts, ("", ""), lambda found: tokenize(model.tokenizer, found, None, False), lengths=lengths)
+        for lengths in (None, (4, 7))
+    )
+    assert whole.tokens.lengths.min() > 7
+    assert set(cut.tokens.lengths[cut.texts[:, ANCHOR]]) == {4}
+    assert set(cut.tokens.lengths[cut.texts[:, POSITIVE]]) == {7}
 
 
 def test_prompts_and_shuffled_positives_are_in_the_tokens():

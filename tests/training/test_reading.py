@@ -30,7 +30,7 @@ def read(tmp_path):
               for d in (row["positive"], *row["negatives"])}  # fmt: skip
 
     def call(folder="set", teacher=scores, tokens="tokens", **settings):
-        how = Reading(OBJECTIVES, ("クエリ: ", "文章: "), **{"max_length": 12, "special": True, **settings})
+        how = Reading(OBJECTIVES, ("クエリ: ", "文章: "), **{"lengths": (12, 12), "special": True, **settings})
         cache = TokenCache(tmp_path / tokens, tiny_encoder().tokenizer)
         return read_examples(examples, passages, "tuned", how, cache, tmp_path / folder, teacher)
 
@@ -91,7 +91,10 @@ def test_what_is_there_is_mapped_and_not_made_again(read, monkeypatch):
         assert not array.flags.writeable and not array.flags.owndata
 
 
-@pytest.mark.parametrize("change", [{"max_length": 9}, {"special": False}, {"shuffled": True}, {"teacher": "others"}])
+@pytest.mark.parametrize(
+    "change",
+    [{"lengths": (12, 9)}, {"lengths": (9, 12)}, {"special": False}, {"shuffled": True}, {"teacher": "others"}],
+)
 def test_another_reading_makes_another_set(read, change):
     before = read()
     if change == {"teacher": "others"}:

@@ -7,11 +7,16 @@ import numpy as np
 import pytest
 import torch
 from process_parts import Scores
+from scipy.stats import spearmanr
 from tiny import PROMPTS, tiny_encoder, tiny_reranker
 from train_tables import examples_table, stage, tables
 
-from ruri_kedro.errors import RecipeError, TrainingError
+from ruri_kedro.errors import DataError, RecipeError, TrainingError
+from ruri_kedro.models.forward import encode
+from ruri_kedro.models.token_cache import TokenCache
+from ruri_kedro.tables.lookup import passage_texts
 from ruri_kedro.training import planning
+from ruri_kedro.training.objectives import rows_loss
 from ruri_kedro.training.plan import Plan
 from ruri_kedro.training.run import train_embedder, train_reranker
 
@@ -29,6 +34,105 @@ def test_a_step_reports_the_loss_of_its_source_and_its_padding(tmp_path):
         assert -1 <= metrics["similarity"] < 0.99
     names = {name for metrics in seen for name in metrics if name.startswith("source_loss/")}
     assert len(names) == 2 and all(name.startswith(("source_loss/faq", "source_loss/nli")) for name in names)
+
+
+def test_a_source_has_prompts_of_its_own(tmp_path, monkeypatch):
+    read, rows = set(), TokenCache.rows
+
+    def spy(self, texts, *rest, **more):
+        read.update(texts)
+        return rows(self, texts, *rest, **more)
+
+    monkeypatch.setattr(TokenCache, "rows", spy)
+    own = {"nli": {"query": "文: ", "document": "文: "}, "elsewhere": PROMPTS}
+    data = tables(tmp_path)
+
+    def train(own):
+        def on_step(step, metrics):
+            if step == 3:  # behind the first checkpoint
+                raise KeyboardInterrupt
+
+        train_embedder(tiny_encoder(), *data, PROMPTS, stage(tmp_path), on_step, source_prompts=own)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(own)
+    assert {text.partition(" ")[0] for text in read} == {"クエリ:", "文章:", "文:"}
+    bare = {text.partition(" ")[2] for text in read if text.startswith("文: ")}
+    assert bare == {text.partition(" ")[2] for text in read if not text.startswith("文: ")}
+    with pytest.raises(TrainingError, match="prompts of sources"):
+        train({"nli": PROMPTS})
+
+
+@pytest.mark.parametrize("prompts", [{"query": "", "document": ""}, PROMPTS])
+def test_dropout_tells_the_equal_sides_of_unsupervised_pairs_apart(tmp_path, monkeypatch, prompts):
+    first, passages = tables(tmp_path)
+    rows = [row | {"positive": row["anchor"], "negatives": []} for row in first.iter_rows(["faq"])]
+    twins, seen, steps = examples_table(tmp_path / "twins", {"faq": rows}), [], []
+
+    def spy(objective, rows, settings):
+        seen.append(rows.vectors.detach().clone())
+        return rows_loss(objective, rows, settings)
+
+    monkeypatch.setattr("ruri_kedro.training.objectives.rows_loss", spy)
+    model = tiny_encoder(dropout=0.3)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    used = stage(tmp_path, {"steps": 1, "rows": 5}, freeze_position_embeddings=True)
+    train_embedder(model, twins, passages, prompts, used, lambda step, metrics: steps.append(metrics))
+    assert len(steps) == 3 and all(metrics["grad_norm"] > 0 for metrics in steps)
+    assert json.loads((tmp_path / "checkpoints/tuned/dropped.json").read_text("utf-8")) == []
+    for vectors in seen:
+        anchors, positives = vectors[:, 0], vectors[:, 1]
+        assert ((anchors - positives).abs().amax(dim=1) > 1e-3).all()
+        assert len(torch.unique(vectors.flatten(0, 1), dim=0)) == 8, "each side is encoded for itself"
+    assert any(not torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def labelled(tmp_path, objective, held_out=0):
+    """Pairs of few texts with labels, which repeat: of 12 rows four have the same anchor."""
+    first, passages = tables(tmp_path, objective)
+    rows = [
+        row | {"anchor": str(number % 3), "negatives": [], "label": float(number % 5),
+               "split": "validation" if number < held_out else "train"}
+        for number, row in enumerate(first.iter_rows(["faq"]))
+    ]  # fmt: skip
+    return examples_table(tmp_path / "labelled", {"faq": rows}), passages
+
+
+@pytest.mark.parametrize("objective", ["cosent", "angle"])
+def test_labels_of_pairs_are_learnt_in_batches_that_repeat_texts(tmp_path, objective):
+    seen = []
+    used = stage(tmp_path, {"steps": 100, "rows": 12}, batch_size=12, epochs=30, learning_rate=3e-3)
+    data = labelled(tmp_path, objective)
+    train_embedder(tiny_encoder(), *data, PROMPTS, used, lambda step, metrics: seen.append(metrics))
+    assert len(seen) == 30 and seen[-1]["loss"] < 0.9 * seen[0]["loss"]
+    assert json.loads((tmp_path / "checkpoints/tuned/dropped.json").read_text("utf-8")) == []
+    assert json.loads((tmp_path / "checkpoints/tuned/steps.json").read_text("utf-8"))["objectives"] == {objective: 30}
+
+
+def test_held_out_pairs_with_labels_are_measured_by_the_order_of_their_cosines(tmp_path):
+    data, seen = labelled(tmp_path, "cosent", held_out=6), []
+    used = stage(tmp_path, {"steps": 1, "rows": 6}, batch_size=6, epochs=1)
+    model = train_embedder(tiny_encoder(), *data, PROMPTS, used, lambda step, metrics: seen.append(metrics))
+    rows = [row for row in data[0].iter_rows() if row["split"] == "validation"]
+    texts = passage_texts(data[1])
+    first, second = (
+        encode(model, [texts[row[side]] for row in rows], PROMPTS[role], 32, 1000)
+        for side, role in (("anchor", "query"), ("positive", "document"))
+    )
+    expected = spearmanr((first * second).sum(axis=1), [row["label"] for row in rows]).statistic
+    assert seen[-1]["held_out/spearman"] == pytest.approx(expected)
+    assert not {"held_out/alignment", "held_out/ndcg_at_10"} & seen[-1].keys()
+
+
+def test_a_labelled_objective_without_labels_or_halves_is_refused(tmp_path):
+    data = tables(tmp_path, "cosent")
+    with pytest.raises(
+        DataError, match=r"source 'faq' \(cosent\) has no label\. Give the source the kind labelled_pair"
+    ):
+        train_embedder(tiny_encoder(), *data, PROMPTS, stage(tmp_path), refuse)
+    with pytest.raises(RecipeError, match=r"tuned: the objective angle halves embeddings, but 15 is odd"):
+        used = stage(tmp_path / "odd", matryoshka_dims=[32, 15])
+        train_embedder(tiny_encoder(), *labelled(tmp_path / "odd", "angle"), PROMPTS, used, refuse)
 
 
 def test_a_step_of_a_reranker_reports_the_loss_of_each_source(tmp_path):

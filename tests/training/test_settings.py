@@ -24,7 +24,7 @@ GIVEN = {
         ({"keep_tokens": ...}, ".keep_tokens: missing."),
         ({"batch_size": 0}, ".batch_size: 0 is given, expected is greater than or equal to 1."),
         ({"checkpoint_steps": 1.5}, ".checkpoint_steps: 1.5 is given, expected is a valid integer."),
-        ({"max_length": None}, ".max_length: null is given, expected is a valid integer."),
+        ({"max_length": None}, ".max_length: null is given, expected is a valid integer"),
         ({"learning_rate": "1e-3"}, '.learning_rate: "1e-3" (text; a number such as 1e-3 is written 1.0e-3 in YAML)'),
         ({"compile": "yes"}, '.compile: "yes" is given, expected is a valid boolean.'),
         ({"atention": None}, ".atention: there is no such parameter. Did you mean attention?"),
@@ -37,6 +37,17 @@ def test_a_fault_is_named_with_its_place(stage, change, message):
     with pytest.raises(RecipeError) as caught:
         parse(kind, wrong, place)
     assert str(caught.value).startswith(place + message)
+
+
+def test_a_bi_encoder_reads_anchors_and_passages_in_lengths_of_their_own():
+    place, kind = "pretraining", resolve(STAGES["pretraining"].settings)
+    assert parse(kind, PRETRAINING | {"max_length": 64}, place).lengths == (64, 64)
+    assert parse(kind, PRETRAINING | {"max_length": {"query": 32, "document": 300}}, place).lengths == (32, 300)
+    with pytest.raises(RecipeError, match=r"pretraining\.max_length\.document: missing"):
+        parse(kind, PRETRAINING | {"max_length": {"query": 32}}, place)
+    with pytest.raises(RecipeError, match=r"reranking\.stage1\.max_length"):
+        given = RERANKING | {"max_length": {"query": 32, "document": 300}}
+        parse(resolve(STAGES["reranking_stage1"].settings), given, "reranking.stage1")
 
 
 @pytest.mark.parametrize("dims", [None, [32, 8, 4]])

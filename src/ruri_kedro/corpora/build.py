@@ -146,9 +146,8 @@ def _check_left(source: Source, root: Path, left: Left, made: "Made", counts: Co
 
 def _definition(source: Source, root: Path) -> dict[str, Any]:
     """What the rows of a source depend on: its parameters and its files."""
-    settings = {
-        name: value for name, value in asdict(source).items() if name not in ("stages", "collection", "licence")
-    }
+    without = ("stages", "collection", "licence", "prompts")
+    settings = {name: value for name, value in asdict(source).items() if name not in without}
     return settings | {"files": file_digests(source, root)}
 
 
@@ -214,6 +213,7 @@ def _pair_rows(source: Source, kept: Iterable[tuple[str, Draft]], removed: Remov
             "given_negatives": [text.docid(source.name) for text in draft.negatives],
             "answers": list(draft.answers),
             "origin": source.origin,
+            "label": draft.label,
         }
 
 

@@ -45,6 +45,7 @@ class Draft:
     negatives: tuple[Text, ...] = ()
     answers: tuple[str, ...] = ()
     group: str = ""
+    label: float | None = None  # how alike the two texts are, higher is more
 
 
 Drafts = Iterator[Draft]
@@ -58,6 +59,7 @@ class Kind:
     fields: Mapping[str, type | tuple[type, ...]]
     twins: bool = False  # whether a text may be its own positive
     by_row: bool = True  # whether it takes each row by itself
+    is_labelled: bool = False  # whether its pairs have a label, and their positive may be none
 
 
 def collection(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
@@ -99,6 +101,13 @@ def sentence(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
     for row in rows:
         for text in _sentences(normalize(row["text"])):
             yield Draft(Text(text), Text(text), group=text)
+
+
+def unsupervised(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
+    """A text, as it is, to itself: as `sentence`, of files whose rows are the sentences."""
+    for row in rows:
+        text = normalize(row["text"])
+        yield Draft(Text(text), Text(text), group=text)
 
 
 def question_to_passage(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
@@ -149,6 +158,13 @@ def pair(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
         yield Draft(Text(normalize(row["positive"])), Text(anchor), _negatives(row), group=anchor)
 
 
+def labelled_pair(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
+    """Two texts and a number that says how alike they are, such as a grade of JSTS; `text2` need be no positive."""
+    for row in rows:
+        anchor = normalize(row["text1"])
+        yield Draft(Text(normalize(row["text2"])), Text(anchor), group=anchor, label=float(row["label"]))
+
+
 def _text(row: Mapping[str, Any]) -> Text:
     """Title, section and text of a row. A `title [SEP] text` form is split here and nowhere else."""
     title, section, text = (normalize(row.get(name, "")) for name in ("title", "section", "text"))
@@ -180,12 +196,16 @@ KINDS: dict[str, Kind] = {
     "abstract_and_body": Kind(abstract_and_body, {"title": str, "abstract": str, "text": str}),
     "sentence_to_sentence": Kind(sentence_to_sentence, _PASSAGE),
     "sentence": Kind(sentence, {"text": str}, twins=True),
+    "unsupervised": Kind(unsupervised, {"text": str}, twins=True),
     "question_to_passage": Kind(
         question_to_passage, {"question": str, "answers": _TEXTS, "negatives": _TEXTS, **_PASSAGE}
     ),
     "question": Kind(question, {"question": str, "answers": _TEXTS}),
     "premise_to_hypothesis": Kind(premise_to_hypothesis, _PREMISE, by_row=False),
     "edit": Kind(edit, {"text1": str, "text2": str}),
+    "labelled_pair": Kind(
+        labelled_pair, {"text1": str, "text2": str, "label": (float, int)}, twins=True, is_labelled=True
+    ),
     "pair": Kind(pair, {"anchor": str, "positive": str, "negatives": _TEXTS}),
 }
 MEANINGS = ("entailment", "contradiction", "neutral")  # of labels; rows that are neutral are left out

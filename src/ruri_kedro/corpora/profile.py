@@ -1,12 +1,14 @@
 """What a corpus holds, for people: a row per source, and a plot."""
 
 from collections import Counter
+from collections.abc import Mapping
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ruri_kedro.corpora.source import Source
 from ruri_kedro.tables import Table
 
 if TYPE_CHECKING:
@@ -14,10 +16,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def profile_tables(passages: Table, pairs: Table, leaks: Table, inconsistent: Table) -> "pd.DataFrame":
+def profile_tables(
+    passages: Table, pairs: Table, leaks: Table, inconsistent: Table, sources: Mapping[str, Source] | None = None
+) -> "pd.DataFrame":
     """One row per source: passages and their characters, pairs by split, pairs that are left out or only reported.
 
-    Columns chars_median and chars_p95 are characters per passage, text only.
+    Column expected_rows has the paper's count of examples by stage, where the recipe gives it, to be read beside
+    train_pairs. Columns chars_median and chars_p95 are characters per passage, text only.
     """
     import pandas as pd
 
@@ -28,11 +33,20 @@ def profile_tables(passages: Table, pairs: Table, leaks: Table, inconsistent: Ta
             row |= _pairs(pairs, source)
             row |= _leaked(leaks, source)
             row["inconsistent"] = inconsistent.rows(source) if source in inconsistent.parts() else 0
-        rows.append(row)
+        rows.append(row | {"expected_rows": _expected(sources[source]) if source in (sources or {}) else ""})
     of_pairs = ["train_pairs", "validation_pairs", "with_negatives", "leaks_removed", "leaks_reported", "inconsistent"]
     counts = ["passages", *of_pairs]
-    table = pd.DataFrame(rows).reindex(columns=["source", *counts, "chars_median", "chars_p95"])
+    table = pd.DataFrame(rows).reindex(columns=["source", *counts, "chars_median", "chars_p95", "expected_rows"])
     return table.fillna(0).astype(dict.fromkeys(counts, "int64"))
+
+
+def _expected(source: Source) -> str:
+    """The paper's counts by stage, such as `pretraining 697,405; finetuning 13,824`; a stage's rows are added up."""
+    counts: dict[str, int] = {}
+    for stage in source.stages:
+        found = [row["expected_rows"] for row in source.rows_of(stage) if row.get("expected_rows")]
+        counts |= {stage: sum(found)} if found else {}
+    return "; ".join(f"{stage} {count:,}" for stage, count in counts.items())
 
 
 def _characters(passages: Table, source: str) -> dict[str, float]:

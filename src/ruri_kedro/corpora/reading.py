@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def shards_of(source: Source, root: Path) -> Iterator[Shard]:
     for place in source.inputs:
         rows: list[Fields] = []
         shard.append(Segment(place, rows))
-        for row in read_source(source, root, place):
+        for row in _first_rows(source, root, place):
             if held >= SHARD_CHARS:
                 yield shard
                 rows = []
@@ -63,7 +64,7 @@ def shard_drafts(
     """`drafts` of a shard of a source; what its rules remove is counted in `removed`."""
     removed = removed or Removed()
     for segment in shard:
-        rows = read_source(source, root, segment.place, removed) if segment.rows is None else segment.rows
+        rows = _first_rows(source, root, segment.place, removed) if segment.rows is None else segment.rows
         for draft in KINDS[source.kind].drafts(map(removed.read, rows), source.labels):
             if rule := _refusal(source, draft):
                 removed.add(rule)
@@ -72,6 +73,24 @@ def shard_drafts(
                 source.held_out > 0 and unit_interval("held out", draft.group) < source.held_out
             )
             yield (VALIDATION if is_held_out else TRAIN), draft
+
+
+def _first_rows(source: Source, root: Path, place: Input, removed: Removed | None = None) -> Iterator[Fields]:
+    """The rows of an input, of training at most `max_rows`: the first of which the filter keeps something."""
+    rows = read_source(source, root, place, removed)
+    if source.max_rows is None or place.is_validation:
+        return rows
+    return islice((row for row in rows if _gives_a_draft(source, row, removed)), source.max_rows)
+
+
+def _gives_a_draft(source: Source, row: Fields, removed: Removed | None) -> bool:
+    """Whether a row counts; rows that are only understood together all do."""
+    if not KINDS[source.kind].by_row:
+        return True
+    rules = [_refusal(source, draft) for draft in KINDS[source.kind].drafts([row], source.labels)]
+    if removed is not None and rules and all(rules):
+        removed.add(rules[0])
+    return not all(rules)
 
 
 def _refusal(source: Source, draft: Draft) -> str | None:

@@ -10,12 +10,14 @@ from ruri_kedro.corpora.hub import Hub
 from ruri_kedro.corpora.kinds import KINDS, MEANINGS, NULLABLE_FIELDS
 from ruri_kedro.corpora.shape_names import Shape
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.recipe.objectives import LABELLED
 from ruri_kedro.recipe.parse import Count, ShareBelow, parameters, parse, unknown
 from ruri_kedro.recipe.stage_rows import StageRow
 from ruri_kedro.recipe.stages import STAGES
 from ruri_kedro.tables.raw import label_text
 from ruri_kedro.text.filters import TextFilter
 from ruri_kedro.text.names import check_names, listed_names
+from ruri_kedro.text.prompts import Prompts
 
 
 @parameters
@@ -64,10 +66,14 @@ class SourceRow:
     segmented: bool = False  # the texts were cut into words with spaces, which are put together
     paragraphs: Count = 1  # consecutive rows of a section that make one text
     filter: TextFilter | None = None  # which positives are kept
+    max_rows: Count | None = (
+        None  # of each place that it is read from, validation aside; the first that the rules leave
+    )
     labels: Mapping[str, Literal[tuple(MEANINGS)]] = field(default_factory=dict)  # the file's label: what it means
     validation: str | None = None  # a file (or, of a hub's data set, a split) of validation rows, or
     held_out: ShareBelow = 0.0  # the share of titles (or questions, texts) held out for validation
     collection: str | None = None  # the source whose passages are candidates for its queries; itself if not named
+    prompts: Prompts | None = None  # before its texts, in training, validation and mining; None: those of the recipe
     stages: Mapping[str, StageRow | tuple[StageRow, ...]] = field(default_factory=dict)
     licence: str = "unknown"
     root: str | None = None  # the folder that `path` is below, where it is not the raw folder
@@ -97,6 +103,15 @@ class Source(SourceRow):
         """How the source takes part in a stage: a row for each objective, none where it takes no part."""
         rows = self.stages.get(stage, [])
         return [rows] if isinstance(rows, Mapping) else list(rows)
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether its pairs have labels."""
+        return KINDS[self.kind].is_labelled
+
+    def prompts_or(self, recipe: Mapping[str, str]) -> Mapping[str, str]:
+        """Its own prompts by role (query, document); those of the recipe where it has none."""
+        return vars(self.prompts) if self.prompts else recipe
 
     def folder(self, raw: Path) -> Path:
         """The folder that its paths are below."""
@@ -149,6 +164,11 @@ def parse_sources(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Source]:
     return sources
 
 
+def own_prompts(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, str]]:
+    """The prompts by role of each source of a recipe that has its own."""
+    return {name: vars(source.prompts) for name, source in parse_sources(rows).items() if source.prompts}
+
+
 def select_sources(sources: Mapping[str, Source], only: Any) -> dict[str, Source]:
     """The sources that `only` names, with spaces or commas between them; all if it names none. Raises RecipeError."""
     names = listed_names("only", only)
@@ -166,7 +186,8 @@ def parse_source(name: str, row: Any, place: str) -> Source:
         given["labels"] = {label_text(label): meaning for label, meaning in row["labels"].items()}
     parsed = parse(SourceRow, given, place)
     hub = (parsed.hub,) if isinstance(parsed.hub, SelectedHub) else parsed.hub or ()
-    return Source(name=name, **{**given, "hub": hub, "filter": parsed.filter if row.get("filter") else None})
+    parts = {"hub": hub, "filter": parsed.filter if row.get("filter") else None, "prompts": parsed.prompts}
+    return Source(name=name, **{**given, **parts})
 
 
 def _places(row: SourceRow) -> Iterator[str]:
@@ -213,6 +234,20 @@ def _stages(row: SourceRow) -> Iterator[str]:
                 value = getattr(part, key)
                 if value is not None and value not in allowed:
                     yield f"{at}.{key}: '{value}' is not for this stage. Allowed: {', '.join(allowed)}."
+            yield from _labels(row.kind, part, stage, at)
+
+
+def _labels(kind: str, part: StageRow, stage: str, at: str) -> Iterator[str]:
+    """What is wrong between the labels of a source and what it is trained for."""
+    objective = part.objective or STAGES[stage].objectives[0]
+    fitting = [name for name in STAGES[stage].objectives if (name in LABELLED) == KINDS[kind].is_labelled]
+    allowed = f"Allowed: {', '.join(fitting)}." if fitting else "No objective of this stage is; leave the stage out."
+    if KINDS[kind].is_labelled and objective not in LABELLED:
+        yield f"{at}.objective: {objective} takes all pairs for positives, but the kind {kind} has labels. {allowed}"
+    if not KINDS[kind].is_labelled and objective in LABELLED:
+        yield f"{at}.objective: {objective} learns from labels, but the kind {kind} has none. {allowed}"
+    if KINDS[kind].is_labelled and part.negatives != "given":
+        yield f"{at}.negatives: '{part.negatives}', but labelled pairs have no negatives. Allowed: given."
 
 
 def _numbered(place: str, rows: Iterable[Any]) -> Iterator[tuple[str, Any]]:

@@ -11,6 +11,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 
+from ruri_kedro.corpora.source import own_prompts
 from ruri_kedro.errors import RecipeError, RuriError
 from ruri_kedro.hooks.inputs import remedies
 from ruri_kedro.hooks.refusal import fail
@@ -99,9 +100,15 @@ def _cost(row: Stage, base: Path, catalog: CatalogProtocol) -> "Cost":
 
     run, settings, prompts = (catalog.load(name) for name in ("params:run", f"params:{row.block}", "params:prompts"))
     passages, kind = catalog.load("passages"), KINDS[row.kind]
+    sources = catalog.load("params:sources") if "params:sources" in catalog else {}
 
     def probe(examples: Any, stage: Any, on_step: Any) -> None:
-        given = {"prompts": prompts, "teacher": _any_scores(examples) if row.teacher else None}
+        given = {
+            "prompts": prompts,
+            "source_prompts": own_prompts(sources),
+            "teacher": _any_scores(examples) if row.teacher else None,
+            "training_head": catalog.load("params:base_model")["training_head"],
+        }
         model = resolve(kind.start)(base, prompts, settings["max_length"], run["seed"])
         own = {argument: given[argument] for argument in kind.trains_with}
         resolve(kind.train)(model, examples=examples, passages=passages, stage=stage, on_step=on_step, **own)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from ruri_kedro.corpora.source import parse_sources
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.mining.encoder import encoding_of
 from ruri_kedro.mining.settings import ConsistencyRules
 from ruri_kedro.models.reference import EncoderReference
 from ruri_kedro.recipe.annotations import Params
@@ -29,7 +31,9 @@ def parse_rules(settings: Params, known: Sequence[str]) -> ConsistencyRules:
     rules = parse(ConsistencyRules, settings, "consistency")
     unknown = set(listed_names("consistency.sources", rules.sources)) - set(known)
     if unknown:
-        raise RecipeError(f"consistency.sources: '{min(unknown)}' has no pairs. Allowed: {', '.join(known)}.")
+        raise RecipeError(
+            f"consistency.sources: '{min(unknown)}' has no pairs without labels. Allowed: {', '.join(known)}."
+        )
     return rules
 
 
@@ -103,12 +107,22 @@ class ConsistencyCheck:
 
 
 def check_consistency(
-    passages: Table, pairs: Table, consistency: Params, prompts: Params, encoding: Params
+    passages: Table, pairs: Table, consistency: Params, prompts: Params, encoding: Params, sources: Params
 ) -> dict[str, ShardedPart]:
-    """The pairs that are not consistent, a part per source that is filtered: none, unless there is an encoder."""
-    rules = parse_rules(consistency, pairs.parts())
-    wanted = filtered(rules, pairs.parts())
+    """The pairs that are not consistent, a part per source that is filtered: none, unless there is an encoder.
+
+    Texts are read with the encoder's own prompts, else with those of their source, else with the recipe's.
+    """
+    known = parse_sources(sources)
+    # Two texts with a low label are not to find each other.
+    looked_at = [name for name in pairs.parts() if not known[name].is_labelled]
+    rules = parse_rules(consistency, looked_at)
+    wanted = filtered(rules, looked_at)
     encoder = EncoderReference.of(vars(rules.encoder), Path(), encoding["device"]) if wanted else None
-    return {
-        source: ConsistencyCheck(source, passages, pairs, rules, encoder, prompts, encoding).part() for source in wanted
-    }
+    read = encoding_of(consistency["encoder"], encoding)
+
+    def part(name: str) -> ShardedPart:
+        own = vars(rules.encoder.prompts) if rules.encoder.prompts else known[name].prompts_or(prompts)
+        return ConsistencyCheck(name, passages, pairs, rules, encoder, own, read).part()
+
+    return {name: part(name) for name in wanted}

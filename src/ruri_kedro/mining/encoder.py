@@ -1,11 +1,12 @@
 """The encoder of a mining run with its cache: no text is encoded twice by the same model."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ruri_kedro.corpora.source import Source
 from ruri_kedro.engines.engine import Engine
 from ruri_kedro.models.reference import EncoderReference
 from ruri_kedro.recipe.annotations import Params
@@ -28,12 +29,20 @@ class CachedEncoder:
     prompts: Params
     encoding: Params
     cache_settings: Params
+    has_prompts: bool = False  # of its own, which go before those of the sources
 
     @staticmethod
     def of(pretrained: Path, mining: Params, prompts: Params, encoding: Params) -> "CachedEncoder":
-        """The encoder that `mining.encoder` names, by default the pre-trained one."""
-        model = EncoderReference.of(mining["encoder"], pretrained, encoding["device"])
-        return CachedEncoder(model, model.digest(), prompts, encoding, mining["cache"])
+        """The encoder that `mining.encoder` names, by default the pre-trained one, with its prompts and length."""
+        row = mining["encoder"]
+        model = EncoderReference.of(row, pretrained, encoding["device"])
+        own = row.get("prompts")
+        read = encoding_of(row, encoding)
+        return CachedEncoder(model, model.digest(), own or prompts, read, mining["cache"], own is not None)
+
+    def of_source(self, source: Source) -> "CachedEncoder":
+        """The encoder as it reads the texts of a source: by its own prompts, the source's, or the recipe's."""
+        return self if self.has_prompts else replace(self, prompts=source.prompts_or(self.prompts))
 
     def key(self, role: str) -> str:
         """Key of all that a text's embedding depends on besides the text."""
@@ -63,6 +72,11 @@ class CachedEncoder:
         from ruri_kedro.search.dense.embeddings import encode_texts
 
         encode_texts(texts, self.cache(role), self.encode(role, label), engine)
+
+
+def encoding_of(encoder: Params, encoding: Params) -> Params:
+    """The block `encoding` with the length that an encoder reads, where it has one of its own."""
+    return encoding if encoder.get("max_length") is None else {**encoding, "max_length": encoder["max_length"]}
 
 
 @dataclass(frozen=True)

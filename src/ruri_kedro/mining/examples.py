@@ -32,6 +32,7 @@ class StageRecipe:
     shuffled_copy: bool  # each example once more, its positive's sentences in another order
     share: float  # of the source's pairs that take part
     mined: bool  # whether pairs whose positive was mined take part, too
+    max_rows: int | None = None  # pairs of training that take part, the first
 
     @staticmethod
     def of(stage: str, row: Mapping, objective: str, rules: ChoiceRules) -> "StageRecipe":
@@ -58,6 +59,7 @@ class StageRecipe:
             given.shuffled_copy,
             given.share,
             given.mined,
+            given.max_rows,
         )
 
 
@@ -144,13 +146,20 @@ def mine_pairs(known: SourcePairs, rules: ChoiceRules, seed: int) -> Iterator[di
             }
 
 
-def make_examples(known: SourcePairs, recipe: StageRecipe, seed: int) -> Iterator[dict]:
-    """Rows of the examples table of one source and stage: an example per pair, and its shuffled copy if wanted."""
+def make_examples(known: SourcePairs, recipe: StageRecipe, seed: int, before: int = 0) -> Iterator[dict]:
+    """Rows of the examples table of one source and stage: an example per pair, and its shuffled copy if wanted.
+
+    before: pairs of training that have given an example in earlier shards, which count for `max_rows`.
+    """
     for row in known.pairs:
         if not row["positive"] or unit_interval(recipe.stage, row["pair_id"]) >= recipe.share:
             continue
         if row["origin"] == "mined" and not recipe.mined:
             continue
+        if row["split"] == TRAIN:
+            if recipe.max_rows is not None and before >= recipe.max_rows:
+                continue
+            before += 1
         example = {
             "pair_id": row["pair_id"],
             "query_id": row["query_id"],
@@ -160,6 +169,7 @@ def make_examples(known: SourcePairs, recipe: StageRecipe, seed: int) -> Iterato
             "anchor": row["anchor"],
             "positive": row["positive"],
             "negatives": _negatives(known, row, recipe, seed),
+            "label": row.get("label"),
         }
         copies = (False, True) if recipe.shuffled_copy and row["split"] == TRAIN else (False,)
         for shuffled in copies:

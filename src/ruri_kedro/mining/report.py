@@ -29,6 +29,8 @@ class Figures:
     negatives_from: str  # the strategy
     objective: str
     examples: int
+    train_rows: int  # examples of training with shuffled copies
+    expected_rows: int | None  # the same in the paper
     asked: int  # negatives per example
     negatives: int
     mined_positives: int
@@ -87,17 +89,22 @@ def report_source(
     examples: Iterable[tuple[Mapping, Candidates | None]],
     mined: int,
     texts: Texts,
+    expected_rows: int | None = None,
 ) -> SourceReport:
     """Report on the examples (rows of the table, each with its query's candidates) that a recipe made of a source.
 
     A row of given negatives has them as `given`, in their order. `mined` is how many pairs were found by an answer;
     `texts(docids)` gives texts by docid and is called once, for a sample of the examples that their ids decide.
-    Examples are read once and not kept; shuffled copies are not counted.
+    Examples are read once and not kept; shuffled copies are counted in `train_rows` only, beside `expected_rows`.
     """
     window, ranks, lengths, left_out = recipe.rules.window, Counter(), Counter(), 0
+    train_rows = 0
     sample: list[tuple[float, str, int, Mapping, list[int]]] = []
     for number, (row, candidates) in enumerate(examples):
-        if row["shuffled"] or row["objective"] != recipe.objective:
+        if row["objective"] != recipe.objective:
+            continue
+        train_rows += row["split"] == "train"
+        if row["shuffled"]:
             continue
         places = _ranks(row, recipe, candidates)
         ranks.update(places)
@@ -111,7 +118,8 @@ def report_source(
     count, negatives = lengths.total(), sum(length * times for length, times in lengths.items())
     outside = sum(times for rank, times in ranks.items() if not window.first <= rank <= window.last)
     figures = Figures(
-        recipe.stage, source, recipe.strategy, recipe.objective, count, recipe.rules.n, negatives, mined,
+        recipe.stage, source, recipe.strategy, recipe.objective, count, train_rows, expected_rows,
+        recipe.rules.n, negatives, mined,
         too_few=sum(times for length, times in lengths.items() if length < recipe.rules.n) / max(count, 1),
         none=lengths[0] / max(count, 1),
         left_out=left_out,

@@ -70,12 +70,12 @@ def embed_collections(
     index = partial(write_nearest_index, settings=nearest, threads=bm25["threads"])
 
     def build(collection: str, folder: Path) -> None:
-        documents = _digest(collection, passages, pairs)
-        key = key_of(documents=documents, encoder=encoder.key("document"), nearest=mining["nearest"],
+        reader, documents = encoder.of_source(known[collection]), _digest(collection, passages, pairs)
+        key = key_of(documents=documents, encoder=reader.key("document"), nearest=mining["nearest"],
                      code=behaviour_digest(embed_collections))  # fmt: skip
         documents = _documents(collection, passages, pairs)
-        encode = encoder.encode("document", f"encode {collection}")
-        cache, most = encoder.cache("document"), passages.rows(collection)
+        encode = reader.encode("document", f"encode {collection}")
+        cache, most = reader.cache("document"), passages.rows(collection)
         build_embeddings(documents, folder, key, cache, encode, index, engine_of(engine), most)
 
     return {name: partial(build, name) for name in _collections(_searching(known, stages), "dense")}
@@ -127,13 +127,17 @@ def search(
 ) -> dict[str, ShardedPart]:
     """Candidates by the retrievers that a source's strategies read, fused by reciprocal rank, a part per source."""
     encoder = CachedEncoder.of(pretrained_model, mining, prompts, encoding)
-    wanted = _searching(parse_sources(sources), stages)
-    opened = {name: EmbeddedCollection(embeddings / name, encoder) for name in _collections(wanted, "dense")}
+    known = parse_sources(sources)
+    wanted = _searching(known, stages)
+    opened = {
+        name: EmbeddedCollection(embeddings / name, encoder.of_source(known[name]))
+        for name in _collections(wanted, "dense")
+    }
 
     def part(source: Source, retrievers: set[str]) -> ShardedPart:
         collection = opened[source.candidates] if "dense" in retrievers else None
         bm25_index = indexes / source.candidates if "bm25" in retrievers else None
-        found = SourceSearch(source, passages, pairs, encoder, collection, bm25_index, mining, bm25)
+        found = SourceSearch(source, passages, pairs, encoder.of_source(source), collection, bm25_index, mining, bm25)
         return _candidates_part(
             source, passages, pairs, mining, found.dependencies(), found.rows, engine_of(engine), found.encode
         )

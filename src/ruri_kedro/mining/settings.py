@@ -8,6 +8,15 @@ from ruri_kedro.recipe.parse import Count, ShareAbove, Size, parameters, unknown
 from ruri_kedro.recipe.stage_rows import Window
 from ruri_kedro.recipe.stages import mined_stages
 from ruri_kedro.search.dense.settings import NearestSettings
+from ruri_kedro.text.prompts import Prompts
+
+
+@parameters
+class MiningEncoder(ModelName):
+    """An encoder that mines or filters, and how it reads texts."""
+
+    prompts: Prompts | None  # None: those of the source, or of the recipe
+    max_length: Count | None  # tokens, prompt included; None: encoding.max_length
 
 
 @parameters
@@ -37,7 +46,7 @@ class SupervisedMining(PretrainingMining):
     """Mining with BM25 and an encoder, for rerankers and fine-tuning."""
 
     negatives: Mapping[str, Size]  # of an example of each stage
-    encoder: ModelName  # without a name: the pre-trained model of the recipe
+    encoder: MiningEncoder  # without a name: the pre-trained model of the recipe
     cache: CacheSettings
     nearest: NearestSettings
     rrf_k: Size  # a document scores the sum of 1 / (rrf_k + rank)
@@ -67,7 +76,7 @@ class ConsistencyRules:
     in memory at a time, besides the vectors of the sample.
     """
 
-    encoder: ModelName
+    encoder: MiningEncoder
     rank: Count
     sample: Count
     sources: str | tuple[str, ...] | None

@@ -35,10 +35,15 @@ class SourceSearch:
 
     def dependencies(self) -> Params:
         """What the rows depend on besides the texts."""
-        dense = [self.encoder.key("query"), self.encoder.key("document"), self.mining["nearest"]]
+        dense = self.collection and [
+            self.encoder.key("query"),
+            self.encoder.key("document"),
+            self.collection.encoder.key("document"),
+            self.mining["nearest"],
+        ]
         return {
             "bm25": self.bm25 if self.bm25_index else None,
-            "dense": dense if self.collection else None,
+            "dense": dense,
             "depth": self.mining["depth"],
             "rrf_k": self.mining["rrf_k"],
         }

@@ -24,9 +24,9 @@ transformers_logging.disable_progress_bar()
 
 
 def build_encoder(
-    texts: Iterable[str], size: TinySettings, prompts: Mapping[str, str], seed: int
+    texts: Iterable[str], size: TinySettings, prompts: Mapping[str, str], seed: int, pooling: str | None = None
 ) -> SentenceTransformer:
-    """A ModernBERT of the given size with random weights and a tokenizer trained on the texts.
+    """A ModernBERT of the given size with random weights and a tokenizer trained on the texts; mean pooling by default.
 
     Pre-norm, because a small post-norm BERT with random weights collapses under the contrastive loss.
     """
@@ -55,7 +55,7 @@ def build_encoder(
     with tempfile.TemporaryDirectory() as folder:
         ModernBertModel(config).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        return _with_mean_pooling(folder, prompts, size.max_length)
+        return _with_pooling(folder, prompts, pooling, size.max_length)
 
 
 def load_encoder(
@@ -63,9 +63,11 @@ def load_encoder(
     prompts: Mapping[str, str] | None = None,
     revision: str | None = None,
     max_length: int | None = None,
+    pooling: str | None = None,
 ) -> SentenceTransformer:
-    """A sentence-transformers model with its own modules, or any `AutoModel` checkpoint with mean pooling put on top.
+    """A sentence-transformers model with its own modules, or any `AutoModel` checkpoint with pooling put on top.
 
+    pooling: mean or cls; None is the model's own, and mean for a checkpoint without.
     reference: a folder, or a name on the hub with a pinned `revision`. Weights are read from safetensors only and no
     code of the checkpoint is run. Raises RecipeError where it cannot be had.
     """
@@ -79,15 +81,26 @@ def load_encoder(
                 device="cpu",
                 model_kwargs={"dtype": torch.float32},
             )
+            if pooling is not None:
+                _set_pooling(model, pooling, reference)
         else:
-            model = _with_mean_pooling(folder, prompts or {})
+            model = _with_pooling(folder, prompts or {}, pooling)
         limits = (max_length, model.max_seq_length, learned_positions(model))
         model.max_seq_length = min((limit for limit in limits if limit), default=None)
         return model
 
 
-def _with_mean_pooling(
-    folder: str | Path, prompts: Mapping[str, str], max_length: int | None = None
+def _set_pooling(model: SentenceTransformer, mode: str, reference: str | Path) -> None:
+    """Replace the pooling of a model. Raises RecipeError where it has none."""
+    place = next((number for number, module in enumerate(model) if isinstance(module, Pooling)), None)
+    if place is None:
+        raise RecipeError(f"base_model.pooling: {mode}, but '{reference}' has no module Pooling. Set it to null.")
+    own = model[place]
+    model[place] = Pooling(own.embedding_dimension, pooling_mode=mode, include_prompt=own.include_prompt)
+
+
+def _with_pooling(
+    folder: str | Path, prompts: Mapping[str, str], mode: str | None, max_length: int | None = None
 ) -> SentenceTransformer:
     plain = {"trust_remote_code": False}
     transformer = Transformer(
@@ -97,7 +110,7 @@ def _with_mean_pooling(
         processor_kwargs=plain,
         config_kwargs=plain,
     )
-    pooling = Pooling(transformer.get_embedding_dimension(), pooling_mode="mean")
+    pooling = Pooling(transformer.get_embedding_dimension(), pooling_mode=mode or "mean")
     return SentenceTransformer(
         modules=[transformer, pooling], prompts=dict(prompts), similarity_fn_name="cosine", device="cpu"
     )

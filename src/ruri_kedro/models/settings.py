@@ -42,6 +42,8 @@ class BaseModelSettings:
 
     name: str | None  # None: a tiny one is built
     revision: str | None
+    pooling: Literal["mean", "cls"] | None  # None: what the checkpoint says; mean where it says nothing
+    training_head: Literal["mlp"] | None  # behind the pooling, in trainings of bi-encoders only
     tiny: TinySettings
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 UNTAUGHT = ("contrastive", "info_nce")
 TAUGHT = ("distillation", "margin_mse")  # learn from the scores of a teacher
+LABELLED = ("cosent", "angle")  # learn from the label of a pair: how alike its texts are
 RERANKING = ("listwise",)
 
 SEARCHED = ("bm25", "dense", "rrf")
@@ -21,6 +22,9 @@ class Needs:
 NEEDS = {
     "contrastive": Needs(in_batch=True, negatives=0),
     "info_nce": Needs(in_batch=True, negatives=0),
+    # Pairs are compared with pairs, and no text with another pair's.
+    "cosent": Needs(in_batch=False, negatives=0),
+    "angle": Needs(in_batch=False, negatives=0),
     # Of two scores, scaled to their minimum and maximum, one is 0 and the other 1, whatever the student says.
     "distillation": Needs(in_batch=False, negatives=2),
     "margin_mse": Needs(in_batch=False, negatives=1),

@@ -36,4 +36,6 @@ class StageRow:
     max_score_ratio: ShareAbove | None = None  # a null that is written means no limit
     shuffled_copy: bool = False  # each example once more, its positive's sentences in another order
     share: Share = 1.0  # of the source's pairs that take part
+    max_rows: Count | None = None  # pairs of training that take part, the first of those that `share` leaves; None: all
+    expected_rows: Count | None = None  # examples of training in the paper; for reports only
     mined: bool = True  # whether pairs whose positive was mined take part, too

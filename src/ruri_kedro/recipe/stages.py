@@ -7,7 +7,7 @@ lineage, ablations.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ruri_kedro.recipe.objectives import RERANKING, STRATEGIES, TAUGHT, UNTAUGHT
+from ruri_kedro.recipe.objectives import LABELLED, RERANKING, STRATEGIES, TAUGHT, UNTAUGHT
 
 BASE = "base_model"  # the model of the catalog that no stage trains
 BASE_KIND, BASE_EVALUATED_AS = "embedder", "base"  # its kind, and what reports call it
@@ -61,7 +61,7 @@ _ROWS = (
         start=BASE,
         model="pretrained_model",
         kind="embedder",
-        objectives=UNTAUGHT,
+        objectives=UNTAUGHT + LABELLED,
         mining="pretraining",
         examples="pretraining_examples",
         evaluated_as="pretrained",
@@ -103,7 +103,7 @@ _ROWS = (
         start="pretrained_model",
         model="embedder",
         kind="embedder",
-        objectives=UNTAUGHT + TAUGHT,
+        objectives=UNTAUGHT + TAUGHT + LABELLED,
         mining="supervised",
         examples="distilled_examples",  # the teacher has dropped weak positives
         teacher="reranker",

@@ -27,6 +27,8 @@ PAIRS = _table(
     ("given_negatives", _ids),
     ("answers", _ids),
     ("origin", pa.string()),  # given, mined, shuffled or synthetic
+    ("label", pa.float32()),  # how alike the two texts are, higher is more; null where the source has none
+    optional=frozenset({"label"}),
 )
 
 CANDIDATES = _table(
@@ -48,11 +50,13 @@ EXAMPLES = _table(
     ("query_id", pa.string()),
     ("source", pa.string()),
     ("split", pa.string()),
-    ("objective", pa.string()),  # a name of tables/objectives.py
+    ("objective", pa.string()),  # a name of recipe/objectives.py
     ("anchor", pa.string()),
     ("positive", pa.string()),
     ("negatives", _ids),
     ("shuffled", pa.bool_()),  # the positive is read with its sentences in another order
+    ("label", pa.float32()),  # of the pair; null where it has none
+    optional=frozenset({"label"}),
 )
 
 TEACHER_SCORES = _table(

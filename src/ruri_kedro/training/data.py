@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from ruri_kedro.errors import DataError
 from ruri_kedro.models.tokens import TokenRows
-from ruri_kedro.recipe.objectives import TAUGHT, Group, group_name
+from ruri_kedro.recipe.objectives import LABELLED, TAUGHT, Group, group_name
 from ruri_kedro.tables import Table
 from ruri_kedro.text.hashing import stable_id
 from ruri_kedro.text.sentences import shuffle_sentences
@@ -30,6 +30,7 @@ class TrainingSet:
     objectives: list[str]  # by group
     example_ids: Sequence[str]
     teacher: np.ndarray | None  # float32 (rows, c - 1), scores of positive and negatives; NaN for none
+    labels: np.ndarray  # float32 (rows,), of the pair of anchor and positive; NaN for none
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -41,25 +42,37 @@ def assemble(
     prompts: tuple[str, str],
     tokenize: Callable[[list[str]], TokenRows],
     teacher: Mapping[tuple[str, str], float] | None = None,
+    lengths: tuple[int, int] | None = None,
+    own_prompts: Mapping[str, tuple[str, str]] | None = None,
 ) -> TrainingSet:
     """Arrays of the examples (rows of the examples table).
 
     texts: text by docid; prompts: put before anchors and before passages; tokenize: texts to token rows; teacher:
-    score by (query_id, docid). The positive of a row with `shuffled` is read with its sentences in another order.
-    Raises DataError for a docid without text or a pair the teacher has not scored although its objective needs it.
+    score by (query_id, docid); lengths: tokens to which anchors and passages are cut; own_prompts: of sources that have
+    their own. The positive of a row with `shuffled` is read with its sentences in another order. Anchors have token
+    rows of their own, so that an anchor and a passage of the same text are encoded each for itself: dropout tells them
+    apart (SimCSE, arXiv 2104.08821).
+    Raises DataError for a docid without text, and for a pair without a teacher's score or a label that its objective
+    needs.
     """
     strings = _Numbers()
     same = identities(examples, texts)
     rows = np.full(same.shape, -1, dtype=np.int64)
     for number, row in enumerate(examples):
+        before = (own_prompts or {}).get(row["source"], prompts)
         for column, docid in enumerate(_docids(row)):
             text = texts[docid]
             if column == POSITIVE and row["shuffled"]:
                 text = shuffle_sentences(text, row["example_id"])
-            rows[number, column] = strings.of(prompts[column > ANCHOR] + text)
+            rows[number, column] = strings.of((column > ANCHOR, before[column > ANCHOR] + text))
     names, groups, objectives = _groups(examples)
+    sides, read = zip(*strings.values(), strict=True) if examples else ((), ())
+    tokens = tokenize(list(read))
+    if lengths is not None:
+        limits = np.array(lengths)[np.array(sides, np.int64)]
+        tokens = replace(tokens, lengths=np.minimum(tokens.lengths, limits))
     return TrainingSet(
-        tokens=tokenize(strings.values()),
+        tokens=tokens,
         texts=rows,
         identities=same,
         groups=groups,
@@ -67,6 +80,7 @@ def assemble(
         objectives=objectives,
         example_ids=[row["example_id"] for row in examples],
         teacher=None if teacher is None else _teacher_scores(examples, teacher, same.shape[1] - 1),
+        labels=_labels(examples),
     )
 
 
@@ -98,15 +112,15 @@ def identity(text: str) -> int:
 
 
 class _Numbers:
-    """Numbers given to strings in order of their first appearance."""
+    """Numbers given to texts of a side (True: passages) in order of their first appearance."""
 
     def __init__(self) -> None:
-        self._numbers: dict[str, int] = {}
+        self._numbers: dict[tuple[bool, str], int] = {}
 
-    def of(self, text: str) -> int:
+    def of(self, text: tuple[bool, str]) -> int:
         return self._numbers.setdefault(text, len(self._numbers))
 
-    def values(self) -> list[str]:
+    def values(self) -> list[tuple[bool, str]]:
         return list(self._numbers)
 
 
@@ -127,6 +141,19 @@ def _groups(examples: Sequence[Mapping]) -> tuple[list[str], np.ndarray, list[st
     index = {pair: number for number, pair in enumerate(pairs)}
     groups = np.fromiter((index[row["source"], row["objective"]] for row in examples), np.int64, len(examples))
     return [group_name(pair) for pair in pairs], groups, [objective for _, objective in pairs]
+
+
+def _labels(examples: Sequence[Mapping]) -> np.ndarray:
+    labels = np.full(len(examples), np.nan, dtype=np.float32)
+    for number, row in enumerate(examples):
+        label = row.get("label")
+        if label is None and row["objective"] in LABELLED:
+            raise DataError(
+                f"example {row['example_id']} of source '{row['source']}' ({row['objective']}) has no label. Give the "
+                "source the kind labelled_pair and run data_engineering again, or another objective."
+            )
+        labels[number] = np.nan if label is None else label
+    return labels
 
 
 def _teacher_scores(examples: Sequence[Mapping], teacher: Mapping[tuple[str, str], float], width: int) -> np.ndarray:

@@ -33,10 +33,15 @@ class FitSettings:
 
     learning_rate: float
     weight_decay: float
-    warmup_ratio: float  # share of all steps
+    warmup_ratio: float  # share of all steps in which the learning rate rises
     max_grad_norm: float
     checkpoint_steps: int
     seed: int
+    warmup_steps: int | None = None  # in place of the ratio
+
+    def warmup(self, steps: int) -> int:
+        """The steps of a training of so many in which the learning rate rises."""
+        return warmup_steps(steps, self.warmup_ratio) if self.warmup_steps is None else self.warmup_steps
 
 
 def fit(
@@ -58,6 +63,12 @@ def fit(
     alarm or the device has no memory left; the last good checkpoint stays, and but for that of the last step none is
     written while anything is suspect.
     """
+    warmup = settings.warmup(len(batches))
+    if warmup > len(batches):
+        log.warning(
+            "%s: warmup_steps: %d, but there are %d steps: the learning rate does not reach its highest value.",
+            label, warmup, len(batches),
+        )  # fmt: skip
     torch.manual_seed(settings.seed)
     processes.forget_peak_memory()
     optimizer = torch.optim.AdamW(_parameter_groups(model, settings.weight_decay), lr=settings.learning_rate)
@@ -75,7 +86,7 @@ def fit(
         for step in range(done + 1, len(batches) + 1):
             began = time.perf_counter()
             batch = batches[step - 1]
-            rate = settings.learning_rate * schedule(step, len(batches), settings.warmup_ratio)
+            rate = settings.learning_rate * schedule(step, len(batches), warmup)
             for group in optimizer.param_groups:
                 group["lr"] = rate
             seen = backward(batch)
@@ -114,13 +125,12 @@ def _memory_named(label: str) -> Iterator[None]:
 
 
 def warmup_steps(steps: int, warmup_ratio: float) -> int:
-    """The steps in which the learning rate rises."""
+    """The steps in which the learning rate rises, by their share."""
     return math.ceil(steps * warmup_ratio)
 
 
-def schedule(step: int, steps: int, warmup_ratio: float) -> float:
-    """Factor of the learning rate at a 1-based step: linear warm-up to 1, then linear decay towards 0."""
-    warmup = warmup_steps(steps, warmup_ratio)
+def schedule(step: int, steps: int, warmup: int) -> float:
+    """Factor of the learning rate at a 1-based step: linear warm-up to 1 in `warmup` steps, then decay towards 0."""
     if step <= warmup:
         return step / warmup
     return (steps - step + 1) / (steps - warmup + 1)

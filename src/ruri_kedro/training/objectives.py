@@ -13,10 +13,13 @@ from ruri_kedro.models.forward import embed, logits
 from ruri_kedro.models.pairs import PairLayout
 from ruri_kedro.models.precision import autocast
 from ruri_kedro.models.tokens import chunk_by_tokens, padded_length
+from ruri_kedro.recipe.objectives import LABELLED
 from ruri_kedro.training import processes
 from ruri_kedro.training.data import ANCHOR, NEGATIVES, POSITIVE, TrainingSet
 from ruri_kedro.training.gradcache import cached_backward
 from ruri_kedro.training.losses import (
+    angle,
+    cosent,
     distillation,
     improved_contrastive,
     info_nce,
@@ -48,6 +51,12 @@ class LossSettings:
     matryoshka_dims: Sequence[int] | None = None  # None: the whole embedding only
     matryoshka_weights: Sequence[float] | None = None  # one for each of the dims; None: 1
 
+    def check_halves(self, dimension: int, stage: str) -> None:
+        """Raises RecipeError where embeddings of `dimension`, or cut ones, have no two halves, as angle needs them."""
+        odd = [dim for dim in self.matryoshka_dims or (dimension,) if dim % 2]
+        if odd:
+            raise RecipeError(f"{stage}: the objective angle halves embeddings, but {odd[0]} is odd. Take cosent.")
+
     def check(self, dimension: int, stage: str) -> None:
         """Raises RecipeError if the Matryoshka dimensions do not fit embeddings of `dimension` or their weights."""
         dims, weights = self.matryoshka_dims, self.matryoshka_weights
@@ -67,6 +76,7 @@ class Rows:
     vectors: torch.Tensor  # (b, 2 + n, d): anchor, positive, negatives
     mask: torch.Tensor  # (b, n) bool, False where a negative is missing
     teacher: torch.Tensor | None  # (b, 1 + n), scores of positive and negatives; NaN for none
+    labels: torch.Tensor | None = None  # (b,), of the pairs of anchor and positive
 
 
 def _contrastive(rows: Rows, settings: LossSettings) -> torch.Tensor:
@@ -87,11 +97,21 @@ def _margin_mse(rows: Rows, settings: LossSettings) -> torch.Tensor:
     return margin_mse(student, rows.teacher.nan_to_num(), _present(rows))
 
 
+def _cosent(rows: Rows, settings: LossSettings) -> torch.Tensor:
+    return cosent(_cosines(rows)[:, 0], rows.labels, settings.temperature)
+
+
+def _angle(rows: Rows, settings: LossSettings) -> torch.Tensor:
+    return angle(rows.vectors[:, ANCHOR], rows.vectors[:, POSITIVE], rows.labels, settings.temperature)
+
+
 LOSSES: dict[str, Callable[[Rows, LossSettings], torch.Tensor]] = {
     "contrastive": _contrastive,
     "info_nce": _info_nce,
     "distillation": _distillation,
     "margin_mse": _margin_mse,
+    "cosent": _cosent,
+    "angle": _angle,
 }
 
 
@@ -147,7 +167,10 @@ def embedding_backward(
             teacher = None
             if data.teacher is not None:
                 teacher = torch.as_tensor(data.teacher[batch.rows], device=embeddings.device)
-            return rows_loss(data.objectives[batch.group], Rows(vectors, mask, teacher), settings)
+            objective, labels = data.objectives[batch.group], None
+            if objective in LABELLED:
+                labels = torch.as_tensor(data.labels[batch.rows], device=embeddings.device)
+            return rows_loss(objective, Rows(vectors, mask, teacher, labels), settings)
 
         sizes = [padded_length(int(lengths[chunk].max())) * len(chunk) for chunk in chunks]
         loss = cached_backward(forward, chunks, sizes, budget.keep_tokens, loss_of)

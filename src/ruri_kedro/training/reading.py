@@ -1,7 +1,7 @@
 """The training rows of a stage, from the tables to a training set on disk, some of them in memory at a time."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -33,7 +33,10 @@ class Reading:
 
     objectives: tuple[str, ...]  # that can be trained
     prompts: tuple[str, str] = ("", "")  # before anchors and before passages
-    max_length: int | None = None  # tokens; None where pairs are joined and cut later
+    own_prompts: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # of sources that have their own
+    lengths: tuple[int, int] | None = (
+        None  # tokens of an anchor, of the rest; None where pairs are joined and cut later
+    )
     special: bool = False  # with special tokens
     shuffled: bool = False  # every positive with its sentences in another order, not only those of marked rows
 
@@ -57,7 +60,7 @@ def read_examples(
         examples=examples.digest(), passages=passages.digest(), tokenizer=cache.digest, reading=asdict(reading),
         teacher=None if teacher is None else scores_digest(teacher), code=behaviour_digest(read_examples),
     )  # fmt: skip
-    to_tokens = partial(cache.rows, max_length=reading.max_length, special=reading.special)
+    to_tokens = partial(cache.rows, max_length=None, special=reading.special)
 
     def made() -> Iterator[TrainingSet]:
         total = sum(counts.values())
@@ -65,7 +68,7 @@ def read_examples(
             total=total, desc=f"{stage} examples", unit="row", disable=True if total <= BLOCK_ROWS else None
         ) as bar:
             for rows in blocks(_training_rows(examples, reading.shuffled), BLOCK_ROWS):
-                yield assemble(rows, _texts_of(rows, passages), reading.prompts, to_tokens, teacher)
+                yield _assembled(rows, passages, reading, to_tokens, teacher)
                 bar.update(len(rows))
 
     return stored_set(folder, key, Shape(sorted(counts), width), cache, made)
@@ -105,8 +108,15 @@ def read_held_out(
     rows = held_out_rows(examples, count)
     if not rows:
         return None
-    to_tokens = partial(cache.rows, max_length=reading.max_length, special=reading.special)
-    return assemble(rows, _texts_of(rows, passages), reading.prompts, to_tokens)
+    to_tokens = partial(cache.rows, max_length=None, special=reading.special)
+    return _assembled(rows, passages, reading, to_tokens, None)
+
+
+def _assembled(
+    rows: list[dict], passages: Table, reading: Reading, to_tokens: Callable, teacher: Scores | None
+) -> TrainingSet:
+    texts = _texts_of(rows, passages)
+    return assemble(rows, texts, reading.prompts, to_tokens, teacher, reading.lengths, reading.own_prompts)
 
 
 def check_examples(examples: Table, stage: str, objectives: Sequence[str], allow_untrained: bool) -> None:

@@ -13,6 +13,7 @@ import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.models import training_head as heads
 from ruri_kedro.models.base import (
     check_length,
     device_kind,
@@ -22,7 +23,7 @@ from ruri_kedro.models.base import (
 )
 from ruri_kedro.models.speed import speed_up
 from ruri_kedro.models.token_cache import TokenCache
-from ruri_kedro.recipe.objectives import RERANKING, TAUGHT, UNTAUGHT
+from ruri_kedro.recipe.objectives import LABELLED, RERANKING, TAUGHT, UNTAUGHT
 from ruri_kedro.tables import Table
 from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.files import write_json
@@ -31,7 +32,7 @@ from ruri_kedro.text.hashing import digest_all, stable_id
 from ruri_kedro.training import processes
 from ruri_kedro.training.checkpoints import Checkpoints, sole_training
 from ruri_kedro.training.data import TrainingSet
-from ruri_kedro.training.fit import FitSettings, OnStep, fit, warmup_steps
+from ruri_kedro.training.fit import FitSettings, OnStep, fit
 from ruri_kedro.training.held_out import HeldOut, of_embedder, of_reranker
 from ruri_kedro.training.objectives import Budget, LossSettings, embedding_backward, reranking_backward
 from ruri_kedro.training.plan import Plan, stored_plan
@@ -87,21 +88,38 @@ def train_embedder(
     stage: Stage,
     on_step: OnStep,
     teacher: Scores | None = None,
+    source_prompts: Mapping[str, Mapping[str, str]] | None = None,
+    training_head: str | None = None,
 ) -> SentenceTransformer:
     """Train a bi-encoder in place on the training rows of `examples` and return it.
 
+    prompts: by role, query and document; source_prompts: the same of each source that has its own; training_head:
+    a name of HEADS, of a layer that the model has here only.
     Raises RecipeError for a source whose objective is unknown or needs a `teacher` that is not there.
     """
     stage.check()
     if count := processes.wanted(stage.device, stage.devices):
-        arguments = {"examples": examples, "passages": passages, "prompts": dict(prompts), "teacher": teacher}
+        arguments = {"examples": examples, "passages": passages, "prompts": dict(prompts), "teacher": teacher,
+                     "source_prompts": source_prompts, "training_head": training_head}  # fmt: skip
         _in_processes(count, train_embedder, load_encoder, model, stage, on_step, arguments)
         return model
     losses = stage.select(LossSettings)
     losses.check(model.get_embedding_dimension(), stage.name)
-    _prepare(model, stage)
-    with sole_training(stage.checkpoints / stage.name):
-        _train_embedder(model, examples, passages, prompts, stage, losses, on_step, teacher)
+    reading = Reading(
+        objectives=UNTAUGHT + LABELLED if teacher is None else UNTAUGHT + TAUGHT + LABELLED,
+        prompts=(prompts["query"], prompts["document"]),
+        own_prompts={
+            name: (own["query"], own["document"])
+            for name, own in (source_prompts or {}).items()
+            if name in examples.parts()
+        },
+        lengths=stage.settings.lengths,
+        special=True,
+        shuffled=stage.settings.shuffle_positives,
+    )
+    with heads.training_head(model, training_head, stage.seed), sole_training(stage.checkpoints / stage.name):
+        _prepare(model, stage, max(stage.settings.lengths))
+        _train_embedder(model, examples, passages, reading, stage, losses, on_step, teacher)
     return model
 
 
@@ -109,7 +127,7 @@ def _train_embedder(
     model: SentenceTransformer,
     examples: Table,
     passages: Table,
-    prompts: Mapping[str, str],
+    reading: Reading,
     stage: Stage,
     losses: LossSettings,
     on_step: OnStep,
@@ -118,23 +136,20 @@ def _train_embedder(
     settings: PretrainingSettings = stage.settings
     if settings.freeze_position_embeddings:
         freeze_position_embeddings(model)
-    reading = Reading(
-        objectives=UNTAUGHT if teacher is None else UNTAUGHT + TAUGHT,
-        prompts=(prompts["query"], prompts["document"]),
-        max_length=settings.max_length,
-        special=True,
-        shuffled=settings.shuffle_positives,
-    )
     budget = stage.select(Budget)
     data, held_out = _read(stage, model, examples, passages, reading, teacher)
     homogeneous = settings.homogeneous
     if not homogeneous and len(set(data.objectives)) > 1:
         raise RecipeError(f"{stage.name}.homogeneous: false, but the objectives are {sorted(set(data.objectives))}.")
+    if "angle" in data.objectives:
+        losses.check_halves(model.get_embedding_dimension(), stage.name)
     backward = embedding_backward(model, data, budget, losses)
     plan, shares = _plan(data, stage, examples.digest(), homogeneous)
     if held_out:
         on_step = _measured(on_step, of_embedder(model, held_out, budget.chunk_tokens, budget.precision), stage, plan)
     made_of = {"examples": examples.digest(), "prompts": list(reading.prompts)}
+    if reading.own_prompts:
+        made_of["prompts of sources"] = {name: list(own) for name, own in sorted(reading.own_prompts.items())}
     if teacher is not None:
         made_of["teacher's scores"] = scores_digest(teacher)
     _fit(model, plan, shares, backward, stage, data.example_ids, made_of, on_step)
@@ -149,7 +164,7 @@ def train_reranker(
         arguments = {"examples": examples, "passages": passages}
         _in_processes(count, train_reranker, load_cross_encoder, model, stage, on_step, arguments)
         return model
-    _prepare(model, stage)
+    _prepare(model, stage, stage.settings.max_length)
     with sole_training(stage.checkpoints / stage.name):
         _train_reranker(model, examples, passages, stage, on_step)
     return model
@@ -166,9 +181,9 @@ def _train_reranker(model: CrossEncoder, examples: Table, passages: Table, stage
     _fit(model, plan, shares, backward, stage, data.example_ids, {"examples": examples.digest()}, on_step)
 
 
-def _prepare(model: SentenceTransformer | CrossEncoder, stage: Stage) -> None:
-    """Put a model on its device, as fast as the recipe has it."""
-    check_length(model, stage.settings.max_length, f"{stage.name}.max_length")
+def _prepare(model: SentenceTransformer | CrossEncoder, stage: Stage, max_length: int) -> None:
+    """Put a model on its device, as fast as the recipe has it; `max_length`: of its longest texts, in tokens."""
+    check_length(model, max_length, f"{stage.name}.max_length")
     model.to(device_kind(stage.device))
     speed_up(model, stage.settings.attention, stage.settings.compile, stage.settings.precision, stage.name)
 
@@ -279,8 +294,7 @@ def _fit(
     }
     checkpoints = Checkpoints(stage.checkpoints / stage.name, identity, KEPT_CHECKPOINTS)
     settings = stage.select(FitSettings)
-    warmup = warmup_steps(len(plan), settings.warmup_ratio)
-    watch = Watch(stage.watch, example_ids, warmup)
+    watch = Watch(stage.watch, example_ids, settings.warmup(len(plan)))
     fit(model, plan, backward, settings, checkpoints, watch, with_shares(on_step, shares), stage.name)
     log.info("%s: %d steps done; examples in no batch: %s", stage.name, len(plan), shares.in_no_batch_text())
     model.to("cpu")

@@ -55,6 +55,7 @@ class RerankingSettings:
     epochs: Count
     learning_rate: Positive  # highest, of AdamW
     warmup_ratio: Share  # of the steps
+    warmup_steps: Size | None  # in place of the ratio; None: by the ratio
     weight_decay: NotNegative
     max_grad_norm: Positive
     chunk_tokens: Count
@@ -66,9 +67,18 @@ class RerankingSettings:
 
 
 @parameters
+class SideLengths:
+    """Tokens of an anchor, and of everything else, prompt included; parameters `max_length` of a bi-encoder's stage."""
+
+    query: Count
+    document: Count
+
+
+@parameters
 class PretrainingSettings(RerankingSettings):
     """A training of a bi-encoder; parameters `pretraining`."""
 
+    max_length: Count | SideLengths
     temperature: Positive  # cosines are divided by it
     matryoshka_dims: tuple[Count, ...] | None  # None: the whole embedding only
     matryoshka_weights: tuple[NotNegative, ...] | None  # one for each of the dims; None: 1 each
@@ -80,6 +90,12 @@ class PretrainingSettings(RerankingSettings):
         dims, weights = self.matryoshka_dims, self.matryoshka_weights
         if weights is not None and len(weights) != len(dims or ()):
             raise RecipeError(f"matryoshka_weights={list(weights)}: give one for each of matryoshka_dims, or null.")
+
+    @property
+    def lengths(self) -> tuple[int, int]:
+        """Tokens of an anchor, and of everything else."""
+        given = self.max_length
+        return (given.query, given.document) if isinstance(given, SideLengths) else (given, given)
 
 
 @parameters

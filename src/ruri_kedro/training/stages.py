@@ -44,10 +44,14 @@ def train_stage(
     step_logger: Callable[[str], Callable],
     prompts: Mapping[str, str] | None = None,
     teacher: Mapping[tuple[str, str], float] | None = None,
+    source_prompts: Mapping[str, Mapping[str, str]] | None = None,
+    training_head: str | None = None,
 ) -> Any:
     """The model in the folder `start`, trained by a stage; the same model, unchanged, where no source takes part in it.
 
-    `step_logger` gives the function that is told the figures of each step; `teacher` are scores by (query_id, docid).
+    `step_logger` gives the function that is told the figures of each step; `teacher` are scores by (query_id, docid),
+    `source_prompts` the prompts by role of sources that have their own,
+    `training_head` a layer that the model has in training only.
     A source that takes part and has no example is an error of the training.
     """
     if not examples.parts():
@@ -55,7 +59,12 @@ def train_stage(
         return HandedOn(start)
     kind = KINDS[STAGES[name].kind]
     model = resolve(kind.start)(start, prompts or {}, settings["max_length"], run["seed"])
-    given = {"prompts": prompts, "teacher": teacher}
+    given = {
+        "prompts": prompts,
+        "source_prompts": source_prompts,
+        "teacher": teacher,
+        "training_head": training_head,
+    }
     trained = resolve(kind.train)(
         model,
         examples=examples,

@@ -21,7 +21,8 @@ from ruri_kedro.tables.files import replace_dir
 from ruri_kedro.training.data import TrainingSet
 
 # File and type of each array; by row of the set, then by row of the tokens.
-_BY_ROW = {"texts": np.int64, "identities": np.int64, "groups": np.int64, "teacher": np.float32}
+_BY_ROW = {"texts": np.int64, "identities": np.int64, "groups": np.int64, "teacher": np.float32,
+           "labels": np.float32}  # fmt: skip
 _BY_TEXT = {"places": np.int32, "starts": np.int64, "lengths": np.int32}
 _IDS = pa.schema([("example_id", pa.string())])
 
@@ -78,6 +79,7 @@ class _Writer:
         self._write("texts", _wider(np.where(block.texts < 0, -1, block.texts + self._texts), width, -1))
         self._write("identities", _wider(block.identities, width, -1))
         self._write("groups", groups[block.groups])
+        self._write("labels", block.labels)
         if block.teacher is not None:
             self._write("teacher", _wider(block.teacher, width - 1, np.nan))
         for name in _BY_TEXT:
@@ -112,6 +114,7 @@ def _open(folder: Path, shape: Shape, cache: TokenCache) -> TrainingSet:
         objectives=[objective for _, objective in shape.groups],
         example_ids=_Ids(pa.ipc.open_file(pa.memory_map(str(folder / "ids.arrow"))).read_all()["example_id"]),
         teacher=mapped("teacher", shape.width - 1) if (folder / "teacher").stat().st_size else None,
+        labels=mapped("labels"),
     )
 
 

@@ -155,7 +155,7 @@ def _role(leak: dict) -> str:
     return "positive" if leak["role"] == "pair" else leak["role"]
 
 
-def profile(passages: Table, pairs: Table, leaks: Table, inconsistent: Table) -> tuple[Frame, Figure]:
+def profile(passages: Table, pairs: Table, leaks: Table, inconsistent: Table, sources: Params) -> tuple[Frame, Figure]:
     """What each source holds, as a table and as a plot."""
-    table = profile_tables(passages, pairs, leaks, inconsistent)
+    table = profile_tables(passages, pairs, leaks, inconsistent, parse_sources(sources))
     return table, plot_profile(table)

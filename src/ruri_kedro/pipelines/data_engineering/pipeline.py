@@ -55,15 +55,17 @@ def create_pipeline(**kwargs) -> Pipeline:
             ),
             Node(
                 func=check_consistency,
-                inputs=["passages", "pairs", "params:consistency", "params:prompts", "params:encoding"],
+                inputs=[
+                    "passages", "pairs", "params:consistency", "params:prompts", "params:encoding", "params:sources",
+                ],
                 outputs="inconsistent",
                 name="consistency",
             ),
             Node(
                 func=nodes.profile,
-                inputs=["passages", "pairs", "leaks", "inconsistent"],
+                inputs=["passages", "pairs", "leaks", "inconsistent", "params:sources"],
                 outputs=["profile", "profile_plot"],
                 name="profile",
             ),
         ]
-    )
+    )  # fmt: skip

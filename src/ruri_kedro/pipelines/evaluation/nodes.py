@@ -151,20 +151,42 @@ def base_name(base_model: Params) -> str:
 def validate(model: Path, pairs: Table, passages: Table, sources: Params, prompts: Params, evaluation: Params) -> dict:
     """Retrieval among the held-out positives of a source for its held-out pairs: nDCG@10 and Recall@10 by source.
 
+    Of a source with labels Spearman's correlation of the cosines of its held-out pairs with them.
     This, and no test set, is what settings may be chosen by. Positives of training pairs are no distractors: a model
     that has learnt which question belongs to them tells them apart too easily, and a test set has none.
     """
     from ruri_kedro.benchmark.scoring.evaluate import evaluate_embedder, summarize
 
-    encode = encode_by_role(EncoderReference.of({}, model), prompts, evaluation)
+    reference = EncoderReference.of({}, model)
     scores: list[dict] = []
-    for name in parse_sources(sources):
+    correlations: dict[str, float] = {}
+    for name, source in parse_sources(sources).items():
         rows = pairs.iter_rows([name]) if name in pairs.parts() else ()
         held_out = [row for row in rows if row["split"] == "validation" and row["positive"]]
-        if held_out:
-            task = _validation_task(name, held_out, passage_texts(passages, parts=[name]))
+        if not held_out:
+            continue
+        texts = passage_texts(passages, parts=[name])
+        encode = encode_by_role(reference, source.prompts_or(prompts), evaluation)
+        if source.is_labelled:
+            correlations[f"{name}/spearman"] = _label_correlation(held_out, texts, encode)
+        else:
+            task = _validation_task(name, held_out, texts)
             scores += evaluate_embedder("model", task, encode, metrics=("ndcg@10", "recall@10"))
-    return {task: value for row in summarize(scores).to_dicts() for task, value in row.items() if task != "model"}
+    found = summarize(scores).to_dicts() if scores else []
+    return {task: value for row in found for task, value in row.items() if task != "model"} | correlations
+
+
+def _label_correlation(held_out: list[dict], texts: dict[str, str], encode: Callable) -> float:
+    """Spearman's correlation of the cosines of pairs with their labels."""
+    import numpy as np
+
+    from ruri_kedro.training.held_out import rank_correlation
+
+    first, second = (
+        encode([texts[row[side]] for row in held_out], role)
+        for side, role in (("anchor", "query"), ("positive", "document"))
+    )
+    return rank_correlation((first * second).sum(axis=1), np.array([row["label"] for row in held_out]))
 
 
 def _validation_task(name: str, held_out: list[dict], texts: dict[str, str]) -> RetrievalTask:

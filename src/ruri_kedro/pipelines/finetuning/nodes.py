@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
+from ruri_kedro.corpora.source import own_prompts
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.models.kinds import KINDS, saved_kind
 from ruri_kedro.models.precision import check_precision
@@ -138,10 +139,15 @@ def finetune(
     settings: Params,
     prompts: Params,
     run: Params,
+    sources: Params,
+    training_head: str | None,
 ) -> Embedder:
     """Distil retrieval sources, contrast inference sources."""
     teacher = _by_query_and_docid(teacher_scores)
-    return train_stage("finetuning", pretrained_model, examples, passages, settings, run, step_logger, prompts, teacher)
+    return train_stage(
+        "finetuning", pretrained_model, examples, passages, settings, run, step_logger, prompts, teacher,
+        own_prompts(sources), training_head,
+    )  # fmt: skip
 
 
 def _by_query_and_docid(teacher_scores: Table) -> dict[tuple[str, str], float]:

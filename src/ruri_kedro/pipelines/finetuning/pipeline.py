@@ -28,7 +28,8 @@ def create_pipeline(**kwargs) -> Pipeline:
                 func=nodes.finetune,
                 inputs=[
                     "pretrained_model", "distilled_examples", "teacher_scores", "passages", "params:finetuning",
-                    "params:prompts", "params:run",
+                    "params:prompts", "params:run", "params:sources",
+                    "params:base_model.training_head",
                 ],
                 outputs="embedder",
                 name="finetune",

@@ -101,8 +101,13 @@ def choose_examples(
         def shards(done: Sequence[Path]) -> Iterator[pa.Table]:
             pairs_known = known()
             trained: Counter[str] = Counter()
+            # Pairs that earlier shards have taken, those of a killed run among them.
+            limited = any(recipe.max_rows is not None for recipe in recipes)
+            taken = _pairs_taken(read_shards(done, ["split", "objective", "shuffled"]) if limited else ())
             for recipe, some in pairs_known.shards_by(recipes, len(done)):
-                made = to_table(make_examples(some, recipe, seed), SCHEMAS["examples"])
+                before = taken[recipe.objective]
+                made = to_table(make_examples(some, recipe, seed, before), SCHEMAS["examples"])
+                taken.update(_pairs_taken(made.to_batches()))
                 trained.update(_trained_objectives(made.to_batches()))
                 yield made
             untrained = [recipe for recipe in recipes if not trained[recipe.objective]]
@@ -154,11 +159,11 @@ def report_negatives(
         mined = mined_pairs.rows(source.name) if mined_pairs and source.name in mined_pairs.parts() else 0
         texts = partial(passage_texts, passages, parts=sorted({source.name, source.candidates}))
         for stage, table in examples.items():
-            for recipe in stage_recipes(source, stage, mining):
+            for recipe, given in zip(stage_recipes(source, stage, mining), source.rows_of(stage), strict=True):
                 rows = _with_candidates(source, table, matches, candidates, mining)
                 if recipe.strategy == "given":
                     rows = _with_given(source, rows, pairs, mining)
-                reports.append(report_source(source.name, recipe, rows, mined, texts))
+                reports.append(report_source(source.name, recipe, rows, mined, texts, given.get("expected_rows")))
     for figures in (report.figures for report in reports if report.figures.left_out):
         logger.info(
             "%s, %s: %d given negatives are left out: they are a known positive, the anchor, a held-out passage, or a "
@@ -171,6 +176,16 @@ def _trained_objectives(batches: Iterable[pa.RecordBatch]) -> Iterator[str]:
     """The objective of each training example."""
     for batch in batches:
         yield from batch.column("objective").filter(pc.equal(batch.column("split"), TRAIN)).to_pylist()
+
+
+def _pairs_taken(batches: Iterable[pa.RecordBatch]) -> Counter[str]:
+    """Pairs of training by objective; a shuffled copy is of the same pair."""
+    return Counter(
+        row["objective"]
+        for batch in batches
+        for row in batch.select(["split", "objective", "shuffled"]).to_pylist()
+        if row["split"] == TRAIN and not row["shuffled"]
+    )
 
 
 def _say_why_none(known: KnownPairs, recipe: StageRecipe) -> None:

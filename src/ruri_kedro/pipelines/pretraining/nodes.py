@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from ruri_kedro.corpora.source import own_prompts
 from ruri_kedro.models.settings import BaseModelSettings
 from ruri_kedro.recipe.annotations import Embedder, Params
 from ruri_kedro.recipe.parse import parse
@@ -18,17 +19,27 @@ def make_base_model(passages: Table, base_model: Params, prompts: Params, seed: 
 
     settings = parse(BaseModelSettings, base_model, "base_model")
     if settings.name is not None:
-        return with_unit_vectors(load_encoder(settings.name, prompts, settings.revision))
+        return with_unit_vectors(load_encoder(settings.name, prompts, settings.revision, pooling=settings.pooling))
 
     def texts() -> Iterator[str]:
         yield from (text for _, text in iter_texts(passages))
         yield from prompts.values()
 
-    return with_unit_vectors(build_encoder(texts(), settings.tiny, prompts, seed))
+    return with_unit_vectors(build_encoder(texts(), settings.tiny, prompts, seed, settings.pooling))
 
 
 def pretrain(
-    base_model: Path, examples: Table, passages: Table, settings: Params, prompts: Params, run: Params
+    base_model: Path,
+    examples: Table,
+    passages: Table,
+    settings: Params,
+    prompts: Params,
+    run: Params,
+    sources: Params,
+    training_head: str | None,
 ) -> Embedder:
     """Contrastive pre-training on all sources (Ruri, Section 2)."""
-    return train_stage("pretraining", base_model, examples, passages, settings, run, step_logger, prompts)
+    return train_stage(
+        "pretraining", base_model, examples, passages, settings, run, step_logger, prompts,
+        source_prompts=own_prompts(sources), training_head=training_head,
+    )  # fmt: skip

@@ -20,7 +20,8 @@ def create_pipeline(**kwargs) -> Pipeline:
                 func=nodes.pretrain,
                 inputs=[
                     "base_model", "pretraining_examples", "passages", "params:pretraining",
-                    "params:prompts", "params:run",
+                    "params:prompts", "params:run", "params:sources",
+                    "params:base_model.training_head",
                 ],
                 outputs="pretrained_model",
                 name="pretrain",

@@ -19,8 +19,8 @@ from ruri_kedro.registry.evidence.card_texts import NOT_UNIT, UNIT, CardText
 from ruri_kedro.registry.runs.training_runs import NO_RUN, UNTRAINED, changed_stages, commit_text, untrained_stages
 
 # Of the parameters of a stage those that stand in the card.
-_SETTINGS = ("max_length", "batch_size", "epochs", "learning_rate", "warmup_ratio", "weight_decay", "temperature",
-             "matryoshka_dims", "precision")  # fmt: skip
+_SETTINGS = ("max_length", "batch_size", "epochs", "learning_rate", "warmup_ratio", "warmup_steps", "weight_decay",
+             "temperature", "matryoshka_dims", "precision")  # fmt: skip
 
 _ORIGIN = "## How it was made"  # the only section that tells one run from another that did the same
 
@@ -208,7 +208,7 @@ def _limits(facts: CardFacts) -> Iterator[str]:
     # The reranker that taught an embedder read other lengths, and so did the encoder that a reranker was made from.
     kind = kind_called(facts.kind).name
     own = [settings for name, settings in facts.stages.items() if STAGES[name].kind == kind]
-    lengths = [stage["max_length"] for stage in own if "max_length" in stage]
+    lengths = [_longest(stage["max_length"]) for stage in own if "max_length" in stage]
     yield "- Japanese only; other languages were not tested."
     if lengths:
         yield f"- Trained on texts of up to {max(lengths)} tokens; longer ones are cut or were not seen in training."
@@ -219,6 +219,11 @@ def _limits(facts: CardFacts) -> Iterator[str]:
         yield f"- Texts of {', '.join(synthetic)} were written by a language model."
     if facts.limits:
         yield f"- {facts.limits}"
+
+
+def _longest(max_length: int | Mapping[str, int]) -> int:
+    """Tokens of the longest texts of a stage, which may have one length for anchors and one for everything else."""
+    return max(max_length.values()) if isinstance(max_length, Mapping) else max_length
 
 
 def table_head(*names: str) -> Iterator[str]:

@@ -31,6 +31,7 @@ SCHEMA = pa.schema(
         ("positive", pa.string()),
         ("negatives", pa.list_(pa.string())),
         ("shuffled", pa.bool_()),  # the positive was read with its sentences in another order
+        ("label", pa.float32()),  # null where the source has none
     ]
 )
 _SHARD_ROWS = 200_000
@@ -157,6 +158,7 @@ def _rows(table: Table, source: Source, split: str, texts: Mapping[str, str]) ->
                     "anchor": texts[row["anchor"]],
                     "positive": texts[row["positive"]],
                     "negatives": [texts[docid] for docid in row["negatives"]],
+                    "label": row["label"],
                 }
                 for row in rows
             ]
@@ -232,5 +234,6 @@ def _columns() -> Sequence[str]:
         table_row("objective", "what the row is trained with in its stage"),
         table_row("anchor", "a query, question, title or sentence"),
         table_row("positive, negatives", "a text that belongs to it, and hard negatives that do not"),
+        table_row("label", "how alike anchor and positive are, higher is more; null where the source has no labels"),
         table_row("shuffled", "the positive was read with its sentences in another order; here it is as it was"),
     ]
