@@ -230,3 +230,21 @@ def test_the_command_writes_what_has_changed_and_only_where_it_is_read(tmp_path)
     (tmp_path / "dvc.yaml").unlink()
     with pytest.raises(DataError, match=r"no stage reads its code from dvc\.code\.yml"):
         write_stage_digests(tmp_path)
+
+
+def test_the_parameters_that_dvc_reads_are_there():
+    """DVC takes a parameter that is not in its file for one that has no value."""
+
+    def has(given, path):
+        for key in path.split("."):
+            if not isinstance(given, dict) or key not in given:
+                return False
+            given = given[key]
+        return True
+
+    stages = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text("utf-8"))
+    places = {f"${{{name}}}": value for row in stages["vars"] for name, value in row.items()}
+    read = [(places.get(place, place), key) for stage in stages["stages"].values() for row in stage.get("params", ())
+            for place, keys in row.items() for key in keys]  # fmt: skip
+    files = {file: yaml.safe_load((REPOSITORY / file).read_text("utf-8")) for file, _ in read}
+    assert [pair for pair in read if not has(files[pair[0]], pair[1])] == []

@@ -94,7 +94,7 @@ def test_the_wheel_brings_the_files_of_a_project(tmp_path):
     assert not (package / "project_files/conf/local").exists()
     for name in ("dvc.yaml", ".gitignore"):
         assert (package / "project_files" / name).read_bytes() == (REPOSITORY / name).read_bytes()
-    assert {path.name for path in (package / "new_project").iterdir()} == {"README.md", "pyproject.toml"}
+    assert {path.name for path in (package / "cli/new_project").iterdir()} == {"README.md", "pyproject.toml"}
 
 
 @pytest.mark.slow

@@ -17,10 +17,13 @@ DEAD = "from ruri_kedro.registry.runs.liveness import this_process; print(this_p
 @pytest.fixture(autouse=True)
 def nothing_watched(monkeypatch):
     monkeypatch.setenv("MLFLOW_RUN_CONTEXT", "{}")  # so that what is set here is taken back at the end
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background commands ignore it
+    # A shell's background commands ignore Ctrl-C, and what other tests have run may have handlers of its own.
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
     yield
     interruption.release()
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="module")

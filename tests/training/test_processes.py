@@ -1,5 +1,6 @@
 """Several processes compute what one does, one clear error ends them all, and any number continues a training."""
 
+import signal
 import socket
 from dataclasses import replace
 from functools import partial
@@ -57,7 +58,9 @@ def assert_same(first, second):
 
 
 def test_two_processes_train_as_one(tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
     assert_same(train(tmp_path / "one", "contrastive", 1), train(tmp_path / "two", "contrastive", 2))
+    assert signal.getsignal(signal.SIGTERM) is before, "the launcher has handlers of its own"
 
 
 @pytest.mark.slow

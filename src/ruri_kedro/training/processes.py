@@ -8,8 +8,10 @@ gradient are those of one process. Outside of a training all functions here mean
 import logging
 import multiprocessing
 import os
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -214,13 +216,30 @@ def train_in_processes(
         log.info("%s: %d processes on %s", label, count, device_kind(device))
         torch.cuda.empty_cache()  # what models of earlier nodes have left of a GPU; nothing where none is in use
         try:
-            elastic_launch(_launch_config(count, label), _work)(job, reports)
+            with _same_handlers():
+                elastic_launch(_launch_config(count, label), _work)(job, reports)
         except ChildFailedError as error:
             raise _first_error(failures, error, label, count) from error
         finally:
             reports.put(None)
             reading.result()
         load_model(model, trained)
+
+
+@contextmanager
+def _same_handlers() -> Iterator[None]:
+    """Behind this context signals are handled as before it: the launcher leaves its own handlers."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    there = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in there}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:  # None: it was not installed by Python
+                signal.signal(number, handler)
 
 
 def _launch_config(count: int, label: str) -> Any:
