@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+from functools import partial
 
 import pytest
 from kedro_project import KEDRO, make_project
@@ -34,8 +35,9 @@ def project(tmp_path_factory):
 
 def kedro(project, *arguments: str) -> subprocess.Popen:
     own = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    usual = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background commands ignore it
     return subprocess.Popen([KEDRO, "run", *arguments], cwd=project, env={**own, "COLUMNS": "200"}, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=usual)  # fmt: skip
 
 
 def interrupt(project, number: int) -> tuple[int, str]:
