@@ -174,7 +174,9 @@ def test_names_in_files_of_parameters_are_checked_before_a_run_and_before_a_comm
 
 def test_the_names_of_the_shipped_recipes_are_allowed():
     for env in ("base", "mini", "ruri", "ruri-v3"):
-        for path in (REPOSITORY / "conf" / env).glob("parameters*.yml"):
+        paths = sorted((REPOSITORY / "conf" / env).glob("parameters*.yml"))
+        assert paths, env
+        for path in paths:
             params = yaml.safe_load(path.read_text("utf-8"))
             check_recipe_names({**params, "recipe": "x", "sources": params.get("sources") if env != "base" else {},
                                 "tasks": params.get("tasks") if env != "base" else {}, "promotion": {}})  # fmt: skip

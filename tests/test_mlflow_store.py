@@ -68,7 +68,9 @@ def test_a_store_in_use_by_another_run_is_waited_for_by_mlflow(tmp_path):
     other = sqlite3.connect(file)
     other.execute("BEGIN IMMEDIATE")
     check_writable(file)
+    assert other.in_transaction, "the other one is not disturbed"
     other.close()
+    assert file.read_bytes() == empty_store().read_bytes()
 
 
 def test_no_folder_and_no_database_are_said(tmp_path):

@@ -18,6 +18,7 @@ def test_an_allowed_name_is_one_for_mlflow_and_for_a_file(name, tmp_path):
     _validate_metric_name(f"metrics/finetuned/{name}_rerank/ndcg_at_10")
     _validate_model_name(f"ruri-reranker-{name}")
     (tmp_path / f".writing-{name}_rerank-old-01234567").mkdir()
+    assert [path.name for path in tmp_path.iterdir()] == [f".writing-{name}_rerank-old-01234567"]
 
 
 @pytest.mark.parametrize(
