@@ -239,7 +239,7 @@ def _stages(row: SourceRow) -> Iterator[str]:
 
 def _labels(kind: str, part: StageRow, stage: str, at: str) -> Iterator[str]:
     """What is wrong between the labels of a source and what it is trained for."""
-    objective = part.objective or STAGES[stage].objectives[0]
+    objective = STAGES[stage].objective_of(vars(part))
     fitting = [name for name in STAGES[stage].objectives if (name in LABELLED) == KINDS[kind].is_labelled]
     allowed = f"Allowed: {', '.join(fitting)}." if fitting else "No objective of this stage is; leave the stage out."
     if KINDS[kind].is_labelled and objective not in LABELLED:

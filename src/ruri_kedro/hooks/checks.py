@@ -142,7 +142,7 @@ def _models(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
 
     for parameters, key in (place for node, place in _MODELS.items() if node in nodes):
         block = catalog.load(f"params:{parameters}")
-        row = block if key is None else _block({"": block}, "", key)
+        row = block.get(key) if key and isinstance(block, Mapping) else block
         if not isinstance(row, Mapping):
             continue  # which the parser of the block tells
         try:
@@ -180,7 +180,7 @@ def _teachers(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
             name
             for name, source in sources.items()
             for row in rows_of(source, stage.name)
-            if row.get("objective", stage.objectives[0]) in TAUGHT
+            if stage.objective_of(row) in TAUGHT
         ]
         if taught and not catalog.load(f"params:{stage.block}")["teacher"]["name"]:
             yield (

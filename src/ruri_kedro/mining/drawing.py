@@ -27,7 +27,7 @@ def stage_recipes(source: Source, stage: str, mining: Params) -> list[StageRecip
     """How a source takes part in a stage; raises RecipeError for a row without a meaning."""
     counts = mining["negatives"]
     rules = replace(choice_rules(mining), n=counts[stage] if isinstance(counts, Mapping) else counts)
-    made = [StageRecipe.of(stage, row, STAGES[stage].objectives[0], rules) for row in source.rows_of(stage)]
+    made = [StageRecipe.of(stage, row, STAGES[stage].objective_of(row), rules) for row in source.rows_of(stage)]
     for recipe in made:
         if recipe.strategy in RETRIEVERS and recipe.rules.window.last > mining["depth"]:
             raise RecipeError(

@@ -40,6 +40,10 @@ class Stage:
         """The table of its examples as negative mining makes it."""
         return f"{self.name}_examples"
 
+    def objective_of(self, row: Mapping) -> str:
+        """What a source's row for the stage is trained for: the first of the stage's objectives where it names none."""
+        return row.get("objective") or self.objectives[0]
+
     @property
     def strategies(self) -> tuple[str, ...]:
         """Where its negatives can come from."""

@@ -5,7 +5,7 @@ The candidates of a retrieval task are BM25's, those of a reranking task its own
 
 import shutil
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,7 @@ def search_reranker(
     if name in (equal or {}):
         return {}
 
+    @cache  # for all tasks
     def reranker() -> Model:
         from ruri_kedro.models.base import device_kind, load_cross_encoder
         from ruri_kedro.models.forward import score_pairs

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from ruri_kedro.benchmark.tasks.columns import columns_of, columns_table
+from ruri_kedro.benchmark.tasks.columns import columns_table
 from ruri_kedro.benchmark.tasks.rows import Place, check_text
 from ruri_kedro.benchmark.tasks.specs import distinct_texts, labelled_rows
 from ruri_kedro.benchmark.tasks.types import Fitting, TaskType, Text, Value, Vectors, of_whole_task
@@ -54,11 +54,6 @@ def tables(task: ClassificationTask) -> dict[str, pa.Table]:
     return {part: columns_table(task, f"{part}_texts", f"{part}_labels") for part in ("train", "test")}
 
 
-def restore(name: str, stored: Mapping[str, pa.Table]) -> ClassificationTask:
-    """The task of its tables."""
-    return ClassificationTask(name, **columns_of(stored))
-
-
 def texts(task: ClassificationTask) -> Iterator[Text]:
     """The texts of the test part."""
     return distinct_texts(task.test_texts)
@@ -79,7 +74,6 @@ TYPE = TaskType(
     task=ClassificationTask,
     read=read,
     tables=tables,
-    restore=restore,
     texts=texts,
     score=score,
     role=ROLE,

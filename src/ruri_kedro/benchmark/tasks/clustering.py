@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from ruri_kedro.benchmark.tasks.columns import columns_of, columns_table
+from ruri_kedro.benchmark.tasks.columns import columns_table
 from ruri_kedro.benchmark.tasks.rows import Place, check_text
 from ruri_kedro.benchmark.tasks.specs import distinct_texts, labelled_rows
 from ruri_kedro.benchmark.tasks.types import Fitting, TaskType, Text, Value, Vectors, of_whole_task
@@ -58,11 +58,6 @@ def tables(task: ClusteringTask) -> dict[str, pa.Table]:
     return {"texts": columns_table(task, "texts", "labels")}
 
 
-def restore(name: str, stored: Mapping[str, pa.Table]) -> ClusteringTask:
-    """The task of its tables."""
-    return ClusteringTask(name, **columns_of(stored))
-
-
 def texts(task: ClusteringTask) -> Iterator[Text]:
     """All texts."""
     return distinct_texts(task.texts)
@@ -81,7 +76,6 @@ TYPE = TaskType(
     task=ClusteringTask,
     read=read,
     tables=tables,
-    restore=restore,
     texts=texts,
     score=score,
     role=ROLE,

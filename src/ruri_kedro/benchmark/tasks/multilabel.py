@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from ruri_kedro.benchmark.tasks.columns import columns_of, columns_table
+from ruri_kedro.benchmark.tasks.columns import columns_table
 from ruri_kedro.benchmark.tasks.rows import Place
 from ruri_kedro.benchmark.tasks.specs import LABEL, clean, distinct_texts, raw_rows, with_fields
 from ruri_kedro.benchmark.tasks.types import Fitting, TaskType, Text, Value, Vectors, of_whole_task
@@ -67,11 +67,6 @@ def tables(task: MultilabelTask) -> dict[str, pa.Table]:
     return {part: columns_table(task, f"{part}_texts", f"{part}_labels") for part in ("train", "test")}
 
 
-def restore(name: str, stored: Mapping[str, pa.Table]) -> MultilabelTask:
-    """The task of its tables."""
-    return MultilabelTask(name, **columns_of(stored))
-
-
 def texts(task: MultilabelTask) -> Iterator[Text]:
     """The texts of the test part."""
     return distinct_texts(task.test_texts)
@@ -92,7 +87,6 @@ TYPE = TaskType(
     task=MultilabelTask,
     read=read,
     tables=tables,
-    restore=restore,
     texts=texts,
     score=score,
     role=ROLE,

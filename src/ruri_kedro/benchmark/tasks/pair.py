@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from ruri_kedro.benchmark.tasks.columns import columns_of, columns_table
+from ruri_kedro.benchmark.tasks.columns import columns_table
 from ruri_kedro.benchmark.tasks.rows import Place
 from ruri_kedro.benchmark.tasks.specs import LABEL, distinct_texts, sides_of, text_pairs
 from ruri_kedro.benchmark.tasks.types import Fitting, TaskType, Text, Value, Vectors, of_whole_task
@@ -55,11 +55,6 @@ def tables(task: PairTask) -> dict[str, pa.Table]:
     return {"pairs": columns_table(task, "texts1", "texts2", "labels")}
 
 
-def restore(name: str, stored: Mapping[str, pa.Table]) -> PairTask:
-    """The task of its tables."""
-    return PairTask(name, **columns_of(stored))
-
-
 def texts(task: PairTask) -> Iterator[Text]:
     """The texts of both sides."""
     return distinct_texts(task.texts1 + task.texts2)
@@ -79,7 +74,6 @@ TYPE = TaskType(
     task=PairTask,
     read=read,
     tables=tables,
-    restore=restore,
     texts=texts,
     score=score,
     role=ROLE,

@@ -62,7 +62,7 @@ def hub_rows(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def stored_task(folder: Path, name: str) -> Any:
     """The task `name` of a folder of stored tasks."""
     kind = type_stored_as(facts_of(folder / name)["task"])
-    return kind.restore(name, {path.stem: pq.read_table(path) for path in (folder / name).glob("*.parquet")})
+    return kind.restored(name, {path.stem: pq.read_table(path) for path in (folder / name).glob("*.parquet")})
 
 
 def stored_digest(folder: Path, name: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from ruri_kedro.benchmark.tasks.columns import columns_of, columns_table
+from ruri_kedro.benchmark.tasks.columns import columns_table
 from ruri_kedro.benchmark.tasks.rows import Place
 from ruri_kedro.benchmark.tasks.specs import distinct_texts, sides_of, text_pairs
 from ruri_kedro.benchmark.tasks.types import Fitting, TaskType, Text, Value, Vectors
@@ -51,11 +51,6 @@ def tables(task: StsTask) -> dict[str, pa.Table]:
     return {"pairs": columns_table(task, "texts1", "texts2", "scores")}
 
 
-def restore(name: str, stored: Mapping[str, pa.Table]) -> StsTask:
-    """The task of its tables."""
-    return StsTask(name, **columns_of(stored))
-
-
 def texts(task: StsTask) -> Iterator[Text]:
     """The texts of both sides."""
     return distinct_texts(task.texts1 + task.texts2)
@@ -75,7 +70,6 @@ TYPE = TaskType(
     task=StsTask,
     read=read,
     tables=tables,
-    restore=restore,
     texts=texts,
     score=score,
     role=ROLE,

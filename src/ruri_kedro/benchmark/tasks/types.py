@@ -50,17 +50,30 @@ class TaskType:
     task: type  # class of its tasks, with a field `name`; stored tasks are known by the name of the class
     read: Callable[[str, Mapping[str, Any], Path], Any]  # (name, row of parameters, raw folder) -> task
     tables: Callable[[Any], dict[str, "pa.Table"]]  # task -> tables by part
-    restore: Callable[[str, Mapping[str, "pa.Table"]], Any]  # (name, tables by part) -> task
     texts: Callable[[Any], Iterator[Text]]  # task -> the texts of the test part, which training must not have seen
     main_metric: str  # stands for the task in reports and gates
     hub_task: str  # what the hub calls the type, in model cards
     other_metrics: tuple[str, ...] = ()
+    restore: Callable[[str, Mapping[str, "pa.Table"]], Any] | None = None  # (name, tables) -> task; None: by columns
     score: Callable[[Any, Vectors, Fitting], Iterable[Value]] | None = None
     role: str | None = None  # of its texts, the key of their prompt in `task_prompts`; None: queries and documents
     mteb_type: str | None = None  # mteb's name of the type, the key of the prompt in the sets of `mteb.prompts`
     search: Search | None = None
 
+    def restored(self, name: str, stored: Mapping[str, "pa.Table"]) -> Any:
+        """The task of its tables: by `restore`, or with a field for each column."""
+        from ruri_kedro.benchmark.tasks.columns import columns_of  # with it comes pyarrow
+
+        return self.restore(name, stored) if self.restore else self.task(name, **columns_of(stored))
+
     # Keys follow no table, so they are given the functions of a row (`tables.code.behaviour_digest`).
+
+    @property
+    def restoring(self) -> tuple[Callable, ...]:
+        """What a stored task is read with."""
+        from ruri_kedro.benchmark.tasks.columns import columns_of
+
+        return (self.restore,) if self.restore else (self.task, columns_of)
 
     @property
     def reading(self) -> tuple[Callable, ...]:
@@ -70,17 +83,17 @@ class TaskType:
     @property
     def collecting(self) -> tuple[Callable, ...]:
         """What takes the test texts of a stored task."""
-        return self.restore, self.texts
+        return *self.restoring, self.texts
 
     @property
     def searching(self) -> tuple[Callable, ...]:
         """What a run over a stored task is made with; nothing for types that are not searched."""
-        return (self.restore, self.search.part, self.search.candidates) if self.search else ()
+        return (*self.restoring, self.search.part, self.search.candidates) if self.search else ()
 
     @property
     def scoring(self) -> tuple[Callable, ...]:
         """What the scores of a stored task are made with."""
-        return (*self.searching, self.search.score) if self.search else (self.restore, self.score)
+        return (*self.searching, self.search.score) if self.search else (*self.restoring, self.score)
 
 
 def of_whole_task(scores: Mapping[str, float]) -> Iterator[Value]:
