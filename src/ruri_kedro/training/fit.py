@@ -63,12 +63,8 @@ def fit(
     alarm or the device has no memory left; the last good checkpoint stays, and but for that of the last step none is
     written while anything is suspect.
     """
-    warmup = settings.warmup(len(batches))
-    if warmup > len(batches):
-        log.warning(
-            "%s: warmup_steps: %d, but there are %d steps: the learning rate does not reach its highest value.",
-            label, warmup, len(batches),
-        )  # fmt: skip
+    # The state before the first step that is left to do: of the seed, or of the last checkpoint.
+    warmup = _warmup(settings, len(batches), label)
     torch.manual_seed(settings.seed)
     processes.forget_peak_memory()
     optimizer = torch.optim.AdamW(_parameter_groups(model, settings.weight_decay), lr=settings.learning_rate)
@@ -86,14 +82,17 @@ def fit(
         for step in range(done + 1, len(batches) + 1):
             began = time.perf_counter()
             batch = batches[step - 1]
+            # The learning rate of this step.
             rate = settings.learning_rate * schedule(step, len(batches), warmup)
             for group in optimizer.param_groups:
                 group["lr"] = rate
+            # The gradient of the whole batch, cut to its longest norm; what looks wrong stops the training.
             seen = backward(batch)
             processes.sum_gradients(parameters)
             norm = float(torch.nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm))
             if alarm := watch.see(step, batch, seen, norm):
                 raise TrainingError(_stop(label, alarm, checkpoints))
+            # The step, and what is told of it.
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             metrics = seen.metrics(len(batch.rows), time.perf_counter() - began)
@@ -101,6 +100,7 @@ def fit(
             on_step(step, {"learning_rate": rate, "grad_norm": norm, "memory_gb": memory, **metrics})
             bar.set_postfix(loss=f"{seen.loss:.4f}", refresh=False)
             bar.update()
+            # A checkpoint that is due waits while the watch suspects something.
             due = due or step % settings.checkpoint_steps == 0
             if step == len(batches) or (due and not watch.suspects):
                 if first:
@@ -109,6 +109,17 @@ def fit(
     if watch.suspects:
         log.warning("%s ended on steps that look bad, too few to stop it: look at its loss and similarity.", label)
     model.eval()
+
+
+def _warmup(settings: FitSettings, steps: int, label: str) -> int:
+    """The steps in which the learning rate rises; warns where these are more than there are."""
+    warmup = settings.warmup(steps)
+    if warmup > steps:
+        log.warning(
+            "%s: warmup_steps: %d, but there are %d steps: the learning rate does not reach its highest value.",
+            label, warmup, steps,
+        )  # fmt: skip
+    return warmup
 
 
 @contextmanager

@@ -50,9 +50,8 @@ def train_stage(
     """The model in the folder `start`, trained by a stage; the same model, unchanged, where no source takes part in it.
 
     `step_logger` gives the function that is told the figures of each step; `teacher` are scores by (query_id, docid),
-    `source_prompts` the prompts by role of sources that have their own,
-    `training_head` a layer that the model has in training only.
-    A source that takes part and has no example is an error of the training.
+    `source_prompts` the prompts by role of sources that have their own, `training_head` names a layer that the model
+    has in training only. A source that takes part and has no example is an error of the training.
     """
     if not examples.parts():
         logger.info("%s: no source takes part in it. Nothing is trained, the model is handed on unchanged.", name)

@@ -43,60 +43,66 @@ def score_with_teacher(
     The scores are written in shards: a killed run continues with the first that is missing.
     """
     teacher = EncoderReference.of(settings["teacher"], reranker)
-    precision = settings["teacher_precision"]
-
-    def shards(source: str, done: Sequence[Path]) -> Iterator[pa.Table]:
-        from ruri_kedro.models.base import check_length, device_kind, load_cross_encoder
-        from ruri_kedro.models.forward import score_pairs
-
-        check_precision(precision, "finetuning.teacher_precision")
-        wanted = list(pairs_to_score(examples.iter_rows([source])).items())
-        left = wanted[len(done) * SHARD_PAIRS :]
-        if not left:
-            return
-        if settings["teacher"]["name"] is None and saved_kind(reranker) is not KINDS[kind_of_model("reranker")]:
-            raise RecipeError(
-                f"{source}: its objective needs a teacher, but no source takes part in the training of a reranker. Set "
-                "finetuning.teacher.name, or another objective."
-            )
-        texts = passage_texts(passages, {text for (_, docid), anchor in left for text in (docid, anchor)})
-        model = load_cross_encoder(teacher.name, revision=teacher.revision).to(device_kind(device))
-        check_length(model, settings["teacher_max_length"], "finetuning.teacher_max_length")
-        with tqdm(
-            total=len(wanted),
-            initial=len(wanted) - len(left),
-            desc=f"teacher scores {source}",
-            unit="pair",
-            disable=None,
-        ) as bar:
-            for block in blocks(left, SHARD_PAIRS):
-                pairs = [(texts[anchor], texts[docid]) for (_, docid), anchor in block]
-                scores = score_pairs(
-                    model, pairs, settings["teacher_max_length"], settings["chunk_tokens"], precision=precision
-                )
-                ids = [pair for pair, _ in block]
-                check_scores(ids, scores, precision)
-                yield pa.Table.from_pylist(
-                    [
-                        {"query_id": query_id, "docid": docid, "score": score}
-                        for (query_id, docid), score in zip(ids, scores.tolist(), strict=True)
-                    ],
-                    schema=SCHEMAS["teacher_scores"],
-                )
-                bar.update(len(block))
 
     def part(source: str) -> ShardedPart:
         key = key_of(
             examples=examples.digest([source]),
             teacher=teacher.digest(),
             max_length=settings["teacher_max_length"],
-            precision=precision,
+            precision=settings["teacher_precision"],
             shard=SHARD_PAIRS,
             code=behaviour_digest(score_with_teacher),
         )
-        return ShardedPart(key, partial(shards, source))
+        return ShardedPart(
+            key, partial(_teacher_shards, source, examples, passages, reranker, teacher, settings, device)
+        )
 
     return {source: part(source) for source in examples.parts()}
+
+
+def _teacher_shards(
+    source: str,
+    examples: Table,
+    passages: Table,
+    reranker: Path,
+    teacher: EncoderReference,
+    settings: Params,
+    device: str,
+    done: Sequence[Path],
+) -> Iterator[pa.Table]:
+    """The scores of a source that are missing behind the shards that are `done`."""
+    from ruri_kedro.models.base import check_length, device_kind, load_cross_encoder
+    from ruri_kedro.models.forward import score_pairs
+
+    max_length, precision = settings["teacher_max_length"], settings["teacher_precision"]
+    check_precision(precision, "finetuning.teacher_precision")
+    # What is left to score, and whether there is a teacher for it.
+    wanted = list(pairs_to_score(examples.iter_rows([source])).items())
+    left = wanted[len(done) * SHARD_PAIRS :]
+    if not left:
+        return
+    if settings["teacher"]["name"] is None and saved_kind(reranker) is not KINDS[kind_of_model("reranker")]:
+        raise RecipeError(
+            f"{source}: its objective needs a teacher, but no source takes part in the training of a reranker. Set "
+            "finetuning.teacher.name, or another objective."
+        )
+    # The model and the texts are read once, for all shards.
+    texts = passage_texts(passages, {text for (_, docid), anchor in left for text in (docid, anchor)})
+    model = load_cross_encoder(teacher.name, revision=teacher.revision).to(device_kind(device))
+    check_length(model, max_length, "finetuning.teacher_max_length")
+    finished = len(wanted) - len(left)
+    with tqdm(total=len(wanted), initial=finished, desc=f"teacher scores {source}", unit="pair", disable=None) as bar:
+        for block in blocks(left, SHARD_PAIRS):
+            pairs = [(texts[anchor], texts[docid]) for (_, docid), anchor in block]
+            scores = score_pairs(model, pairs, max_length, settings["chunk_tokens"], precision=precision)
+            ids = [pair for pair, _ in block]
+            check_scores(ids, scores, precision)
+            rows = [
+                {"query_id": query_id, "docid": docid, "score": score}
+                for (query_id, docid), score in zip(ids, scores.tolist(), strict=True)
+            ]
+            yield pa.Table.from_pylist(rows, schema=SCHEMAS["teacher_scores"])
+            bar.update(len(block))
 
 
 def drop_weak_positives(

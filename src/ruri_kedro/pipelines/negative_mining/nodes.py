@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -98,23 +98,6 @@ def choose_examples(
             _known, source, passages, pair_tables, leaks, matches, candidates, mining, strategies, inconsistent
         )
 
-        def shards(done: Sequence[Path]) -> Iterator[pa.Table]:
-            pairs_known = known()
-            trained: Counter[str] = Counter()
-            # Pairs that earlier shards have taken, those of a killed run among them.
-            limited = any(recipe.max_rows is not None for recipe in recipes)
-            taken = _pairs_taken(read_shards(done, ["split", "objective", "shuffled"]) if limited else ())
-            for recipe, some in pairs_known.shards_by(recipes, len(done)):
-                before = taken[recipe.objective]
-                made = to_table(make_examples(some, recipe, seed, before), SCHEMAS["examples"])
-                taken.update(_pairs_taken(made.to_batches()))
-                trained.update(_trained_objectives(made.to_batches()))
-                yield made
-            untrained = [recipe for recipe in recipes if not trained[recipe.objective]]
-            before = set(_trained_objectives(read_shards(done, ["split", "objective"]))) if untrained else set()
-            for recipe in (recipe for recipe in untrained if recipe.objective not in before):
-                _say_why_none(pairs_known, recipe)
-
         tables = [table.digest([source.name]) for table in (pairs, leaks)]
         tables += [
             table.digest([source.name])
@@ -131,9 +114,31 @@ def choose_examples(
             seed=seed,
             code=behaviour_digest(choose_examples),
         )
+        shards = partial(_example_shards, known, recipes, seed)
         return ShardedPart(key, shards, lambda: known().count * len(recipes))
 
     return {name: part(source) for name, source in parse_sources(sources).items() if source.rows_of(stage)}
+
+
+def _example_shards(
+    known: Callable[[], KnownPairs], recipes: Sequence[StageRecipe], seed: int, done: Sequence[Path]
+) -> Iterator[pa.Table]:
+    """The examples of a source that are missing behind the shards that are `done`."""
+    pairs = known()
+    # Rows with a limit count the pairs that earlier shards have taken, those of a killed run among them.
+    limited = any(recipe.max_rows is not None for recipe in recipes)
+    taken = _pairs_taken(read_shards(done, ["split", "objective", "shuffled"]) if limited else ())
+    trained: Counter[str] = Counter()
+    for recipe, some in pairs.shards_by(recipes, len(done)):
+        made = to_table(make_examples(some, recipe, seed, taken[recipe.objective]), SCHEMAS["examples"])
+        taken.update(_pairs_taken(made.to_batches()))
+        trained.update(_trained_objectives(made.to_batches()))
+        yield made
+    # An objective without an example is warned of, unless an earlier shard has one.
+    untrained = [recipe for recipe in recipes if not trained[recipe.objective]]
+    before = set(_trained_objectives(read_shards(done, ["split", "objective"]))) if untrained else set()
+    for recipe in (recipe for recipe in untrained if recipe.objective not in before):
+        _say_why_none(pairs, recipe)
 
 
 def report_negatives(
