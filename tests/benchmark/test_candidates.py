@@ -10,7 +10,7 @@ from pytest import approx
 
 from ruri_kedro.benchmark.scoring.evaluate import evaluate_reranking
 from ruri_kedro.benchmark.scoring.models import Embedder, Reranker
-from ruri_kedro.benchmark.tasks.judged import judged_queries
+from ruri_kedro.benchmark.tasks.judged_queries import judged_queries
 from ruri_kedro.benchmark.tasks.load import load_task
 from ruri_kedro.benchmark.tasks.load import test_texts as texts_of_task
 from ruri_kedro.benchmark.tasks.reranking import RerankingTask

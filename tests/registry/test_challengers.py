@@ -21,7 +21,7 @@ from tiny import tiny_encoder
 from ruri_kedro.errors import RegistryError
 from ruri_kedro.models.base import with_unit_vectors
 from ruri_kedro.registry.checked_models import CheckedModels
-from ruri_kedro.registry.evidence.dossier import write_manifest
+from ruri_kedro.registry.evidence.evidence import write_manifest
 from ruri_kedro.registry.promotion.promote import judge_version
 from ruri_kedro.registry.publishing.exporting import export_version
 from ruri_kedro.registry.versions import models

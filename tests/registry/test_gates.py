@@ -9,7 +9,7 @@ from judged import TESTS, better, good, parameters, rules, scores
 
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.models.kinds import registered_words
-from ruri_kedro.registry.evidence.dossier import Trial
+from ruri_kedro.registry.evidence.evidence import Trial
 from ruri_kedro.registry.promotion.gates import GATES, Case, judge
 from ruri_kedro.registry.promotion.rules import parse_rules
 

@@ -15,7 +15,7 @@ from registered import CARD, NAME, OTHER_WORDS, PROMOTION, aliases, dossier, reg
 from tiny import tiny_encoder, tiny_reranker
 
 from ruri_kedro.errors import RegistryError
-from ruri_kedro.registry.evidence.dossier import write_dossier, write_manifest
+from ruri_kedro.registry.evidence.evidence import write_dossier, write_manifest
 from ruri_kedro.registry.promotion import lease as leases
 from ruri_kedro.registry.promotion import promote as promotion
 from ruri_kedro.registry.versions import models

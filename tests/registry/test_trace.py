@@ -4,7 +4,7 @@ import pytest
 from released import example, pair, table
 
 from ruri_kedro.errors import DataError
-from ruri_kedro.registry.evidence.dossier import Evidence
+from ruri_kedro.registry.evidence.evidence import Evidence
 from ruri_kedro.registry.evidence.training_data import stage_tables
 from ruri_kedro.registry.lineage.trace import Use, trace, trace_text, users
 from ruri_kedro.registry.versions import registered as versions

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from ruri_kedro.registry.evidence.dossier import Evidence, Trial
+from ruri_kedro.registry.evidence.evidence import Evidence, Trial
 from ruri_kedro.registry.promotion.rules import Rules, parse_rules
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -5,7 +5,7 @@ from pathlib import Path
 from judged import TESTS, parameters, rules
 from judged import scores as made_scores
 
-from ruri_kedro.registry.evidence.dossier import Dossier
+from ruri_kedro.registry.evidence.evidence import Dossier
 from ruri_kedro.registry.versions import models
 
 NAME = "ruri-tiny"

@@ -19,8 +19,8 @@ from ruri_kedro.text.names import check_names, listed_names
 logger = logging.getLogger(__name__)
 
 # The scores that are wanted of a cell's model, the recipe's model in whose place it is, and the nodes that read it.
-_Judged = tuple[str, str, tuple[str, ...]]
-_BENCHMARKED: _Judged = ("scores_benchmark", "embedder", ("score_benchmark",))
+_Scored = tuple[str, str, tuple[str, ...]]
+_BENCHMARKED: _Scored = ("scores_benchmark", "embedder", ("score_benchmark",))
 # What the tables that all cells share are made with; of `sources` all but `stages`.
 DATA = ("sources", "tasks", "deduplication", "leaks", "consistency", "only", "engine")
 
@@ -59,18 +59,18 @@ class Cell:
     @property
     def wanted(self) -> str:
         """The table of scores that says what the model is worth."""
-        return self._judged[0]
+        return self._scored_as[0]
 
     def reads(self, node: str, dataset: str) -> str:
         """The data set that a node of this cell reads where the recipe's reads `dataset`."""
-        _, usual, judges = self._judged
+        _, usual, judges = self._scored_as
         if node in judges and dataset == usual:
             return self.model
         return self.data.get(node, {}).get(dataset, dataset)
 
     @property
-    def _judged(self) -> tuple[str, str, tuple[str, ...]]:
-        return _BENCHMARKED if self.benchmark else judged(self.model)
+    def _scored_as(self) -> tuple[str, str, tuple[str, ...]]:
+        return _BENCHMARKED if self.benchmark else scored_as(self.model)
 
     def parameters(self, recipe: Params, seed: int) -> Params:
         """The recipe's parameters with the changes of the cell and the seed."""
@@ -88,7 +88,7 @@ class Cell:
         return changed
 
 
-def judged(model: str) -> _Judged:
+def scored_as(model: str) -> _Scored:
     """How a model of the catalog is scored: as the model of its kind that the recipe registers."""
     kind = kind_of_model(model)
     stage = next(row for row in registered_models().values() if row.kind == kind)
@@ -212,7 +212,7 @@ def _merged(params: Params, changes: Mapping[str, Any], place: str) -> Params:
 def _replace_objectives(stages: Params, stage: str, objectives: Mapping[str, str]) -> None:
     rows = stages.get(stage, [])
     for row in [rows] if isinstance(rows, Mapping) else rows:
-        current = row.get("objective", STAGES[stage].objectives[0])
+        current = STAGES[stage].objective_of(row)
         row["objective"] = objectives.get(current, current)
 
 

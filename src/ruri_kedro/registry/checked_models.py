@@ -33,7 +33,7 @@ class CheckedModels(ModelsArtifactRepository):
 
     def _check(self, version: Any, found: Path, part: str) -> None:
         """Check what was downloaded, which is `part` of the version's files, or all of them if it is empty."""
-        from ruri_kedro.registry.evidence.dossier import MANIFEST
+        from ruri_kedro.registry.evidence.evidence import MANIFEST
         from ruri_kedro.registry.versions.registered import SIGNED, refuse, version_faults
 
         root = found.parents[len(Path(part).parts) - 1] if part else found

@@ -75,7 +75,7 @@ def compile_dossiers(
     the scores are of other models than these.
     """
     from ruri_kedro.registry.evidence.card import CardFacts, model_card
-    from ruri_kedro.registry.evidence.dossier import Dossier
+    from ruri_kedro.registry.evidence.evidence import Dossier
     from ruri_kedro.registry.evidence.training_data import described_tests, of_kind, training_of_kind
     from ruri_kedro.registry.promotion.rules import baselines, is_searched, parse_rules
 

@@ -14,8 +14,8 @@ from ruri_kedro.benchmark.scoring.exact import best_documents, score_candidates,
 from ruri_kedro.benchmark.tasks.retrieval import RetrievalTask
 from ruri_kedro.errors import DataError
 
-# (texts, role) -> float32 (n, d), rows of length 1. Roles: query, document, and the other types of task by name; what
-# prompt a role has is the caller's affair.
+# (texts, role) -> float32 (n, d), rows of length 1. Roles: query, document, and the other types of task by name; the
+# caller chooses the prompt of each role.
 Encode = Callable[[list[str], str], np.ndarray]
 # (query, passage) pairs -> (n,) scores, higher is better.
 Score = Callable[[list[tuple[str, str]]], np.ndarray]
@@ -133,7 +133,7 @@ class MultiVector(Reranker):
 
 @dataclass(frozen=True)
 class Bm25:
-    """BM25, whose index is another room's affair; given candidates beyond rank `found` score 0."""
+    """BM25, searched by `find`; candidates that it does not have among its first `found` documents score 0."""
 
     name: str
     find: Find

@@ -10,7 +10,7 @@ import pyarrow as pa
 from ruri_kedro.benchmark.runs import Qrels, Run
 from ruri_kedro.benchmark.tasks import retrieval
 from ruri_kedro.benchmark.tasks.columns import rows_table
-from ruri_kedro.benchmark.tasks.judged import hard_negatives, judged_queries
+from ruri_kedro.benchmark.tasks.judged_queries import hard_negatives, judged_queries
 from ruri_kedro.benchmark.tasks.retrieval import RetrievalTask
 from ruri_kedro.benchmark.tasks.rows import JudgedShape, MinedNegatives, Place
 from ruri_kedro.benchmark.tasks.specs import (

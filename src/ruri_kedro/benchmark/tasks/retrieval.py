@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from ruri_kedro.benchmark.runs import Qrels, Run
 from ruri_kedro.benchmark.tasks.columns import judgments, rows_table, texts_by_id
-from ruri_kedro.benchmark.tasks.judged import judged_queries
+from ruri_kedro.benchmark.tasks.judged_queries import judged_queries
 from ruri_kedro.benchmark.tasks.rows import JudgedShape, MinedNegatives, Place
 from ruri_kedro.benchmark.tasks.sampled import sampled_corpus
 from ruri_kedro.benchmark.tasks.specs import NULLABLE, RERANKING_SUFFIX, clean, put, raw_rows, read_id
@@ -80,7 +80,7 @@ def read(name: str, spec: Mapping[str, Any], root: Path) -> RetrievalTask:
     """The queries, the collection and the judgments of a task.
 
     `shape: qa` takes the paragraphs of the questions themselves as its corpus where no `corpus` is given; the other
-    shapes (see `judged.py`) need one, and may have it `sampled` (see `sampled.py`). Raises DataError for a positive
+    shapes (`judged_queries.py`) need one, and may have it `sampled` (`sampled.py`). Raises DataError for a positive
     that is not in the corpus.
     """
     shape = spec["shape"]

@@ -11,7 +11,7 @@ from ruri_kedro.benchmark.tasks.types import task_types
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.recipe.parse import Count, parameters, parse, unknown
 
-JudgedShape = Literal["queries", "passages", "topics"]  # of judged queries, see judged.py
+JudgedShape = Literal["queries", "passages", "topics"]  # of judged queries, see judged_queries.py
 
 
 @parameters

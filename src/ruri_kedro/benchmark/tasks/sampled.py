@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ruri_kedro.benchmark.runs import Qrels
-from ruri_kedro.benchmark.tasks.judged import hard_negatives
+from ruri_kedro.benchmark.tasks.judged_queries import hard_negatives
 from ruri_kedro.benchmark.tasks.specs import clean, put, raw_rows
 from ruri_kedro.errors import DataError, RecipeError
 

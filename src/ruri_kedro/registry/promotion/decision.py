@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ruri_kedro.registry.evidence.dossier import DECISIONS
+from ruri_kedro.registry.evidence.evidence import DECISIONS
 from ruri_kedro.registry.promotion.gates import Verdict
 from ruri_kedro.registry.versions.registered import logged_model_id, version_of
 from ruri_kedro.tables.files import write_json

@@ -9,7 +9,7 @@ from statistics import fmean
 from ruri_kedro.benchmark.comparing.comparison import Measure, PairedResult, compare, main_metrics
 from ruri_kedro.benchmark.tasks.specs import RERANKING_SUFFIX
 from ruri_kedro.models.kinds import words
-from ruri_kedro.registry.evidence.dossier import Evidence
+from ruri_kedro.registry.evidence.evidence import Evidence
 from ruri_kedro.registry.promotion.rules import Rules, is_searched
 from ruri_kedro.registry.runs.training_runs import changed_stages
 

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ruri_kedro.errors import RegistryError
-from ruri_kedro.registry.evidence.dossier import Evidence
+from ruri_kedro.registry.evidence.evidence import Evidence
 from ruri_kedro.registry.promotion.alias_moves import finish_interrupted, interrupted, take_back
 from ruri_kedro.registry.promotion.decision import (
     PROMOTED,

@@ -132,7 +132,7 @@ class Rules:
 
 
 def baselines() -> tuple[str, ...]:
-    """Models that a challenger can be compared with besides the champion; a dossier has their scores."""
+    """Models that a challenger can be compared with besides the champion; their scores are logged with it."""
     registered = registered_models()
     return ("bm25", *(name for name, model in evaluated_models().items() if model not in registered))
 

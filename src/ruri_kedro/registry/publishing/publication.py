@@ -12,7 +12,7 @@ import yaml
 from ruri_kedro.errors import PublicationError
 from ruri_kedro.models.checkpoint import saved_with_unit_vectors
 from ruri_kedro.registry.evidence.card_texts import NOT_UNIT, UNIT
-from ruri_kedro.registry.evidence.dossier import FOLDER, MANIFEST
+from ruri_kedro.registry.evidence.evidence import FOLDER, MANIFEST
 from ruri_kedro.registry.promotion.rules import USES, allows, plain
 from ruri_kedro.registry.publishing.terms import Terms
 from ruri_kedro.registry.runs.training_runs import changed_stages

@@ -13,7 +13,7 @@ from typing import Any
 from ruri_kedro.errors import RegistryError
 from ruri_kedro.models.foreign_code import open_model
 from ruri_kedro.models.kinds import KINDS
-from ruri_kedro.registry.evidence.dossier import FOLDER, Dossier, write_dossier, write_manifest
+from ruri_kedro.registry.evidence.evidence import FOLDER, Dossier, write_dossier, write_manifest
 from ruri_kedro.registry.runs.tracking import active_run_id, metric_name
 from ruri_kedro.registry.versions import registration
 from ruri_kedro.registry.versions.probe import probe_scores

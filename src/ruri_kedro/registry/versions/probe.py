@@ -13,7 +13,7 @@ from ruri_kedro.errors import RegistryError
 from ruri_kedro.models.foreign_code import open_model
 from ruri_kedro.models.kinds import kind_called, model_class
 from ruri_kedro.recipe.addresses import resolve
-from ruri_kedro.registry.evidence.dossier import Trial
+from ruri_kedro.registry.evidence.evidence import Trial
 from ruri_kedro.registry.versions.stored import kinds_of_part, model_part
 
 _CALLS = 15  # timed, after one that is not

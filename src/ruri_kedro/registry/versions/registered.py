@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ruri_kedro.errors import RegistryError
-from ruri_kedro.registry.evidence.dossier import FOLDER, Evidence, check_manifest, read_evidence
+from ruri_kedro.registry.evidence.evidence import FOLDER, Evidence, check_manifest, read_evidence
 from ruri_kedro.registry.runs.relocation import local_path
 from ruri_kedro.registry.versions.probe import load_folder, try_model
 from ruri_kedro.registry.versions.stored import foreign_faults, kind_of

@@ -15,7 +15,7 @@ from typing import Any
 
 from ruri_kedro.errors import RegistryError
 from ruri_kedro.registry.evidence.card import without_origin
-from ruri_kedro.registry.evidence.dossier import Dossier
+from ruri_kedro.registry.evidence.evidence import Dossier
 from ruri_kedro.registry.runs.liveness import PROCESS, is_dead
 from ruri_kedro.registry.runs.tracking import active_run_id, set_tags
 from ruri_kedro.registry.versions.registered import fetch, logged_model_id, number_of
