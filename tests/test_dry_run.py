@@ -34,6 +34,7 @@ def catalog(tmp_path, **parameters) -> DataCatalog:
             "revision": None,
             "pooling": None,
             "training_head": None,
+            "layers": None,
             "tiny": TINY,
         },
         "params:pretraining": PRETRAINING,

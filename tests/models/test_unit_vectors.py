@@ -17,6 +17,8 @@ from ruri_kedro.models.forward import embed, encode
 from ruri_kedro.pipelines.pretraining.nodes import make_base_model, pretrain
 from ruri_kedro.training.run import train_embedder
 
+BASE = {"revision": None, "pooling": None, "training_head": None, "layers": None, "tiny": TINY}  # but for its name
+
 
 def test_vectors_of_a_saved_model_have_length_1(tmp_path):
     plain, model = tiny_encoder(), with_unit_vectors(tiny_encoder())
@@ -65,7 +67,7 @@ def test_base_models_and_what_is_trained_from_those_of_0_1_end_so(tmp_path, as_i
     tiny_encoder().save_pretrained(str(tmp_path / "base"))
     base = make_base_model(
         SimpleNamespace(),
-        {"name": str(tmp_path / "base"), "revision": None, "pooling": None, "training_head": None, "tiny": TINY},
+        BASE | {"name": str(tmp_path / "base")},
         PROMPTS,
         0,
     )

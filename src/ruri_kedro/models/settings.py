@@ -3,10 +3,11 @@
 from typing import Literal
 
 from ruri_kedro.errors import RecipeError
-from ruri_kedro.recipe.parse import Count, Positive, ShareBelow, parameters
+from ruri_kedro.recipe.parse import Count, Positive, ShareBelow, Size, parameters
 
 Device = Literal["auto", "cpu", "cuda"]
-Precision = Literal["float32", "bfloat16", "float16"]  # of forward passes
+# Of forward passes. `auto` is decided before a run starts, by hooks.precision.
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 @parameters
@@ -44,6 +45,7 @@ class BaseModelSettings:
     revision: str | None
     pooling: Literal["mean", "cls"] | None  # None: what the checkpoint says; mean where it says nothing
     training_head: Literal["mlp"] | None  # behind the pooling, in trainings of bi-encoders only
+    layers: tuple[Size, ...] | None  # of its transformer, counted from 0, that are kept; None: all
     tiny: TinySettings
 
 

@@ -16,10 +16,14 @@ from ruri_kedro.training.stages import train_stage
 def make_base_model(passages: Table, base_model: Params, prompts: Params, seed: int) -> Embedder:
     """The encoder that `base_model.name` names, or a tiny one built from the corpus; its vectors have length 1."""
     from ruri_kedro.models.base import build_encoder, load_encoder, with_unit_vectors
+    from ruri_kedro.models.layers import keep_layers
 
     settings = parse(BaseModelSettings, base_model, "base_model")
     if settings.name is not None:
-        return with_unit_vectors(load_encoder(settings.name, prompts, settings.revision, pooling=settings.pooling))
+        model = load_encoder(settings.name, prompts, settings.revision, pooling=settings.pooling)
+        if settings.layers is not None:
+            keep_layers(model, settings.layers, "base_model.layers")
+        return with_unit_vectors(model)
 
     def texts() -> Iterator[str]:
         yield from (text for _, text in iter_texts(passages))
