@@ -35,13 +35,13 @@ class StageRecipe:
     max_rows: int | None = None  # pairs of training that take part, the first
 
     @staticmethod
-    def of(stage: str, row: Mapping, objective: str, rules: ChoiceRules) -> "StageRecipe":
+    def of(stage: str, row: Mapping, objective: str, rules: ChoiceRules, source: str = "*") -> "StageRecipe":
         """From a row of a source's parameters for the stage, and the stage's objective and rules where it has none.
 
         `count`, `window`, `fill` and `max_score_ratio` of the row go before those of the rules. Positives are mined
         before (`mine_pairs`), not here.
         """
-        place = f"sources.*.stages.{stage}"
+        place = f"sources.{source}.stages.{stage}"
         given = parse(StageRow, row, place)
         # A null that is written takes the limit of the stage away.
         own = {"max_score_ratio": given.max_score_ratio} if "max_score_ratio" in row else {}
@@ -49,7 +49,8 @@ class StageRecipe:
         rules = replace(rules, n=rules.n if given.count is None else given.count, mine_window=None, **own)
         if rules.max_score_ratio is not None and given.negatives == "bm25":
             raise RecipeError(
-                f"{place}: {dict(row)}. max_score_ratio compares cosines: negatives are dense or rrf, or it is null."
+                f"{place}: max_score_ratio compares cosines, which negatives: bm25 have not. Take dense or rrf, or add "
+                "max_score_ratio: null to the row."
             )
         return StageRecipe(
             stage,
