@@ -101,17 +101,17 @@ def test_it_is_trained_evaluated_and_registered(tmp_path):
                 "trained": {model: {} for model in stages.registered_models()}}  # fmt: skip
     leaks = {"tests": ["asked"], "stages": {}, "sources": {}}
     given = {f"scores_{name}": scores for name in ("bm25", *stages.evaluated_models())}
-    dossiers, *cards = registering.compile_dossiers(
+    evidence, *cards = registering.compile_evidence(
         "shop", rules, {"asked": task}, {}, {"depth": 9}, tmp_path / "sets", training, leaks,
         embedder=tmp_path / "pretrained", reranker=folder, word_model=folder, **given,
     )  # fmt: skip
-    assert list(dossiers) == ["embedder", "word_model"] and "Counts characters." in cards[-1]
+    assert list(evidence) == ["embedder", "word_model"] and "Counts characters." in cards[-1]
     assert "trains no reranker" in cards[1]
     found = registering.register(
-        {"words": {"asked/ndcg@10": mean}}, "shop", {"word_model": dossiers["word_model"]}, word_model=folder
+        {"words": {"asked/ndcg@10": mean}}, "shop", {"word_model": evidence["word_model"]}, word_model=folder
     )
     assert found == {"word_model": {"name": "ruri-words-shop", "version": 1}}
-    assert word_model.registered == [(folder, "ruri-words-shop", {"asked/ndcg@10": mean}, dossiers["word_model"])]
+    assert word_model.registered == [(folder, "ruri-words-shop", {"asked/ndcg@10": mean}, evidence["word_model"])]
 
 
 def test_a_later_start_goes_on_from_its_own_kind(tmp_path):

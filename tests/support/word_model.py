@@ -117,8 +117,8 @@ def evaluation_nodes(name, dataset):
     ]
 
 
-def register(folder, name, metrics, *, dossier):
-    registered.append((folder, name, metrics, dossier))
+def register(folder, name, metrics, evidence):
+    registered.append((folder, name, metrics, evidence))
     return 1
 
 

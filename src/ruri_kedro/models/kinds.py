@@ -34,7 +34,7 @@ class Kind:
     measure: str  # a registry.exporting.Measure: how a model in another format is compared with the original
     onnx_output: str  # the tensor that its transformer gives
     # Registration.
-    register: str  # (folder, name, metrics, dossier=) -> number of the new version
+    register: str  # (folder, name, metrics, evidence) -> number of the new version
     probe: str  # (model, [(query, passage)]) -> scores, by which a registered model is known again
     call: str  # (model, (query, passage)): a single call, which is timed
     card: str  # a registry.card_texts.CardText

@@ -24,6 +24,12 @@ def probe_scores(kind: str, model: Any, pairs: Sequence[tuple[str, str]]) -> np.
     return resolve(kind_called(kind).probe)(model, pairs)
 
 
+def scored_probe(kind: str, model: Any, probe: Sequence[Mapping[str, Any]]) -> list[dict]:
+    """The rows of a probe with what the model gives for their queries and passages as score."""
+    scores = probe_scores(kind, model, [(row["query"], row["passage"]) for row in probe])
+    return [{**row, "score": score} for row, score in zip(probe, scores.tolist(), strict=True)]
+
+
 def predictions(model: Any, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
     """What a CrossEncoder predicts for (query, passage) pairs, (pairs,)."""
     return np.asarray(model.predict(list(pairs)), dtype=np.float64).reshape(len(pairs))
