@@ -27,6 +27,7 @@ from ruri_kedro.recipe.stages import STAGES
 from ruri_kedro.registry import registering
 from ruri_kedro.registry.evidence.training_data import of_kind
 from ruri_kedro.registry.promotion.rules import parse_rules
+from ruri_kedro.registry.versions.probe import scored_probe
 from ruri_kedro.tables.raw import write_rows
 
 PACKAGE = Path(stages.__file__).parents[1]
@@ -116,9 +117,11 @@ def test_it_is_trained_evaluated_and_registered(tmp_path):
 
 def test_a_later_start_goes_on_from_its_own_kind(tmp_path):
     (tmp_path / "words").mkdir()
-    word_model.WordModel({"東": 2.0}).save_pretrained(str(tmp_path / "words"))
-    assert word_model.start(tmp_path / "words", {}, 8, 0).weights == {"東": 2.0}
-    assert np.isclose(word_model.probe(word_model.load(tmp_path / "words"), [("東", "東")]), 1)
+    word_model.WordModel({"東": 2.0, "西": 1.0}).save_pretrained(str(tmp_path / "words"))
+    assert word_model.start(tmp_path / "words", {}, 8, 0).weights == {"東": 2.0, "西": 1.0}
+    probe = [{"query": "東", "passage": "東"}, {"query": "東", "passage": "西"}]
+    scored = scored_probe("words", word_model.load(tmp_path / "words"), probe)
+    assert [row["score"] for row in scored] == pytest.approx([1, 0])
 
 
 def test_a_dry_run_asks_for_its_examples(capsys):
