@@ -13,7 +13,7 @@ from odd_one_out import SharedCharacters
 import ruri_kedro.benchmark.tasks as tasks
 from ruri_kedro.benchmark.comparing.comparison import main_metrics, scores_by_query
 from ruri_kedro.benchmark.comparing.report import main_columns
-from ruri_kedro.benchmark.recipe_tasks import Judged, evaluate_recipe
+from ruri_kedro.benchmark.recipe_tasks import EvaluatedModel, evaluate_recipe
 from ruri_kedro.benchmark.runs import read_run
 from ruri_kedro.benchmark.scoring.evaluate import RERANKED, RUN, evaluate, evaluate_embedder
 from ruri_kedro.benchmark.scoring.models import Bm25, Embedder
@@ -120,7 +120,7 @@ def test_both_go_through_the_command(root, encode):
     bm25 = Bm25("bm25", lambda documents, queries, depth: [[] for _ in queries])
     types = {"odd": "odd_one_out", "given": "reranking"}
     for model in (SharedCharacters(), Embedder("hash", encode)):
-        judged = Judged(model, model.name, bm25, 10)
+        judged = EvaluatedModel(model, model.name, bm25, 10)
         table = evaluate_recipe(judged, root / "sets", types, root / "out", 1, said.append)
     assert said == ["odd: not a task for characters", "given ...", "odd ...", "given ..."]
     assert "| odd/odd_found | - |" in table and "given/ndcg@10" in table

@@ -9,6 +9,7 @@ import pytest
 from judged import parameters
 from tiny import tiny_reranker
 
+from ruri_kedro.benchmark.comparing.comparison import scores_by_query
 from ruri_kedro.benchmark.runs import read_run, write_run
 from ruri_kedro.benchmark.scoring import stored_runs as searching
 from ruri_kedro.benchmark.tasks.stored import store_task
@@ -143,7 +144,7 @@ def test_candidates_of_a_run_have_the_scores_of_the_search(places, encoder):
             assert whole[qid].get(docid, value) == pytest.approx(value, abs=1e-6)
 
 
-def test_a_dossier_says_what_each_model_was_tested_on(places, encoder):
+def test_evidence_says_what_each_model_was_tested_on(places, encoder):
     """Both reordered the same candidates; how deep BM25 looked for them is part of the test."""
     runs = search(places)
     rows = score(places, runs)
@@ -161,8 +162,8 @@ def test_a_dossier_says_what_each_model_was_tested_on(places, encoder):
                 "trained": {"embedder": {}, "reranker": {}}}  # fmt: skip
     leaks = {"tests": list(TASKS), "stages": {"pretraining": {"examples": 1, "leaked": 0}}, "sources": {}}
 
-    def dossiers(depth: int) -> dict:
-        compiled, *cards = registering.compile_dossiers(
+    def compiled_to(depth: int) -> dict:
+        compiled, *cards = registering.compile_evidence(
             "tiny", parameters(), TASKS, {"k1": 1.2}, EVALUATION | {"depth": depth}, places / "sets", training, leaks,
             {"base": "finetuned", "pretrained": "finetuned"}, embedder=places / "model", reranker=places / "pairs",
             **{f"scores_{name}": table.load() for name, table in tables.items()},
@@ -170,16 +171,17 @@ def test_a_dossier_says_what_each_model_was_tested_on(places, encoder):
         assert cards == [compiled[kind].card for kind in ("embedder", "reranker")]
         return compiled
 
-    found, deeper = dossiers(10), dossiers(20)
+    found, deeper = compiled_to(10), compiled_to(20)
     assert "| query | `クエリ: ` |" in found["embedder"].card and "| first |" not in found["reranker"].card
     tests = found["embedder"].tests
     assert {name: test["category"] for name, test in tests.items()} == {
         "first": "retrieval", "first_rerank": "reranking", "second": "retrieval", "second_rerank": "reranking",
         "given": "reranking"}  # fmt: skip
     assert found["reranker"].tests == {name: test for name, test in tests.items() if name != "first"}
-    own = [row | {"model": name} for name in ("base", "pretrained") for row in rows if row["task"] in tests]
-    assert list(found["embedder"].baselines) == bm25 + own, "what a gate compares with, also of a model that is equal"
-    assert {row["task"] for row in found["reranker"].baselines} == tests.keys() - {"first"}
+    own = scores_by_query(row for row in rows if row["task"] in tests)
+    expected = {"bm25": scores_by_query(bm25), "base": own, "pretrained": own}
+    assert found["embedder"].baselines == expected, "what a gate compares with, also of a model that is equal"
+    assert {task for task, _ in found["reranker"].baselines["bm25"]} == tests.keys() - {"first"}
     changed = {name for name, test in tests.items() if test != deeper["embedder"].tests[name]}
     assert changed == {"first_rerank", "second_rerank"}
 
@@ -208,8 +210,8 @@ def test_a_recipe_without_tasks_is_reported_and_registered_as_not_tested(tmp_pat
     figure.savefig(tmp_path / "plot.png")
     logged = []
 
-    def log(path, name, metrics, dossier):
-        logged.append((name, metrics, dossier))
+    def log(path, name, metrics, evidence):
+        logged.append((name, metrics, evidence))
         return 1
 
     for kind in ("embedder", "reranker"):

@@ -129,9 +129,9 @@ KEYS = {
     },
     "evaluate: recipe": (
         "benchmark.recipe_tasks",
-        "Judged, stored_task, *_HANDED_OVER, *task_types()[types[name]].scoring",
+        "EvaluatedModel, stored_task, *_HANDED_OVER, *task_types()[types[name]].scoring",
         [
-            "benchmark.recipe_tasks.Judged",
+            "benchmark.recipe_tasks.EvaluatedModel",
             "benchmark.tasks.stored.stored_task",
             "models.saved.SavedModel",
             "search.bm25.index.searcher_of",

@@ -271,15 +271,17 @@ def _evaluate_recipe(context: Any, reference: str, only: Sequence[str], prompts:
     sets, params = stored_test_sets(context), context.params
     saved = None if reference == "bm25" else _saved_model(reference, params["mteb"]["device"])
 
-    from ruri_kedro.benchmark.recipe_tasks import Judged, evaluate_recipe
+    from ruri_kedro.benchmark.recipe_tasks import EvaluatedModel, evaluate_recipe
     from ruri_kedro.search.bm25.index import searcher_of
 
     search = searcher_of(params["bm25"])
     depth = params["evaluation"]["depth"]
     if saved is None:
-        model = Judged.of_bm25(search, params["bm25"], depth)
+        model = EvaluatedModel.of_bm25(search, params["bm25"], depth)
     else:
-        model = Judged.of(saved, params["mteb"], prompts, _recipe_prompts(params), search, params["bm25"], depth)
+        model = EvaluatedModel.of(
+            saved, params["mteb"], prompts, _recipe_prompts(params), search, params["bm25"], depth
+        )
     types = {name: spec["type"] for name, spec in params["tasks"].items()}
     for name in only:
         if name not in types:

@@ -31,12 +31,11 @@ class Kind:
     finish: str | None  # (model) -> the model as it is saved; None: as it is
     # Evaluation.
     evaluate: str  # (name, data set) -> nodes that make runs_<name>, with what it finds, and scores_<name>
-    measure: str  # a registry.exporting.Measure: how a model in another format is compared with the original
+    asked: str  # (name, load, prompts, evaluation) -> the model as the benchmark asks it, scoring.models.Model
     onnx_output: str  # the tensor that its transformer gives
     # Registration.
-    register: str  # (folder, name, metrics, dossier=) -> number of the new version
-    probe: str  # (model, [(query, passage)]) -> scores, by which a registered model is known again
-    call: str  # (model, (query, passage)): a single call, which is timed
+    register: str  # (folder, name, metrics, evidence) -> number of the new version
+    served: str  # (model) -> a scoring.models.Model: asked by its own methods, as those do who download it
     card: str  # a registry.card_texts.CardText
     folder: str  # pattern of the model's folder in a registered version
     flavors: str  # the keys of MLmodel that registration writes, with checks of their values
@@ -60,11 +59,10 @@ _ROWS = (
         mixes_sources=False,
         finish="ruri_kedro.models.base:with_unit_vectors",
         evaluate="ruri_kedro.pipelines.evaluation.pipeline:embedder_nodes",
-        measure="ruri_kedro.registry.publishing.exporting:SEARCHING",
+        asked="ruri_kedro.benchmark.scoring.asking:embedder",
         onnx_output="last_hidden_state",
         register="ruri_kedro.registry.versions.models:register_embedder",
-        probe="ruri_kedro.registry.versions.probe:cosines",
-        call="ruri_kedro.registry.versions.probe:encode_query",
+        served="ruri_kedro.benchmark.scoring.asking:served_embedder",
         card="ruri_kedro.registry.evidence.card_texts:EMBEDDER",
         folder="model.sentence_transformer",
         flavors="ruri_kedro.registry.versions.stored:EMBEDDER_FLAVORS",
@@ -79,11 +77,10 @@ _ROWS = (
         mixes_sources=True,
         finish=None,
         evaluate="ruri_kedro.pipelines.evaluation.pipeline:cross_encoder_nodes",
-        measure="ruri_kedro.registry.publishing.exporting:REORDERING",
+        asked="ruri_kedro.benchmark.scoring.asking:cross_encoder",
         onnx_output="logits",
         register="ruri_kedro.registry.versions.models:register_reranker",
-        probe="ruri_kedro.registry.versions.probe:predictions",
-        call="ruri_kedro.registry.versions.probe:predict_pair",
+        served="ruri_kedro.benchmark.scoring.asking:served_cross_encoder",
         card="ruri_kedro.registry.evidence.card_texts:CROSS_ENCODER",
         folder="artifacts/*",
         flavors="ruri_kedro.registry.versions.stored:RERANKER_FLAVORS",
