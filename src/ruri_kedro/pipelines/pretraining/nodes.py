@@ -14,18 +14,21 @@ from ruri_kedro.training.stages import train_stage
 
 
 def make_base_model(passages: Table, base_model: Params, prompts: Params, seed: int) -> Embedder:
-    """The encoder that `base_model.name` names, or a tiny one built from the corpus; its vectors have length 1."""
-    from ruri_kedro.models.base import build_encoder, load_encoder, with_unit_vectors
-
-    settings = parse(BaseModelSettings, base_model, "base_model")
-    if settings.name is not None:
-        return with_unit_vectors(load_encoder(settings.name, prompts, settings.revision, pooling=settings.pooling))
+    """The encoder that `base_model` names, or a tiny one built from the corpus; its vectors have length 1."""
+    from ruri_kedro.models.base import build_encoder, load_base, with_unit_vectors
+    from ruri_kedro.models.vocabulary import cut_vocabulary
 
     def texts() -> Iterator[str]:
         yield from (text for _, text in iter_texts(passages))
         yield from prompts.values()
 
-    return with_unit_vectors(build_encoder(texts(), settings.tiny, prompts, seed, settings.pooling))
+    settings = parse(BaseModelSettings, base_model, "base_model")
+    if settings.name is None and settings.package is None:
+        return with_unit_vectors(build_encoder(texts(), settings.tiny, prompts, seed, settings.pooling))
+    model = load_base(settings, prompts)
+    if settings.vocabulary is not None:
+        cut_vocabulary(model, texts())
+    return with_unit_vectors(model)
 
 
 def pretrain(
