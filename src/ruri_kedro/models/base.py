@@ -168,7 +168,8 @@ def check_length(model: SentenceTransformer | CrossEncoder, max_length: int, par
 def build_cross_encoder(encoder: Path, max_length: int, seed: int) -> CrossEncoder:
     """A cross-encoder with one logit whose body is the given encoder's (Ruri, Section 3; Table 7, "from PT").
 
-    The classification head is new and its random weights depend on the seed only.
+    The classification head is new and its random weights depend on the seed only. So is a pooler between body and
+    head whose weights are all 0, as in copies of models that were trained without one: no gradient would pass it.
     """
     set_seed(seed)
     with tempfile.TemporaryDirectory() as folder:
@@ -177,9 +178,17 @@ def build_cross_encoder(encoder: Path, max_length: int, seed: int) -> CrossEncod
             body = AutoModelForSequenceClassification.from_pretrained(
                 encoder, num_labels=1, use_safetensors=True, dtype=torch.float32, trust_remote_code=False
             )
+        _renew_empty_pooler(body)
         body.save_pretrained(folder)
         open_model(SentenceTransformer, encoder, device="cpu").tokenizer.save_pretrained(folder)
         return load_cross_encoder(folder, max_length)
+
+
+def _renew_empty_pooler(body: torch.nn.Module) -> None:
+    """Give a pooler whose weights are all 0 random ones."""
+    dense = getattr(getattr(body.base_model, "pooler", None), "dense", None)
+    if dense is not None and not dense.weight.any():
+        torch.nn.init.normal_(dense.weight, std=body.config.initializer_range)
 
 
 @contextmanager

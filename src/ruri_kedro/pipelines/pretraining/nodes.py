@@ -16,6 +16,7 @@ from ruri_kedro.training.stages import train_stage
 def make_base_model(passages: Table, base_model: Params, prompts: Params, seed: int) -> Embedder:
     """The encoder that `base_model` names, or a tiny one built from the corpus; its vectors have length 1."""
     from ruri_kedro.models.base import build_encoder, load_base, with_unit_vectors
+    from ruri_kedro.models.layers import keep_layers
     from ruri_kedro.models.vocabulary import cut_vocabulary
 
     def texts() -> Iterator[str]:
@@ -26,6 +27,8 @@ def make_base_model(passages: Table, base_model: Params, prompts: Params, seed: 
     if settings.name is None and settings.package is None:
         return with_unit_vectors(build_encoder(texts(), settings.tiny, prompts, seed, settings.pooling))
     model = load_base(settings, prompts)
+    if settings.layers is not None:
+        keep_layers(model, settings.layers, "base_model.layers")
     if settings.vocabulary is not None:
         cut_vocabulary(model, texts())
     return with_unit_vectors(model)
