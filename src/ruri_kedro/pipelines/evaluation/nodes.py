@@ -16,6 +16,7 @@ from ruri_kedro.benchmark.tasks.retrieval import RetrievalTask
 from ruri_kedro.benchmark.tasks.stored import stored_digest, stored_task
 from ruri_kedro.benchmark.tasks.types import Fitting, by_type, task_types, type_of
 from ruri_kedro.corpora.source import parse_sources
+from ruri_kedro.models.packaged import PACKAGES
 from ruri_kedro.models.reference import EncoderReference, folder_digest
 from ruri_kedro.recipe.annotations import Figure, Frame, Params
 from ruri_kedro.recipe.stages import evaluated_models, kind_of_model
@@ -145,7 +146,8 @@ def _left_out(equal: Mapping[str, str]) -> Iterator[str]:
 
 def base_name(base_model: Params) -> str:
     """What the base model is called: the name of the model that was loaded, or random weights if it was built."""
-    return base_model["name"] or "random weights"
+    package = base_model["package"]
+    return base_model["name"] or (PACKAGES[package].model if package else "random weights")
 
 
 def validate(model: Path, pairs: Table, passages: Table, sources: Params, prompts: Params, evaluation: Params) -> dict:

@@ -14,22 +14,24 @@ from ruri_kedro.training.stages import train_stage
 
 
 def make_base_model(passages: Table, base_model: Params, prompts: Params, seed: int) -> Embedder:
-    """The encoder that `base_model.name` names, or a tiny one built from the corpus; its vectors have length 1."""
-    from ruri_kedro.models.base import build_encoder, load_encoder, with_unit_vectors
+    """The encoder that `base_model` names, or a tiny one built from the corpus; its vectors have length 1."""
+    from ruri_kedro.models.base import build_encoder, load_base, with_unit_vectors
     from ruri_kedro.models.layers import keep_layers
-
-    settings = parse(BaseModelSettings, base_model, "base_model")
-    if settings.name is not None:
-        model = load_encoder(settings.name, prompts, settings.revision, pooling=settings.pooling)
-        if settings.layers is not None:
-            keep_layers(model, settings.layers, "base_model.layers")
-        return with_unit_vectors(model)
+    from ruri_kedro.models.vocabulary import cut_vocabulary
 
     def texts() -> Iterator[str]:
         yield from (text for _, text in iter_texts(passages))
         yield from prompts.values()
 
-    return with_unit_vectors(build_encoder(texts(), settings.tiny, prompts, seed, settings.pooling))
+    settings = parse(BaseModelSettings, base_model, "base_model")
+    if settings.name is None and settings.package is None:
+        return with_unit_vectors(build_encoder(texts(), settings.tiny, prompts, seed, settings.pooling))
+    model = load_base(settings, prompts)
+    if settings.layers is not None:
+        keep_layers(model, settings.layers, "base_model.layers")
+    if settings.vocabulary is not None:
+        cut_vocabulary(model, texts())
+    return with_unit_vectors(model)
 
 
 def pretrain(

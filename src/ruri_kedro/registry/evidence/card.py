@@ -12,6 +12,7 @@ from ruri_kedro.benchmark.comparing.comparison import Scores, main_metrics
 from ruri_kedro.benchmark.comparing.significance import bootstrap_interval
 from ruri_kedro.benchmark.tasks.types import task_types
 from ruri_kedro.models.kinds import kind_called
+from ruri_kedro.models.packaged import PACKAGES, described
 from ruri_kedro.recipe.addresses import resolve
 from ruri_kedro.recipe.stages import STAGES
 from ruri_kedro.registry.evidence.card_texts import NOT_UNIT, UNIT, CardText
@@ -85,7 +86,8 @@ def _front_matter(
         }
         for task, metric, mean, _, _ in figures
     ]
-    base = evidence.training["base_model"].get("name")
+    base, package = (evidence.training["base_model"].get(key) for key in ("name", "package"))
+    base = PACKAGES[package].model if package else base
     return {
         "language": ["ja"],
         "license": licence,
@@ -101,6 +103,8 @@ def _introduction(words: CardText, base: Mapping[str, Any], unit_vectors: bool) 
     what = words.introduction.format(vectors=UNIT if unit_vectors else NOT_UNIT)
     if base.get("name"):
         origin = f"`{base['name']}`" + (f" at revision `{base['revision']}`" if base.get("revision") else "")
+    elif base.get("package"):
+        origin = described(base["package"])
     elif not base:
         origin = NO_RUN
     else:

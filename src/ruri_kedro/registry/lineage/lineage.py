@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ruri_kedro.errors import RegistryError
+from ruri_kedro.models.packaged import described
 from ruri_kedro.recipe.stages import STAGES, Stage, stage_of_model
 from ruri_kedro.registry.runs.training_runs import (
     NO_RUN,
@@ -139,6 +140,8 @@ def _base(training: Mapping[str, Any]) -> str:
         return NO_RUN
     if base.get("name"):
         return _pinned(base)
+    if base.get("package"):
+        return described(base["package"])
     tiny = base.get("tiny", {})
     return f"built here, ModernBERT with {tiny.get('layers')} layers of width {tiny.get('hidden_size')}"
 
