@@ -11,10 +11,14 @@ Precision = Literal["float32", "bfloat16", "float16"]  # of forward passes
 
 @parameters
 class ModelName:
-    """A model by name: a folder, or a hub name with its commit; without a name the recipe's own."""
+    """A model by name: a folder, or a hub name with its commit; without a name the recipe's own.
+
+    `ref` is the branch, or `refs/pr/<number>`, whose commit `kedro ruri pin` takes; None: main.
+    """
 
     name: str | None
     revision: str | None
+    ref: str | None = None
 
 
 @parameters
@@ -45,6 +49,7 @@ class BaseModelSettings:
     pooling: Literal["mean", "cls"] | None  # None: what the checkpoint says; mean where it says nothing
     training_head: Literal["mlp"] | None  # behind the pooling, in trainings of bi-encoders only
     tiny: TinySettings
+    ref: str | None = None  # as in ModelName
 
 
 @parameters
