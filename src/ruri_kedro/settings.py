@@ -9,6 +9,7 @@ from ruri_kedro.hooks.dry_run import DryRunHooks
 from ruri_kedro.hooks.inputs import MissingInputHooks, RecipeHooks
 from ruri_kedro.hooks.precision import PrecisionHooks
 from ruri_kedro.hooks.progress import ProgressHooks
+from ruri_kedro.hooks.recipe_loader import RecipeLoader
 from ruri_kedro.hooks.sole_run import SoleRunHooks
 from ruri_kedro.hooks.stats import StatsHooks
 from ruri_kedro.hooks.tracking import TrackingHooks
@@ -43,6 +44,7 @@ HOOKS = (
     CheckpointHooks(), StatsHooks(), ClosingHooks(), ProgressHooks(),
 )  # fmt: skip
 
+CONFIG_LOADER_CLASS = RecipeLoader  # with the commits of conf/<env>/revisions.yml
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",

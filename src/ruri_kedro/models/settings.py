@@ -12,10 +12,14 @@ Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 @parameters
 class ModelName:
-    """A model by name: a folder, or a hub name with its commit; without a name the recipe's own."""
+    """A model by name: a folder, or a hub name with its commit; without a name the recipe's own.
+
+    `ref` is the branch, or `refs/pr/<number>`, whose commit `kedro ruri pin` takes; None: main.
+    """
 
     name: str | None
     revision: str | None
+    ref: str | None = None
 
 
 @parameters
@@ -50,6 +54,7 @@ class BaseModelSettings:
     training_head: Literal["mlp"] | None  # behind the pooling, in trainings of bi-encoders only
     layers: tuple[Size, ...] | None  # of its transformer, counted from 0, that are kept; None: all
     tiny: TinySettings
+    ref: str | None = None  # as in ModelName
 
     def __post_init__(self) -> None:
         if self.name is not None and self.package is not None:
