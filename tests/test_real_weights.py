@@ -26,6 +26,7 @@ TASKS = {
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(3600),  # twelve layers over a real collection
     pytest.mark.skipif(not MODEL.is_dir(), reason="the weights of multilingual-e5-small are not on this machine"),
 ]
 
