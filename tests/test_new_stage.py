@@ -46,8 +46,8 @@ def rows(monkeypatch):
 def test_every_list_of_stages_has_it():
     pipelines = register_pipelines()
     whole = {node.name for node in pipelines["__default__"].nodes}
-    assert {"supervised.choose_counting_examples", "count_words", "search_words", "score_words"} <= whole
-    assert {node.name for node in pipelines["word_model"].nodes} == {"count_words"}
+    assert {"mining_supervised.choose_counting_examples", "word_model.count_words", "evaluation.search_words"} <= whole
+    assert {node.name for node in pipelines["word_model"].nodes} == {"word_model.count_words"}
     assert stages.pipeline_order()[-3:] == ("finetuning", "word_model", "evaluation")
     assert stages.evaluated_models()["words"] == "word_model"
     assert stages.registered_names("shop")["word_model"] == "ruri-words-shop"

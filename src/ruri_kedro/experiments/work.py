@@ -14,6 +14,6 @@ def work_of(node: Node) -> list[Callable | str]:
 
     Of a training that is what the table of kinds names by address, else the functions of the types of task.
     """
-    kinds = [KINDS[stage.kind] for stage in STAGES.values() if stage.node == node.name]
+    kinds = [KINDS[stage.kind] for stage in STAGES.values() if stage.node == node.short_name]
     addresses = [address for kind in kinds for address in (kind.start, kind.train, kind.finish) if address]
     return [node.func, *work_by_type(node.func), *(address.replace(":", ".") for address in addresses)]

@@ -32,11 +32,12 @@ from ruri_kedro.registry.promotion.rules import released_name
 from ruri_kedro.text.names import check_name, check_names
 from ruri_kedro.training.stages import stage_of
 
-# Nodes that load a model of another's making: the parameters that name it, and where in them.
+# Nodes that load a model of another's making, by their names without that of the pipeline: the parameters that name the
+# model, and where in them.
 _MODELS = {
     "make_base_model": ("base_model", None),
     "consistency": ("consistency", "encoder"),
-    "supervised.embed": ("mining.supervised", "encoder"),
+    "embed": ("mining.supervised", "encoder"),
     "score_with_teacher": ("finetuning", "teacher"),
 }
 
@@ -63,7 +64,7 @@ class CheckHooks:
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Raise one RecipeError that names every fault."""
-        names = {node.name for node in pipeline.nodes}
+        names = {node.short_name for node in pipeline.nodes}
         own = self._given | _parameters_of([pipeline, *pipelines.values()])
         faults = list(faults_in(catalog.load("parameters"), own)) if "parameters" in catalog else []
         faults += [*_models(names, catalog), *_teachers(names, catalog)]
