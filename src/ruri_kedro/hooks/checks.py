@@ -161,7 +161,7 @@ def _mining(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
 
     for block in MINING:
         stages = mined_stages(block)
-        if not nodes & {f"{block}.choose_{stage}_examples" for stage in stages}:
+        if not nodes & {f"choose_{stage}_examples" for stage in stages}:
             continue
         sources, mining = catalog.load("params:sources"), catalog.load("params:mining")
         try:
