@@ -47,7 +47,7 @@ def test_a_complete_recipe_starts(tmp_path):
 
 def test_rules_of_mining_that_a_source_cannot_have_are_told_before_anything_is_searched():
     sources = deepcopy(recipe(None)["sources"])
-    name = next(name for name, row in sources.items() if "finetuning" in row["stages"])
+    name = next(name for name, row in sources.items() if "finetuning" in row.get("stages", {}))
     sources[name]["stages"]["finetuning"] = {"negatives": "bm25"}
     with pytest.raises(RecipeError, match=rf"sources\.{name}\.stages\.finetuning: max_score_ratio compares cosines"):
         check(sources=sources, mining__supervised={"max_score_ratio": 0.95})
