@@ -119,9 +119,9 @@ def score_runs(
 ) -> None:
     """Score TREC runs; equal scores stand in file order, a judged query that a run has not counts 0."""
     from ruri_kedro.benchmark.comparing.comparison import compare as compare_models
-    from ruri_kedro.benchmark.comparing.text import aligned
     from ruri_kedro.benchmark.scoring.trec import score_runs as score_folder
     from ruri_kedro.tables.files import write_json
+    from ruri_kedro.text.layout import aligned
 
     metrics = list(dict.fromkeys(metrics))
     scored = score_folder(runs, qrels, metrics)

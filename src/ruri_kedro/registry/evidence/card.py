@@ -18,6 +18,7 @@ from ruri_kedro.recipe.stages import STAGES
 from ruri_kedro.registry.evidence.card_texts import NOT_UNIT, UNIT, CardText
 from ruri_kedro.registry.evidence.evidence import Evidence
 from ruri_kedro.registry.runs.training_runs import NO_RUN, UNTRAINED, changed_stages, commit_text, untrained_stages
+from ruri_kedro.text.layout import markdown_table
 
 # Of the parameters of a stage those that stand in the card.
 _SETTINGS = ("max_length", "batch_size", "epochs", "learning_rate", "warmup_ratio", "warmup_steps", "weight_decay",
@@ -117,24 +118,25 @@ def _results(evidence: Evidence, figures: Sequence[Figure]) -> Iterator[str]:
     if not figures:
         yield "Nothing was tested: the recipe has no task for this model."
         return
-    yield from table_head("task", "category", "metric", "mean", "95% interval", "queries")
+    rows = []
     for task, metric, mean, interval, queries in figures:
         shown = f"{interval[0]:.4f} to {interval[1]:.4f}" if interval else "-"
-        yield table_row(task, evidence.tests[task]["category"], metric, f"{mean:.4f}", shown, queries or "-")
+        rows.append((task, evidence.tests[task]["category"], metric, f"{mean:.4f}", shown, queries or "-"))
+    yield markdown_table(("task", "category", "metric", "mean", "95% interval", "queries"), rows)
     yield "\nThe interval is a bootstrap over the queries; a metric of a whole task has none."
 
 
 def _prompts(prompts: Mapping[str, str]) -> str:
-    rows = (table_row(name, f"`{text}`") for name, text in prompts.items())
-    table = "\n".join([*table_head("prompt name", "text in front"), *rows])
+    table = markdown_table(("prompt name", "text in front"), ((name, f"`{text}`") for name, text in prompts.items()))
     return f"Texts need the prompts that the model was trained with:\n\n{table}"
 
 
 def _data(evidence: Evidence) -> Iterator[str]:
-    yield from table_head("source", "licence", "origin", "pairs", "examples by stage")
+    rows = []
     for name, row in evidence.training["sources"].items():
         stages = ", ".join(f"{stage} {count:,}" for stage, count in row["examples"].items())
-        yield table_row(name, row["licence"], row["origin"], f"{row['pairs']:,}", stages or "negatives only")
+        rows.append((name, row["licence"], row["origin"], f"{row['pairs']:,}", stages or "negatives only"))
+    yield markdown_table(("source", "licence", "origin", "pairs", "examples by stage"), rows)
     leaked = sum(row["leaked"] for row in evidence.contamination["stages"].values())
     removed = sum(row["removed"] for row in evidence.contamination["sources"].values())
     tests = ", ".join(evidence.contamination["tests"])
@@ -146,12 +148,14 @@ def _data(evidence: Evidence) -> Iterator[str]:
 
 def _recipe(training: Mapping[str, Any], stages: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     known = {stage: settings for stage, settings in stages.items() if settings}
+    values = {name: [settings.get(name) for settings in known.values()] for name in _SETTINGS}
+    rows = [
+        (name, *("-" if value is None else value for value in row))
+        for name, row in values.items()
+        if any(value is not None for value in row)
+    ]
     if known:
-        yield from table_head("parameter", *known)
-    for name in _SETTINGS:
-        values = [settings.get(name) for settings in known.values()]
-        if any(value is not None for value in values):
-            yield table_row(name, *("-" if value is None else value for value in values))
+        yield markdown_table(("parameter", *known), rows)
     untrained = untrained_stages(training)
     if untrained:
         yield f"\nNothing was trained in {', '.join(untrained)}: {UNTRAINED}."
@@ -202,12 +206,3 @@ def _limits(evidence: Evidence, stages: Mapping[str, Mapping[str, Any]], limits:
 def _longest(max_length: int | Mapping[str, int]) -> int:
     """Tokens of the longest texts of a stage, which may have one length for anchors and one for everything else."""
     return max(max_length.values()) if isinstance(max_length, Mapping) else max_length
-
-
-def table_head(*names: str) -> Iterator[str]:
-    yield table_row(*names)
-    yield table_row(*("---" for _ in names))
-
-
-def table_row(*cells: Any) -> str:
-    return "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
