@@ -46,7 +46,7 @@ def cli() -> None:
     """Commands of this project."""
 
 
-@cli.group(cls=_Commands, lazy_subcommands={"new": "ruri_kedro.cli.new.new"})
+@cli.group(cls=_Commands, lazy_subcommands={"new": "ruri_kedro.cli.new.new", "recipe": "ruri_kedro.cli.recipe.recipe"})
 def ruri() -> None:
     """Registered models, and the evidence for them."""
 
