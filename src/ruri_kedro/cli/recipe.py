@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+import yaml
+from kedro.framework.project import settings
 
-from ruri_kedro.cli.project import project_context
+from ruri_kedro.cli.project import project_folder
 from ruri_kedro.cli.recipe_files import FOLDER, of_documents, of_questions, write_recipe
 from ruri_kedro.corpora.columns import DOCUMENTS, QUESTIONS, find_columns, read_documents, read_questions
 from ruri_kedro.corpora.splitting import (
@@ -46,9 +48,9 @@ def recipe(
         raise RecipeError("give either --questions FILE or --documents FILE.")
     if synthesis and questions:
         raise RecipeError("--synthesis writes questions about --documents. Leave it out where there are --questions.")
-    context = project_context(None)
-    conf, folder = Path(context.config_loader.conf_source), context.project_path / "data/01_raw" / name / FOLDER
     check_recipe_names({"recipe": name})
+    project = project_folder()
+    conf, folder = project / settings.CONF_SOURCE, project / "data/01_raw" / name / FOLDER
     _check_free(conf / name, folder)
     _check_origin(conf, origin)
 
@@ -82,10 +84,10 @@ def _check_origin(conf: Path, origin: str) -> None:
     """Raise RecipeError for a recipe that is not there, or starts from no model of another's making."""
     if fault := fault_in(conf, origin, {}):
         raise RecipeError(fault.replace("--env", "--from", 1))
-    if not project_context(origin, conf=str(conf)).params["base_model"]["name"]:
-        raise RecipeError(
-            f"--from {origin}: conf/{origin} starts from random weights. Name one with a base_model.name."
-        )
+    files = [conf / origin / name for name in ("globals.yml", "parameters.yml")]
+    written = (yaml.safe_load(files[1].read_text("utf-8")) or {}) if all(file.is_file() for file in files) else {}
+    if not written.get("base_model", {}).get("name"):
+        raise RecipeError(f"--from {origin}: conf/{origin} names no base model that could be adapted. Name e5.")
 
 
 def _pairs(named: Sequence[str]) -> dict[str, str]:

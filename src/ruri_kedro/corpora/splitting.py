@@ -43,12 +43,14 @@ class Split:
 def split(path: Path, rows: list[Draft]) -> Split:
     """Part the rows of a file, each part in an order drawn by lot. Raises DataError where that cannot be done.
 
+    Questions are parted by passage where they have no titles, or too few of them; documents are parted by title only.
     Rows whose question is asked in the test, too, are in the test.
     """
     if len(rows) < FEWEST:
-        raise DataError(f"{path}: {len(rows)} distinct rows, at least {FEWEST} are needed. Add some.")
+        raise DataError(f"{path}: too few rows, {len(rows)} that differ; {FEWEST} or more are needed. Add some.")
     for by, group in _GROUPS.items():
-        if by == "title" and not any(row.positive.title for row in rows):
+        is_without = by == "title" and not any(row.positive.title for row in rows)
+        if is_without or (by == "passage" and rows[0].anchor is None):
             continue
         test, rest = _draw(rows, group, _wanted(rows, TEST), "test")
         asked = {match_key(row.anchor.text) for row in test if row.anchor}
@@ -58,8 +60,8 @@ def split(path: Path, rows: list[Draft]) -> Split:
         if test and validation and train:
             return Split(by, *(sorted(part, key=_place) for part in (train, validation, test)))
     raise DataError(
-        f"{path}: {len(rows)} rows, but too many of them have the same title or passage for a test apart from what is "
-        "trained on. Add rows about other passages."
+        f"{path}: too many of the {len(rows)} rows have the same title or passage for a test apart from the training. "
+        "Add rows about others."
     )
 
 
