@@ -112,7 +112,7 @@ def _codec(spool: Spool, tokens: int, work: Path, settings: MultiVectorSettings)
     """The codec of the spooled vectors, made unless an earlier call has written it."""
     done = work / _CODEC
     if not done.exists():
-        number = min(tokens, settings.centroids or number_of_centroids(tokens))
+        number = number_of_centroids(tokens, settings.centroids)
         fit_codec(_sample(spool, min(tokens, POINTS * number), settings.seed), number, settings).save(work)
         write_checked(done, {"files": {name: checksum(work / name) for name in (CENTROIDS, BUCKETS)}})
     return Codec.load(work)

@@ -12,6 +12,7 @@ from ruri_kedro.search.multi_vector.settings import MultiVectorSettings
 
 CENTROIDS, BUCKETS = "centroids.npy", "buckets.npy"
 _BLOCK = 2**16  # vectors in float32 at a time
+_SPARING = 2**14  # vectors of a sample of which some are held out
 
 
 @dataclass(frozen=True)
@@ -99,13 +100,13 @@ class Codec:
 def fit_codec(sample: np.ndarray, number: int, settings: MultiVectorSettings) -> Codec:
     """`number` centroids of a sample of vectors (n, d), and buckets by vectors that took no part in k-means.
 
-    A sample that is hardly larger than the number of centroids has none to spare: all of it does both.
+    A small sample has none to spare: all of it does both.
     """
     is_held_out = np.arange(len(sample)) % HELD_OUT == 0
-    rest = sample[~is_held_out] if len(sample) >= 2 * number else sample
+    rest, held_out = (sample[~is_held_out], sample[is_held_out]) if len(sample) >= _SPARING else (sample, sample)
     centroids = train_centroids(rest, number, settings.iterations, settings.seed, settings.threads)
     centroids = centroids.astype(np.float16).astype(np.float32)  # as they are stored
-    held_out = sample[is_held_out][:_BLOCK].astype(np.float32)
+    held_out = held_out[:_BLOCK].astype(np.float32)
     residuals = held_out - centroids[Nearest(centroids, settings.threads)(held_out)]
     return Codec(centroids, *_buckets(residuals, settings.bits))
 

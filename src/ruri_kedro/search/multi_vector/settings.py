@@ -41,6 +41,9 @@ class MultiVectorSettings:
         return {name: getattr(self, name) for name in ("bits", "centroids", "iterations", "seed", "shard_tokens")}
 
 
-def number_of_centroids(tokens: int) -> int:
-    """The largest power of two up to 16 times the square root of the number of tokens (PLAID, Section 4.1)."""
-    return min(tokens, 2 ** floor(log2(16 * sqrt(tokens))))
+def number_of_centroids(tokens: int, wanted: int | None) -> int:
+    """How many centroids an index of so many tokens gets: as `wanted`, but at most one for two tokens.
+
+    None wants the largest power of two up to 16 times the square root of the tokens, as ColBERTv2's own code does.
+    """
+    return min(wanted or 2 ** floor(log2(16 * sqrt(tokens))), max(1, tokens // 2))
