@@ -75,7 +75,7 @@ def places(tmp_path):
 
 
 def search(places):
-    builds = searching.search_embedder(
+    builds = searching.search_model(
         places / "sets", TASKS, places / "bm25", places / "model", PROMPTS, EVALUATION, name="m"
     )
     dataset = FolderDataset(filepath=str(places / "runs"))
@@ -101,7 +101,7 @@ def test_the_reranker_scores_on_the_device_of_the_run(places, monkeypatch):
 
 
 def score(places, runs):
-    parts = nodes.score_embedder(places / "sets", TASKS, runs, places / "model", PROMPTS, {}, EVALUATION, 1, name="m")
+    parts = nodes.score_model(places / "sets", TASKS, runs, places / "model", PROMPTS, {}, EVALUATION, 1, name="m")
     dataset = TableDataset(filepath=str(places / "scores"), schema="scores")
     dataset.save(parts)
     return list(dataset.load().iter_rows())
@@ -234,7 +234,7 @@ def test_a_model_that_was_handed_on_is_evaluated_once(tmp_path):
         write_json(folders[name] / "manifest.json", {"files": {"model.safetensors": weights}})
     equal = nodes.equal_models(**folders)
     assert equal == {"pretrained": "base", "reranker": "base"}
-    assert searching.search_embedder(tmp_path, TASKS, tmp_path, folders["base"], {}, {}, "pretrained", equal) == {}
+    assert searching.search_model(tmp_path, TASKS, tmp_path, folders["base"], {}, {}, "pretrained", equal) == {}
     assert nodes.score_reranker(tmp_path, TASKS, tmp_path, {}, "reranker", equal) == {}
     tables = report_tables(tmp_path, base=["sts"], finetuned=["sts"])
     metrics, *_, text = nodes.report("shop", {"name": None}, equal, **tables)

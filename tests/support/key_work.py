@@ -94,15 +94,20 @@ KEYS = {
         "search_tasks, *kind.searching",
         ["benchmark.scoring.stored_runs.search_tasks", *of_types("searching")],
     ),
-    "runs of an embedder": (
-        "benchmark.scoring.stored_runs",
-        "_run_folders, load, *kind.searching",
-        [
-            "benchmark.scoring.stored_runs._run_folders",
-            "benchmark.scoring.stored_runs.search_embedder",
-            *of_types("searching"),
-        ],
-    ),
+    **{
+        f"runs of {model}": (
+            "benchmark.scoring.stored_runs",
+            "_run_folders, load, *kind.searching",
+            [
+                "benchmark.scoring.stored_runs._run_folders",
+                f"benchmark.scoring.stored_runs.{work}",
+                *of_types("searching"),
+            ],
+        )
+        for model, work in (
+            ("an embedder", "asked_embedder"), ("a multi-vector model", "asked_multi_vector"),
+        )
+    },
     "runs of the reranker": (
         "benchmark.scoring.stored_runs",
         "_run_folders, load, *kind.searching",
@@ -120,11 +125,16 @@ KEYS = {
     **{
         f"scores of {model}": (
             "pipelines.evaluation.nodes",
-            "_score_parts, rows, *kind.scoring",
-            ["pipelines.evaluation.nodes._score_parts", f"pipelines.evaluation.nodes.{work}", *of_types("scoring")],
+            "_score_parts, rows, *work, *kind.scoring",
+            ["pipelines.evaluation.nodes._score_parts", *work, *of_types("scoring")],
         )
         for model, work in (
-            ("BM25", "score_bm25"), ("an embedder", "score_embedder"), ("the reranker", "score_reranker"),
+            ("BM25", ["pipelines.evaluation.nodes.score_bm25"]),
+            *(
+                (f"a{model}", ["pipelines.evaluation.nodes.score_model", f"benchmark.scoring.stored_runs.asked_{work}"])
+                for model, work in (("n embedder", "embedder"), (" multi-vector model", "multi_vector"))
+            ),
+            ("the reranker", ["pipelines.evaluation.nodes.score_reranker"]),
         )
     },
     "evaluate: recipe": (

@@ -1,8 +1,9 @@
 """Where an encoder comes from: built small from the corpus, or loaded by name or path."""
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -16,11 +17,27 @@ from ruri_kedro.errors import RecipeError
 from ruri_kedro.models.checkpoint import checkpoint_folder
 from ruri_kedro.models.foreign_code import open_model, refuse_code
 from ruri_kedro.models.forward import ends_normalized
-from ruri_kedro.models.settings import TinySettings
+from ruri_kedro.models.settings import BaseModelSettings, TinySettings
 from ruri_kedro.models.tokenizer import train_tokenizer
 
 # A bar per loaded or saved model would stand between the bars of the work itself.
 transformers_logging.disable_progress_bar()
+
+
+def build_embedder(
+    texts: Callable[[], Iterable[str]], settings: BaseModelSettings, prompts: Mapping[str, str], seed: int
+) -> SentenceTransformer:
+    """The encoder that `settings.name` names, or a tiny one built from the texts; its vectors have length 1."""
+    return with_unit_vectors(base_encoder(texts, settings, prompts, seed))
+
+
+def base_encoder(
+    texts: Callable[[], Iterable[str]], settings: BaseModelSettings, prompts: Mapping[str, str], seed: int
+) -> SentenceTransformer:
+    """The encoder that `settings.name` names, or a tiny one built from the texts and the prompts."""
+    if settings.name is not None:
+        return load_encoder(settings.name, prompts, settings.revision, pooling=settings.pooling)
+    return build_encoder(chain(texts(), prompts.values()), settings.tiny, prompts, seed, settings.pooling)
 
 
 def build_encoder(

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
 from ruri_kedro.models.onednn import fast_linear
+from ruri_kedro.models.tokens import places_of
 
 # Tokens of queries and of documents in a block: 4 MiB of similarities, which stay in the cache of a processor.
 _BLOCK = {"cpu": (256, 4096), "cuda": (8192, 16384)}
@@ -134,8 +135,7 @@ def _best(
     places = queries.new_full(best.shape, -1, dtype=torch.int32) if placed else None
     for block in blocks:
         parts = lengths[block.documents].tolist()
-        rows = np.concatenate([np.arange(start, start + part) for start, part in
-                               zip(starts[block.documents], parts, strict=True)] or [starts[:0]])  # fmt: skip
+        rows = places_of(starts[block.documents], lengths[block.documents])
         with fast_linear(queries.device):
             similar = F.linear(_rows(documents, rows), queries[block.tokens])  # (document tokens, query tokens)
         for column, start, part in zip(block.columns, starts[block.documents], similar.split(parts), strict=True):

@@ -3,7 +3,8 @@
 from typing import Literal
 
 from ruri_kedro.errors import RecipeError
-from ruri_kedro.recipe.parse import Count, Positive, ShareBelow, parameters
+from ruri_kedro.models.kinds import base_kinds
+from ruri_kedro.recipe.parse import Count, Positive, ShareBelow, meant, parameters
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["float32", "bfloat16", "float16"]  # of forward passes
@@ -38,13 +39,41 @@ class TinySettings:
 
 @parameters
 class BaseModelSettings:
-    """Where training starts; parameters `base_model`."""
+    """Where training starts; parameters `base_model`. Lengths in tokens.
 
+    From `dimensions` on they are of the kind multi_vector, and of a base that is none yet: one keeps all of its own.
+    """
+
+    kind: str  # of models: embedder or multi_vector
     name: str | None  # None: a tiny one is built
     revision: str | None
     pooling: Literal["mean", "cls"] | None  # None: what the checkpoint says; mean where it says nothing
     training_head: Literal["mlp"] | None  # behind the pooling, in trainings of bi-encoders only
     tiny: TinySettings
+    dimensions: Count | None  # of a token's vector, behind a projection; None: the encoder's own, without one
+    projection_passages: Count  # drawn from the corpus: the projection begins as the PCA of their tokens
+    query_length: Count  # special tokens and prompt included
+    document_length: Count
+    query_expansion: bool | Count  # [MASK] that take part, up to query_length or to a number; longer queries are cut
+    skip: Literal["punctuation"] | None  # tokens of documents that have no vector
+    skip_query_prompt: bool  # whether the query's prompt and its special tokens have none
+    marks: bool  # whether the prompts become one token each, as ColBERT's [Q] and [D]
+
+    def __post_init__(self) -> None:
+        names = [kind.name for kind in base_kinds()]
+        if self.kind not in names:
+            raise RecipeError(f"kind: {self.kind!r} is given. {meant(self.kind, names)}")
+        if self.expansion_length > self.query_length:
+            raise RecipeError(
+                f"query_expansion: {self.query_expansion}, which is above query_length, {self.query_length}."
+            )
+
+    @property
+    def expansion_length(self) -> int:
+        """Tokens that a shorter query is filled up to; 0 for none."""
+        if isinstance(self.query_expansion, bool):
+            return self.query_length if self.query_expansion else 0
+        return self.query_expansion
 
 
 @parameters

@@ -8,7 +8,7 @@ from ruri_kedro.benchmark.leaks.matches import LeakRules
 from ruri_kedro.corpora.source import parse_sources
 from ruri_kedro.errors import DataError
 from ruri_kedro.models.checkpoint import saved_with_unit_vectors
-from ruri_kedro.models.kinds import KINDS, saved_kind
+from ruri_kedro.models.kinds import kind_in, kinds_of, saved_kind
 from ruri_kedro.models.reference import folder_digest
 from ruri_kedro.recipe.addresses import resolve
 from ruri_kedro.recipe.annotations import Params
@@ -92,7 +92,7 @@ def compile_dossiers(
         tests = described_tests(tasks, test_sets, list(dict.fromkeys(row["task"] for row in rows)), candidates)
         trained, report = training_of_kind(training, model), of_kind(contamination, model)
         card = model_card(
-            CardFacts(KINDS[stage.kind].word, names[model], _prompts(path), trained, report, rows, tests,
+            CardFacts(kind_in(path, stage.kind).word, names[model], _prompts(path), trained, report, rows, tests,
                       promotion["card"]["licence"], promotion["card"]["limits"], saved_with_unit_vectors(path))
         )  # fmt: skip
         others = [row for name in baselines() for row in _rows(name, given, equal or {})]
@@ -126,7 +126,8 @@ def register(metrics: dict, recipe: str, dossiers: Params, equal: Params | None 
             logger.info("%s", _not_trained(stage).strip())
             continue
         scored = metrics.get((equal or {}).get(stage.evaluated_as, stage.evaluated_as), {})
-        number = resolve(KINDS[stage.kind].register)(models[model], names[model], scored, dossier=dossiers[model])
+        kind = kind_in(models[model], stage.kind)
+        number = resolve(kind.register)(models[model], names[model], scored, dossier=dossiers[model])
         versions[model] = {"name": names[model], "version": number}
     return versions
 
@@ -143,7 +144,7 @@ def _prompts(model: Path) -> Params:
 
 def _is_of(stage: Stage, model: Path) -> bool:
     """Whether a model is of the kind that its stage makes, and none of another kind that was handed on."""
-    return saved_kind(model) in (None, KINDS[stage.kind])
+    return saved_kind(model) in (None, *kinds_of(stage.kind))
 
 
 def _not_trained(stage: Stage) -> str:

@@ -7,20 +7,26 @@ import shutil
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ruri_kedro.benchmark.scoring.evaluate import RERANKED, RUN, Ordered, candidates_of, find_runs
-from ruri_kedro.benchmark.scoring.models import FOUND, Bm25, Embedder, Model, Reranker
+from ruri_kedro.benchmark.scoring.models import FOUND, Bm25, Embedder, Model, MultiVector, Reranker
 from ruri_kedro.benchmark.tasks.retrieval import RetrievalTask
 from ruri_kedro.benchmark.tasks.stored import stored_digest, stored_task
 from ruri_kedro.benchmark.tasks.types import by_type, is_searched, task_types, type_of
+from ruri_kedro.models.kinds import by_kind, kind_in
 from ruri_kedro.models.reference import EncoderReference
+from ruri_kedro.recipe.addresses import resolve
 from ruri_kedro.recipe.annotations import Params
 from ruri_kedro.recipe.parse import parse
+from ruri_kedro.recipe.stages import BASE_KIND
 from ruri_kedro.tables.checksums import facts_of, is_current, write_manifest
 from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.files import replace_dir
 from ruri_kedro.tables.store import key_of
+
+if TYPE_CHECKING:
+    from ruri_kedro.models.late_interaction import LateInteraction
 
 
 @by_type("searching")
@@ -57,8 +63,9 @@ def search_tasks(test_sets: Path, tasks: Params, bm25: Params, evaluation: Param
     return {name: partial(build, name) for name in searched(tasks)}
 
 
+@by_kind("asked")
 @by_type("searching")
-def search_embedder(
+def search_model(
     test_sets: Path,
     tasks: Params,
     bm25_runs: Path,
@@ -68,19 +75,40 @@ def search_embedder(
     name: str,
     equal: Params | None = None,
 ) -> dict[str, Callable]:
-    """An embedding model's run for every retrieval task, and its order of the candidates.
+    """A model's run for every retrieval task, and its order of the candidates; it is of a kind of base models.
 
     None for a model that is `equal` to another one, as nodes.equal_models has it.
     """
     if name in (equal or {}):
         return {}
-    reference = EncoderReference.of({}, model)
-    settings = {"model": reference.digest(), "prompts": prompts}
+    asked = kind_in(model, BASE_KIND).asked
+    settings = {"model": EncoderReference.of({}, model).digest(), "prompts": prompts}
+    load = partial(resolve(asked), name, model, prompts, evaluation)
+    return _run_folders(test_sets, tasks, bm25_runs, evaluation, name, load, settings)
 
-    def embedder() -> Model:
-        return Embedder(name, encode_by_role(reference, prompts, evaluation))
 
-    return _run_folders(test_sets, tasks, bm25_runs, evaluation, name, embedder, settings)
+def asked_embedder(name: str, folder: Path, prompts: Params, evaluation: Params) -> Model:
+    """An embedding model in a folder as the benchmark asks it; it is loaded when it is first needed."""
+    return Embedder(name, encode_by_role(EncoderReference.of({}, folder), prompts, evaluation))
+
+
+def asked_multi_vector(name: str, folder: Path, prompts: Params, evaluation: Params) -> Model:
+    """The same of a multi-vector model, whose lengths are its own."""
+
+    @cache
+    def late() -> "LateInteraction":
+        from ruri_kedro.models.base import device_kind
+        from ruri_kedro.models.late_interaction import LateInteraction
+        from ruri_kedro.models.multi_vector import load_multi_vector
+
+        return LateInteraction(load_multi_vector(folder).to(device_kind("auto")), evaluation["chunk_tokens"], prompts)
+
+    return MultiVector(
+        name,
+        lambda pairs: late().score(pairs),
+        lambda queries, passages: late().search(queries, passages),
+        evaluation["exact_documents"],
+    )
 
 
 @by_type("searching")
@@ -169,9 +197,9 @@ def manifest(runs: Path, name: str) -> Params:
     return facts_of(runs / name)
 
 
-def read_task_runs(runs: Path, task: RetrievalTask, searches: bool = True) -> dict[str, dict]:
+def read_task_runs(runs: Path, task: RetrievalTask) -> dict[str, dict]:
     """What a model has found for a task: RERANKED and, of a collection that it searches, RUN."""
-    files = [RUN, RERANKED] if searches and type_of(task).search.collection else [RERANKED]
+    files = [file for file in (RUN, RERANKED) if (runs / task.name / file).exists()]
     return {file: read_task_run(runs, task, file) for file in files}
 
 

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ruri_kedro.corpora.source import own_prompts
+from ruri_kedro.models.kinds import KINDS, by_kind
 from ruri_kedro.models.settings import BaseModelSettings
+from ruri_kedro.recipe.addresses import resolve
 from ruri_kedro.recipe.annotations import Embedder, Params
 from ruri_kedro.recipe.parse import parse
 from ruri_kedro.registry.runs.tracking import step_logger
@@ -13,19 +15,15 @@ from ruri_kedro.tables.lookup import iter_texts
 from ruri_kedro.training.stages import train_stage
 
 
+@by_kind("build")
 def make_base_model(passages: Table, base_model: Params, prompts: Params, seed: int) -> Embedder:
-    """The encoder that `base_model.name` names, or a tiny one built from the corpus; its vectors have length 1."""
-    from ruri_kedro.models.base import build_encoder, load_encoder, with_unit_vectors
-
+    """The model that `base_model.name` names, or a tiny one built from the corpus, as one of `base_model.kind`."""
     settings = parse(BaseModelSettings, base_model, "base_model")
-    if settings.name is not None:
-        return with_unit_vectors(load_encoder(settings.name, prompts, settings.revision, pooling=settings.pooling))
 
     def texts() -> Iterator[str]:
         yield from (text for _, text in iter_texts(passages))
-        yield from prompts.values()
 
-    return with_unit_vectors(build_encoder(texts(), settings.tiny, prompts, seed, settings.pooling))
+    return resolve(KINDS[settings.kind].build)(texts, settings, prompts, seed)
 
 
 def pretrain(

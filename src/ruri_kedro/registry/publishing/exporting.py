@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ruri_kedro.benchmark.scoring.evaluate import evaluate
-from ruri_kedro.benchmark.scoring.models import Embedder, Model, Reranker
+from ruri_kedro.benchmark.scoring.models import Embedder, Model, MultiVector, Reranker
 from ruri_kedro.benchmark.tasks.retrieval import RetrievalTask
 from ruri_kedro.benchmark.tasks.specs import RERANKING_SUFFIX
 from ruri_kedro.benchmark.tasks.stored import stored_task
@@ -146,7 +146,15 @@ def _reranker(model: Any, params: Mapping[str, Any]) -> Model:
     return Reranker("model", lambda pairs: score_pairs(model, pairs, *_limits(params)))
 
 
+def _multi_vector(model: Any, params: Mapping[str, Any]) -> Model:
+    from ruri_kedro.models.late_interaction import LateInteraction
+
+    late = LateInteraction(model, params["evaluation"]["chunk_tokens"], params["prompts"])
+    return MultiVector("model", late.score, late.search, params["evaluation"]["exact_documents"])
+
+
 SEARCHING = Measure("", False, _embedder)
+LATE_INTERACTION = Measure("", False, _multi_vector)
 REORDERING = Measure(RERANKING_SUFFIX, True, _reranker)
 
 

@@ -19,7 +19,7 @@ from ruri_kedro.registry.versions import registration
 from ruri_kedro.registry.versions.probe import probe_scores
 from ruri_kedro.registry.versions.registered import CHALLENGER, DECISION, PREFIX, SIGNED, logged_model_id, numbers
 from ruri_kedro.registry.versions.registration import RESULT
-from ruri_kedro.registry.versions.stored import RERANKER_CODE, foreign_faults
+from ruri_kedro.registry.versions.stored import MULTI_VECTOR_CODE, RERANKER_CODE, foreign_faults
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +27,7 @@ CARD = "README.md"
 # log_model copies to the model all metrics of the run that stand at its step: there are none at this one.
 _NO_STEP = -1
 _RERANKER_CODE = Path(__file__).with_name(RERANKER_CODE)
+_MULTI_VECTOR_CODE = Path(__file__).with_name(MULTI_VECTOR_CODE)
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,41 @@ def register_reranker(
         return info, open_model(CrossEncoder, path, device="cpu") if dossier else None
 
     return _register(KINDS["cross_encoder"].word, path, name, metrics, alias, tags, dossier, log)
+
+
+def register_multi_vector(
+    path: Path,
+    name: str,
+    metrics: Mapping[str, float],
+    alias: str = CHALLENGER,
+    *,
+    example: Sequence[str] = ("日本で一番高い山は？",),
+    tags: Mapping[str, str] | None = None,
+    extra_requirements: Sequence[str] = (),
+    dossier: Dossier | None = None,
+) -> int:
+    """Log the MultiVectorEncoder in the folder `path` to the open run and register it as `name`.
+
+    It is a pyfunc "model from code": texts in, a list of token vectors for each out, of documents or with
+    `params={"task": "query"}` of queries; with `params={"task": "rerank", "query": ...}` the scores of the texts for
+    that query. Otherwise as `register_embedder`.
+    """
+    import mlflow.pyfunc
+    from sentence_transformers import MultiVectorEncoder
+
+    def log(folder: Path, logged_as: Mapping[str, Any]) -> tuple[Any, Any]:
+        info = mlflow.pyfunc.log_model(
+            name="multi_vector",
+            python_model=str(_MULTI_VECTOR_CODE),
+            artifacts={"model": str(folder)},
+            signature=_multi_vector_signature(),
+            input_example=list(example),
+            pip_requirements=requirements(extra_requirements),
+            **logged_as,
+        )
+        return info, open_model(MultiVectorEncoder, path, device="cpu") if dossier else None
+
+    return _register(KINDS["multi_vector"].word, path, name, metrics, alias, tags, dossier, log)
 
 
 def requirements(extra: Sequence[str] = ()) -> list[str]:
@@ -274,6 +310,17 @@ def _embedder_signature(model: Any) -> Any:
         inputs=Schema([ColSpec("string")]),
         outputs=Schema([TensorSpec(np.dtype("float32"), (-1, width))]),
         params=ParamSchema([ParamSpec("prompt_name", "string", prompt)]),
+    )
+
+
+def _multi_vector_signature() -> Any:
+    from mlflow.models import ModelSignature
+    from mlflow.types import AnyType, ColSpec, ParamSchema, ParamSpec, Schema
+
+    return ModelSignature(
+        inputs=Schema([ColSpec("string")]),
+        outputs=Schema([ColSpec(AnyType())]),
+        params=ParamSchema([ParamSpec("task", "string", "document"), ParamSpec("query", "string", "")]),
     )
 
 

@@ -38,6 +38,13 @@ def cosines(model: Any, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
     return np.einsum("nd,nd->n", *sides).astype(np.float64)
 
 
+def max_sims(model: Any, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
+    """MaxSim (pairs,) of (query, passage) pairs by a MultiVectorEncoder."""
+    queries, passages = map(list, zip(*pairs, strict=True))
+    scores = model.similarity_pairwise(model.encode_query(queries), model.encode_document(passages))
+    return scores.cpu().numpy().astype(np.float64)
+
+
 def try_model(root: Path, kind: str, probe: Sequence[Mapping[str, Any]]) -> Trial:
     """Load a downloaded model and score its logged probe again; whatever fails is its trial's error.
 
@@ -79,7 +86,7 @@ def _latency_ms(kind: str, model: Any, pair: tuple[str, str]) -> float:
 
 
 def encode_query(model: Any, pair: tuple[str, str]) -> Any:
-    """A single call of a SentenceTransformer: the vector of a query."""
+    """A single call of a SentenceTransformer or MultiVectorEncoder: the vector of a query, or those of its tokens."""
     return model.encode(pair[0])
 
 
