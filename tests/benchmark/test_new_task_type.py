@@ -24,7 +24,7 @@ from ruri_kedro.benchmark.tasks.types import task_types
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.pipelines.data_engineering import nodes as data_engineering
 from ruri_kedro.pipelines.evaluation import nodes as evaluation
-from ruri_kedro.pipelines.evaluation.nodes import score_embedder
+from ruri_kedro.pipelines.evaluation.nodes import score_model
 
 SPEC = {"type": "odd_one_out", "path": "odd.jsonl", "first": 1}
 ROWS = [{"texts": ["犬が走る", "犬が走った", "株価"], "odd": 3}, {"texts": ["円", "雨が降る", "雨が降った"], "odd": 1}]
@@ -96,10 +96,10 @@ def test_it_is_scored_by_vectors_and_reported(root, encode):
 
 
 def test_the_pipeline_scores_it(root, encode, monkeypatch):
-    monkeypatch.setattr(evaluation.EncoderReference, "encode", lambda self, texts, prompt, *_: encode(texts, prompt))
+    monkeypatch.setattr(evaluation, "asked_model", lambda name, *_: Embedder(name, encode))
     monkeypatch.setattr(evaluation.EncoderReference, "digest", lambda self: "model")
     settings = {"max_length": 8, "max_length_of": {}, "chunk_tokens": 8, "rerank_queries": 1, "depth": 10}
-    parts = score_embedder(root / "sets", {"odd": SPEC}, root, root, {}, {"odd": ""}, settings, 1, name="m")
+    parts = score_model(root / "sets", {"odd": SPEC}, root, root, {}, {"odd": ""}, settings, 1, name="m")
     assert [row["score"] for block in parts["odd"].rows() for row in block] == [1.0, 1.0]
 
 

@@ -20,7 +20,7 @@ from ruri_kedro.corpora.synthesis.settings import require_pinned
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.models.base import build_cross_encoder, load_cross_encoder, load_encoder
 from ruri_kedro.models.foreign_code import code_faults, refuse_code
-from ruri_kedro.models.late_interaction import load_multi_vector
+from ruri_kedro.models.multi_vector import load_multi_vector
 from ruri_kedro.models.onnx import export_onnx
 from ruri_kedro.models.reference import EncoderReference
 from ruri_kedro.models.saved import SavedModel

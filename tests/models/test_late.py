@@ -11,7 +11,8 @@ from tiny import PROMPTS, TEXTS, save_tiny_late, save_tiny_models
 from transformers import AutoModel, AutoTokenizer
 
 from ruri_kedro.models import late_interaction as late
-from ruri_kedro.models.late_interaction import LateInteraction, is_multi_vector, load_multi_vector
+from ruri_kedro.models.late_interaction import LateInteraction
+from ruri_kedro.models.multi_vector import is_multi_vector, load_multi_vector
 
 QUERIES = ["東京の駅はいつ建てたか。", "札幌", "美術館を直したのは誰か。"]
 

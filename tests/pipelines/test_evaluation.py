@@ -15,7 +15,6 @@ from ruri_kedro.benchmark.scoring import stored_runs as searching
 from ruri_kedro.benchmark.tasks.stored import store_task
 from ruri_kedro.datasets import FolderDataset, TableDataset
 from ruri_kedro.models import forward as encode
-from ruri_kedro.models.reference import EncoderReference
 from ruri_kedro.pipelines.evaluation import nodes
 from ruri_kedro.registry import registering
 from ruri_kedro.tables import SCHEMAS, Part, write_table
@@ -36,7 +35,7 @@ class Encoder:
     def __init__(self):
         self.seen, self.fails_at = Counter(), None
 
-    def __call__(self, reference, texts, prompt, max_length, chunk_tokens, label):
+    def __call__(self, model, texts, prompt, max_length, chunk_tokens):
         if self.fails_at and any(self.fails_at in text for text in texts):
             raise KeyboardInterrupt
         self.seen.update((prompt, text) for text in texts)
@@ -47,7 +46,8 @@ class Encoder:
 @pytest.fixture
 def encoder(monkeypatch):
     encoder = Encoder()
-    monkeypatch.setattr(EncoderReference, "encode", lambda self, *args: encoder(self, *args))
+    monkeypatch.setattr(searching, "loaded", lambda folder: None)
+    monkeypatch.setattr(encode, "encode", encoder)
     return encoder
 
 
@@ -76,7 +76,7 @@ def places(tmp_path):
 
 
 def search(places):
-    builds = searching.search_embedder(
+    builds = searching.search_model(
         places / "sets", TASKS, places / "bm25", places / "model", PROMPTS, EVALUATION, name="m"
     )
     dataset = FolderDataset(filepath=str(places / "runs"))
@@ -102,7 +102,7 @@ def test_the_reranker_scores_on_the_device_of_the_run(places, monkeypatch):
 
 
 def score(places, runs):
-    parts = nodes.score_embedder(places / "sets", TASKS, runs, places / "model", PROMPTS, {}, EVALUATION, 1, name="m")
+    parts = nodes.score_model(places / "sets", TASKS, runs, places / "model", PROMPTS, {}, EVALUATION, 1, name="m")
     dataset = TableDataset(filepath=str(places / "scores"), schema="scores")
     dataset.save(parts)
     return list(dataset.load().iter_rows())
@@ -236,7 +236,7 @@ def test_a_model_that_was_handed_on_is_evaluated_once(tmp_path):
         write_json(folders[name] / "manifest.json", {"files": {"model.safetensors": weights}})
     equal = nodes.equal_models(**folders)
     assert equal == {"pretrained": "base", "reranker": "base"}
-    assert searching.search_embedder(tmp_path, TASKS, tmp_path, folders["base"], {}, {}, "pretrained", equal) == {}
+    assert searching.search_model(tmp_path, TASKS, tmp_path, folders["base"], {}, {}, "pretrained", equal) == {}
     assert nodes.score_reranker(tmp_path, TASKS, tmp_path, {}, "reranker", equal) == {}
     tables = report_tables(tmp_path, base=["sts"], finetuned=["sts"])
     metrics, *_, text = nodes.report("shop", {"name": None, "package": None}, equal, **tables)

@@ -7,7 +7,7 @@ import pytest
 from ruri_kedro.datasets import ModelFolder
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.experiments.work import work_of
-from ruri_kedro.models.kinds import KINDS, kind_called, saved_kind, stored_kinds
+from ruri_kedro.models.kinds import KINDS, kind_called, kinds_of, saved_kind, stored_kinds
 from ruri_kedro.recipe import stages
 from ruri_kedro.recipe.addresses import resolve
 from ruri_kedro.recipe.stages import STAGES
@@ -31,9 +31,9 @@ def test_the_order_and_the_names_are_those_of_version_0_1():
     )  # fmt: skip
     assert list(stages.evaluated_models()) == ["base", "pretrained", "finetuned", "reranker"]
     assert stages.registered_names("x") == {"embedder": "ruri-x", "reranker": "ruri-reranker-x"}
-    assert [kind.word for kind in KINDS.values()] == ["embedder", "reranker"]
+    assert [kind.word for kind in KINDS.values()] == ["embedder", "reranker", "multi_vector"]
     assert kind_called("reranker") is kind_called("cross_encoder") is KINDS["cross_encoder"]
-    with pytest.raises(RecipeError, match=r"'late' is not a kind of model\. There are: embedder, reranker\."):
+    with pytest.raises(RecipeError, match=r"'late' is not a kind of model\. There are: embedder, reranker, multi_v"):
         kind_called("late")
 
 
@@ -61,12 +61,12 @@ def test_a_source_that_is_of_another_form_takes_no_part():
 def test_what_the_rows_name_is_there():
     addresses = [value for kind in KINDS.values() for value in vars(kind).values() if isinstance(value, str)]
     found = [resolve(address) for address in addresses if ":" in address]
-    assert len(found) == 20 and all(found)
+    assert len(found) == 32 and all(found)
     for stage in STAGES.values():
         pipeline = resolve(f"{stage.pipeline}:create_pipeline")()
         [node] = [node for node in pipeline.nodes if node.short_name == stage.node]
         assert {stage.start, stage.examples, f"params:{stage.block}"} <= set(node.inputs)
-        assert node.outputs == [stage.model] and stage.kind in KINDS and stage.mining in stages.MINING
+        assert node.outputs == [stage.model] and kinds_of(stage.kind) and stage.mining in stages.MINING
         assert any("ruri_kedro.training.run" in str(work) for work in work_of(node))
 
 
@@ -91,5 +91,7 @@ def test_the_kind_of_a_folder(tmp_path):
     write_json(tmp_path / "pairs/config_sentence_transformers.json", {"model_type": "CrossEncoder"})
     assert saved_kind(tmp_path / "pairs") is KINDS["cross_encoder"]
     write_json(tmp_path / "late/config_sentence_transformers.json", {"model_type": "MultiVectorEncoder"})
-    assert saved_kind(tmp_path / "late") is None
-    assert stored_kinds(tmp_path / "artifacts/reranker") == (KINDS["cross_encoder"],)
+    assert saved_kind(tmp_path / "late") is KINDS["multi_vector"]
+    write_json(tmp_path / "sparse/config_sentence_transformers.json", {"model_type": "SparseEncoder"})
+    assert saved_kind(tmp_path / "sparse") is None
+    assert stored_kinds(tmp_path / "artifacts/reranker") == (KINDS["cross_encoder"], KINDS["multi_vector"])

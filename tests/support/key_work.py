@@ -94,24 +94,20 @@ KEYS = {
         "search_tasks, *kind.searching",
         ["benchmark.scoring.stored_runs.search_tasks", *of_types("searching")],
     ),
-    "runs of an embedder": (
-        "benchmark.scoring.stored_runs",
-        "_run_folders, load, *kind.searching",
-        [
-            "benchmark.scoring.stored_runs._run_folders",
-            "benchmark.scoring.stored_runs.search_embedder",
-            *of_types("searching"),
-        ],
-    ),
-    "runs of the reranker": (
-        "benchmark.scoring.stored_runs",
-        "_run_folders, load, *kind.searching",
-        [
-            "benchmark.scoring.stored_runs._run_folders",
-            "benchmark.scoring.stored_runs.search_reranker",
-            *of_types("searching"),
-        ],
-    ),
+    **{
+        f"runs of {model}": (
+            "benchmark.scoring.stored_runs",
+            "_run_folders, load, *work, *kind.searching",
+            ["benchmark.scoring.stored_runs._run_folders", *work, *of_types("searching")],
+        )
+        for model, work in (
+            *(
+                (name, ["benchmark.scoring.stored_runs.search_model", f"benchmark.scoring.asking.{kind}"])
+                for name, kind in (("an embedder", "embedder"), ("a multi-vector model", "multi_vector"))
+            ),
+            ("the reranker", ["benchmark.scoring.stored_runs.search_reranker"]),
+        )
+    },
     "exported runs": (
         "benchmark.scoring.stored_runs",
         "export_runs, *kind.searching",
@@ -120,11 +116,16 @@ KEYS = {
     **{
         f"scores of {model}": (
             "pipelines.evaluation.nodes",
-            "_score_parts, rows, *kind.scoring",
-            ["pipelines.evaluation.nodes._score_parts", f"pipelines.evaluation.nodes.{work}", *of_types("scoring")],
+            "_score_parts, rows, *work, *kind.scoring",
+            ["pipelines.evaluation.nodes._score_parts", *work, *of_types("scoring")],
         )
         for model, work in (
-            ("BM25", "score_bm25"), ("an embedder", "score_embedder"), ("the reranker", "score_reranker"),
+            ("BM25", ["pipelines.evaluation.nodes.score_bm25"]),
+            *(
+                (name, ["pipelines.evaluation.nodes.score_model", f"benchmark.scoring.asking.{kind}"])
+                for name, kind in (("an embedder", "embedder"), ("a multi-vector model", "multi_vector"))
+            ),
+            ("the reranker", ["pipelines.evaluation.nodes.score_reranker"]),
         )
     },
     "evaluate: recipe": (

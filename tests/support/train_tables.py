@@ -23,6 +23,7 @@ RERANKING = {
     "attention": None,
     "compile": False,
     "checkpoint_steps": 2,
+    "averaging": None,
 }
 PRETRAINING = RERANKING | {
     "temperature": 0.05,

@@ -13,13 +13,14 @@ from damage import cut, flipped
 from safetensors.torch import load_file, save_file
 from tiny_fit import IDS, SETTINGS, WATCHED, model
 
-from ruri_kedro.errors import TrainingError
+from ruri_kedro.errors import RecipeError, TrainingError
 from ruri_kedro.tables.files import read_json, write_json
 from ruri_kedro.training import checkpoints
 from ruri_kedro.training.checkpoints import Checkpoints
 from ruri_kedro.training.fit import fit, schedule
 from ruri_kedro.training.measures import Measures
 from ruri_kedro.training.plan import Batch
+from ruri_kedro.training.settings import Averaging
 from ruri_kedro.training.watch import Watch
 
 BATCHES = [Batch(0, np.arange(i, i + 4)) for i in range(10)]
@@ -49,7 +50,8 @@ def run(
         if rates is not None:
             rates.append(metrics["learning_rate"])
 
-    kept = Checkpoints(folder, identity or {"learning_rate": 0.01}, keep=2)
+    keep = settings.averaging.last if settings.averaging else 2
+    kept = Checkpoints(folder, identity or {"learning_rate": 0.01}, keep)
     fit(trained, BATCHES, backward, settings, kept, Watch(WATCHED, IDS, warmup_steps=2), on_step, label)
     return trained.state_dict(), seen
 
@@ -66,6 +68,36 @@ def test_a_killed_run_ends_with_the_same_weights(tmp_path, kill_at):
     for name in whole:
         assert torch.equal(whole[name], resumed[name])
     assert rest == losses[len(losses) - len(rest) :]
+
+
+@pytest.mark.parametrize("kill_at", [1, 5, 9, 10])
+def test_the_mean_of_the_last_checkpoints_is_the_model(tmp_path, kill_at):
+    """Also of a training that was killed, and of one that is run again after its last step."""
+    averaged = replace(SETTINGS, averaging=Averaging(3))
+    whole, _ = run(tmp_path / "whole", settings=averaged)
+    folders = [tmp_path / "whole" / f"step-{step:08d}" for step in (6, 9, 10)]
+    weights = [load_file(folder / "model.safetensors") for folder in folders]
+    for name, value in whole.items():
+        expected = torch.stack([each[name].double() for each in weights]).mean(dim=0)
+        torch.testing.assert_close(value, expected.float(), rtol=1e-6, atol=1e-8)
+        assert not torch.equal(value, weights[-1][name])
+    with pytest.raises(Killed):
+        run(tmp_path / "killed", kill_at=kill_at, settings=averaged)
+    for _ in range(2):
+        resumed, _ = run(tmp_path / "killed", settings=averaged)
+        assert all(torch.equal(resumed[name], value) for name, value in whole.items())
+
+
+def test_checkpoints_that_are_not_there_are_not_averaged(tmp_path):
+    with pytest.raises(RecipeError, match=r"pretraining\.averaging\.last: 5, but there are 4 checkpoints in 10 steps"):
+        run(tmp_path, settings=replace(SETTINGS, averaging=Averaging(5)), label="pretraining")
+    run(tmp_path)  # keeps two
+    with pytest.raises(TrainingError, match=r"the last 3 checkpoints are to be averaged, but 2 are there\. Set aver"):
+        run(tmp_path, settings=replace(SETTINGS, averaging=Averaging(3)))
+    damaged = flipped(tmp_path / "step-00000009/model.safetensors", random.Random(0))
+    with damaged, pytest.raises(TrainingError, match=r"last 2 checkpoints are to be averaged, but .*step-00000009"):
+        run(tmp_path, settings=replace(SETTINGS, averaging=Averaging(2)))
+    assert run(tmp_path)[1] == []
 
 
 def test_a_device_without_memory_is_one_line_that_names_what_to_lower(tmp_path):

@@ -19,6 +19,7 @@ class EvaluationSettings:
     chunk_tokens: Count  # padded tokens of one forward pass
     depth: Count  # candidates reranked, and depth of every run
     rerank_queries: Count  # queries of a task whose candidates are reranked
+    exact_documents: Size  # larger collections: late interaction orders BM25's candidates
 
 
 # What stands before texts that are no query and no passage, by their role; parameters `task_prompts`.

@@ -5,15 +5,17 @@ from collections.abc import Callable
 from kedro.pipeline import Node
 
 from ruri_kedro.benchmark.tasks.types import work_by_type
-from ruri_kedro.models.kinds import KINDS
+from ruri_kedro.models.kinds import kinds_of, work_by_kind
 from ruri_kedro.recipe.stages import STAGES
 
 
 def work_of(node: Node) -> list[Callable | str]:
     """What does the work of a node: its function, and what that finds in a table.
 
-    Of a training that is what the table of kinds names by address, else the functions of the types of task.
+    Of a training that is what the table of kinds names by address, else the functions of the types of task, or of the
+    kinds of base model.
     """
-    kinds = [KINDS[stage.kind] for stage in STAGES.values() if stage.node == node.short_name]
+    kinds = [kind for stage in STAGES.values() if stage.node == node.short_name for kind in kinds_of(stage.kind)]
     addresses = [address for kind in kinds for address in (kind.start, kind.train, kind.finish) if address]
-    return [node.func, *work_by_type(node.func), *(address.replace(":", ".") for address in addresses)]
+    trained = (address.replace(":", ".") for address in addresses)
+    return [node.func, *work_by_type(node.func), *work_by_kind(node.func), *trained]

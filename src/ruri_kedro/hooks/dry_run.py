@@ -15,7 +15,7 @@ from ruri_kedro.corpora.source import own_prompts
 from ruri_kedro.errors import RecipeError, RuriError
 from ruri_kedro.hooks.inputs import remedies
 from ruri_kedro.hooks.refusal import fail
-from ruri_kedro.models.kinds import KINDS
+from ruri_kedro.models.kinds import kind_in
 from ruri_kedro.recipe.addresses import resolve
 from ruri_kedro.recipe.stages import BASE, BASE_KIND, STAGES, Stage, kind_of_model, takes_part
 from ruri_kedro.training.stages import stage_of
@@ -74,17 +74,14 @@ def _examples(stage: Stage, catalog: CatalogProtocol) -> str:
 
 def _costs(stages: list[Stage], pipeline: Pipeline, catalog: CatalogProtocol) -> tuple[list["Cost"], list[RuriError]]:
     """Cost of each training, by steps of it on the devices of the run, and why others could not start."""
-    from ruri_kedro.models.base import load_encoder
-
     maker = next((node for node in pipeline.nodes if node.outputs == [BASE]), None)
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder) / "base"
         if maker is None:
             starts = [stage.start for stage in reversed(STAGES.values()) if kind_of_model(stage.start) == BASE_KIND]
-            model = load_encoder(catalog.load(next((name for name in starts if catalog.exists(name)), BASE)))
+            base = catalog.load(next((name for name in starts if catalog.exists(name)), BASE))
         else:
-            model = maker.func(*(catalog.load(name) for name in maker.inputs))
-        model.save_pretrained(str(base))
+            maker.func(*(catalog.load(name) for name in maker.inputs)).save_pretrained(str(base))
         costs: list[Cost] = []
         errors: list[RuriError] = []
         for stage in stages:
@@ -99,7 +96,7 @@ def _cost(row: Stage, base: Path, catalog: CatalogProtocol) -> "Cost":
     from ruri_kedro.training.dry_run import training_cost
 
     run, settings, prompts = (catalog.load(name) for name in ("params:run", f"params:{row.block}", "params:prompts"))
-    passages, kind = catalog.load("passages"), KINDS[row.kind]
+    passages, kind = catalog.load("passages"), kind_in(base, row.kind)
     sources = catalog.load("params:sources") if "params:sources" in catalog else {}
 
     def probe(examples: Any, stage: Any, on_step: Any) -> None:

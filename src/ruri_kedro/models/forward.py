@@ -76,7 +76,7 @@ def encode_rows(
     """L2-normalised embeddings of token rows, float32 (rows, dimension); `precision` as in `score_pairs`."""
     lengths = np.fromiter(map(len, rows), np.int64, len(rows))
     vectors = np.empty((len(rows), model.get_embedding_dimension()), dtype=np.float32)
-    with _bar(progress, len(rows), "text") as bar, autocast(model.device, precision):
+    with progress_bar(progress, len(rows), "text") as bar, autocast(model.device, precision):
         for chunk in chunk_by_tokens(lengths, chunk_tokens):
             out = embed(model, [rows[i] for i in chunk])
             vectors[chunk] = torch.nn.functional.normalize(out.float(), dim=1).cpu().numpy()
@@ -121,7 +121,7 @@ def score_rows(
     layout = PairLayout.of(model.tokenizer)
     lengths = layout.lengths(tokens.lengths[queries], tokens.lengths[passages], max_length)
     scores = np.empty(len(queries), dtype=np.float32)
-    with _bar(progress, len(queries), "pair") as bar, autocast(model.device, precision):
+    with progress_bar(progress, len(queries), "pair") as bar, autocast(model.device, precision):
         for chunk in chunk_by_tokens(lengths, chunk_tokens):
             rows = [(tokens.row(queries[i]), tokens.row(passages[i])) for i in chunk]
             scores[chunk] = logits(model, layout, rows, max_length).float().cpu().numpy()
@@ -137,5 +137,6 @@ def logits(
         return model.model(**layout.features(rows, max_length, model.device)).logits.squeeze(-1)
 
 
-def _bar(label: str | None, total: int, unit: str) -> tqdm:
+def progress_bar(label: str | None, total: int, unit: str) -> tqdm:
+    """A bar with a label; without one it is not shown."""
     return tqdm(total=total, desc=label, unit=unit, disable=True if label is None else None, mininterval=1.0)

@@ -4,13 +4,14 @@ What a kind can do lies in rooms above this one: it is named by address and impo
 is read without torch.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.recipe.addresses import resolve
-from ruri_kedro.recipe.stages import registered_models
+from ruri_kedro.recipe.stages import BASE_KIND, registered_models
 from ruri_kedro.tables.files import read_json
 
 _CONFIG = "config_sentence_transformers.json"  # that every class of sentence-transformers saves
@@ -23,6 +24,8 @@ class Kind:
     name: str
     word: str  # in evidence, rules of promotion and results; the word of version 0.1
     model_class: str  # the class that opens its folder
+    # Base model.
+    build: str | None  # (texts of the corpus, BaseModelSettings, prompts, seed) -> the model; None: it is no base model
     # Training.
     start: str  # (folder, prompts, max_length, seed) -> the model that a stage begins with
     train: str  # (model, *, examples, passages, stage, on_step and those of `trains_with`) -> the same model
@@ -53,12 +56,13 @@ _ROWS = (
         name="embedder",
         word="embedder",
         model_class="sentence_transformers:SentenceTransformer",
+        build="ruri_kedro.models.building:build_embedder",
         start="ruri_kedro.models.starting:start_embedder",
         train="ruri_kedro.training.run:train_embedder",
         trains_with=("prompts", "source_prompts", "teacher", "training_head"),
         mixes_sources=False,
         finish="ruri_kedro.models.base:with_unit_vectors",
-        evaluate="ruri_kedro.pipelines.evaluation.pipeline:embedder_nodes",
+        evaluate="ruri_kedro.pipelines.evaluation.pipeline:base_kind_nodes",
         asked="ruri_kedro.benchmark.scoring.asking:embedder",
         onnx_output="last_hidden_state",
         register="ruri_kedro.registry.versions.models:register_embedder",
@@ -71,6 +75,7 @@ _ROWS = (
         name="cross_encoder",
         word="reranker",
         model_class="sentence_transformers:CrossEncoder",
+        build=None,
         start="ruri_kedro.models.starting:start_cross_encoder",
         train="ruri_kedro.training.run:train_reranker",
         trains_with=(),
@@ -87,8 +92,48 @@ _ROWS = (
         code="reranker_model.py",
         code_digests="ruri_kedro.registry.versions.stored:RERANKER_CODES",
     ),
+    Kind(
+        name="multi_vector",
+        word="multi_vector",
+        model_class="sentence_transformers:MultiVectorEncoder",
+        build="ruri_kedro.models.multi_vector:build_multi_vector",
+        start="ruri_kedro.models.multi_vector:start_multi_vector",
+        train="ruri_kedro.training.multi_vector:train_multi_vector",
+        trains_with=("prompts", "source_prompts", "teacher"),
+        mixes_sources=False,
+        finish=None,
+        evaluate="ruri_kedro.pipelines.evaluation.pipeline:base_kind_nodes",
+        asked="ruri_kedro.benchmark.scoring.asking:multi_vector",
+        onnx_output="last_hidden_state",
+        register="ruri_kedro.registry.versions.models:register_multi_vector",
+        served="ruri_kedro.benchmark.scoring.asking:served_multi_vector",
+        card="ruri_kedro.registry.evidence.card_texts:MULTI_VECTOR",
+        folder="artifacts/*",
+        flavors="ruri_kedro.registry.versions.stored:MULTI_VECTOR_FLAVORS",
+        code="multi_vector_model.py",
+        code_digests="ruri_kedro.registry.versions.stored:MULTI_VECTOR_CODES",
+    ),
 )
 KINDS: dict[str, Kind] = {row.name: row for row in _ROWS}
+
+
+def base_kinds() -> tuple[Kind, ...]:
+    """The kinds that a base model can be of; a recipe chooses one with `base_model.kind`."""
+    return tuple(kind for kind in KINDS.values() if kind.build)
+
+
+def kinds_of(name: str) -> tuple[Kind, ...]:
+    """The kinds that a model of a stage can be of: the one that the table of stages names, for BASE_KIND any of these.
+
+    The shape of a pipeline depends on no recipe: all that a base model can be are evaluated by the same nodes.
+    """
+    return base_kinds() if name == BASE_KIND else (KINDS[name],)
+
+
+def kind_in(folder: Path, name: str) -> Kind:
+    """Which of `kinds_of(name)` the model in a folder is of; the first of them where the folder does not say."""
+    kinds, found = kinds_of(name), saved_kind(folder)
+    return found if found in kinds else kinds[0]
 
 
 def kind_called(word: str) -> Kind:
@@ -106,7 +151,7 @@ def words() -> tuple[str, ...]:
 
 def registered_words() -> tuple[str, ...]:
     """The kinds of the models that recipes register, as evidence and rules call them."""
-    return tuple(dict.fromkeys(KINDS[stage.kind].word for stage in registered_models().values()))
+    return tuple(dict.fromkeys(kind.word for stage in registered_models().values() for kind in kinds_of(stage.kind)))
 
 
 def saved_kind(folder: Path) -> Kind | None:
@@ -121,6 +166,22 @@ def saved_kind(folder: Path) -> Kind | None:
 def stored_kinds(part: PurePath) -> tuple[Kind, ...]:
     """The kinds that a model in this folder of a registered version can be of."""
     return tuple(kind for kind in KINDS.values() if part.match(kind.folder))
+
+
+def by_kind(fields: str) -> Callable[[Callable], Callable]:
+    """Marks a function that calls what these fields of a base model's kind name, so that it counts as its work."""
+
+    def mark(work: Callable) -> Callable:
+        work.by_kind = fields.split()
+        return work
+
+    return mark
+
+
+def work_by_kind(work: Callable) -> tuple[str, ...]:
+    """What a function calls of every kind of base model, as dotted names for digests of code."""
+    fields = getattr(work, "by_kind", ())
+    return tuple(getattr(kind, field).replace(":", ".") for kind in base_kinds() for field in fields)
 
 
 def model_class(kind: Kind) -> Any:

@@ -1,74 +1,75 @@
-"""Late interaction: a vector for each token; MaxSim compares a query's with a passage's (ColBERT, arXiv 2004.12832).
+"""Scores of multi-vector models by MaxSim: of pairs, and of every query with every passage."""
 
-The models are sentence-transformers' MultiVectorEncoder, which also reads the folders of PyLate and of Stanford's
-ColBERT (JaColBERT). Prompts, lengths and the tokens that are left out are the model's own.
-"""
-
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from sentence_transformers import MultiVectorEncoder
 from tqdm import tqdm
 
-from ruri_kedro.models.checkpoint import checkpoint_folder, read_config
-from ruri_kedro.models.foreign_code import open_model
+from ruri_kedro.models.max_sim import max_sim, max_sim_of
+from ruri_kedro.models.token_vectors import Side, TokenVectors, encode_tokens
 
 _BLOCK = 1024  # passages whose vectors are held at once: some 100 MB at 200 tokens and 128 dimensions
-
-
-def is_multi_vector(reference: str, revision: str | None = None) -> bool:
-    """Whether a model is of late interaction, by what sentence-transformers, PyLate or Stanford's code wrote of it."""
-    names = ("config.json", "config_sentence_transformers.json")
-    config, own = (read_config(reference, name, revision) or {} for name in names)
-    # PyLate's first versions named no type, but the marks in front of queries and documents.
-    marked = own.get("model_type") in ("MultiVectorEncoder", "ColBERT") or "query_prefix" in own
-    return marked or "HF_ColBERT" in (config.get("architectures") or [])
-
-
-def load_multi_vector(reference: str | Path, revision: str | None = None) -> MultiVectorEncoder:
-    """A late interaction model from a folder, or from the hub at a pinned revision; RecipeError as `load_encoder`."""
-    with checkpoint_folder(reference, revision) as folder:
-        return open_model(MultiVectorEncoder, folder, device="cpu", model_kwargs={"dtype": torch.float32})
+_QUERY_TOKENS = 16_384  # that meet them at once: 64 MiB of similarities
 
 
 @dataclass(frozen=True)
 class LateInteraction:
-    """Scores of a late interaction model; `chunk_tokens` bounds the padded tokens of one forward pass."""
+    """Scores of a multi-vector model."""
 
     model: MultiVectorEncoder
-    chunk_tokens: int
+    chunk_tokens: int  # padded tokens of one forward pass
+    prompts: Mapping[str, str] = field(default_factory=dict)  # by role, query or document; else the model's own
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
         """MaxSim of (query, passage) pairs, float32 (pairs,); each distinct text is encoded once."""
-        sides = []
-        for encode, texts in zip((self._queries, self._passages), zip(*pairs, strict=True), strict=True):
-            distinct = list(dict.fromkeys(texts))
-            vectors = dict(zip(distinct, encode(distinct), strict=True))
-            sides.append([vectors[text] for text in texts])
-        return self.model.similarity_pairwise(*sides, device=self.model.device).cpu().numpy()
+        texts = [list(dict.fromkeys(side)) for side in zip(*pairs, strict=True)]
+        if not texts:
+            return np.zeros(0, np.float32)
+        numbers = [{text: number for number, text in enumerate(side)} for side in texts]
+        queries, passages = (np.array([numbers[side][pair[side]] for pair in pairs]) for side in (0, 1))
+        # The pairs of a query are a row of candidates, each at its place among them.
+        order = np.argsort(queries, kind="stable")
+        counts = np.bincount(queries)
+        places = np.empty(len(pairs), np.int64)
+        places[order] = np.arange(len(pairs)) - np.repeat(np.cumsum(counts) - counts, counts)
+        candidates = np.full((len(counts), counts.max()), -1, np.int64)
+        candidates[queries, places] = passages
+        asked, given = self.encode(texts[0], "query"), self.encode(texts[1], "document")
+        scores = max_sim_of(*self._tensors(asked), *self._tensors(given), candidates)
+        return scores.cpu().numpy()[queries, places]
 
     def search(self, queries: Sequence[str], passages: Sequence[str]) -> np.ndarray:
         """MaxSim of every query with every passage, float32 (queries, passages)."""
-        asked = self._queries(queries)
+        asked = self.encode(queries, "query")
         scores = np.empty((len(queries), len(passages)), dtype=np.float32)
         with tqdm(total=len(passages), desc="passages", unit="text", mininterval=1.0, disable=None) as bar:
             for start in range(0, len(passages), _BLOCK):
-                block = self._passages(passages[start : start + _BLOCK])
-                found = self.model.similarity(asked, block, device=self.model.device)
-                scores[:, start : start + len(block)] = found.cpu().numpy()
-                bar.update(len(block))
+                block = self.encode(passages[start : start + _BLOCK], "document")
+                scores[:, start : start + len(block.lengths)] = self.scores(asked, block)
+                bar.update(len(block.lengths))
         return scores
 
-    def _queries(self, texts: Sequence[str]) -> list[np.ndarray]:
-        return self.model.encode_query(list(texts), **self._options("query_length"))
+    def encode(self, texts: Sequence[str], task: str) -> TokenVectors:
+        """Vectors of the tokens of queries or documents, as `task` says."""
+        side = Side.of(self.model, task)
+        side = replace(side, prompt=self.prompts.get(task, side.prompt))
+        return encode_tokens(self.model, texts, side, self.chunk_tokens)
 
-    def _passages(self, texts: Sequence[str]) -> list[np.ndarray]:
-        return self.model.encode_document(list(texts), **self._options("document_length"))
+    @torch.inference_mode()
+    def scores(self, queries: TokenVectors, documents: TokenVectors) -> np.ndarray:
+        """MaxSim of texts that are encoded, float32 (queries, documents)."""
+        given, parts = self._tensors(documents), []
+        vectors, stops = torch.from_numpy(queries.vectors), np.cumsum(queries.lengths)
+        rows = max(_QUERY_TOKENS // max(int(queries.lengths.max(initial=1)), 1), 1)
+        for start in range(0, len(stops), rows):
+            lengths = queries.lengths[start : start + rows]
+            stop = int(stops[start + len(lengths) - 1])
+            part = vectors[stop - int(lengths.sum()) : stop].to(self.model.device)
+            parts.append(max_sim(part, lengths, *given).cpu().numpy())
+        return np.concatenate(parts) if parts else np.zeros((0, len(documents.lengths)), np.float32)
 
-    def _options(self, limit: str) -> dict:
-        longest = getattr(self.model[0], limit, None) or self.model.max_seq_length or self.chunk_tokens
-        rows = max(1, self.chunk_tokens // longest)
-        return {"batch_size": rows, "convert_to_numpy": True, "show_progress_bar": False}
+    def _tensors(self, texts: TokenVectors) -> tuple[torch.Tensor, np.ndarray]:
+        return torch.from_numpy(texts.vectors).to(self.model.device), texts.lengths

@@ -86,14 +86,14 @@ class SavedModel:
     @cached_property
     def is_multi_vector(self) -> bool:
         """Whether it gives a vector to each token, to be compared by late interaction."""
-        from ruri_kedro.models.late_interaction import is_multi_vector
+        from ruri_kedro.models.multi_vector import is_multi_vector
 
         return is_multi_vector(self.source, self._hub_revision)
 
     @cached_property
     def multi_vector(self) -> "MultiVectorEncoder":
         """The late interaction model, loaded and on its device."""
-        from ruri_kedro.models.late_interaction import load_multi_vector
+        from ruri_kedro.models.multi_vector import load_multi_vector
 
         return load_multi_vector(self.source, self._hub_revision).to(self._torch_device)
 

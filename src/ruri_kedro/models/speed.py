@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import torch
-from sentence_transformers import CrossEncoder, SentenceTransformer
+from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTransformer
 
 from ruri_kedro.errors import RecipeError
 
@@ -13,13 +13,17 @@ _FLASH = "flash_attention_2"
 
 
 def speed_up(
-    model: SentenceTransformer | CrossEncoder, attention: str | None, compiled: bool, precision: str, stage: str
+    model: SentenceTransformer | MultiVectorEncoder | CrossEncoder,
+    attention: str | None,
+    compiled: bool,
+    precision: str,
+    stage: str,
 ) -> None:
     """Give a model on its device another attention (None: its own), and compile it, as the parameters of a stage say.
 
     Raises RecipeError for an attention that the device or the precision does not have.
     """
-    encoder = model[0].model if isinstance(model, SentenceTransformer) else model.model
+    encoder = model.model if isinstance(model, CrossEncoder) else model[0].model
     if attention is not None:
         _check_attention(attention, encoder.device, precision, stage)
         encoder.set_attn_implementation(attention)

@@ -95,3 +95,9 @@ def pad(
     ids[mask] = np.concatenate(rows)
     features = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask.astype(np.int64))}
     return {name: tensor.to(device, non_blocking=True) for name, tensor in features.items()}
+
+
+def places_of(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Rows of the tokens of texts that begin at `starts` and have `lengths`, int64 (sum of the lengths,)."""
+    inside = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return np.repeat(starts, lengths) + inside

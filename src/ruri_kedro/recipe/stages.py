@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from ruri_kedro.recipe.objectives import LABELLED, RERANKING, STRATEGIES, TAUGHT, UNTAUGHT
 
 BASE = "base_model"  # the model of the catalog that no stage trains
-BASE_KIND, BASE_EVALUATED_AS = "embedder", "base"  # its kind, and what reports call it
+# Its kind is what `base_model.kind` says, and so is that of what is trained from it: in this table, which no recipe
+# changes, a word stands in its place (models.kinds.kinds_of). And what reports call the model.
+BASE_KIND, BASE_EVALUATED_AS = "base", "base"
 
 # Where negatives can come from, by block of `mining`. No encoder is there before pre-training.
 MINING = {"pretraining": STRATEGIES[:3], "supervised": STRATEGIES}
@@ -27,7 +29,7 @@ class Stage:
     settings: str  # their dataclass, by address
     start: str  # model that goes in
     model: str  # model that comes out
-    kind: str  # of that model, a name in models.kinds.KINDS
+    kind: str  # of that model, a name in models.kinds.KINDS or BASE_KIND
     objectives: tuple[str, ...]  # that its examples can have; the first is the default
     mining: str  # block of `mining` by which its negatives are chosen
     examples: str  # table that it trains on; the examples as they are mined where a step between changes them
@@ -64,7 +66,7 @@ _ROWS = (
         settings="ruri_kedro.training.settings:PretrainingSettings",
         start=BASE,
         model="pretrained_model",
-        kind="embedder",
+        kind=BASE_KIND,
         objectives=UNTAUGHT + LABELLED,
         mining="pretraining",
         examples="pretraining_examples",
@@ -106,7 +108,7 @@ _ROWS = (
         settings="ruri_kedro.training.settings:FinetuningSettings",
         start="pretrained_model",
         model="embedder",
-        kind="embedder",
+        kind=BASE_KIND,
         objectives=UNTAUGHT + TAUGHT + LABELLED,
         mining="supervised",
         examples="distilled_examples",  # the teacher has dropped weak positives
@@ -163,7 +165,7 @@ def registered_names(recipe: str) -> dict[str, str]:
 
 
 def kind_of_model(model: str) -> str:
-    """The kind of a model of the catalog, when a stage of its own has trained it."""
+    """The kind of a model of the catalog, when a stage of its own has trained it: BASE_KIND, or a name in KINDS."""
     stage = stage_of_model(model)
     return stage.kind if stage else BASE_KIND
 

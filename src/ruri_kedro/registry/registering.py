@@ -9,7 +9,7 @@ from ruri_kedro.benchmark.leaks.matches import LeakRules
 from ruri_kedro.corpora.source import parse_sources
 from ruri_kedro.errors import DataError
 from ruri_kedro.models.checkpoint import saved_with_unit_vectors
-from ruri_kedro.models.kinds import KINDS, saved_kind
+from ruri_kedro.models.kinds import kind_in, kinds_of, saved_kind
 from ruri_kedro.models.reference import folder_digest
 from ruri_kedro.recipe.addresses import resolve
 from ruri_kedro.recipe.annotations import Params
@@ -94,7 +94,7 @@ def compile_evidence(
         tests = described_tests(tasks, test_sets, list(dict.fromkeys(row["task"] for row in rows)), candidates)
         others = {name: _rows(name, given, equal or {}) for name in baselines()}
         evidence = Evidence(
-            kind=KINDS[stage.kind].word,
+            kind=kind_in(path, stage.kind).word,
             scores=scores_by_query(rows),
             baselines={
                 name: scores_by_query(row for row in found if is_searched(tests, row["task"]))
@@ -136,7 +136,8 @@ def register(metrics: dict, recipe: str, evidence: Params, equal: Params | None 
             logger.info("%s", _not_trained(stage).strip())
             continue
         scored = metrics.get((equal or {}).get(stage.evaluated_as, stage.evaluated_as), {})
-        number = resolve(KINDS[stage.kind].register)(models[model], names[model], scored, evidence[model])
+        kind = kind_in(models[model], stage.kind)
+        number = resolve(kind.register)(models[model], names[model], scored, evidence[model])
         versions[model] = {"name": names[model], "version": number}
     return versions
 
@@ -153,7 +154,7 @@ def _prompts(model: Path) -> Params:
 
 def _is_of(stage: Stage, model: Path) -> bool:
     """Whether a model is of the kind that its stage makes, and none of another kind that was handed on."""
-    return saved_kind(model) in (None, KINDS[stage.kind])
+    return saved_kind(model) in (None, *kinds_of(stage.kind))
 
 
 def _not_trained(stage: Stage) -> str:

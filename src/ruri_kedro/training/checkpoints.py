@@ -110,6 +110,30 @@ class Checkpoints:
         watch.load_state_dict(state.get("watch", {}))
         return int(state["step"])
 
+    def mean(self, last: int) -> dict[str, torch.Tensor]:
+        """The mean of the weights of the newest `last` checkpoints, by name; what is no float is the newest one's.
+
+        Raises TrainingError where one of them is missing or damaged.
+        """
+        paths = self._complete()[-last:]
+        faults = [fault for path in paths if (fault := _fault_in(path))]
+        if len(paths) < last or faults:
+            found = ". ".join(faults) or f"{len(paths)} are there"
+            raise TrainingError(
+                f"{self.folder}: the last {last} checkpoints are to be averaged, but {found}. Set averaging to null "
+                "for the weights of the last step, or remove the folder to train anew."
+            )
+        means: dict[str, torch.Tensor] = {}
+        for number, path in enumerate(paths, 1):
+            for name, tensor in load_file(path / _MODEL).items():
+                if tensor.is_floating_point():
+                    before = means.get(name, torch.zeros(1, dtype=torch.float64))
+                    means[name] = before + (tensor.double() - before) / number
+                else:
+                    means[name] = tensor
+        kinds = {name: tensor.dtype for name, tensor in load_file(paths[-1] / _MODEL).items()}
+        return {name: mean.to(kinds[name]) for name, mean in means.items()}
+
     def _newest_sound(self) -> Path | None:
         """The newest checkpoint that is not damaged; None where there is none at all. Newer ones are removed."""
         damaged: dict[Path, str] = {}

@@ -23,7 +23,7 @@ from ruri_kedro.training.measures import source_metric
 from ruri_kedro.training.plan import Plan
 from ruri_kedro.training.planning import Shares
 from ruri_kedro.training.reading import check_examples, read_for_plan
-from ruri_kedro.training.run import KEPT_CHECKPOINTS, Stage
+from ruri_kedro.training.run import Stage
 
 _FULL_BATCHES = 3  # of the largest source; the first step is slower and is not counted
 _ROWS = 256  # of each other source
@@ -45,12 +45,13 @@ class Cost:
     memory_gb: float  # the most on one device; without a GPU, of the process
     checkpoint_gb: float  # of one checkpoint
     free_gb: float  # where the checkpoints go
+    kept_checkpoints: int = 2  # beside the one that is being written
     notes: tuple[str, ...] = ()  # what the table does not show
 
     @property
     def disk_gb(self) -> float:
         """The most that checkpoints take at a time: those kept and the one being written."""
-        return self.checkpoint_gb * (KEPT_CHECKPOINTS + 1)
+        return self.checkpoint_gb * (self.kept_checkpoints + 1)
 
 
 def training_cost(
@@ -84,6 +85,7 @@ def training_cost(
         memory_gb=max(metrics["memory_gb"] for metrics in seen),
         checkpoint_gb=saved / 2**30,
         free_gb=_free(stage.checkpoints) / 2**30,
+        kept_checkpoints=stage.kept_checkpoints,
         notes=tuple(shares.notes()),
     )
 
@@ -107,7 +109,7 @@ def _probed(examples: Table, rows: np.ndarray, stage: Stage, probe: Probe) -> tu
     seen: list[Mapping[str, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         sample = write_table(Path(folder) / "examples", examples.schema, _sample(examples, rows))
-        settings = replace(stage.settings, epochs=1, checkpoint_steps=10**9)
+        settings = replace(stage.settings, epochs=1, checkpoint_steps=10**9, averaging=None)
         checkpoints = Path(folder) / "checkpoints"
         probed = replace(stage, settings=settings, checkpoints=checkpoints, held_out=None, allow_untrained=True)
         # What a training says of its batches is true of the sample only.

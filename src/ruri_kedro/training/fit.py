@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import torch
 from tqdm import tqdm
 
-from ruri_kedro.errors import TrainingError
+from ruri_kedro.errors import RecipeError, TrainingError
 from ruri_kedro.recipe.stages import STAGES
 from ruri_kedro.tables.files import write_json
 from ruri_kedro.training import processes
@@ -18,6 +19,7 @@ from ruri_kedro.training.checkpoints import Checkpoints
 from ruri_kedro.training.measures import Measures
 from ruri_kedro.training.memory import reused_memory
 from ruri_kedro.training.plan import Batch
+from ruri_kedro.training.settings import Averaging
 from ruri_kedro.training.watch import Alarm, Watch
 
 log = logging.getLogger(__name__)
@@ -38,6 +40,7 @@ class FitSettings:
     checkpoint_steps: int
     seed: int
     warmup_steps: int | None = None  # in place of the ratio
+    averaging: Averaging | None = None  # of the last checkpoints; None: the weights of the last step
 
     def warmup(self, steps: int) -> int:
         """The steps of a training of so many in which the learning rate rises."""
@@ -65,6 +68,7 @@ def fit(
     """
     # The state before the first step that is left to do: of the seed, or of the last checkpoint.
     warmup = _warmup(settings, len(batches), label)
+    _check_averaging(settings, len(batches), label)
     torch.manual_seed(settings.seed)
     processes.forget_peak_memory()
     optimizer = torch.optim.AdamW(_parameter_groups(model, settings.weight_decay), lr=settings.learning_rate)
@@ -106,6 +110,9 @@ def fit(
                 if first:
                     checkpoints.save(step, model, optimizer, watch)
                 due = False
+    if settings.averaging is not None:
+        means = processes.from_first(partial(checkpoints.mean, settings.averaging.last))
+        model.load_state_dict(means, strict=False)
     if watch.suspects:
         log.warning("%s ended on steps that look bad, too few to stop it: look at its loss and similarity.", label)
     model.eval()
@@ -120,6 +127,17 @@ def _warmup(settings: FitSettings, steps: int, label: str) -> int:
             label, warmup, steps,
         )  # fmt: skip
     return warmup
+
+
+def _check_averaging(settings: FitSettings, steps: int, label: str) -> None:
+    """Raises RecipeError where a training of so many steps has fewer checkpoints than are to be averaged."""
+    count = math.ceil(steps / settings.checkpoint_steps)
+    if settings.averaging is not None and count < settings.averaging.last:
+        block = STAGES[label].block if label in STAGES else label
+        raise RecipeError(
+            f"{block}.averaging.last: {settings.averaging.last}, but there are {count} checkpoints in {steps} steps. "
+            f"Lower it, or {block}.checkpoint_steps, {settings.checkpoint_steps}."
+        )
 
 
 @contextmanager

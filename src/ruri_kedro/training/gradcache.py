@@ -21,17 +21,20 @@ def cached_backward(
     chunk_tokens: Sequence[int],
     keep_tokens: int,
     loss_of: Callable[[torch.Tensor], torch.Tensor],
+    rows: Sequence[np.ndarray] | None = None,
 ) -> float:
     """Accumulate the gradient of `loss_of(outputs)` in the parameters; returns the loss.
 
-    forward(items) gives one output row per item; `chunks` are a partition of the items 0..m-1; `keep_tokens` is
-    how many tokens' activations may be held at a time beyond the chunk in work. Of several processes each works off
+    forward(items) gives one output row per item, or as many as `rows` says: of each chunk the places of its rows among
+    all outputs. `chunks` are a partition of the items 0..m-1; `keep_tokens` is how many tokens' activations may be held
+    at a time beyond the chunk in work. Of several processes each works off
     its share of the chunks, and all get the outputs and the loss of all. What a chunk draws at random depends on its
     number, so it is the same in both passes and in any process.
     """
     seed = int(torch.randint(2**62, ()))
     own = processes.share(chunk_tokens)
-    items = sum(map(len, chunks))
+    rows = chunks if rows is None else rows
+    total = sum(map(len, rows))
     kept: dict[int, torch.Tensor] = {}
     outputs: torch.Tensor | None = None
     held = 0
@@ -42,9 +45,9 @@ def cached_backward(
         if outputs is None:
             # All rows at once, in full precision. Small tensors left behind by each chunk would break up the memory
             # that it frees: 1.8 GiB instead of 1.0 for two steps of 4,096 pairs.
-            outputs = torch.zeros(items, *output.shape[1:], device=output.device)
+            outputs = torch.zeros(total, *output.shape[1:], device=output.device)
         if own:
-            outputs[_index(chunks[number], outputs)] = output.detach().float()
+            outputs[_index(rows[number], outputs)] = output.detach().float()
         if keep:
             held += chunk_tokens[number]
             kept[number] = output
@@ -52,7 +55,7 @@ def cached_backward(
     loss = loss_of(outputs)
     loss.backward()
     for number in own:
-        gradient = outputs.grad[_index(chunks[number], outputs)]
+        gradient = outputs.grad[_index(rows[number], outputs)]
         if number in kept:
             kept.pop(number).backward(gradient)
         else:

@@ -45,7 +45,7 @@ def of_embedder(model: SentenceTransformer, data: TrainingSet, chunk_tokens: int
     same = positives[:, None] == positives[None, :]
 
     def measures() -> dict[str, float]:
-        with _reading(model):
+        with reading(model):
             vectors = encode_rows(model, distinct, chunk_tokens, precision)
         a, p = vectors[places[: len(data)]], vectors[places[len(data) :]]
         found = {"held_out/uniformity": uniformity(vectors)}
@@ -70,7 +70,7 @@ def of_reranker(model: CrossEncoder, data: TrainingSet, max_length: int, chunk_t
 
     def measures() -> dict[str, float]:
         scores = np.zeros(passages.shape, np.float32)
-        with _reading(model):
+        with reading(model):
             scores[present] = score_rows(
                 model, data.tokens, queries[present], passages[present], max_length, chunk_tokens, precision=precision
             )
@@ -107,7 +107,8 @@ def ndcg(own: np.ndarray, scores: np.ndarray, others: np.ndarray) -> float:
 
 
 @contextmanager
-def _reading(model: torch.nn.Module) -> Iterator[None]:
+def reading(model: torch.nn.Module) -> Iterator[None]:
+    """In this context the model drops nothing out."""
     model.eval()
     try:
         yield

@@ -58,6 +58,14 @@ def info_nce(
     return (log_partition(a, passages / temperature) - positive).mean()
 
 
+def in_batch_cross_entropy(scores: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Cross-entropy of each query's positive among all passages of the batch, mean over queries.
+
+    As `info_nce`, of any scores (b, c): column i has the positive of row i (ColBERT, arXiv 2004.12832, Section 3.3).
+    """
+    return F.cross_entropy(scores / temperature, torch.arange(len(scores), device=scores.device))
+
+
 def log_partition(rows: torch.Tensor, columns: torch.Tensor, hidden: torch.Tensor | None = None) -> torch.Tensor:
     """logsumexp of each row of `rows @ columns.T`, (r,), in the memory of a few rows of that matrix.
 
@@ -119,7 +127,7 @@ def distillation(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tenso
     """KL(teacher || student) of softmaxed, per-query min-max normalised scores, mean over queries.
 
     Ruri (Section 4.2) names the normalisation; the divergence is that of JaColBERTv2.5 (arXiv 2407.20750).
-    student: cosines (b, c); teacher: scores (b, c); mask: (b, c) bool, False where a passage is missing.
+    student, teacher: scores (b, c); mask: (b, c) bool, False where a passage is missing.
     """
     log_student = _masked_log_softmax(min_max(student, mask) / temperature, mask)
     log_teacher = _masked_log_softmax(min_max(teacher, mask) / temperature, mask)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from sentence_transformers import CrossEncoder, SentenceTransformer
+from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTransformer
 
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.models import training_head as heads
@@ -44,12 +44,13 @@ from ruri_kedro.training.watch import Watch
 
 log = logging.getLogger(__name__)
 
-KEPT_CHECKPOINTS = 2
+_KEPT_CHECKPOINTS = 2
 
 
 # Parameters that may change between a killed run and its continuation: a training that ran out of memory goes on with
 # smaller chunks. As with another number of devices, its weights are then the same but for rounding and dropout.
 _OF_THE_MACHINE = ("checkpoint_steps", "chunk_tokens", "keep_tokens")
+_NOT_OF_THE_STEPS = (*_OF_THE_MACHINE, "averaging")  # which is of what they leave
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,34 @@ class Stage:
         given = vars(self.settings) | {"seed": self.seed}
         return kind(**{field.name: given[field.name] for field in fields(kind) if field.name in given})
 
+    @property
+    def kept_checkpoints(self) -> int:
+        """How many checkpoints there are at most, but for the one that is being written."""
+        averaging = self.settings.averaging
+        return max(_KEPT_CHECKPOINTS, averaging.last if averaging else 0)
+
     def batches(self, homogeneous: bool) -> BatchSettings:
         """How examples become batches."""
         return BatchSettings(self.settings.batch_size, self.settings.epochs, homogeneous, self.seed)
+
+    def reading(
+        self,
+        objectives: tuple[str, ...],
+        prompts: Mapping[str, str],
+        source_prompts: Mapping[str, Mapping[str, str]],
+        parts: Sequence[str],
+    ) -> Reading:
+        """How a model of texts reads the examples of the sources `parts`; prompts as of `train_embedder`."""
+        return Reading(
+            objectives=objectives,
+            prompts=(prompts["query"], prompts["document"]),
+            own_prompts={
+                name: (own["query"], own["document"]) for name, own in source_prompts.items() if name in parts
+            },
+            lengths=self.settings.lengths,
+            special=True,
+            shuffled=self.settings.shuffle_positives,
+        )
 
     def check(self) -> None:
         """Raises RecipeError for devices that are not here, before any work is done."""
@@ -101,30 +127,29 @@ def train_embedder(
     if count := processes.wanted(stage.device, stage.devices):
         arguments = {"examples": examples, "passages": passages, "prompts": dict(prompts), "teacher": teacher,
                      "source_prompts": source_prompts, "training_head": training_head}  # fmt: skip
-        _in_processes(count, train_embedder, load_encoder, model, stage, on_step, arguments)
+        in_processes(count, train_embedder, load_encoder, model, stage, on_step, arguments)
         return model
     losses = stage.select(LossSettings)
     losses.check(model.get_embedding_dimension(), stage.name)
-    reading = Reading(
-        objectives=UNTAUGHT + LABELLED if teacher is None else UNTAUGHT + TAUGHT + LABELLED,
-        prompts=(prompts["query"], prompts["document"]),
-        own_prompts={
-            name: (own["query"], own["document"])
-            for name, own in (source_prompts or {}).items()
-            if name in examples.parts()
-        },
-        lengths=stage.settings.lengths,
-        special=True,
-        shuffled=stage.settings.shuffle_positives,
-    )
+    objectives = UNTAUGHT + LABELLED if teacher is None else UNTAUGHT + TAUGHT + LABELLED
+    reading = stage.reading(objectives, prompts, source_prompts or {}, examples.parts())
     with heads.training_head(model, training_head, stage.seed), sole_training(stage.checkpoints / stage.name):
-        _prepare(model, stage, max(stage.settings.lengths))
-        _train_embedder(model, examples, passages, reading, stage, losses, on_step, teacher)
+        prepare(model, stage, max(stage.settings.lengths))
+        work = Encoding(embedding_backward, of_embedder)
+        train_texts(model, examples, passages, reading, stage, losses, on_step, teacher, work)
     return model
 
 
-def _train_embedder(
-    model: SentenceTransformer,
+@dataclass(frozen=True)
+class Encoding:
+    """What is done with a model that encodes texts, one at a time."""
+
+    backward: Callable  # (model, data, budget, losses) -> gradients of a batch
+    measures: Callable  # (model, held-out data, chunk_tokens, precision) -> what is measured of it
+
+
+def train_texts(
+    model: SentenceTransformer | MultiVectorEncoder,
     examples: Table,
     passages: Table,
     reading: Reading,
@@ -132,7 +157,9 @@ def _train_embedder(
     losses: LossSettings,
     on_step: OnStep,
     teacher: Scores | None,
+    work: Encoding,
 ) -> None:
+    """Train a model of texts in place, on its device and alone at the stage's checkpoints, which the caller sees to."""
     settings: PretrainingSettings = stage.settings
     if settings.freeze_position_embeddings:
         freeze_position_embeddings(model)
@@ -143,10 +170,10 @@ def _train_embedder(
         raise RecipeError(f"{stage.name}.homogeneous: false, but the objectives are {sorted(set(data.objectives))}.")
     if "angle" in data.objectives:
         losses.check_halves(model.get_embedding_dimension(), stage.name)
-    backward = embedding_backward(model, data, budget, losses)
+    backward = work.backward(model, data, budget, losses)
     plan, shares = _plan(data, stage, examples.digest(), homogeneous)
     if held_out:
-        on_step = _measured(on_step, of_embedder(model, held_out, budget.chunk_tokens, budget.precision), stage, plan)
+        on_step = _measured(on_step, work.measures(model, held_out, budget.chunk_tokens, budget.precision), stage, plan)
     made_of = {"examples": examples.digest(), "prompts": list(reading.prompts)}
     if reading.own_prompts:
         made_of["prompts of sources"] = {name: list(own) for name, own in sorted(reading.own_prompts.items())}
@@ -162,9 +189,9 @@ def train_reranker(
     stage.check()
     if count := processes.wanted(stage.device, stage.devices):
         arguments = {"examples": examples, "passages": passages}
-        _in_processes(count, train_reranker, load_cross_encoder, model, stage, on_step, arguments)
+        in_processes(count, train_reranker, load_cross_encoder, model, stage, on_step, arguments)
         return model
-    _prepare(model, stage, stage.settings.max_length)
+    prepare(model, stage, stage.settings.max_length)
     with sole_training(stage.checkpoints / stage.name):
         _train_reranker(model, examples, passages, stage, on_step)
     return model
@@ -181,22 +208,23 @@ def _train_reranker(model: CrossEncoder, examples: Table, passages: Table, stage
     _fit(model, plan, shares, backward, stage, data.example_ids, {"examples": examples.digest()}, on_step)
 
 
-def _prepare(model: SentenceTransformer | CrossEncoder, stage: Stage, max_length: int) -> None:
+def prepare(model: SentenceTransformer | MultiVectorEncoder | CrossEncoder, stage: Stage, max_length: int) -> None:
     """Put a model on its device, as fast as the recipe has it; `max_length`: of its longest texts, in tokens."""
     check_length(model, max_length, f"{stage.name}.max_length")
     model.to(device_kind(stage.device))
     speed_up(model, stage.settings.attention, stage.settings.compile, stage.settings.precision, stage.name)
 
 
-def _in_processes(
+def in_processes(
     count: int,
     train: Callable,
     load: Callable,
-    model: SentenceTransformer | CrossEncoder,
+    model: SentenceTransformer | MultiVectorEncoder | CrossEncoder,
     stage: Stage,
     on_step: OnStep,
     arguments: Mapping[str, Any],
 ) -> None:
+    """Do the training `train` of a stage in so many processes; `load` opens the folder of a model."""
     part = partial(_on_device, train=train, stage=stage)
     processes.train_in_processes(model, load, part, arguments, count, stage.device, on_step, stage.name)
 
@@ -286,13 +314,14 @@ def _fit(
     made_of: Mapping[str, Any],
     on_step: OnStep,
 ) -> None:
-    identity = {name: value for name, value in asdict(stage.settings).items() if name not in _OF_THE_MACHINE} | {
+    given = {name: value for name, value in asdict(stage.settings).items() if name not in _NOT_OF_THE_STEPS}
+    identity = given | {
         "seed": stage.seed,
         "batches": plan.digest(),
         **made_of,
         "initial weights": weights_digest(model),
     }
-    checkpoints = Checkpoints(stage.checkpoints / stage.name, identity, KEPT_CHECKPOINTS)
+    checkpoints = Checkpoints(stage.checkpoints / stage.name, identity, stage.kept_checkpoints)
     settings = stage.select(FitSettings)
     watch = Watch(stage.watch, example_ids, settings.warmup(len(plan)))
     fit(model, plan, backward, settings, checkpoints, watch, with_shares(on_step, shares), stage.name)

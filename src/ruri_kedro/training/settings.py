@@ -47,6 +47,13 @@ class RunSettings:
 
 
 @parameters
+class Averaging:
+    """The model of a training is the mean of its last checkpoints; parameters `averaging` (arXiv 2407.20750)."""
+
+    last: Count  # how many, that of the last step among them
+
+
+@parameters
 class RerankingSettings:
     """A training of a reranker, and what all trainings have (Ruri, Tables 14 and 15); lengths in tokens."""
 
@@ -64,6 +71,7 @@ class RerankingSettings:
     attention: str | None  # an implementation of transformers; None: the model's own
     compile: bool
     checkpoint_steps: Count  # between two checkpoints
+    averaging: Averaging | None  # None: the model is that of the last step
 
 
 @parameters

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ruri_kedro.datasets.models import HandedOn
-from ruri_kedro.models.kinds import KINDS
+from ruri_kedro.models.kinds import kind_in
 from ruri_kedro.recipe.addresses import resolve
 from ruri_kedro.recipe.annotations import Params
 from ruri_kedro.recipe.parse import parse
@@ -56,7 +56,7 @@ def train_stage(
     if not examples.parts():
         logger.info("%s: no source takes part in it. Nothing is trained, the model is handed on unchanged.", name)
         return HandedOn(start)
-    kind = KINDS[STAGES[name].kind]
+    kind = kind_in(start, STAGES[name].kind)
     model = resolve(kind.start)(start, prompts or {}, settings["max_length"], run["seed"])
     given = {
         "prompts": prompts,

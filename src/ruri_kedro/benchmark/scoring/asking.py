@@ -1,7 +1,7 @@
 """How the benchmark asks a model of each kind: with the settings of an evaluation, or as those do who download it.
 
-A model is loaded by `load` when it is first asked. `evaluation` has `max_length` and `chunk_tokens`, of late
-interaction, whose prompts and lengths are the model's own, `chunk_tokens` and `exact_documents`.
+A model is loaded by `load` when it is first asked. Of `evaluation`, the parameters of this name, a kind reads what it
+has a use for: late interaction, whose lengths are the model's own, `chunk_tokens` and `exact_documents`.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,7 +22,8 @@ def embedder(name: str, load: Load, prompts: Mapping[str, str], evaluation: Mapp
     def encoded(texts: list[str], role: str) -> np.ndarray:
         from ruri_kedro.models.forward import encode
 
-        return encode(model(), texts, prompts[role], evaluation["max_length"], evaluation["chunk_tokens"])
+        length = evaluation["max_length_of"].get(role, evaluation["max_length"])
+        return encode(model(), texts, prompts[role], length, evaluation["chunk_tokens"])
 
     return Embedder(name, encoded)
 
@@ -40,13 +41,13 @@ def cross_encoder(name: str, load: Load, prompts: Mapping[str, str], evaluation:
 
 
 def multi_vector(name: str, load: Load, prompts: Mapping[str, str], evaluation: Mapping[str, Any]) -> MultiVector:
-    """A MultiVectorEncoder."""
+    """A MultiVectorEncoder; a role without a prompt has the model's own."""
 
     @cache
     def late() -> Any:
         from ruri_kedro.models.late_interaction import LateInteraction
 
-        return LateInteraction(load(), evaluation["chunk_tokens"])
+        return LateInteraction(load(), evaluation["chunk_tokens"], prompts)
 
     return MultiVector(
         name,
@@ -69,3 +70,14 @@ def served_embedder(model: Any) -> Embedder:
 def served_cross_encoder(model: Any) -> Reranker:
     """A loaded CrossEncoder, by its own method."""
     return Reranker("model", model.predict)
+
+
+def served_multi_vector(model: Any) -> Reranker:
+    """A loaded MultiVectorEncoder, by its own methods and prompts."""
+
+    def scored(pairs: list[tuple[str, str]]) -> np.ndarray:
+        queries, passages = map(list, zip(*pairs, strict=True))
+        scores = model.similarity_pairwise(model.encode_query(queries), model.encode_document(passages))
+        return scores.cpu().numpy()
+
+    return Reranker("model", scored)

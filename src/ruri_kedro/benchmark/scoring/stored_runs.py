@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from ruri_kedro.benchmark.scoring.evaluate import RERANKED, RUN, Ordered, candidates_of, find_runs
-from ruri_kedro.benchmark.scoring.models import FOUND, Bm25, Embedder, Model, Reranker
+from ruri_kedro.benchmark.scoring.models import FOUND, Bm25, Model, Reranker
 from ruri_kedro.benchmark.tasks.retrieval import RetrievalTask
 from ruri_kedro.benchmark.tasks.stored import stored_digest, stored_task
 from ruri_kedro.benchmark.tasks.types import by_type, is_searched, task_types, type_of
+from ruri_kedro.models.kinds import by_kind, kind_in, model_class
 from ruri_kedro.models.reference import EncoderReference
+from ruri_kedro.recipe.addresses import resolve
 from ruri_kedro.recipe.annotations import Params
 from ruri_kedro.recipe.parse import parse
+from ruri_kedro.recipe.stages import BASE_KIND
 from ruri_kedro.tables.checksums import facts_of, is_current, write_manifest
 from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.files import replace_dir
@@ -57,8 +60,9 @@ def search_tasks(test_sets: Path, tasks: Params, bm25: Params, evaluation: Param
     return {name: partial(build, name) for name in searched(tasks)}
 
 
+@by_kind("asked")
 @by_type("searching")
-def search_embedder(
+def search_model(
     test_sets: Path,
     tasks: Params,
     bm25_runs: Path,
@@ -68,19 +72,40 @@ def search_embedder(
     name: str,
     equal: Params | None = None,
 ) -> dict[str, Callable]:
-    """An embedding model's run for every retrieval task, and its order of the candidates.
+    """A model's run for every retrieval task, and its order of the candidates; it is of a kind of base models.
 
     None for a model that is `equal` to another one, as nodes.equal_models has it.
     """
     if name in (equal or {}):
         return {}
-    reference = EncoderReference.of({}, model)
-    settings = {"model": reference.digest(), "prompts": prompts}
 
-    def embedder() -> Model:
-        return Embedder(name, encode_by_role(reference, prompts, evaluation))
+    @cache  # for all tasks
+    def asked() -> Model:
+        return asked_model(name, model, prompts, evaluation)
 
-    return _run_folders(test_sets, tasks, bm25_runs, evaluation, name, embedder, settings)
+    settings = {"model": EncoderReference.of({}, model).digest(), "prompts": prompts}
+    return _run_folders(test_sets, tasks, bm25_runs, evaluation, name, asked, settings, asks(model))
+
+
+def asked_model(name: str, folder: Path, prompts: Params, evaluation: Params) -> Model:
+    """The model in a folder, of a kind of base models, as the benchmark asks it, which loads it when it has to."""
+    return asks(folder)(name, partial(loaded, folder), prompts, evaluation)
+
+
+def asks(folder: Path) -> Callable[..., Model]:
+    """How a model of the kind in a folder is asked, for keys too: Kind.asked."""
+    return resolve(kind_in(folder, BASE_KIND).asked)
+
+
+def loaded(folder: Path) -> Any:
+    """The model in a folder, of a kind of base models, on the best device that is here."""
+    import torch
+
+    from ruri_kedro.models.base import device_kind
+    from ruri_kedro.models.foreign_code import open_model
+
+    kind = model_class(kind_in(folder, BASE_KIND))
+    return open_model(kind, folder, {"dtype": torch.float32}, device=device_kind("auto"))
 
 
 @by_type("searching")
@@ -148,16 +173,6 @@ def searched(tasks: Params) -> list[str]:
     return [name for name, spec in tasks.items() if is_searched(spec["type"])]
 
 
-def encode_by_role(reference: EncoderReference, prompts: Params, evaluation: Params) -> Callable:
-    """The encoder as the benchmark calls it: with texts and their role."""
-
-    def encode(texts: list[str], role: str) -> Any:
-        length = evaluation["max_length_of"].get(role, evaluation["max_length"])
-        return reference.encode(texts, prompts[role], length, evaluation["chunk_tokens"], None)
-
-    return encode
-
-
 def read_task_run(runs: Path, task: RetrievalTask, file: str = RUN) -> dict[str, dict[str, float]]:
     """A model's run for a task, from the folder of its runs."""
     from ruri_kedro.benchmark.runs import read_run
@@ -170,9 +185,9 @@ def manifest(runs: Path, name: str) -> Params:
     return facts_of(runs / name)
 
 
-def read_task_runs(runs: Path, task: RetrievalTask, searches: bool = True) -> dict[str, dict]:
+def read_task_runs(runs: Path, task: RetrievalTask) -> dict[str, dict]:
     """What a model has found for a task: RERANKED and, of a collection that it searches, RUN."""
-    files = [RUN, RERANKED] if searches and type_of(task).search.collection else [RERANKED]
+    files = [file for file in (RUN, RERANKED) if (runs / task.name / file).exists()]
     return {file: read_task_run(runs, task, file) for file in files}
 
 
@@ -197,8 +212,12 @@ def _run_folders(
     name: str,
     load: Callable[[], Model],
     settings: Params,
+    *work: Callable,
 ) -> dict[str, Callable]:
-    """A folder of TREC files per task: what the model that `load` gives finds."""
+    """A folder of TREC files per task: what the model that `load` gives finds.
+
+    work: functions besides `load` that do it.
+    """
 
     def build(task_name: str, folder: Path) -> None:
         from ruri_kedro.benchmark.runs import write_run
@@ -206,7 +225,7 @@ def _run_folders(
         kind = task_types()[tasks[task_name]["type"]]
         key = key_of(
             model=name, task=stored_digest(test_sets, task_name), run=manifest(bm25_runs, task_name),
-            evaluation=evaluation, settings=settings, code=behaviour_digest(_run_folders, load, *kind.searching),
+            evaluation=evaluation, settings=settings, code=behaviour_digest(_run_folders, load, *work, *kind.searching),
         )  # fmt: skip
         if is_current(folder, key):
             return

@@ -2,11 +2,14 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ruri_kedro.benchmark.scoring.stored_runs import (
-    encode_by_role,
+    asked_model,
+    asks,
+    loaded,
     manifest,
     read_task_runs,
     runs_of_bm25,
@@ -16,6 +19,7 @@ from ruri_kedro.benchmark.tasks.retrieval import RetrievalTask
 from ruri_kedro.benchmark.tasks.stored import stored_digest, stored_task
 from ruri_kedro.benchmark.tasks.types import Fitting, by_type, task_types, type_of
 from ruri_kedro.corpora.source import parse_sources
+from ruri_kedro.models.kinds import by_kind
 from ruri_kedro.models.packaged import PACKAGES
 from ruri_kedro.models.reference import EncoderReference, folder_digest
 from ruri_kedro.recipe.annotations import Figure, Frame, Params
@@ -25,9 +29,13 @@ from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.lookup import passage_texts
 from ruri_kedro.tables.store import blocks, key_of
 
+if TYPE_CHECKING:
+    from ruri_kedro.benchmark.scoring.models import Model
+
 logger = logging.getLogger(__name__)
 
 BM25 = "bm25"
+_VALIDATION_DEPTH = 100  # documents found for a query
 _NOTHING = "Nothing was tested: the recipe has no task (parameter tasks). Its models can be used, but not promoted.\n"
 
 
@@ -62,8 +70,9 @@ def score_bm25(test_sets: Path, tasks: Params, bm25_runs: Path, evaluation: Para
     return _score_parts(test_sets, tasks, searched(tasks), bm25_runs, evaluation, BM25, rows)
 
 
+@by_kind("asked")
 @by_type("scoring")
-def score_embedder(
+def score_model(
     test_sets: Path,
     tasks: Params,
     runs: Path,
@@ -75,22 +84,22 @@ def score_embedder(
     name: str,
     equal: Params | None = None,
 ) -> dict[str, Part]:
-    """An embedding model on every task, and on the candidates; none of a model that is `equal` to another one."""
+    """A model on every task that it can do, and on the candidates; none of a model that is `equal` to another one."""
     if name in (equal or {}):
         return {}
-    from ruri_kedro.benchmark.scoring.evaluate import evaluate_runs, score_by_vectors
-    from ruri_kedro.benchmark.scoring.models import Embedder
+    from ruri_kedro.benchmark.scoring.evaluate import can_do, evaluate_runs, score_by_vectors
 
-    reference = EncoderReference.of({}, model)
-    embedder = Embedder(name, encode_by_role(reference, {**prompts, **task_prompts}, evaluation))
+    asked = asked_model(name, model, {**prompts, **task_prompts}, evaluation)
 
     def rows(task: Any) -> list[dict]:
         if type_of(task).search is None:
-            return score_by_vectors(embedder, task, Fitting(seed))
+            return score_by_vectors(asked, task, Fitting(seed))
         return evaluate_runs(name, task, read_task_runs(runs, task), evaluation["rerank_queries"])
 
-    settings = {"model": reference.digest(), "prompts": prompts, "task_prompts": task_prompts, "seed": seed}
-    return _score_parts(test_sets, tasks, list(tasks), runs, evaluation, name, rows, settings)
+    digest = EncoderReference.of({}, model).digest()
+    settings = {"model": digest, "prompts": prompts, "task_prompts": task_prompts, "seed": seed}
+    wanted = [task for task, row in tasks.items() if can_do(asked, task_types()[row["type"]])]
+    return _score_parts(test_sets, tasks, wanted, runs, evaluation, name, rows, settings, asks(model))
 
 
 @by_type("scoring")
@@ -103,7 +112,7 @@ def score_reranker(
     from ruri_kedro.benchmark.scoring.evaluate import evaluate_runs
 
     def rows(task: RetrievalTask) -> list[dict]:
-        return evaluate_runs(name, task, read_task_runs(runs, task, searches=False), evaluation["rerank_queries"])
+        return evaluate_runs(name, task, read_task_runs(runs, task), evaluation["rerank_queries"])
 
     return _score_parts(test_sets, tasks, searched(tasks), runs, evaluation, name, rows)
 
@@ -150,6 +159,7 @@ def base_name(base_model: Params) -> str:
     return base_model["name"] or (PACKAGES[package].model if package else "random weights")
 
 
+@by_kind("asked")
 def validate(model: Path, pairs: Table, passages: Table, sources: Params, prompts: Params, evaluation: Params) -> dict:
     """Retrieval among the held-out positives of a source for its held-out pairs: nDCG@10 and Recall@10 by source.
 
@@ -157,9 +167,10 @@ def validate(model: Path, pairs: Table, passages: Table, sources: Params, prompt
     This, and no test set, is what settings may be chosen by. Positives of training pairs are no distractors: a model
     that has learnt which question belongs to them tells them apart too easily, and a test set has none.
     """
-    from ruri_kedro.benchmark.scoring.evaluate import evaluate_embedder, summarize
+    from ruri_kedro.benchmark.scoring.evaluate import evaluate, summarize
 
-    reference = EncoderReference.of({}, model)
+    metrics = ("ndcg@10", "recall@10")
+    load = cache(partial(loaded, model))  # once for all sources
     scores: list[dict] = []
     correlations: dict[str, float] = {}
     for name, source in parse_sources(sources).items():
@@ -168,27 +179,29 @@ def validate(model: Path, pairs: Table, passages: Table, sources: Params, prompt
         if not held_out:
             continue
         texts = passage_texts(passages, parts=[name])
-        encode = encode_by_role(reference, source.prompts_or(prompts), evaluation)
+        settings = {**evaluation, "exact_documents": len(held_out)}
+        asked = asks(model)("model", load, source.prompts_or(prompts), settings)
         if source.is_labelled:
-            correlations[f"{name}/spearman"] = _label_correlation(held_out, texts, encode)
+            correlations[f"{name}/spearman"] = _label_correlation(held_out, texts, asked)
         else:
             task = _validation_task(name, held_out, texts)
-            scores += evaluate_embedder("model", task, encode, metrics=("ndcg@10", "recall@10"))
+            scores += evaluate(asked, task, _VALIDATION_DEPTH, dict, metrics=metrics).rows
     found = summarize(scores).to_dicts() if scores else []
     return {task: value for row in found for task, value in row.items() if task != "model"} | correlations
 
 
-def _label_correlation(held_out: list[dict], texts: dict[str, str], encode: Callable) -> float:
-    """Spearman's correlation of the cosines of pairs with their labels."""
+def _label_correlation(held_out: list[dict], texts: dict[str, str], asked: "Model") -> float:
+    """Spearman's correlation of the scores of pairs with their labels."""
     import numpy as np
 
     from ruri_kedro.training.held_out import rank_correlation
 
-    first, second = (
-        encode([texts[row[side]] for row in held_out], role)
-        for side, role in (("anchor", "query"), ("positive", "document"))
-    )
-    return rank_correlation((first * second).sum(axis=1), np.array([row["label"] for row in held_out]))
+    first, second = ([texts[row[side]] for row in held_out] for side in ("anchor", "positive"))
+    if asked.encode is None:
+        scores = asked.score(list(zip(first, second, strict=True)))
+    else:
+        scores = (asked.encode(first, "query") * asked.encode(second, "document")).sum(axis=1)
+    return rank_correlation(scores, np.array([row["label"] for row in held_out]))
 
 
 def _validation_task(name: str, held_out: list[dict], texts: dict[str, str]) -> RetrievalTask:
@@ -208,15 +221,19 @@ def _score_parts(
     model: str,
     rows: Callable[[Any], list[dict]],
     settings: Params | None = None,
+    *work: Callable,
 ) -> dict[str, Part]:
-    """A part per task; one that is there for the same model, data and parameters is not computed again."""
+    """A part per task; one that is there for the same model, data and parameters is not computed again.
+
+    work: functions besides `rows` that do it.
+    """
 
     def part(name: str) -> Part:
         kind = task_types()[tasks[name]["type"]]
         run = manifest(runs, name) if kind.search else ""
         key = key_of(
             model=model, task=stored_digest(test_sets, name), run=run, evaluation=evaluation, settings=settings,
-            code=behaviour_digest(_score_parts, rows, *kind.scoring),
+            code=behaviour_digest(_score_parts, rows, *work, *kind.scoring),
         )  # fmt: skip
         return Part(key, lambda: blocks(rows(stored_task(test_sets, name))))
 

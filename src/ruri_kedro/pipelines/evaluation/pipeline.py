@@ -5,7 +5,7 @@ from functools import partial, update_wrapper
 from kedro.pipeline import Node, Pipeline
 
 from ruri_kedro.benchmark.scoring import stored_runs as searching
-from ruri_kedro.models.kinds import KINDS
+from ruri_kedro.models.kinds import kinds_of
 from ruri_kedro.pipelines.evaluation import nodes
 from ruri_kedro.recipe.addresses import resolve
 from ruri_kedro.recipe.stages import evaluated_models, example_tables, kind_of_model, registered_models
@@ -37,7 +37,7 @@ def create_pipeline(**kwargs) -> Pipeline:
             *[
                 node
                 for name, dataset in models.items()
-                for node in resolve(KINDS[kind_of_model(dataset)].evaluate)(name, dataset)
+                for node in resolve(kinds_of(kind_of_model(dataset))[0].evaluate)(name, dataset)
             ],
             Node(
                 func=searching.export_runs,
@@ -67,19 +67,19 @@ def create_pipeline(**kwargs) -> Pipeline:
     )
 
 
-def embedder_nodes(name: str, dataset: str) -> list[Node]:
-    """What an embedder finds, and its scores; `dataset` is the model, `name` what reports call it."""
+def base_kind_nodes(name: str, dataset: str) -> list[Node]:
+    """What a model of any kind of base models finds, and its scores; otherwise as `cross_encoder_nodes`."""
     evaluated = _evaluated()
     encoded = {"model": dataset, "prompts": "params:prompts"}
     return [
         Node(
-            func=_named(searching.search_embedder, name),
+            func=_named(searching.search_model, name),
             inputs={**evaluated, **encoded, "bm25_runs": "bm25_runs"},
             outputs=f"runs_{name}",
             name=f"search_{name}",
         ),
         Node(
-            func=_named(nodes.score_embedder, name),
+            func=_named(nodes.score_model, name),
             inputs={
                 **evaluated,
                 **encoded,

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ruri_kedro.corpora.source import own_prompts
+from ruri_kedro.models.kinds import KINDS, by_kind
 from ruri_kedro.models.settings import BaseModelSettings
+from ruri_kedro.recipe.addresses import resolve
 from ruri_kedro.recipe.annotations import Embedder, Params
 from ruri_kedro.recipe.parse import parse
 from ruri_kedro.registry.runs.tracking import step_logger
@@ -13,25 +15,15 @@ from ruri_kedro.tables.lookup import iter_texts
 from ruri_kedro.training.stages import train_stage
 
 
+@by_kind("build")
 def make_base_model(passages: Table, base_model: Params, prompts: Params, seed: int) -> Embedder:
-    """The encoder that `base_model` names, or a tiny one built from the corpus; its vectors have length 1."""
-    from ruri_kedro.models.base import build_encoder, load_base, with_unit_vectors
-    from ruri_kedro.models.layers import keep_layers
-    from ruri_kedro.models.vocabulary import cut_vocabulary
+    """The model that `base_model` names, or a tiny one built from the corpus, as one of `base_model.kind`."""
+    settings = parse(BaseModelSettings, base_model, "base_model")
 
     def texts() -> Iterator[str]:
         yield from (text for _, text in iter_texts(passages))
-        yield from prompts.values()
 
-    settings = parse(BaseModelSettings, base_model, "base_model")
-    if settings.name is None and settings.package is None:
-        return with_unit_vectors(build_encoder(texts(), settings.tiny, prompts, seed, settings.pooling))
-    model = load_base(settings, prompts)
-    if settings.layers is not None:
-        keep_layers(model, settings.layers, "base_model.layers")
-    if settings.vocabulary is not None:
-        cut_vocabulary(model, texts())
-    return with_unit_vectors(model)
+    return resolve(KINDS[settings.kind].build)(texts, settings, prompts, seed)
 
 
 def pretrain(

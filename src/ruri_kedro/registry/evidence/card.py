@@ -11,7 +11,7 @@ import yaml
 from ruri_kedro.benchmark.comparing.comparison import Scores, main_metrics
 from ruri_kedro.benchmark.comparing.significance import bootstrap_interval
 from ruri_kedro.benchmark.tasks.types import task_types
-from ruri_kedro.models.kinds import kind_called
+from ruri_kedro.models.kinds import kind_called, kinds_of
 from ruri_kedro.models.packaged import PACKAGES, described
 from ruri_kedro.recipe.addresses import resolve
 from ruri_kedro.recipe.stages import STAGES
@@ -188,8 +188,8 @@ def _run_text(run: Mapping[str, str]) -> str:
 
 def _limits(evidence: Evidence, stages: Mapping[str, Mapping[str, Any]], limits: str) -> Iterator[str]:
     # The reranker that taught an embedder read other lengths, and so did the encoder that a reranker was made from.
-    kind = kind_called(evidence.kind).name
-    own = [settings for name, settings in stages.items() if STAGES[name].kind == kind]
+    kind = kind_called(evidence.kind)
+    own = [settings for name, settings in stages.items() if kind in kinds_of(STAGES[name].kind)]
     lengths = [_longest(stage["max_length"]) for stage in own if "max_length" in stage]
     yield "- Japanese only; other languages were not tested."
     if lengths:

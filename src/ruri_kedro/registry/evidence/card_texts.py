@@ -31,6 +31,18 @@ passages = model.encode(["富士山は日本の最高峰である。"], prompt_n
 print(model.similarity(queries, passages))""",
     prompts=True,
 )
+MULTI_VECTOR = CardText(
+    pipeline_tag="sentence-similarity",
+    tags=("sentence-transformers", "multi-vector", "late-interaction", "ColBERT"),
+    introduction="A Japanese model of late interaction: texts in, a vector for each token out, compared by MaxSim.",
+    usage="""from sentence_transformers import MultiVectorEncoder
+
+model = MultiVectorEncoder("path/to/{name}")
+queries = model.encode_query(["日本で一番高い山は？"])
+passages = model.encode_document(["富士山は日本の最高峰である。"])
+print(model.similarity(queries, passages))""",
+    prompts=False,
+)
 CROSS_ENCODER = CardText(
     pipeline_tag="text-ranking",
     tags=("sentence-transformers", "cross-encoder", "reranker"),

@@ -19,7 +19,7 @@ from ruri_kedro.registry.versions import registration
 from ruri_kedro.registry.versions.probe import scored_probe
 from ruri_kedro.registry.versions.registered import DECISION, PREFIX, SIGNED, logged_model_id, numbers
 from ruri_kedro.registry.versions.registration import RESULT
-from ruri_kedro.registry.versions.stored import RERANKER_CODE, foreign_faults
+from ruri_kedro.registry.versions.stored import MULTI_VECTOR_CODE, RERANKER_CODE, foreign_faults
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +29,7 @@ _NO_STEP = -1
 # Examples of what a model takes.
 _QUERY, _PASSAGE = "日本で一番高い山は？", "富士山は日本の最高峰である。"
 _RERANKER_CODE = Path(__file__).with_name(RERANKER_CODE)
+_MULTI_VECTOR_CODE = Path(__file__).with_name(MULTI_VECTOR_CODE)
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,31 @@ def register_reranker(path: Path, name: str, metrics: Mapping[str, float], evide
         return info, open_model(CrossEncoder, path, device="cpu")
 
     return _register("cross_encoder", path, name, metrics, evidence, log)
+
+
+def register_multi_vector(path: Path, name: str, metrics: Mapping[str, float], evidence: Evidence) -> int:
+    """Log the MultiVectorEncoder in the folder `path` to the open run and register it as `name`.
+
+    It is a pyfunc "model from code": texts in, a list of token vectors for each out, of documents or with
+    `params={"task": "query"}` of queries; with `params={"task": "rerank", "query": ...}` the scores of the texts for
+    that query. Otherwise as `register_embedder`.
+    """
+    import mlflow.pyfunc
+    from sentence_transformers import MultiVectorEncoder
+
+    def log(folder: Path, **logged_as: Any) -> tuple[Any, Any]:
+        info = mlflow.pyfunc.log_model(
+            name="multi_vector",
+            python_model=str(_MULTI_VECTOR_CODE),
+            artifacts={"model": str(folder)},
+            signature=_multi_vector_signature(),
+            input_example=[_PASSAGE],
+            pip_requirements=requirements(),
+            **logged_as,
+        )
+        return info, open_model(MultiVectorEncoder, path, device="cpu")
+
+    return _register("multi_vector", path, name, metrics, evidence, log)
 
 
 def requirements() -> list[str]:
@@ -241,6 +267,18 @@ def _embedder_signature(model: Any) -> Any:
         inputs=Schema([ColSpec("string")]),
         outputs=Schema([TensorSpec(np.dtype("float32"), (-1, width))]),
         params=ParamSchema([ParamSpec("prompt_name", "string", prompt)]),
+    )
+
+
+def _multi_vector_signature() -> Any:
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import AnyType
+
+    return ModelSignature(
+        inputs=Schema([ColSpec("string")]),
+        outputs=Schema([ColSpec(AnyType())]),
+        params=ParamSchema([ParamSpec("task", "string", "document"), ParamSpec("query", "string", "")]),
     )
 
 

@@ -24,7 +24,9 @@ from ruri_kedro.tables.store import file_digest
 EMBEDDER = KINDS["embedder"].folder
 _ARTIFACTS = "artifacts"
 RERANKER_CODE = str(KINDS["cross_encoder"].code)
-# SHA-256 of every content that this file has had. Versions keep the code they were registered with.
+MULTI_VECTOR_CODE = str(KINDS["multi_vector"].code)
+# SHA-256 of every content that these files have had. Versions keep the code they were registered with.
+MULTI_VECTOR_CODES = ("ff642418abdee6066dfe3e2a051c08360c9766ace66ca2fcfd26d496c5c11dea",)
 RERANKER_CODES = (
     "6696ee67692400fd4769612b6d20705e73280791442669a06ac49a9916a3a7fc",  # 0.1
     "ed3e9e8e82775c4b7d236f7f135e658b4c43c9175bceb0a2eaf672453f30e47f",
@@ -152,9 +154,9 @@ def _is_text(value: Any) -> bool:
     return value is None or isinstance(value, str)
 
 
-def _is_reranker_code(value: Any) -> bool:
+def _is_code(name: str) -> Any:
     """MLflow takes the last part of the path, whatever the system it was logged on."""
-    return isinstance(value, str) and re.split(r"[/\\]", value)[-1] == RERANKER_CODE
+    return lambda value: isinstance(value, str) and re.split(r"[/\\]", value)[-1] == name
 
 
 def _are_artifacts(value: Any) -> bool:
@@ -171,16 +173,23 @@ EMBEDDER_FLAVORS = {
         "source_model_name": _is_text,
     },
 }
-RERANKER_FLAVORS = {
-    "python_function": {
-        **_SHARED,
-        "artifacts": _are_artifacts,
-        "cloudpickle_version": _is_text,
-        "loader_module": _is("mlflow.pyfunc.loaders.code_model"),
-        "model_code_path": _is_reranker_code,
-        "streamable": _is(False),
+
+
+def _from_code(name: str) -> dict[str, dict[str, Any]]:
+    """The flavours of a pyfunc model whose code is the file `name`."""
+    return {
+        "python_function": {
+            **_SHARED,
+            "artifacts": _are_artifacts,
+            "cloudpickle_version": _is_text,
+            "loader_module": _is("mlflow.pyfunc.loaders.code_model"),
+            "model_code_path": _is_code(name),
+            "streamable": _is(False),
+        }
     }
-}
+
+
+RERANKER_FLAVORS, MULTI_VECTOR_FLAVORS = _from_code(RERANKER_CODE), _from_code(MULTI_VECTOR_CODE)
 
 
 def _requirements(text: str) -> Iterator[str]:
