@@ -22,9 +22,9 @@ def project_context(
     """The Kedro context of the project: its parameters and its catalog.
 
     `params` are those of the command line, `conf` another folder of configuration, `size` one of a recipe that has
-    several: RecipeError where it has not. Only the hooks of this package take
-    part: those of plugins import libraries that take seconds. Without `recipe` nobody looks at the parameters. Outside of
-    a project this raises DataError, or with `anywhere` takes the configuration that the package brings.
+    several: RecipeError where it has not. Only the hooks of this package take part: those of plugins import libraries
+    that take seconds. Without `recipe` nobody looks at the parameters. Outside of a project this raises DataError, or
+    with `anywhere` takes the configuration that the package brings.
     """
     from kedro.framework.context import KedroContext
     from kedro.framework.hooks.manager import _create_hook_manager, _register_hooks
@@ -37,6 +37,7 @@ def project_context(
             f"{Path.cwd()} is not in a project: no pyproject.toml with [tool.kedro] stands here or above. "
             "Change to the folder of one, or make one: ruri-kedro new FOLDER"
         )
+    # The configuration: that of the project, of an environment, and of the command line.
     env = env or os.environ.get("KEDRO_ENV")
     source = Path(conf) if conf else (project or shipped()) / settings.CONF_SOURCE
     if size:
@@ -46,6 +47,7 @@ def project_context(
     loader = settings.CONFIG_LOADER_CLASS(
         conf_source=str(source), env=env, runtime_params=params and dict(params), **settings.CONFIG_LOADER_ARGS
     )
+    # The context, with the hooks of this package.
     manager = _create_hook_manager()
     _register_hooks(manager, [hook for hook in settings.HOOKS if recipe or not isinstance(hook, CheckHooks)])
     context = KedroContext(

@@ -28,6 +28,7 @@ def trained_with(model: str, digest: str, run_id: str | None, examples: Mapping[
         return {}
     from mlflow.tracking import MlflowClient
 
+    # From the model back to those it was made from, each found by the digest of its weights.
     found: dict[str, dict[str, Any]] = {}
     seen = set()  # a teacher's pre-training does not stand for one of the embedder's that is not known
     waiting = [(model, digest, MlflowClient().get_run(run_id))]
@@ -41,6 +42,7 @@ def trained_with(model: str, digest: str, run_id: str | None, examples: Mapping[
         run = maker_of(name, digest, reader)
         if run is None:
             continue
+        # What the run used and did.
         data = _digests(run)
         handed_on = made_by is not None and data.get(made_by.start) == digest
         found[stage] = {
