@@ -17,7 +17,7 @@ class EvaluationSettings:
     rerank_queries: Count  # queries of a task whose candidates are reranked
 
 
-# What stands before texts that are no query and no passage, by their role; parameters `task_prompts`.
+# What stands before texts that are neither query nor passage, by their role; parameters `task_prompts`.
 TaskPrompts = parameters(type("TaskPrompts", (), {"__annotations__": dict.fromkeys(prompted_types(), str)}))
 
 

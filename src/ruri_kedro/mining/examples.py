@@ -49,7 +49,7 @@ class StageRecipe:
         rules = replace(rules, n=rules.n if given.count is None else given.count, mine_window=None, **own)
         if rules.max_score_ratio is not None and given.negatives == "bm25":
             raise RecipeError(
-                f"{place}: {dict(row)}. max_score_ratio compares cosines: negatives are dense or rrf, or it is null."
+                f"{place}: {dict(row)}. max_score_ratio compares cosines: set it to null, or negatives to dense or rrf."
             )
         return StageRecipe(
             stage,

@@ -1,6 +1,6 @@
 """What every query of a source finds, by BM25 and by dense search.
 
-The heavy rooms are imported inside the functions, so that listing the pipelines starts neither Java nor torch.
+Searches and encoders are imported inside the functions, so that listing the pipelines starts neither Java nor torch.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

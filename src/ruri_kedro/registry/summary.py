@@ -13,7 +13,7 @@ VIEW = "?workflowType=machine_learning"
 NEXT_RECIPE = {None: "mini"}
 
 
-def last_words(run_id: str | None, project: Path, env: str | None, size: str | None = None) -> str:
+def closing_lines(run_id: str | None, project: Path, env: str | None, size: str | None = None) -> str:
     """Registered versions of the run, and the commands for MLflow, Kedro-Viz and the next recipe.
 
     `size` is that of the models, where it was given.

@@ -117,7 +117,7 @@ def _permitted(name: str) -> Iterator[None]:
         if not _is_denied(error):
             raise
         raise RegistryError(
-            f"'{name}': this login (MLFLOW_TRACKING_USERNAME) may not release. Ask somebody who may. ({error.message})"
+            f"'{name}': this login (MLFLOW_TRACKING_USERNAME) has no permission to release. Ask somebody who has. ({error.message})"
         ) from error
 
 

@@ -200,7 +200,7 @@ def logged_model_id(version: Any) -> str | None:
 
 
 def original_of(name: str, number: int) -> tuple[str, int]:
-    """Name and number of the version that a version was copied from, or its own where it is no copy."""
+    """Name and number of the version that a version was copied from, or its own where it is not a copy."""
     origin, _, digits = version_of(name, number).tags.get(COPY_OF, "").rpartition("/")
     return (origin, int(digits)) if origin else (name, number)
 
