@@ -147,7 +147,9 @@ def test_a_trainer_registers_and_only_a_promoter_releases(server, monkeypatch, t
     register(folder)
     decision = promotion.judge_version(RULES)
     assert decision.promoted, decision.to_markdown()
-    with pytest.raises(RegistryError, match=rf"'{RELEASED}': this login \(MLFLOW_TRACKING_USERNAME\) has no permission to release"):
+    with pytest.raises(
+        RegistryError, match=rf"'{RELEASED}': this login \(MLFLOW_TRACKING_USERNAME\) has no permission to release"
+    ):
         promotion.apply_decision(decision)
     client = mlflow.MlflowClient()
     refuses(

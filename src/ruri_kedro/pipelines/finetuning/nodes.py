@@ -108,7 +108,7 @@ def _teacher_shards(
 def drop_weak_positives(
     examples: Table, teacher_scores: Table, settings: Params, allow_untrained: bool
 ) -> tuple[dict[str, Part], Figure, Frame]:
-    """The examples whose positive the teacher scores high enough, the distribution of its scores, and the others, worst first.
+    """The examples whose positive the teacher scores high enough, a plot of its scores, and the others, worst first.
 
     Raises RecipeError for a source of which none is left, unless the recipe allows that.
     """
