@@ -115,7 +115,7 @@ def test_a_name_of_ones_own_begins_with_an_underscore_or_comes_with_params():
 
 def test_only_what_the_run_needs_is_checked():
     check(pipeline=pretraining.create_pipeline(), finetuning={"teacher": HUB})
-    with pytest.raises(RecipeError, match=r"finetuning.teacher: model 'cl-nagoya/ruri-base' is no local folder"):
+    with pytest.raises(RecipeError, match=r"finetuning.teacher: model 'cl-nagoya/ruri-base' is not a local folder"):
         check(pipeline=finetuning.create_pipeline(), finetuning={"teacher": HUB}, base_model=HUB)
 
 

@@ -30,7 +30,7 @@ base_model: {name: o/bert, revision: null, ref: refs/pr/2}
 
 def write_rows(path: Path, rows: list[dict]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode()))
+    path.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode(), mtime=0))
 
 
 @pytest.fixture
@@ -195,7 +195,7 @@ def facts(**other):
 
 ANSWERS = {
     "too long": (b'"' + b"x" * 5000, {}),
-    "packed": (gzip.compress(facts()), {"Content-Encoding": "gzip"}),
+    "packed": (gzip.compress(facts(), mtime=0), {"Content-Encoding": "gzip"}),
     "no JSON": (b"<html>log in first</html>", {}),
     "a list": (b"[]", {}),
     "no commit": (facts(sha="../../etc"), {}),

@@ -192,14 +192,14 @@ def test_commands_ask_for_the_models_of_a_size(bare, arguments, said):
 
 
 def test_the_next_command_names_the_size_that_was_given(bare):
-    from ruri_kedro.registry.summary import last_words
+    from ruri_kedro.registry.summary import closing_lines
     from ruri_kedro.registry.versions.models import Registered
 
     with pytest.MonkeyPatch.context() as patch:
         versions = [Registered("ruri-small", 1, ("challenger",), {})]
         patch.setattr("ruri_kedro.registry.versions.models.registered_by", lambda run_id: versions)
         patch.setattr("ruri_kedro.registry.summary._ui_command", lambda *_: ("mlflow ui", "runs"))
-        text = last_words("id", bare, "ruri", "small")
+        text = closing_lines("id", bare, "ruri", "small")
     assert "kedro run --env ruri --pipelines promotion --params size=small" in text
 
 

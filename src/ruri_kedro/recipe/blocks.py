@@ -37,7 +37,7 @@ OWN = "_"  # how the name of a value begins that stands in the parameters for `$
 
 @parameters
 class General:
-    """The parameters that are no block. Those with a default stand in some recipes, or come with --params only."""
+    """The parameters that are not blocks. Those with a default stand in some recipes, or come with --params only."""
 
     recipe: str  # names the folders below data/ and the registered models
     seed: Size
