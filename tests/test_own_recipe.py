@@ -129,8 +129,9 @@ REFUSED = {
     "--questions odd.csv --field question=frage --field passage=antwort": "too few rows, 1 that differ; 20 or more",
     "--questions blank.csv": "blank.csv, row 2, field 'answer': empty text.",
     "--questions faq.csv --from e6": "--from e6: there is no folder",
-    "--questions faq.csv --from mini": "--from mini: conf/mini names no base model",
-    "--questions faq.csv --from local": "--from local: conf/local names no base model",
+    "--questions faq.csv --from mini": "--from mini: parameters.yml there cannot be copied",
+    "--questions faq.csv --from ruri": "its `recipe` is not made of ${globals:recipe}. Name e5.",
+    "--questions faq.csv --from local": "--from local: parameters.yml there cannot be",
     "--questions faq.csv --synthesis swallow": "--synthesis writes questions about --documents.",
     "--documents faq.csv": "no column of a usual name is the title.",
 }
