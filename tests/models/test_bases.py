@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling
-from tiny import PROMPTS, TEXTS, TINY, tiny_encoder
+from tiny import BASE_MODEL, PROMPTS, TEXTS, tiny_encoder
 from train_tables import stage, tables
 from transformers import AutoModel, AutoTokenizer, BertJapaneseTokenizer
 
@@ -156,7 +156,7 @@ def test_pooling_is_that_of_the_recipe_else_of_the_checkpoint_else_mean(tmp_path
     # The next stages read it from the folder of the model.
     model.save_pretrained(str(tmp_path / "next"))
     assert load_encoder(tmp_path / "next")[1].pooling_mode == own
-    settings = {"name": None, "revision": None, "pooling": asked, "training_head": None, "tiny": TINY}
+    settings = BASE_MODEL | {"pooling": asked}
     built = make_base_model(tables(tmp_path)[1], settings, PROMPTS, 0)
     assert built[1].pooling_mode == plain
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sentence_transformers import MultiVectorEncoder
-from tiny import PROMPTS, TEXTS, TINY, tiny_encoder
+from tiny import BASE_MODEL, PROMPTS, TEXTS, tiny_encoder
 
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.models.foreign_code import code_faults
@@ -16,9 +16,7 @@ from ruri_kedro.models.token_vectors import Side, encode_tokens
 from ruri_kedro.recipe.parse import parse
 from ruri_kedro.recipe.stages import BASE_KIND
 
-ROW = {"kind": "multi_vector", "name": None, "revision": None, "pooling": None, "training_head": None, "tiny": TINY,
-       "dimensions": 8, "projection_passages": 20, "query_length": 16, "document_length": 24, "query_expansion": True,
-       "skip": "punctuation", "skip_query_prompt": False, "marks": True}  # fmt: skip
+ROW = BASE_MODEL | {"kind": "multi_vector"}
 MARKS = {"query": "[Q] ", "document": "[D] "}
 QUERIES = ["東京の駅はいつ建てたか。", "札幌", "美術館を直したのは誰か、どこか。" * 3]
 DOCUMENTS = [*TEXTS[:5], "。。。", "図書館。" * 30]

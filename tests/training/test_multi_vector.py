@@ -8,7 +8,7 @@ import pytest
 import torch
 from sentence_transformers.multi_vector_encoder import losses as peer
 from sentence_transformers.multi_vector_encoder.scoring import colbert_kd_scores
-from tiny import PROMPTS, TEXTS, TINY, tiny_encoder
+from tiny import BASE_MODEL, PROMPTS, TEXTS, tiny_encoder
 from tiny_examples import examples
 from train_tables import stage, tables
 
@@ -24,9 +24,7 @@ from ruri_kedro.training.multi_vector import multi_vector_backward, train_multi_
 from ruri_kedro.training.objectives import Budget, LossSettings
 from ruri_kedro.training.plan import Batch
 
-ROW = {"kind": "multi_vector", "name": None, "revision": None, "pooling": None, "training_head": None, "tiny": TINY,
-       "dimensions": 8, "projection_passages": 20, "query_length": 24, "document_length": 32, "query_expansion": True,
-       "skip": "punctuation", "skip_query_prompt": False, "marks": False}  # fmt: skip
+ROW = BASE_MODEL | {"kind": "multi_vector", "query_length": 24, "document_length": 32, "marks": False}
 SETTINGS = LossSettings(temperature=0.5, distillation_temperature=1.0)
 
 
@@ -86,8 +84,9 @@ def test_gradients_are_those_of_sentence_transformers(objective, chunk_tokens, k
     assert seen.loss == pytest.approx(expected.item(), rel=1e-5)
     theirs = gradients(model)
     assert ours.keys() == theirs.keys()
+    largest = max(float(gradient.abs().max()) for gradient in theirs.values())
     for name, gradient in theirs.items():
-        torch.testing.assert_close(ours[name], gradient, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(ours[name], gradient, rtol=1e-4, atol=1e-4 * largest)
 
 
 def test_rows_may_share_a_query_and_lack_negatives(tmp_path):
