@@ -45,6 +45,17 @@ def test_a_complete_recipe_starts(tmp_path):
     assert check(base_model={"name": str(tmp_path)}) is None, "a folder needs no revision"
 
 
+def test_rules_of_mining_that_a_source_cannot_have_are_told_before_anything_is_searched():
+    sources = deepcopy(recipe(None)["sources"])
+    name = next(name for name, row in sources.items() if "finetuning" in row.get("stages", {}))
+    sources[name]["stages"]["finetuning"] = {"negatives": "bm25"}
+    with pytest.raises(RecipeError, match=rf"sources\.{name}\.stages\.finetuning: max_score_ratio compares cosines"):
+        check(sources=sources, mining__supervised={"max_score_ratio": 0.95})
+    sources[name]["stages"]["finetuning"] = {"negatives": "rrf", "window": {"first": 1, "last": 500}}
+    with pytest.raises(RecipeError, match="the window ends at rank 500, but the search at 100"):
+        check(sources=sources)
+
+
 def test_every_fault_is_named_at_once():
     with pytest.raises(RecipeError) as error:
         check(

@@ -85,7 +85,7 @@ TRAININGS = {"step pretrain", "step finetune", "step train_reranker_stage1", "st
         (
             "search/fusion.py", "_DIGITS = 12", "_DIGITS = 9",
             {"candidates", "candidates by BM25"},
-            {"step pretraining.search", "step supervised.search"},
+            {"step mining_pretraining.search", "step mining_supervised.search"},
             {"mining_pretraining", "mining_supervised"},
         ),
         (
@@ -121,8 +121,8 @@ def test_what_reads_tasks_counts_the_code_of_every_type():
         # The key of a stored task names what reads it, and so does the digest of all that reads it back.
         allowed = [each for name, each in reads.items() if name in named]
         if allowed:
-            marked[node.name] = getattr(node.func, "by_type", None)
-            assert marked[node.name] in set.union(*allowed), node.name
+            marked[node.short_name] = getattr(node.func, "by_type", None)
+            assert marked[node.short_name] in set.union(*allowed), node.name
     assert {"read_tasks", "search_tasks", "score_bm25", "export_runs"} <= marked.keys()
     assert len(work_by_type(score_bm25)) > len(task_types())
 

@@ -5,7 +5,7 @@ from dataclasses import asdict
 import click
 import pytest
 from kedro.io import DataCatalog, MemoryDataset
-from tiny import PROMPTS, TINY, tiny_encoder
+from tiny import BASE_MODEL, PROMPTS, tiny_encoder
 from tiny_fit import WATCHED
 from train_tables import FINETUNING, PRETRAINING, RERANKING, examples_table, tables
 
@@ -29,13 +29,7 @@ def catalog(tmp_path, **parameters) -> DataCatalog:
         "params:run": {**run, "checkpoints": str(tmp_path / "checkpoints")},
         "params:prompts": PROMPTS,
         "params:seed": 1,
-        "params:base_model": {
-            "name": str(tmp_path / "base"),
-            "revision": None,
-            "pooling": None,
-            "training_head": None,
-            "tiny": TINY,
-        },
+        "params:base_model": BASE_MODEL | {"name": str(tmp_path / "base")},
         "params:pretraining": PRETRAINING,
         "params:reranking.stage1": RERANKING,
         "params:reranking.stage2": RERANKING | {"batch_size": 8, "epochs": 3},

@@ -13,6 +13,7 @@ import pytest
 from kedro.io import DatasetError
 from kedro_project import KEDRO, make_project
 
+from ruri_kedro.cli.project import project_context
 from ruri_kedro.errors import DataError, RecipeError, RegistryError
 from ruri_kedro.hooks.closing import ClosingHooks
 
@@ -49,6 +50,16 @@ def last_run():
         experiment_names=["ruri"], max_results=1, output_format="list", order_by=["start_time DESC"]
     )
     return found
+
+
+def test_a_precision_that_is_left_to_the_machine_is_told_as_what_it_was(project, monkeypatch):
+    monkeypatch.setattr("ruri_kedro.hooks.precision.fastest", lambda device: f"bfloat16 on {device}")
+    recipe = project / "conf/left/parameters.yml"
+    recipe.parent.mkdir()
+    recipe.write_text("_settings: {precision: auto}\n", encoding="utf-8")
+    assert project_context("left").params["_settings"]["precision"] == "bfloat16 on auto"
+    run(project, env="left")
+    assert last_run().data.tags["reproduce"] == "kedro run --env left --params '_settings.precision=bfloat16 on auto'"
 
 
 def test_a_whole_run_leaves_its_evidence(project, capsys):

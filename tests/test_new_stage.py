@@ -27,6 +27,7 @@ from ruri_kedro.recipe.stages import STAGES
 from ruri_kedro.registry import registering
 from ruri_kedro.registry.evidence.training_data import of_kind
 from ruri_kedro.registry.promotion.rules import parse_rules
+from ruri_kedro.registry.versions.probe import scored_probe
 from ruri_kedro.tables.raw import write_rows
 
 PACKAGE = Path(stages.__file__).parents[1]
@@ -45,8 +46,8 @@ def rows(monkeypatch):
 def test_every_list_of_stages_has_it():
     pipelines = register_pipelines()
     whole = {node.name for node in pipelines["__default__"].nodes}
-    assert {"supervised.choose_counting_examples", "count_words", "search_words", "score_words"} <= whole
-    assert {node.name for node in pipelines["word_model"].nodes} == {"count_words"}
+    assert {"mining_supervised.choose_counting_examples", "word_model.count_words", "evaluation.search_words"} <= whole
+    assert {node.name for node in pipelines["word_model"].nodes} == {"word_model.count_words"}
     assert stages.pipeline_order()[-3:] == ("finetuning", "word_model", "evaluation")
     assert stages.evaluated_models()["words"] == "word_model"
     assert stages.registered_names("shop")["word_model"] == "ruri-words-shop"
@@ -101,24 +102,26 @@ def test_it_is_trained_evaluated_and_registered(tmp_path):
                 "trained": {model: {} for model in stages.registered_models()}}  # fmt: skip
     leaks = {"tests": ["asked"], "stages": {}, "sources": {}}
     given = {f"scores_{name}": scores for name in ("bm25", *stages.evaluated_models())}
-    dossiers, *cards = registering.compile_dossiers(
+    evidence, *cards = registering.compile_evidence(
         "shop", rules, {"asked": task}, {}, {"depth": 9}, tmp_path / "sets", training, leaks,
         embedder=tmp_path / "pretrained", reranker=folder, word_model=folder, **given,
     )  # fmt: skip
-    assert list(dossiers) == ["embedder", "word_model"] and "Counts characters." in cards[-1]
+    assert list(evidence) == ["embedder", "word_model"] and "Counts characters." in cards[-1]
     assert "trains no reranker" in cards[1]
     found = registering.register(
-        {"words": {"asked/ndcg@10": mean}}, "shop", {"word_model": dossiers["word_model"]}, word_model=folder
+        {"words": {"asked/ndcg@10": mean}}, "shop", {"word_model": evidence["word_model"]}, word_model=folder
     )
     assert found == {"word_model": {"name": "ruri-words-shop", "version": 1}}
-    assert word_model.registered == [(folder, "ruri-words-shop", {"asked/ndcg@10": mean}, dossiers["word_model"])]
+    assert word_model.registered == [(folder, "ruri-words-shop", {"asked/ndcg@10": mean}, evidence["word_model"])]
 
 
 def test_a_later_start_goes_on_from_its_own_kind(tmp_path):
     (tmp_path / "words").mkdir()
-    word_model.WordModel({"東": 2.0}).save_pretrained(str(tmp_path / "words"))
-    assert word_model.start(tmp_path / "words", {}, 8, 0).weights == {"東": 2.0}
-    assert np.isclose(word_model.probe(word_model.load(tmp_path / "words"), [("東", "東")]), 1)
+    word_model.WordModel({"東": 2.0, "西": 1.0}).save_pretrained(str(tmp_path / "words"))
+    assert word_model.start(tmp_path / "words", {}, 8, 0).weights == {"東": 2.0, "西": 1.0}
+    probe = [{"query": "東", "passage": "東"}, {"query": "東", "passage": "西"}]
+    scored = scored_probe("words", word_model.load(tmp_path / "words"), probe)
+    assert [row["score"] for row in scored] == pytest.approx([1, 0])
 
 
 def test_a_dry_run_asks_for_its_examples(capsys):

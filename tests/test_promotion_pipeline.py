@@ -9,7 +9,7 @@ import yaml
 from click.testing import CliRunner
 from cut_project import make_cut_project
 from kedro_project import empty_store
-from registered import OTHER_WORDS, aliases, dossier, register
+from registered import OTHER_WORDS, aliases, evidence, register
 from tiny import tiny_encoder
 
 from ruri_kedro.cli.commands import cli
@@ -74,12 +74,12 @@ def test_first_equal_and_better_by_the_pipeline(project, encoder, capsys):
         run(project)
     register(encoder, name=NAME)
     assert run(project)["decision"] == "promoted" and aliases(NAME)["champion"] == 1
-    register(encoder, dossier(card=OTHER_WORDS), name=NAME)
+    register(encoder, evidence(card=OTHER_WORDS), name=NAME)
     capsys.readouterr()
     assert run(project)["decision"] == "refused: gain" and aliases(NAME)["champion"] == 1
     said = capsys.readouterr().out
     assert "ruri-cut version 2: refused" in said and "| gain | **fail** | no gated task is better" in said
-    register(encoder, dossier(level=0.6), name=NAME)
+    register(encoder, evidence(level=0.6), name=NAME)
     assert run(project)["decision"] == "promoted"
     assert aliases(NAME) == {"challenger": 3, "champion": 3, "previous": 1}
 
@@ -88,7 +88,7 @@ def test_the_commands(project, encoder):
     assert "no version has the alias 'challenger'" in ruri("promote").output
     assert "'ruri-cut' has no previous champion" in ruri("rollback").output
     for level in (0.5, 0.6):
-        register(encoder, dossier(level), name=NAME)
+        register(encoder, evidence(level), name=NAME)
     tried = ruri("promote", "--version", "1", "--dry-run")
     assert tried.exit_code == 0 and "| standing | pass |" in tried.output and "champion" not in aliases(NAME)
     assert ruri("promote", "--version", "1").exit_code == 0

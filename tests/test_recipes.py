@@ -257,8 +257,9 @@ def test_what_is_promoted_by_default_is_what_the_recipe_registers(env, size):
 # Made without a model of the recipe, so that sizes share it.
 SHARED = {"raw", "duplicates", "passages", "pairs", "test_sets", "test_texts", "matches", "leaks", "inconsistent",
           "leak_counts", "leak_report", "profile", "profile_plot", "synthetic", "synthesis_report",
-          "{mining}.indexes", "{mining}.embeddings", "{mining}.candidates", "{mining}.mined_pairs",
-          "{mining}.negatives_figures", "{mining}.negatives_page", "{stage}_examples"}  # fmt: skip
+          "mining_{mining}.indexes", "mining_{mining}.embeddings", "mining_{mining}.candidates",
+          "mining_{mining}.mined_pairs", "mining_{mining}.negatives_figures", "mining_{mining}.negatives_page",
+          "{stage}_examples"}  # fmt: skip
 
 
 @pytest.mark.parametrize("env", ["ruri", "ruri-v3"])

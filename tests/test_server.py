@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from background import free_port, running
-from registered import NAME, PROMOTION, dossier, register
+from registered import NAME, PROMOTION, evidence, register
 from tiny import tiny_encoder
 
 from ruri_kedro.errors import RegistryError
@@ -162,7 +162,7 @@ def test_a_trainer_registers_and_only_a_promoter_releases(server, monkeypatch, t
     promotion.apply_decision(promotion.judge_version(RULES))
     assert aliases(RELEASED) == {"champion": 1}
     log_in(monkeypatch, "trainer")
-    register(folder, dossier(level=0.6))
+    register(folder, evidence(level=0.6))
     log_in(monkeypatch, "promoter")
     promotion.apply_decision(promotion.judge_version(RULES))
     assert aliases(RELEASED) == {"champion": 2, "previous": 1}

@@ -14,9 +14,15 @@ def register_pipelines() -> dict[str, Pipeline]:
     """All pipelines by name; `mining_pretraining` and `mining_supervised` are the halves of negative_mining."""
     trainings = {stage.pipeline_name: stage.pipeline for stage in STAGES.values()}
     own = {name: f"{_HOME}.{name}" for name in ("data_engineering", "negative_mining", "evaluation", *APART)}
-    made = {name: import_module(address).create_pipeline() for name, address in (own | trainings).items()}
+    made = {name: named(name, import_module(address).create_pipeline()) for name, address in (own | trainings).items()}
     whole = [pipeline for name, pipeline in made.items() if name not in APART]
-    for namespace in MINING:
-        made[f"mining_{namespace}"] = made["negative_mining"].only_nodes_with_namespaces([namespace])
+    for half in (f"mining_{mining}" for mining in MINING):
+        made[half] = made["negative_mining"].only_nodes_with_namespaces([half])
     made["__default__"] = sum(whole, start=Pipeline([]))
     return made
+
+
+def named(name: str, pipeline: Pipeline) -> Pipeline:
+    """A pipeline whose nodes have its name in front, if they have none yet: Kedro-Viz shows them as a box."""
+    loose = Pipeline([node for node in pipeline.nodes if not node.namespace])
+    return pipeline - loose + Pipeline(loose, namespace=name, prefix_datasets_with_namespace=False)

@@ -7,7 +7,9 @@ from ruri_kedro.hooks.checks import CheckHooks
 from ruri_kedro.hooks.closing import CheckpointHooks, ClosingHooks
 from ruri_kedro.hooks.dry_run import DryRunHooks
 from ruri_kedro.hooks.inputs import MissingInputHooks, RecipeHooks
+from ruri_kedro.hooks.precision import PrecisionHooks
 from ruri_kedro.hooks.progress import ProgressHooks
+from ruri_kedro.hooks.recipe_loader import RecipeLoader
 from ruri_kedro.hooks.sole_run import SoleRunHooks
 from ruri_kedro.hooks.stats import StatsHooks
 from ruri_kedro.hooks.tracking import TrackingHooks
@@ -35,12 +37,14 @@ logging.captureWarnings(True)
 # Said by MLflow about a class of kedro-mlflow at each start; MLflow overrides the filters of `warnings` for it.
 logging.getLogger("py.warnings").addFilter(lambda record: "Add type hints to the" not in record.getMessage())
 
-# Of the first four, which all can end a run, Kedro calls the last one first.
+# Of the first five Kedro calls the last one first: parameters are looked at before precisions are decided, and all that
+# can end a run comes before the run is tracked.
 HOOKS = (
-    SoleRunHooks(), DryRunHooks(), CheckHooks(), MissingInputHooks(), RecipeHooks(), TrackingHooks(),
+    PrecisionHooks(), SoleRunHooks(), DryRunHooks(), CheckHooks(), MissingInputHooks(), RecipeHooks(), TrackingHooks(),
     CheckpointHooks(), StatsHooks(), ClosingHooks(), ProgressHooks(),
 )  # fmt: skip
 
+CONFIG_LOADER_CLASS = RecipeLoader  # with the commits of conf/<env>/revisions.yml
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",

@@ -13,7 +13,7 @@ from odd_one_out import SharedCharacters
 import ruri_kedro.benchmark.tasks as tasks
 from ruri_kedro.benchmark.comparing.comparison import main_metrics, scores_by_query
 from ruri_kedro.benchmark.comparing.report import main_columns
-from ruri_kedro.benchmark.recipe_tasks import Judged, evaluate_recipe
+from ruri_kedro.benchmark.recipe_tasks import EvaluatedModel, evaluate_recipe
 from ruri_kedro.benchmark.runs import read_run
 from ruri_kedro.benchmark.scoring.evaluate import RERANKED, RUN, evaluate, evaluate_embedder
 from ruri_kedro.benchmark.scoring.models import Bm25, Embedder
@@ -96,9 +96,9 @@ def test_it_is_scored_by_vectors_and_reported(root, encode):
 
 
 def test_the_pipeline_scores_it(root, encode, monkeypatch):
-    monkeypatch.setattr(evaluation.EncoderReference, "encode", lambda self, texts, prompt, *_: encode(texts, prompt))
+    monkeypatch.setattr(evaluation, "asked_model", lambda name, *_: Embedder(name, encode))
     monkeypatch.setattr(evaluation.EncoderReference, "digest", lambda self: "model")
-    settings = {"max_length": 8, "chunk_tokens": 8, "rerank_queries": 1, "depth": 10}
+    settings = {"max_length": 8, "max_length_of": {}, "chunk_tokens": 8, "rerank_queries": 1, "depth": 10}
     parts = score_model(root / "sets", {"odd": SPEC}, root, root, {}, {"odd": ""}, settings, 1, name="m")
     assert [row["score"] for block in parts["odd"].rows() for row in block] == [1.0, 1.0]
 
@@ -120,7 +120,7 @@ def test_both_go_through_the_command(root, encode):
     bm25 = Bm25("bm25", lambda documents, queries, depth: [[] for _ in queries])
     types = {"odd": "odd_one_out", "given": "reranking"}
     for model in (SharedCharacters(), Embedder("hash", encode)):
-        judged = Judged(model, model.name, bm25, 10)
+        judged = EvaluatedModel(model, model.name, bm25, 10)
         table = evaluate_recipe(judged, root / "sets", types, root / "out", 1, said.append)
     assert said == ["odd: not a task for characters", "given ...", "odd ...", "given ..."]
     assert "| odd/odd_found | - |" in table and "given/ndcg@10" in table

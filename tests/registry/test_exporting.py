@@ -2,10 +2,9 @@
 
 import json
 import shutil
-from dataclasses import replace
 
 import pytest
-from registered import NAME, dossier, register
+from registered import NAME, evidence_of_reranker, register
 from tiny import TEXTS
 
 from ruri_kedro.benchmark.runs import write_run
@@ -76,9 +75,8 @@ def test_an_embedder_is_measured_on_the_tasks_as_they_are_stored(store, folders,
 def test_a_reranker_is_measured_on_the_candidates_of_the_runs(store, folders, sets, graphs, tmp_path):
     import mlflow
 
-    given = replace(dossier(), tests={name: {"category": "reranking", "digest": name} for name in dossier().tests})
     with mlflow.start_run():
-        models.register_reranker(folders / "reranker", RERANKER, {}, dossier=given)
+        models.register_reranker(folders / "reranker", RERANKER, {}, evidence_of_reranker())
     with pytest.raises(DataError, match="no retrieval task to measure the export on, or no runs of it"):
         export_version(RERANKER, 1, tmp_path / "none", False, PARAMS, sets, tmp_path / "runs")
     found = {f"q{i}": {f"d{i}": 2.0, f"d{i + 1}": 1.0} for i in range(5)}

@@ -121,7 +121,7 @@ BAD = {
         better(training={"sources": {"news": {"licence": None}}}),
         {"licence": r"^not for research use: news \(unknown\)$"},
     ),
-    "missing card": (better(card=False), {"evidence": "missing: card"}),
+    "missing card": (better(card=None), {"evidence": "missing: card"}),
     "corrupted file": (
         better(faults=("model.safetensors has 1 bytes, not 7",)),
         {"manifest": "corrupted: model.safetensors has 1 bytes, not 7"},

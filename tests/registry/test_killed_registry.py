@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from killed_registry import forks, run_killed
-from registered import NAME, OTHER_WORDS, PROMOTION, aliases, dossier, register, stored, tags
+from registered import NAME, OTHER_WORDS, PROMOTION, aliases, evidence, register, stored, tags
 
 from ruri_kedro.errors import RegistryError
 from ruri_kedro.registry.promotion import lease as leases
@@ -26,12 +26,12 @@ _OF_THE_MOMENT = {"promotion.time", "promotion.rolled_back", "promotion.report",
 def register_again(folder: Path, kind: str) -> None:
     import mlflow
 
-    given = dossier(level=0.6, card=OTHER_WORDS)
+    given = evidence(level=0.6, card=OTHER_WORDS)
     with mlflow.start_run():
         if kind == "embedder":
-            models.register_embedder(folder / kind, NAME, {"ndcg@10": 0.6}, dossier=given)
+            models.register_embedder(folder / kind, NAME, {"ndcg@10": 0.6}, given)
         else:
-            models.register_reranker(folder / kind, RERANKER, {"ndcg@10": 0.6}, dossier=given)
+            models.register_reranker(folder / kind, RERANKER, {"ndcg@10": 0.6}, given)
 
 
 def promote(released: str) -> None:
@@ -72,7 +72,7 @@ def begun(empty_store, folders, tmp_path_factory):
         keep("registered")
         for released in (NAME, RELEASED):
             promote(released)
-        register(folders / "embedder", dossier(level=0.6))
+        register(folders / "embedder", evidence(level=0.6))
         keep("better")
         for released in (NAME, RELEASED):
             promotion.apply_decision(promotion.judge_version(PROMOTION | {"released": released}))
@@ -219,13 +219,13 @@ def kill_before(patch, method: str, call: int = 1) -> None:
 def test_a_registration_that_was_cut_off_is_done_once(begun, folders, tmp_path, monkeypatch, method):
     whole, cut = (fresh(begun["registered"], tmp_path / name) for name in ("whole", "cut"))
     enter(whole)
-    register(folders / "embedder", dossier(level=0.6))
+    register(folders / "embedder", evidence(level=0.6))
     enter(cut)
     with monkeypatch.context() as patch, pytest.raises(Killed):
         kill_before(patch, method)
-        register(folders / "embedder", dossier(level=0.6))
+        register(folders / "embedder", evidence(level=0.6))
     check_at_once(cut)
-    assert register(folders / "embedder", dossier(level=0.6)) == 2
+    assert register(folders / "embedder", evidence(level=0.6)) == 2
     assert state(cut) == state(whole)
 
 
@@ -234,7 +234,7 @@ def test_the_same_again_is_the_version_that_is_there(begun, folders, tmp_path, c
     enter(fresh(begun["registered"], tmp_path / "store"))
 
     def of_run(ident: str, level: float = 0.6):
-        given = dossier(level, card=f"# tiny\n\n## How it was made\n\n- Evaluated: `{ident}`\n\n## Limits\n\n- none\n")
+        given = evidence(level, card=f"# tiny\n\n## How it was made\n\n- Evaluated: `{ident}`\n\n## Limits\n\n- none\n")
         made = {"made": {"run_id": ident}, "data": {"pairs": "aaa", "git_commit": ident}}
         return replace(given, training={**given.training, **made})
 
@@ -269,10 +269,10 @@ def test_what_a_living_process_is_registering_stays(begun, folders, tmp_path):
     at_work = client.create_logged_model(
         experiment, name="embedder", source_run_id=run.info.run_id, tags={"registration.pending": NAME}
     )
-    register(folders / "embedder", dossier(level=0.6))
+    register(folders / "embedder", evidence(level=0.6))
     assert client.get_logged_model(at_work.model_id)
     client.set_terminated(run.info.run_id, "KILLED")
-    register(folders / "embedder", dossier(level=0.7))
+    register(folders / "embedder", evidence(level=0.7))
     assert at_work.model_id not in {model.model_id for model in client.search_logged_models([experiment])}
 
 

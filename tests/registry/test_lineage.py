@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from registered import NAME, PROMOTION, dossier, register
+from registered import NAME, PROMOTION, evidence, register
 
 from ruri_kedro.errors import RegistryError
 from ruri_kedro.registry.evidence.training_data import training_of_kind
@@ -44,12 +44,12 @@ def register_both(folders) -> str:
     with mlflow.start_run() as run:
         tracking.log_input(run.info.run_id, "raw", "digest-of-raw", None, "data_engineering", "data/01_raw/tiny")
         tracking.log_input(run.info.run_id, "pairs", "all-pairs", 1200, "output of data_engineering", "data/pairs")
-        own = replace(dossier(), training=training_of_kind(TRAINING | {"trained": {"reranker": {}}}, "reranker"))
-        models.register_reranker(folders / "reranker", RERANKER, {}, dossier=own)
+        own = replace(evidence(), training=training_of_kind(TRAINING | {"trained": {"reranker": {}}}, "reranker"))
+        models.register_reranker(folders / "reranker", RERANKER, {}, own)
         searched = {stage: {"examples": table["rows"], "leaked": 0} for stage, table in TRAINING["tables"].items()}
-        report = dossier().contamination | {"stages": searched}
-        own = replace(dossier(), training=TRAINING, contamination=report)
-        models.register_embedder(folders / "embedder", NAME, {}, dossier=own)
+        report = evidence().contamination | {"stages": searched}
+        own = replace(evidence(), training=TRAINING, contamination=report)
+        models.register_embedder(folders / "embedder", NAME, {}, own)
     return run.info.run_id
 
 
@@ -99,9 +99,9 @@ def test_with_a_run_per_pipeline_the_runs_before_are_named(store, folders):
         tracking.log_input(run.info.run_id, "embedder", "weights", None, "evaluation", "data/embedder")
         tracking.log_input(run.info.run_id, "pairs", "all-pairs", 1200, "evaluation", "data/pairs")
         searched = {stage: {"examples": table["rows"], "leaked": 0} for stage, table in TRAINING["tables"].items()}
-        report = dossier().contamination | {"stages": searched}
-        own = replace(dossier(), training=TRAINING, contamination=report)
-        models.register_embedder(folders / "embedder", NAME, {}, dossier=own)
+        report = evidence().contamination | {"stages": searched}
+        own = replace(evidence(), training=TRAINING, contamination=report)
+        models.register_embedder(folders / "embedder", NAME, {}, own)
     with mlflow.start_run() as later:
         tracking.log_input(later.info.run_id, "embedder", "weights", None, "output of finetuning", "data/embedder")
     found = lineage(NAME, 1)
@@ -138,7 +138,7 @@ def test_a_version_without_its_training_data_is_an_error_with_the_remedy(store, 
 
 def test_references_to_versions(store, folders):
     for level in (0.5, 0.6):
-        register(folders / "embedder", dossier(level))
+        register(folders / "embedder", evidence(level))
     assert versions.resolve(NAME) == (NAME, 2), "without a champion the challenger"
     promotion.apply_decision(promotion.judge_version(PROMOTION, number=1))
     assert versions.resolve(NAME) == versions.resolve(f"models:/{NAME}@champion") == (NAME, 1)

@@ -8,14 +8,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from kedro_project import REPOSITORY
-from registered import CARD, NAME, OTHER_WORDS, PROMOTION, aliases, dossier, register, stored, tags
+from registered import CARD, NAME, OTHER_WORDS, PROMOTION, aliases, evidence, register, register_unsigned, stored, tags
 from tiny import tiny_encoder, tiny_reranker
 
 from ruri_kedro.errors import RegistryError
-from ruri_kedro.registry.evidence.evidence import write_dossier, write_manifest
+from ruri_kedro.registry.evidence.evidence import write_evidence, write_manifest
 from ruri_kedro.registry.promotion import lease as leases
 from ruri_kedro.registry.promotion import promote as promotion
 from ruri_kedro.registry.versions import models
@@ -45,12 +44,12 @@ def test_first_equal_better_and_the_way_back(store, folder):
     assert failed(first) == {} and first.champion is None
     assert aliases() == {"challenger": 1, "champion": 1}
 
-    register(folder, dossier(card=OTHER_WORDS))
+    register(folder, evidence(card=OTHER_WORDS))
     equal = promote()
     assert failed(equal).keys() == {"gain"} and aliases() == {"challenger": 2, "champion": 1}
     assert tags(2)["promotion.decision"] == "refused: gain" and tags(2)["promotion.against"] == "1"
 
-    register(folder, dossier(level=0.6))
+    register(folder, evidence(level=0.6))
     better = promote()
     assert failed(better) == {} and aliases() == {"challenger": 3, "champion": 3, "previous": 1}
     assert tags(3)["promotion.decision"] == "promoted" and tags(3)["promotion.gate.gain"].startswith("pass: questions")
@@ -58,7 +57,7 @@ def test_first_equal_better_and_the_way_back(store, folder):
     assert failed(again) == {**failed(again), "standing": "it is the champion"}
     assert tags(3)["promotion.decision"] == "promoted"
 
-    register(folder, dossier(level=0.7))
+    register(folder, evidence(level=0.7))
     promote()
     assert aliases() == {"challenger": 4, "champion": 4, "previous": 3}
     assert promotion.rollback(NAME) == (3, 4) and aliases() == {"challenger": 4, "champion": 3, "previous": 1}
@@ -114,7 +113,7 @@ def add_code(root):
 
 
 def better_figures(root):
-    write_dossier(root, dossier(level=0.95), "embedder", [0.0] * len(dossier().probe))
+    write_evidence(root, evidence(level=0.95))
 
 
 def new_manifest(root):
@@ -142,28 +141,25 @@ def drop(name):
     ],
 )
 def test_a_version_that_was_changed_is_refused(store, folder, spoil, gate, reason):
-    register(folder, dossier(level=0.9))
+    register(folder, evidence(level=0.9))
     spoil(stored(1, store))
     found = failed(promote())
     assert re.search(reason, found[gate]), found
     assert aliases() == {"challenger": 1}
 
 
-def test_bad_dossiers_are_refused(store, folder):
-    register(folder, dossier(level=0.9, licence="proprietary", leaked=3))
+def test_bad_evidence_is_refused(store, folder):
+    register(folder, evidence(level=0.9, licence="proprietary", leaked=3))
     assert failed(promote()).keys() == {"licence", "contamination"}
-    import mlflow
-
-    with mlflow.start_run():
-        models.register_embedder(folder, NAME, {})
+    register_unsigned(folder, NAME)
     assert failed(promote())["manifest"].startswith("unsigned")
-    register(folder, dossier(level=0.9))
+    register(folder, evidence(level=0.9))
     found = failed(promote(latency_ms={"embedder": 0.0, "reranker": 0}, size_mb={"embedder": 0.01, "reranker": 0}))
     assert found.keys() == {"latency", "size"} and aliases() == {"challenger": 3}
 
 
 def test_other_weights_than_were_scored_do_not_reproduce_the_probe(store, folder, monkeypatch):
-    monkeypatch.setattr(models, "probe_scores", lambda kind, model, pairs: np.zeros(len(pairs)))
+    monkeypatch.setattr(models, "scored_probe", lambda kind, model, rows: [row | {"score": 0.0} for row in rows])
     register(folder)
     assert "scores not reproduced" in failed(promote())["probe"]
 
@@ -172,11 +168,11 @@ def test_a_reranker_is_promoted_as_well(store, tmp_path):
     import mlflow
 
     tiny_reranker(tmp_path / "base").save_pretrained(str(tmp_path / "reranker"))
-    given = dossier()
+    given = evidence()
     tests = {name: {"category": "reranking", "digest": name} for name in given.tests}
     given = replace(given, tests=tests, contamination=given.contamination | {"tests": list(tests)})
     with mlflow.start_run():
-        models.register_reranker(tmp_path / "reranker", "ruri-reranker-tiny", {}, dossier=given)
+        models.register_reranker(tmp_path / "reranker", "ruri-reranker-tiny", {}, given)
     decision = promotion.judge_version(PROMOTION, "ruri-reranker-tiny")
     assert failed(decision) == {}
     assert (stored(1, store, "ruri-reranker-tiny") / "artifacts/reranker/README.md").read_text("utf-8") == CARD
@@ -189,7 +185,7 @@ def test_without_a_challenger_the_remedy_is_named(store):
 
 def test_a_challenger_judged_against_another_champion_is_told(store, folder):
     register(folder)
-    register(folder, dossier(level=0.6))
+    register(folder, evidence(level=0.6))
     one, two = (promotion.judge_version(PROMOTION, number=number) for number in (1, 2))
     assert one.promoted and two.promoted  # against no champion
     promotion.apply_decision(two)
@@ -202,7 +198,7 @@ def test_a_judgement_from_before_a_rollback_does_not_promote_again(store, folder
     """The champion that it was made against is there again, but the version was tried meanwhile."""
     register(folder)
     promote()
-    register(folder, dossier(level=0.6))
+    register(folder, evidence(level=0.6))
     early = promotion.judge_version(PROMOTION)
     promote()
     promotion.rollback(NAME)
@@ -217,7 +213,7 @@ def test_the_way_back_skips_a_champion_that_was_deleted(store, folder):
     import mlflow
 
     for level in (0.5, 0.6, 0.7):
-        register(folder, dossier(level))
+        register(folder, evidence(level))
         assert promote().promoted
     mlflow.MlflowClient().delete_model_version(NAME, "1")
     assert promotion.rollback(NAME) == (2, 3)
@@ -249,7 +245,7 @@ def test_of_two_promotions_at_the_same_time_one_wins_and_the_other_is_told(store
     register(folder)
     promote()
     for card in (CARD, OTHER_WORDS):
-        register(folder, dossier(level=0.6, card=card))
+        register(folder, evidence(level=0.6, card=card))
     uri, helpers = f"sqlite:///{store / 'mlflow.db'}", str(REPOSITORY / "tests/support")
     started = [
         subprocess.Popen([sys.executable, "-c", PROMOTER, uri, number, helpers], text=True, stdin=subprocess.PIPE,
@@ -330,9 +326,9 @@ def test_with_a_released_model_a_copy_becomes_the_champion(store, folder):
     assert copied["promotion.decision"] == tags(1)["promotion.decision"] == "promoted"
     assert failed(promote(released="{model}-released"))["standing"] == "it is the champion"
     assert tags(1)["promotion.decision"] == "promoted", "a second try takes nothing away"
-    register(folder, dossier(card=OTHER_WORDS))
+    register(folder, evidence(card=OTHER_WORDS))
     assert failed(promote(released="{model}-released")).keys() == {"gain"}, "the copy has the scores of its original"
-    register(folder, dossier(level=0.6))
+    register(folder, evidence(level=0.6))
     assert promote(released="{model}-released").to_json()["released"] == RELEASED
     assert aliases(RELEASED) == {"champion": 2, "previous": 1} and tags(2, RELEASED)["promotion.against"] == "1"
 
@@ -345,7 +341,7 @@ def test_with_a_released_model_a_copy_becomes_the_champion(store, folder):
 
 def test_a_released_copy_that_was_rolled_back_is_not_promoted_again(store, folder):
     for level in (0.5, 0.6):
-        register(folder, dossier(level))
+        register(folder, evidence(level))
         assert promote(released=RELEASED).promoted
     promotion.rollback(RELEASED)
     assert "it was rolled back on 20" in failed(promote(released=RELEASED))["standing"]
@@ -354,11 +350,11 @@ def test_a_released_copy_that_was_rolled_back_is_not_promoted_again(store, folde
 def test_what_happened_to_the_original_is_not_the_way_back_of_its_copy(store, folder):
     """Version 2 took the place of 1; its copy, the first in the released model, took nobody's."""
     for level in (0.5, 0.6):
-        register(folder, dossier(level))
+        register(folder, evidence(level))
         assert promote().promoted
     assert promotion.judge_version(PROMOTION | {"released": RELEASED}, NAME, 1).promoted
     assert promote(released=RELEASED).promoted
-    register(folder, dossier(level=0.7))
+    register(folder, evidence(level=0.7))
     assert promote(released=RELEASED).promoted
     assert promotion.rollback(RELEASED) == (1, 2) and aliases(RELEASED) == {"champion": 1}
     promotion.rollback(NAME)

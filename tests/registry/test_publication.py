@@ -7,11 +7,10 @@ import pytest
 from hub_server import TOKEN, hub_server
 from huggingface_hub import ModelCard
 from judged import TESTS, parameters
-from registered import NAME, dossier, register
-from released import FACTS, block, terms
+from registered import NAME, evidence, register
+from released import block, card, terms
 
 from ruri_kedro.errors import PublicationError, RecipeError
-from ruri_kedro.registry.evidence.card import model_card
 from ruri_kedro.registry.publishing import publication
 from ruri_kedro.registry.publishing.terms import parse_terms
 from ruri_kedro.registry.versions import registered as versions
@@ -28,7 +27,7 @@ def sources(**licences: str) -> dict:
 @pytest.fixture
 def fetched(store, folders, tmp_path):
     """The checked files of a registered version with a whole card."""
-    given = replace(dossier(), card=model_card(FACTS))
+    given = replace(evidence(), card=card())
     register(folders / "embedder", given)
     return versions.fetch(NAME, "challenger", tmp_path / "fetched")
 

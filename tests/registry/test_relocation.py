@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from registered import NAME, PROMOTION, aliases, dossier, register
+from registered import NAME, PROMOTION, aliases, evidence, register
 
 from ruri_kedro.errors import RegistryError
 from ruri_kedro.registry.promotion import promote as promotion
@@ -77,7 +77,7 @@ def test_a_copy_reads_and_writes_its_own_files_only(origin, folders, tmp_path):
     for reference in (f"{NAME}@challenger", f"{NAME}-released@champion"):
         assert model_folder(f"models:/{reference}").is_relative_to(copy)
         assert versions.load(reference)
-    register(folders / "embedder", dossier(level=0.6))
+    register(folders / "embedder", evidence(level=0.6))
     assert aliases() == {"challenger": 2} and model_folder(f"models:/{NAME}/2").is_relative_to(copy)
     decision = promotion.judge_version(PROMOTION | {"released": "{model}-released"})
     promotion.apply_decision(decision)

@@ -7,14 +7,13 @@ import sys
 import tomllib
 import urllib.request
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from background import free_port, running
 from kedro_project import REPOSITORY
-from registered import NAME, dossier, register, stored
+from registered import NAME, evidence_of_reranker, register, register_unsigned, stored
 
 from ruri_kedro.errors import RegistryError
 from ruri_kedro.registry.versions import models
@@ -27,13 +26,12 @@ PAIRS = [["東京の駅はいつ建てたか。", "東京の駅は1901年に市�
 
 @pytest.fixture
 def registered(store, folders):
-    """Both models, registered with dossiers; the folder of the store."""
+    """Both models, registered with evidence; the folder of the store."""
     import mlflow
 
     register(folders / "embedder")
-    given = replace(dossier(), tests={name: {"category": "reranking", "digest": name} for name in dossier().tests})
     with mlflow.start_run():
-        models.register_reranker(folders / "reranker", RERANKER, {}, dossier=given)
+        models.register_reranker(folders / "reranker", RERANKER, {}, evidence_of_reranker())
     return store
 
 
@@ -131,8 +129,7 @@ def test_files_that_were_not_there_are_refused(registered, plugged, change):
 def test_versions_of_other_projects_are_loaded_as_ever(store, folders, plugged):
     import mlflow
 
-    with mlflow.start_run():
-        models.register_embedder(folders / "embedder", "other", {})
+    register_unsigned(folders / "embedder", "other")
     (stored(1, store, "other") / "note.txt").write_text("not signed", "utf-8")
     assert mlflow.artifacts.download_artifacts("models:/other@challenger")
 

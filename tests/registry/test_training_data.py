@@ -5,10 +5,10 @@ from leak_rules import RULES
 
 from ruri_kedro.benchmark.tasks.stored import store_task
 from ruri_kedro.corpora.source import parse_sources
+from ruri_kedro.registry.evidence.evidence import Evidence
 from ruri_kedro.registry.evidence.training_data import (
     contamination_report,
     described_tests,
-    lineage_tags,
     of_kind,
     sources_of_kind,
     stage_tables,
@@ -68,13 +68,13 @@ def test_the_tables_of_the_stages_and_the_tags_that_find_them(tmp_path, examples
                             "reranker": {"pretraining": FIRST}}}  # fmt: skip
     tags = {"data.pairs": "p", "data.pretraining": tables["pretraining"]["digest"], "dvc.data/raw": "old"}
     embedder = training_of_kind(training, "embedder")
-    assert lineage_tags(embedder) == tags | {
+    assert Evidence(training=embedder).tags == tags | {
         "data.finetuning": tables["finetuning"]["digest"], "git_commit": "last", "dvc.data/raw": "new"
     }  # fmt: skip
     assert embedder["trained"] == {"pretraining": FIRST, "finetuning": LAST}
     assert embedder["base_model"] == {"name": "org/base"}
     reranker = training_of_kind(training, "reranker")
-    assert lineage_tags(reranker) == tags and reranker["base_model"] == {}, "its last stage is not known"
+    assert Evidence(training=reranker).tags == tags and reranker["base_model"] == {}, "its last stage is not known"
     assert reranker["sources"]["qa"]["examples"] == {"pretraining": 8}
 
 

@@ -106,6 +106,12 @@ LISTED: dict[tuple[str, str], Served | Instead | Elsewhere | Filled] = {
     ("docs/index.md", "python -m ruri_kedro.corpora.fetch mini"): Elsewhere(
         "tests/corpora/test_fetch.py", "the homes of the corpora; there they are on a local server"
     ),
+    **{
+        ("docs/recipes.md", f"kedro ruri pin --env ruri{more}"): Elsewhere(
+            "tests/test_cli_pin.py", "the hub; there it is a local server"
+        )
+        for more in ("", " --check")
+    },
     ("docs/tour.md", "kedro viz run"): Served("http://127.0.0.1:{port}/api/version"),
     ("docs/tour.md", "mlflow ui --backend-store-uri sqlite:///mlflow.db"): Served("http://127.0.0.1:{port}/health"),
     **{

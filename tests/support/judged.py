@@ -45,7 +45,7 @@ def good(**changed) -> Evidence:
         training={"sources": {"news": {"licence": "Apache-2.0", "examples": {"pretraining": 100}}}},
         contamination={"tests": list(TESTS), "stages": {"pretraining": {"examples": 100, "leaked": 0}}},
         probe=({"query": "q", "passage": "p", "score": 0.5},),
-        card=True,
+        card="# tiny",
         signature=True,
         manifest=True,
         size=10_000_000,

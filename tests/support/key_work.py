@@ -6,6 +6,7 @@ from pathlib import Path
 from cut_project import REPOSITORY
 
 from ruri_kedro.benchmark.tasks.types import task_types
+from ruri_kedro.models.kinds import base_kinds
 from ruri_kedro.tables.code import name_of
 
 PACKAGE = REPOSITORY / "src/ruri_kedro"
@@ -16,6 +17,12 @@ def of_types(aspect: str) -> list[str]:
     found = {name_of(each) for kind in task_types().values() for each in getattr(kind, aspect)}
     return sorted(name.removeprefix("ruri_kedro.") for name in found)
 
+
+# What asks the models of each kind that a base model can be of.
+BASE_KINDS = {
+    f"{'n' if kind.word[0] in 'aeiou' else ''} {kind.word}": [name.removeprefix("ruri_kedro.") for name in kind.work]
+    for kind in base_kinds()
+}
 
 # What a key is of: module of the call, its arguments as written, and the definitions that they stand for there.
 KEYS = {
@@ -95,22 +102,21 @@ KEYS = {
         ["benchmark.scoring.stored_runs.search_tasks", *of_types("searching")],
     ),
     **{
-        f"runs of {model}": (
+        f"runs of a{model}": (
             "benchmark.scoring.stored_runs",
-            "_run_folders, load, *kind.searching",
+            "_run_folders, load, *work, *kind.searching",
             [
                 "benchmark.scoring.stored_runs._run_folders",
-                f"benchmark.scoring.stored_runs.{work}",
+                "benchmark.scoring.stored_runs.search_model",
+                *work,
                 *of_types("searching"),
             ],
         )
-        for model, work in (
-            ("an embedder", "asked_embedder"), ("a multi-vector model", "asked_multi_vector"),
-        )
+        for model, work in BASE_KINDS.items()
     },
     "runs of the reranker": (
         "benchmark.scoring.stored_runs",
-        "_run_folders, load, *kind.searching",
+        "_run_folders, load, *work, *kind.searching",
         [
             "benchmark.scoring.stored_runs._run_folders",
             "benchmark.scoring.stored_runs.search_reranker",
@@ -130,18 +136,15 @@ KEYS = {
         )
         for model, work in (
             ("BM25", ["pipelines.evaluation.nodes.score_bm25"]),
-            *(
-                (f"a{model}", ["pipelines.evaluation.nodes.score_model", f"benchmark.scoring.stored_runs.asked_{work}"])
-                for model, work in (("n embedder", "embedder"), (" multi-vector model", "multi_vector"))
-            ),
+            *((f"a{model}", ["pipelines.evaluation.nodes.score_model", *work]) for model, work in BASE_KINDS.items()),
             ("the reranker", ["pipelines.evaluation.nodes.score_reranker"]),
         )
     },
     "evaluate: recipe": (
         "benchmark.recipe_tasks",
-        "Judged, stored_task, *_HANDED_OVER, *task_types()[types[name]].scoring",
+        "EvaluatedModel, stored_task, *_HANDED_OVER, *task_types()[types[name]].scoring",
         [
-            "benchmark.recipe_tasks.Judged",
+            "benchmark.recipe_tasks.EvaluatedModel",
             "benchmark.tasks.stored.stored_task",
             "models.saved.SavedModel",
             "search.bm25.index.searcher_of",

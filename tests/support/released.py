@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import yaml
-from judged import REPOSITORY, TESTS
-from registered import rows
+from judged import REPOSITORY, TESTS, scores
 
-from ruri_kedro.registry.evidence.card import CardFacts
+from ruri_kedro.registry.evidence.card import model_card
+from ruri_kedro.registry.evidence.evidence import Evidence
 from ruri_kedro.registry.publishing.terms import Terms, parse_terms
 from ruri_kedro.tables import SCHEMAS, Part, Table, write_table
 
@@ -29,21 +29,28 @@ TRAINING = {
     "data": {"pairs": "all-pairs", "dvc.data/01_raw/tiny": "aaa.dir"},
     "made": {"run_id": "fff", "reproduce": "kedro run --pipelines evaluation", "git_commit": "1234"},
 }  # fmt: skip
-FACTS = CardFacts(
+EVIDENCE = Evidence(
     kind="embedder",
-    name="ruri-tiny",
-    prompts={"query": "クエリ: ", "document": "文章: "},
     training=TRAINING,
     contamination={
         "tests": list(TESTS),
         "stages": {"pretraining": {"examples": 12000, "leaked": 0}},
         "sources": {"news": {"removed": 345, "reported": 1}},
     },
-    scores=rows(),
+    scores=scores(),
     tests=TESTS,
-    licence="cc-by-sa-4.0",
-    limits="Not for medical texts.",
-)  # fmt: skip
+)
+
+
+def card(evidence: Evidence = EVIDENCE, **changed) -> str:
+    """The card of a model with this evidence."""
+    given = {
+        "name": "ruri-tiny",
+        "licence": "cc-by-sa-4.0",
+        "limits": "Not for medical texts.",
+        "prompts": {"query": "クエリ: ", "document": "文章: "},
+    }
+    return model_card(evidence, **given | changed)
 
 
 def block(**changed) -> dict:

@@ -4,6 +4,7 @@ A row of a fixture is told again and again: copy `k` has other kanji in place of
 answers and passages of a copy still belong together and those of two copies do not.
 """
 
+import gzip
 import json
 import shutil
 from collections.abc import Iterable
@@ -49,22 +50,19 @@ def grow(file: Path, copies: Iterable[int], out: Path | None = None) -> None:
         table = pq.read_table(file)
         rows = [told_again(row, copy) for copy in copies for row in table.to_pylist()]
         pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), out)
+    elif file.name.endswith(".tsv.gz"):  # edits, below their header
+        head, *lines = gzip.decompress(file.read_bytes()).decode().splitlines()
+        lines = [head, *(told_again(line, copy) for copy in copies for line in lines)]
+        out.write_bytes(gzip.compress("".join(f"{line}\n" for line in lines).encode(), mtime=0))
     elif file.suffix == ".gz":
         write(out, [told_again(row, copy) for copy in copies for row in read(file)])
-    elif file.suffix == ".tsv":
-        head, *lines = file.read_text("utf-8").splitlines()
-        if not head.startswith(("base_sentence", "\t")):  # MIRACL's topics and judgments have no header
-            _write_lines(out, [_with_ids(line, copy) for copy in copies for line in [head, *lines]])
-        else:
-            _write_lines(out, [head, *(told_again(line, copy) for copy in copies for line in lines)])
-    elif file.suffix == ".jsonl":
+    elif file.suffix == ".tsv":  # MIRACL's topics and judgments
+        lines = file.read_text("utf-8").splitlines()
+        _write_lines(out, [_with_ids(line, copy) for copy in copies for line in lines])
+    else:  # JSON Lines
         rows = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
         again = [told_again(row, copy) for copy in copies for row in rows]
         _write_lines(out, [json.dumps(row, ensure_ascii=False) for row in again])
-    else:  # JaQuAD, in SQuAD's form
-        data = json.loads(file.read_text("utf-8"))
-        data["data"] = [told_again(article, copy) for copy in copies for article in data["data"]]
-        out.write_text(json.dumps(data, ensure_ascii=False), "utf-8")
 
 
 def _with_ids(line: str, copy: int) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import mlflow
 from kedro_project import empty_store
-from registered import PROMOTION, dossier, register
+from registered import PROMOTION, evidence, register
 from tiny import save_tiny_models
 
 from ruri_kedro.registry.promotion import promote as promotion
@@ -21,6 +21,6 @@ with tempfile.TemporaryDirectory() as _folder:
     save_tiny_models(_root / "models")
     register(_root / "models/embedder")
     with mlflow.start_run():
-        models.register_reranker(_root / "models/reranker", "ruri-reranker-tiny", {}, dossier=dossier())
+        models.register_reranker(_root / "models/reranker", "ruri-reranker-tiny", {}, evidence())
     promotion.apply_decision(promotion.judge_version(PROMOTION))
     promotion.judge_version(PROMOTION, "ruri-reranker-tiny")

@@ -13,6 +13,7 @@ import numpy as np
 from kedro.pipeline import Node, Pipeline
 
 from ruri_kedro.benchmark.scoring.evaluate import evaluate_embedder
+from ruri_kedro.benchmark.scoring.models import Embedder
 from ruri_kedro.benchmark.tasks.stored import stored_task
 from ruri_kedro.models.kinds import KINDS, saved_kind
 from ruri_kedro.recipe.stages import Stage
@@ -49,7 +50,7 @@ KIND = replace(
     finish=None,
     evaluate="word_model:evaluation_nodes",
     register="word_model:register",
-    probe="word_model:probe",
+    served="word_model:served",
     card="word_model:CARD",
     folder="words",
 )
@@ -117,11 +118,10 @@ def evaluation_nodes(name, dataset):
     ]
 
 
-def register(folder, name, metrics, *, dossier):
-    registered.append((folder, name, metrics, dossier))
+def register(folder, name, metrics, evidence):
+    registered.append((folder, name, metrics, evidence))
     return 1
 
 
-def probe(model, pairs):
-    queries, passages = (model.encode(list(texts)) for texts in zip(*pairs, strict=True))
-    return np.einsum("nd,nd->n", queries, passages)
+def served(model):
+    return Embedder("model", lambda texts, role: model.encode(texts))

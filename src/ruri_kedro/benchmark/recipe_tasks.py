@@ -15,8 +15,9 @@ from ruri_kedro.benchmark.comparing.report import table_by_metric
 from ruri_kedro.benchmark.mteb.model import EncodingSettings
 from ruri_kedro.benchmark.mteb.prompts import mteb_name, named_prompts, saved_prompts
 from ruri_kedro.benchmark.runs import write_qrels, write_run
+from ruri_kedro.benchmark.scoring import asking
 from ruri_kedro.benchmark.scoring.evaluate import can_do, evaluate, summarize
-from ruri_kedro.benchmark.scoring.models import Bm25, Embedder, Find, Model, MultiVector, Reranker
+from ruri_kedro.benchmark.scoring.models import Bm25, Embedder, Find, Model
 from ruri_kedro.benchmark.tasks.stored import stored_digest, stored_task
 from ruri_kedro.benchmark.tasks.types import Fitting, task_types
 from ruri_kedro.errors import RecipeError
@@ -28,12 +29,12 @@ from ruri_kedro.tables.store import blocks, key_of
 if TYPE_CHECKING:
     from ruri_kedro.models.saved import SavedModel
 
-# What `Judged` is given to encode and to search with, by name, since it comes from those who call.
+# What `EvaluatedModel` is given to encode and to search with, by name, since it comes from those who call.
 _HANDED_OVER = ("ruri_kedro.models.saved.SavedModel", "ruri_kedro.search.bm25.index.searcher_of")
 
 
 @dataclass(frozen=True)
-class Judged:
+class EvaluatedModel:
     """A model with what it needs for tasks of any type."""
 
     model: Model
@@ -54,10 +55,10 @@ class Judged:
         return can_do(self.model, task_types()[kind])
 
     @staticmethod
-    def of_bm25(search: Find, settings: Mapping[str, Any], depth: int) -> "Judged":
+    def of_bm25(search: Find, settings: Mapping[str, Any], depth: int) -> "EvaluatedModel":
         """BM25 with these settings."""
         model = Bm25("bm25", search)
-        return Judged(model, key_of(bm25=dict(settings), depth=depth), model, depth)
+        return EvaluatedModel(model, key_of(bm25=dict(settings), depth=depth), model, depth)
 
     @staticmethod
     def of(
@@ -68,7 +69,7 @@ class Judged:
         search: Find,
         bm25: Mapping[str, Any],
         depth: int,
-    ) -> "Judged":
+    ) -> "EvaluatedModel":
         """A saved model of any kind, asked as the parameters `mteb` say, with the prompts of this name.
 
         Without a name an embedder has those it was saved with; `own` are the recipe's. Of late interaction the
@@ -81,30 +82,16 @@ class Judged:
             chosen = named_prompts(params, prompts)
         settings = EncodingSettings.of(params, {} if asks_pairs else chosen)
         if model.is_multi_vector:
-            exact = params["exact_documents"]
-            asked: dict[str, Any] = {"exact_documents": exact}
-            made: Model = _multi_vector(model, settings, exact)
+            asked: dict[str, Any] = {"exact_documents": params["exact_documents"]}
+            made: Model = asking.multi_vector(model.name, lambda: model.multi_vector, {}, params)
         else:
             asked = {"length": settings.max_length, "prompts": dict(settings.prompts)}
-            made = _reranker(model, settings) if model.is_cross_encoder else _embedder(model, settings, prompts, params)
+            if model.is_cross_encoder:
+                made = asking.cross_encoder(model.name, lambda: model.cross_encoder, {}, params)
+            else:
+                made = _embedder(model, settings, prompts, params)
         key = key_of(model=[model.name, model.revision], **asked, bm25=dict(bm25), depth=depth)
-        return Judged(made, key, Bm25("bm25", search), depth)
-
-
-def _multi_vector(model: "SavedModel", settings: EncodingSettings, exact_documents: int) -> MultiVector:
-    from ruri_kedro.models.late_interaction import LateInteraction
-
-    late = LateInteraction(model.multi_vector, settings.chunk_tokens)
-    return MultiVector(model.name, late.score, late.search, exact_documents)
-
-
-def _reranker(model: "SavedModel", settings: EncodingSettings) -> Reranker:
-    from ruri_kedro.models.forward import score_pairs
-
-    def score(pairs: list[tuple[str, str]]) -> Any:
-        return score_pairs(model.cross_encoder, pairs, settings.max_length, settings.chunk_tokens)
-
-    return Reranker(model.name, score)
+        return EvaluatedModel(made, key, Bm25("bm25", search), depth)
 
 
 def _embedder(
@@ -124,7 +111,12 @@ def _embedder(
 
 
 def evaluate_recipe(
-    model: Judged, test_sets: Path, types: Mapping[str, str], out: Path, seed: int, on_task: Callable[[str], Any]
+    model: EvaluatedModel,
+    test_sets: Path,
+    types: Mapping[str, str],
+    out: Path,
+    seed: int,
+    on_task: Callable[[str], Any],
 ) -> str:
     """Evaluate a model on stored tasks (`types` by name) below `out`; the table of all models there, as Markdown.
 
@@ -142,7 +134,7 @@ def evaluate_recipe(
             on_task(f"{name} ...")
             return model.evaluate(stored_task(test_sets, name), home / "runs" / name, seed)
 
-        code = behaviour_digest(Judged, stored_task, *_HANDED_OVER, *task_types()[types[name]].scoring)
+        code = behaviour_digest(EvaluatedModel, stored_task, *_HANDED_OVER, *task_types()[types[name]].scoring)
         key = key_of(model=model.key, task=stored_digest(test_sets, name), seed=seed, code=code)
         return Part(key, lambda: blocks(rows()))
 

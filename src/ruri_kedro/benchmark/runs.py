@@ -42,11 +42,6 @@ def _by_rank(scores: Mapping[str, float]) -> dict[str, float]:
     return {docids[place]: float(-rank) for rank, place in enumerate(np.argsort(-single, kind="stable"))}
 
 
-def cut_run(run: Run, depth: int) -> Run:
-    """The first `depth` documents of each query, best first."""
-    return {qid: {docid: scores[docid] for docid in ranked(scores)[:depth]} for qid, scores in run.items()}
-
-
 def write_run(path: Path, run: Run, tag: str) -> None:
     """Lines `qid Q0 docid rank score tag`, best first (see `ranked`); gzipped where the name ends in .gz.
 

@@ -1,10 +1,13 @@
 """The parameters `evaluation`, `task_prompts` and `mteb`. Neither torch nor mteb is imported here."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 from ruri_kedro.benchmark.tasks.types import prompted_types
 from ruri_kedro.models.settings import Device
 from ruri_kedro.recipe.parse import Count, Size, parameters
+
+ROLES = ("query", "document", *prompted_types())  # of the texts of tasks
 
 
 @parameters
@@ -12,6 +15,7 @@ class EvaluationSettings:
     """How the recipe's own tests are encoded and searched; parameters `evaluation`."""
 
     max_length: Count  # tokens
+    max_length_of: Mapping[Literal[ROLES], Count]  # in its place, of texts by their role
     chunk_tokens: Count  # padded tokens of one forward pass
     depth: Count  # candidates reranked, and depth of every run
     rerank_queries: Count  # queries of a task whose candidates are reranked

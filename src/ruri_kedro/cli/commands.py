@@ -46,7 +46,7 @@ def cli() -> None:
     """Commands of this project."""
 
 
-@cli.group(cls=_Commands, lazy_subcommands={"new": "ruri_kedro.cli.new.new"})
+@cli.group(cls=_Commands, lazy_subcommands={"new": "ruri_kedro.cli.new.new", "pin": "ruri_kedro.cli.pin.pin"})
 def ruri() -> None:
     """Registered models, and the evidence for them."""
 
@@ -119,9 +119,9 @@ def score_runs(
 ) -> None:
     """Score TREC runs; equal scores stand in file order, a judged query that a run has not counts 0."""
     from ruri_kedro.benchmark.comparing.comparison import compare as compare_models
-    from ruri_kedro.benchmark.comparing.text import aligned
     from ruri_kedro.benchmark.scoring.trec import score_runs as score_folder
     from ruri_kedro.tables.files import write_json
+    from ruri_kedro.text.layout import aligned
 
     metrics = list(dict.fromkeys(metrics))
     scored = score_folder(runs, qrels, metrics)
@@ -271,15 +271,17 @@ def _evaluate_recipe(context: Any, reference: str, only: Sequence[str], prompts:
     sets, params = stored_test_sets(context), context.params
     saved = None if reference == "bm25" else _saved_model(reference, params["mteb"]["device"])
 
-    from ruri_kedro.benchmark.recipe_tasks import Judged, evaluate_recipe
+    from ruri_kedro.benchmark.recipe_tasks import EvaluatedModel, evaluate_recipe
     from ruri_kedro.search.bm25.index import searcher_of
 
     search = searcher_of(params["bm25"])
     depth = params["evaluation"]["depth"]
     if saved is None:
-        model = Judged.of_bm25(search, params["bm25"], depth)
+        model = EvaluatedModel.of_bm25(search, params["bm25"], depth)
     else:
-        model = Judged.of(saved, params["mteb"], prompts, _recipe_prompts(params), search, params["bm25"], depth)
+        model = EvaluatedModel.of(
+            saved, params["mteb"], prompts, _recipe_prompts(params), search, params["bm25"], depth
+        )
     types = {name: spec["type"] for name, spec in params["tasks"].items()}
     for name in only:
         if name not in types:

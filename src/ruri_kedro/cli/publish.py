@@ -164,7 +164,7 @@ def _trace_of(catalog: Any, row: str) -> str:
     from ruri_kedro.registry.versions.models import registered_names
 
     stages = _tables(catalog, example_tables())
-    pairs = _tables(catalog, {"pairs": "pairs", "mined pairs": "supervised.mined_pairs"})
+    pairs = _tables(catalog, {"pairs": "pairs", "mined pairs": "mining_supervised.mined_pairs"})
     found = trace(row, _passages(catalog), pairs | stages)
     return trace_text(found, users(found, stages, registered_names()))
 

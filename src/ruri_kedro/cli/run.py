@@ -28,6 +28,9 @@ _SELECTIONS = {
 }
 
 
+_NODES = ("node_names", "from_nodes", "to_nodes")
+
+
 class CheckedRun(click.Command):
     """Kedro's own command, with a look at what it is given and at what is there first."""
 
@@ -60,14 +63,17 @@ run = CheckedRun(
 )
 
 
-def check_run(options: Mapping[str, Any]) -> Any:
+def check_run(options: dict[str, Any]) -> Any:
     """Raise RecipeError, DataError or RegistryError for a run that cannot start; gives the Kedro context.
 
-    `options` are those of `kedro run`. The hooks look again when the run is there: it may be started in other ways.
+    `options` are those of `kedro run`; nodes in them get the name of their pipeline in front. The hooks look again
+    when the run is there: it may be started in other ways.
     """
     context = project_context(options["env"], options["params"], options["conf_source"])
     names = [options["pipeline"]] if options["pipeline"] else list(options["pipelines"] or ["__default__"])
-    chosen = _cut(_chosen(names), options)
+    whole = _chosen(names)
+    options.update({key: _with_pipeline(options[key] or (), whole) for key in _NODES})
+    chosen = _cut(whole, options)
     run_params = {
         **options,
         "env": context.env,
@@ -78,7 +84,7 @@ def check_run(options: Mapping[str, Any]) -> Any:
     MissingInputHooks().before_pipeline_run(run_params, chosen, context.catalog)
     if file := mlflow_store.store_file(context):
         mlflow_store.check_writable(file)
-    if any(node.name == "judge_challenger" for node in chosen.nodes):
+    if any(node.short_name == "judge_challenger" for node in chosen.nodes):
         _check_challenger(context)
     return context
 
@@ -101,9 +107,18 @@ def _chosen(names: Iterable[str]) -> Pipeline:
     return sum((pipelines[name] for name in names), start=Pipeline([]))
 
 
+def _with_pipeline(names: Iterable[str], whole: Pipeline) -> list[str]:
+    """Names of nodes as Kedro has them: `finetuning.finetune`, also for `finetune`, if only one pipeline has that."""
+    full: dict[str, list[str]] = {}
+    for node in whole.nodes:
+        full.setdefault(node.short_name, []).append(node.name)
+    return [full[name][0] if len(full.get(name, ())) == 1 else name for name in names]
+
+
 def _cut(whole: Pipeline, options: Mapping[str, Any]) -> Pipeline:
     """The part of a pipeline that the options choose."""
     nodes, datasets = {node.name for node in whole.nodes}, whole.datasets()
+    short = {node.short_name for node in whole.nodes}
     there = {
         "tags": {tag for node in whole.nodes for tag in node.tags},
         "namespaces": {prefix for node in whole.nodes for prefix in node.namespace_prefixes},
@@ -114,9 +129,10 @@ def _cut(whole: Pipeline, options: Mapping[str, Any]) -> Pipeline:
         "to_outputs": datasets,
     }
     for key, option in _SELECTIONS.items():
+        known = there[key] | short if key in _NODES else there[key]
         for name in options[key] or ():
             if name not in there[key]:
-                raise RecipeError(f"{option} {name}: the run has nothing of this name.{_hint(name, there[key])}")
+                raise RecipeError(f"{option} {name}: the run has nothing of this name.{_hint(name, known)}")
     wanted = {key: options[key] or None for key in _SELECTIONS}
     try:
         return whole.filter(node_namespaces=wanted.pop("namespaces"), **wanted)

@@ -30,12 +30,18 @@ def check_sources(sources: Mapping[str, Source], root: Path) -> None:
             for place in source.inputs:
                 if place.hub in refused:
                     raise refused[place.hub]
-                if next(_checked(source, root, place), None) is None:
-                    raise DataError(f"{place}: there is no row. Fetch the file again, or drop the source.")
+                check_first_row(source, root, place)
         except RuriError as error:
             problems.append(f"  {source.name}: {error}")
     if problems:
         raise DataError("\n".join([f"{len(problems)} of {len(sources)} sources cannot be read.", *problems]))
+
+
+def check_first_row(source: Source, root: Path, place: Input) -> None:
+    """Read the first row of one of the source's inputs. Raises DataError unless it has the fields asked for."""
+    # With all columns, so that an error names those that are there.
+    if next(_checked(source, root, place, everything=True), None) is None:
+        raise DataError(f"{place}: there is no row. Fetch the file again, or drop the source.")
 
 
 def source_files(source: Source, root: Path) -> list[Path]:
@@ -61,11 +67,13 @@ def read_source(source: Source, root: Path, place: Input, removed: Removed | Non
     return _joined(rows, source.paragraphs) if source.paragraphs > 1 else rows
 
 
-def _records(source: Source, root: Path, place: Input) -> Iterator[Row]:
-    """The records of an input as they are published, unfolded."""
+def _records(source: Source, root: Path, place: Input, everything: bool = False) -> Iterator[Row]:
+    """The records of an input as they are published, unfolded; of a hub's splits the columns asked for, or all."""
     columns = top_level([*_paths(source, place), *source.unfold])
-    if place.split:
-        found: Iterator[Row] = ((place, number, row) for number, row in hub_records(place.hub, place.split, columns))
+    if place.split and everything:
+        found: Iterator[Row] = ((place, number, row) for number, row in hub_records(place.hub, place.split, None))
+    elif place.split:
+        found = ((place, number, row) for number, row in hub_records(place.hub, place.split, columns))
     else:
         found = SHAPES[source.shape](_files(source, root, place), columns, source.header)
     for file, number, row in _said_clearly(place.hub, found):
@@ -93,11 +101,11 @@ def _paths(source: Source, place: Input) -> list[str]:
     return [*filter(None, named), *place.where, *place.exclude, *source.drop_lowest]
 
 
-def _checked(source: Source, root: Path, place: Input) -> Iterator[tuple[Row, Fields]]:
+def _checked(source: Source, root: Path, place: Input, everything: bool = False) -> Iterator[tuple[Row, Fields]]:
     """(record, its fields under the kind's names) with types, and texts that are not blank."""
     fields = [_field(source, name, types) for name, types in KINDS[source.kind].fields.items()]
     asked = (*place.where, *place.exclude, *source.drop_lowest)
-    for file, number, row in _records(source, root, place):
+    for file, number, row in _records(source, root, place, everything):
         for path in asked:
             if value_at(row, path) is MISSING:
                 raise DataError(missing(file, number, path, row))

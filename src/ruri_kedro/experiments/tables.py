@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ruri_kedro.benchmark.comparing.significance import mean_and_deviation
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.text.layout import markdown_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -167,7 +168,7 @@ def _figures(table: AblationTable) -> str:
         if (figures := line.paper.get(size))
     ]
     header = ["Model", *table.columns, *(f"{name} (paper)" for name in table.paper_columns)]
-    return _grid(header, [row + ["-"] * (len(header) - len(row)) for row in rows])
+    return markdown_table(header, [row + ["-"] * (len(header) - len(row)) for row in rows], left=1)
 
 
 def _differences(table: AblationTable) -> str:
@@ -181,7 +182,7 @@ def _differences(table: AblationTable) -> str:
     if not rows:
         return ""
     note = "Differences; mixed: not of one sign in all seeds."
-    return f"{note}\n\n{_grid(['', *table.columns, 'as in the paper?'], rows)}"
+    return f"{note}\n\n{markdown_table(['', *table.columns, 'as in the paper?'], rows, left=1)}"
 
 
 def _steps(table: AblationTable) -> str:
@@ -191,7 +192,8 @@ def _steps(table: AblationTable) -> str:
         return ""
     rows = [[line.label, *(f"{line.steps[name]:,.0f}" if name in line.steps else "-" for name in names)]
             for line in table.lines]  # fmt: skip
-    return f"Steps of the trainings behind each model, by stage and objective.\n\n{_grid(['Model', *names], rows)}"
+    table = markdown_table(["Model", *names], rows, left=1)
+    return f"Steps of the trainings behind each model, by stage and objective.\n\n{table}"
 
 
 def _verdict(line: Line) -> str:
@@ -215,8 +217,3 @@ def _verdict(line: Line) -> str:
 def _with_deviation(mean: float, deviation: float | None, sign: str) -> str:
     text = f"{100 * mean:{sign}.2f}"
     return text if deviation is None else f"{text} ± {100 * deviation:.2f}"
-
-
-def _grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(row)} |" for row in (header, *rows)]
-    return "\n".join([lines[0], "| --- |" + " ---: |" * (len(header) - 1), *lines[1:]])

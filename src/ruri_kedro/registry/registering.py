@@ -1,6 +1,7 @@
 """Registration of the models that were evaluated, with the evidence by which they can be promoted."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def describe_training(
     return training, contamination_report(leaks, test_texts, passages, examples, parse(LeakRules, rules, "leaks"))
 
 
-def compile_dossiers(
+def compile_evidence(
     recipe: str,
     promotion: Params,
     tasks: Params,
@@ -68,20 +69,21 @@ def compile_dossiers(
     equal: Params | None = None,
     **given: Any,
 ) -> tuple[Params | str, ...]:
-    """The dossiers of the registered models by their names in the catalog, and the card of each.
+    """The evidence of the registered models by their names in the catalog, and the card of each.
 
     `given` are the folders of the models and the tables `scores_<name>`; a model that is `equal` to another one has its
-    scores. A model that no stage of its kind has trained has no dossier, and its card says so. Raises DataError where
+    scores. A model that no stage of its kind has trained has none, and its card says so. Raises DataError where
     the scores are of other models than these.
     """
-    from ruri_kedro.registry.evidence.card import CardFacts, model_card
-    from ruri_kedro.registry.evidence.evidence import Dossier
+    from ruri_kedro.benchmark.comparing.comparison import scores_by_query
+    from ruri_kedro.registry.evidence.card import model_card
+    from ruri_kedro.registry.evidence.evidence import Evidence
     from ruri_kedro.registry.evidence.training_data import described_tests, of_kind, training_of_kind
     from ruri_kedro.registry.promotion.rules import baselines, is_searched, parse_rules
 
-    probe, names = parse_rules(promotion).probe_pairs, registered_names(recipe)
+    rules, names = parse_rules(promotion), registered_names(recipe)
     candidates = {"bm25": bm25, "depth": evaluation["depth"]}
-    dossiers, cards = {}, []
+    compiled, cards = {}, []
     for model, stage in registered_models().items():
         path = given[model]
         if not _is_of(stage, path):
@@ -90,16 +92,24 @@ def compile_dossiers(
         check_scored(stage, path, given, training["made"].get("run_id"), equal or {})
         rows = _rows(str(stage.evaluated_as), given, equal or {})
         tests = described_tests(tasks, test_sets, list(dict.fromkeys(row["task"] for row in rows)), candidates)
-        trained, report = training_of_kind(training, model), of_kind(contamination, model)
-        card = model_card(
-            CardFacts(kind_in(path, stage.kind).word, names[model], _prompts(path), trained, report, rows, tests,
-                      promotion["card"]["licence"], promotion["card"]["limits"], saved_with_unit_vectors(path))
-        )  # fmt: skip
-        others = [row for name in baselines() for row in _rows(name, given, equal or {})]
-        beside = [row for row in others if is_searched(tests, row["task"])]
-        dossiers[model] = Dossier(rows, tests, trained, report, probe, card, beside)
+        others = {name: _rows(name, given, equal or {}) for name in baselines()}
+        evidence = Evidence(
+            kind=kind_in(path, stage.kind).word,
+            scores=scores_by_query(rows),
+            baselines={
+                name: scores_by_query(row for row in found if is_searched(tests, row["task"]))
+                for name, found in others.items()
+            },
+            tests=tests,
+            training=training_of_kind(training, model),
+            contamination=of_kind(contamination, model),
+            probe=[{"query": query, "passage": passage} for query, passage in rules.probe_pairs],
+        )
+        own = _prompts(path), saved_with_unit_vectors(path)
+        card = model_card(evidence, names[model], rules.card.licence, rules.card.limits, *own)
+        compiled[model] = replace(evidence, card=card)
         cards.append(card)
-    return dossiers, *cards
+    return compiled, *cards
 
 
 def check_scored(stage: Stage, model: Path, given: Params, run_id: str | None, equal: Params) -> None:
@@ -115,19 +125,19 @@ def check_scored(stage: Stage, model: Path, given: Params, run_id: str | None, e
         )
 
 
-def register(metrics: dict, recipe: str, dossiers: Params, equal: Params | None = None, **models: Path) -> dict:
-    """Register the models that have a dossier as challengers, with it and, where they were tested, their test metrics.
+def register(metrics: dict, recipe: str, evidence: Params, equal: Params | None = None, **models: Path) -> dict:
+    """Register the models that have evidence as challengers, with it and, where they were tested, their test metrics.
 
     `models` are folders by name in the catalog.
     """
     names, versions = registered_names(recipe), {}
     for model, stage in registered_models().items():
-        if model not in dossiers:
+        if model not in evidence:
             logger.info("%s", _not_trained(stage).strip())
             continue
         scored = metrics.get((equal or {}).get(stage.evaluated_as, stage.evaluated_as), {})
         kind = kind_in(models[model], stage.kind)
-        number = resolve(kind.register)(models[model], names[model], scored, dossier=dossiers[model])
+        number = resolve(kind.register)(models[model], names[model], scored, evidence[model])
         versions[model] = {"name": names[model], "version": number}
     return versions
 

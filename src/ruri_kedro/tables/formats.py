@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from ruri_kedro.errors import DataError
+from ruri_kedro.text.foreign import said
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -187,7 +188,7 @@ def _broken(file: RawFile, number: int, error: Exception) -> str:
 def _unreadable(file: RawFile, error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return f"{file}: no such file."
-    return f"{file}: cannot be read ({error}). Check its permissions, or the network if it is on the hub."
+    return f"{file}: cannot be read ({said(error, 300)}). Check its permissions, or the network if it is on the hub."
 
 
 def _json_lines(file: RawFile) -> Iterator[Record]:

@@ -5,7 +5,7 @@ import unicodedata
 
 # Format (Cf), control (Cc), private-use (Co) and surrogate (Cs) characters are invisible. Those that end a line, a page
 # or a field (tab, line feed, form feed, NEL ...) are not: they keep words apart and become spaces below.
-_INVISIBLE = re.compile(
+INVISIBLE = re.compile(
     "["
     "\u0000-\u0008\u000e-\u001b\u007f-\u0084\u0086-\u009f"
     "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
@@ -15,7 +15,7 @@ _INVISIBLE = re.compile(
     "\U000e0000-\U000e0fff\U000f0000-\U0010ffff"
     "]"
 )
-_SPACES = re.compile(r"[\s\u2800]+")  # U+2800 is the space of braille
+SPACES = re.compile(r"[\s\u2800]+")  # U+2800 is the space of braille
 _NOT_ALNUM = re.compile(r"[\W_]+")  # what is no letter and no number, as str.isalnum
 
 
@@ -25,9 +25,9 @@ def normalize(text: str) -> str:
     Idempotent and order-preserving.
     """
     # NFKC can turn a visible character into one with a joiner, and removal can bring two together that compose.
-    text = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
+    text = INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
     text = unicodedata.normalize("NFKC", text)
-    return _SPACES.sub(" ", text).strip()
+    return SPACES.sub(" ", text).strip()
 
 
 def match_key(text: str) -> str:

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ruri_kedro.tables import Part, Table, write_table
+from ruri_kedro.text.layout import aligned
 from ruri_kedro.training.logs import quiet
 from ruri_kedro.training.measures import source_metric
 from ruri_kedro.training.plan import Plan
@@ -168,8 +169,7 @@ def cost_table(costs: Sequence[Cost], folder: Path) -> str:
         )
         for cost in costs
     ]  # fmt: skip
-    widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in (head, *body)]
+    lines = aligned([head, *body], left=0).splitlines()
     free = min(cost.free_gb for cost in costs)
     lines.append(f"Time together: {duration(sum(cost.seconds for cost in costs))}. Memory is that of one device.")
     lines += [f"{cost.name}: {note}" for cost in costs for note in cost.notes]

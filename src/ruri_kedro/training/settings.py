@@ -67,7 +67,7 @@ class RerankingSettings:
     max_grad_norm: Positive
     chunk_tokens: Count
     keep_tokens: Size
-    precision: Literal["float32", "bfloat16"]  # gradients in float16 fall below its smallest number
+    precision: Literal["auto", "float32", "bfloat16"]  # gradients in float16 fall below its smallest number
     attention: str | None  # an implementation of transformers; None: the model's own
     compile: bool
     checkpoint_steps: Count  # between two checkpoints

@@ -105,6 +105,15 @@ def scores_by_query(rows: Iterable[Mapping]) -> Scores:
     return scores
 
 
+def score_rows(model: str, scores: Scores) -> list[dict]:
+    """Scores of a model as rows of SCORES."""
+    return [
+        {"model": model, "task": task, "metric": metric, "query_id": query, "score": score}
+        for (task, metric), queries in scores.items()
+        for query, score in queries.items()
+    ]
+
+
 def main_metrics(scores: Mapping[Measure, Any]) -> list[Measure]:
     """Each task with the metric that stands for it (see `tasks.types.main_metrics`), in the order of the tasks."""
     known = main_metrics_of_types()

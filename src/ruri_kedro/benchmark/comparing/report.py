@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from ruri_kedro.benchmark.tasks.types import main_metrics
-from ruri_kedro.errors import DataError
+from ruri_kedro.benchmark.comparing.comparison import main_metrics
+from ruri_kedro.text.layout import markdown_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -14,35 +14,15 @@ if TYPE_CHECKING:
 
 def main_columns(summary: pl.DataFrame) -> list[str]:
     """For each task of a summary its column `<task>/<main metric>`, in the order of the tasks."""
-    known = main_metrics()
-    tasks = dict.fromkeys(column.rpartition("/")[0] for column in summary.columns if column != "model")
-    chosen = (
-        next((f"{task}/{metric}" for metric in known if f"{task}/{metric}" in summary.columns), None) for task in tasks
-    )
-    return [column for column in chosen if column is not None]
+    measures = {tuple(column.rsplit("/", 1)): None for column in summary.columns if column != "model"}
+    return ["/".join(measure) for measure in main_metrics(measures)]
 
 
-def markdown_table(summary: pl.DataFrame, digits: int = 4) -> str:
-    """A GitHub table of a summary, with a line break at the end; the best score of a column is bold, none is '-'."""
-    best = {column: summary[column].max() for column in summary.columns if column != "model"}
-    lines = [
-        "| " + " | ".join(summary.columns) + " |",
-        "| --- |" + " ---: |" * len(best),
-    ]
-    for row in summary.iter_rows(named=True):
-        cells = [_cell(row[column], best[column], digits) for column in best]
-        lines.append("| " + " | ".join([row["model"].replace("|", "\\|"), *cells]) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def table_by_metric(summary: pl.DataFrame, digits: int = 4) -> str:
+def table_by_metric(summary: pl.DataFrame) -> str:
     """The table with a line per metric and a column per model, which fits a terminal; the best of a line is bold."""
     columns = [column for column in summary.columns if column != "model"]
-    lines = ["| " + " | ".join(["metric", *summary["model"]]) + " |", "| --- |" + " ---: |" * len(summary)]
-    for column in columns:
-        best = summary[column].max()
-        lines.append("| " + " | ".join([column, *(_cell(score, best, digits) for score in summary[column])]) + " |")
-    return "\n".join(lines) + "\n"
+    rows = [(column, *(_cell(score, summary[column].max()) for score in summary[column])) for column in columns]
+    return markdown_table(("metric", *summary["model"]), rows, left=1) + "\n"
 
 
 def named(summary: pl.DataFrame, names: Mapping[str, str]) -> pl.DataFrame:
@@ -50,17 +30,11 @@ def named(summary: pl.DataFrame, names: Mapping[str, str]) -> pl.DataFrame:
     return summary.with_columns(pl.col("model").replace(names))
 
 
-def bar_plot(summary: pl.DataFrame, columns: Sequence[str] | None = None) -> "Figure":
-    """Bars of a summary's columns (default: each task's main metric): a group per column, a colour per model.
-
-    Raises DataError for a column that the summary does not have.
-    """
+def bar_plot(summary: pl.DataFrame) -> "Figure":
+    """Bars of each task's main metric: a group per task, a colour per model."""
     from matplotlib.figure import Figure
 
-    columns = main_columns(summary) if columns is None else list(columns)
-    for column in columns:
-        if column not in summary.columns or column == "model":
-            raise DataError(f"column '{column}' is not in the summary. It has: {', '.join(summary.columns[1:])}.")
+    columns = main_columns(summary)
     models = summary["model"].to_list()
     # 0.32 inch per bar leaves room for its value, written upright.
     figure = Figure(figsize=(max(6.0, 3.0 + 0.32 * len(columns) * (len(models) + 1)), 4.8), layout="constrained")
@@ -99,8 +73,7 @@ def _colours(count: int) -> list:
     return [colormaps["turbo"](0.05 + 0.9 * i / (count - 1)) for i in range(count)]
 
 
-def _cell(score: float | None, best: float | None, digits: int) -> str:
+def _cell(score: float | None, best: float | None) -> str:
     if score is None:
         return "-"
-    text = f"{score:.{digits}f}"
-    return f"**{text}**" if text == f"{best:.{digits}f}" else text
+    return f"**{score:.4f}**" if f"{score:.4f}" == f"{best:.4f}" else f"{score:.4f}"

@@ -1,8 +1,7 @@
 """A comparison as text for a terminal."""
 
-from collections.abc import Sequence
-
 from ruri_kedro.benchmark.comparing.comparison import ALPHA, Comparison, PairedResult, SeedSummary
+from ruri_kedro.text.layout import aligned
 
 MEAN_HEADER = ("model", "task", "mean", "deviation", "seeds")
 RESULT_HEADER = ("model", "task", "queries", "difference", "95% interval", "p", "p (Holm)", "effect", "win/tie/loss")
@@ -47,14 +46,3 @@ def result_cells(result: PairedResult) -> tuple[str, ...]:
 def measure_name(line: SeedSummary | PairedResult) -> str:
     """<task>/<metric>, or the metric where all is one task without a name."""
     return f"{line.task}/{line.metric}" if line.task else line.metric
-
-
-def aligned(rows: Sequence[Sequence[str]], left: int = 2) -> str:
-    """Rows as columns two spaces apart; the first `left` columns stand left, the others right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "".join("  ".join(_pad(row, widths, left)).rstrip() + "\n" for row in rows)
-
-
-def _pad(row: Sequence[str], widths: Sequence[int], left: int) -> list[str]:
-    padded = zip(row, widths, strict=True)
-    return [cell.ljust(width) if number < left else cell.rjust(width) for number, (cell, width) in enumerate(padded)]

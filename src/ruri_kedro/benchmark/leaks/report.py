@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
+from ruri_kedro.text.layout import markdown_table
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -55,10 +57,11 @@ def leak_report(
     """
     sources = [[source, f"{pairs[source]:,}", f"{removed[source]:,}", _share(removed[source], pairs[source])]
                for source in pairs]  # fmt: skip
-    lines = ["# Leaks", "", *_table(["source", "pairs", "removed", "share"], sources), ""]
+    lines = ["# Leaks", "", markdown_table(("source", "pairs", "removed", "share"), sources), ""]
     if len(counts):
-        rows = ([str(row[name]) for name in (*_GROUP, "removed", "reported")] for row in counts.to_dict("records"))
-        lines += ["## By test set and kind", "", *_table([*_GROUP, "removed", "reported"], rows), ""]
+        columns = (*_GROUP, "removed", "reported")
+        rows = ([row[name] for name in columns] for row in counts.to_dict("records"))
+        lines += ["## By test set and kind", "", markdown_table(columns, rows), ""]
         lines += ["## Examples", "", *_examples(examples)]
     return "\n".join(lines)
 
@@ -86,13 +89,6 @@ def _cut(text: str, place: int) -> str:
     start = max(0, min(place - _BEFORE, len(text) - _EXCERPT))
     end = start + _EXCERPT
     return ("…" if start else "") + text[start:end] + ("…" if end < len(text) else "")
-
-
-def _table(header: list[str], rows: Iterable[list[str]]) -> Iterator[str]:
-    yield "| " + " | ".join(header) + " |"
-    yield "| " + " | ".join("---" for _ in header) + " |"
-    for row in rows:
-        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
 
 
 def _share(count: int, total: int) -> str:

@@ -9,14 +9,14 @@ from typing import Any
 
 from ruri_kedro.benchmark.tasks.rows import HubRow
 from ruri_kedro.benchmark.tasks.stored import hub_rows, task_is_stored
-from ruri_kedro.corpora.hub import Hub, check_hubs, hub_files, hub_records
+from ruri_kedro.corpora.hub import Hub, check_hubs, hub_errors, hub_files, hub_records
 from ruri_kedro.errors import DataError, RecipeError
 from ruri_kedro.recipe.annotations import Params
 from ruri_kedro.recipe.parse import parse
 from ruri_kedro.tables import Part
 from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.formats import read_records
-from ruri_kedro.tables.raw import write_rows
+from ruri_kedro.tables.raw import missing, write_rows
 from ruri_kedro.tables.store import blocks, key_of
 
 
@@ -43,12 +43,31 @@ def check_tasks(tasks: Params, raw: Path, test_sets: Path) -> None:
 
 def fetch_rows(row: Mapping[str, Any], path: Path) -> None:
     """Write the rows of a data set on the hub, or of its files that `row.path` fits, as a file of JSON Lines."""
+    write_rows(path, (record for _, _, record in _records(row)))
+
+
+def check_fields(spec: Mapping[str, Any]) -> None:
+    """Read the first row of a task's data sets on the hub. Raises DataError for a field named there that it has not."""
+    if "hub" in spec:
+        file, number, record = next(_records(spec["hub"]), (spec["hub"]["id"], 0, {}))
+        for named in (spec.get("fields") or {}).values():
+            for field in [named] if isinstance(named, str) else named:
+                if field not in record:
+                    raise DataError(missing(file, number, field, record))
+    for value in spec.values():
+        if isinstance(value, Mapping):
+            check_fields(value)
+
+
+def _records(row: Mapping[str, Any]) -> Iterator[tuple[Any, int, Mapping[str, Any]]]:
+    """(file or data set, number, record) of a data set on the hub, as its row has it."""
     hub, pattern = _hub(row), row.get("path")
-    if pattern:
-        records = (record for file in hub_files(hub, pattern) for record in read_records(file))
-    else:
-        records = hub_records(hub, hub.split, _Everything())
-    write_rows(path, (record for _, record in records))
+    if not pattern:
+        yield from ((hub, number, record) for number, record in hub_records(hub, hub.split, None))
+        return
+    for file in hub_files(hub, pattern):
+        with hub_errors(hub):
+            yield from ((file, number, record) for number, record in read_records(file))
 
 
 def check_benchmarks(names: list[str], own: Iterable[str]) -> None:
@@ -96,11 +115,4 @@ def _texts_part(task: Any) -> Part:
 def _hub(row: Mapping[str, Any]) -> Hub:
     """The data set of a row {id, revision, [name, split] or [path]}; RecipeError for any other key."""
     found = parse(HubRow, row, "tasks.*.hub")
-    return Hub(found.id, found.revision, found.name, found.split)
-
-
-class _Everything:
-    """A collection of names that holds any."""
-
-    def __contains__(self, name: object) -> bool:
-        return True
+    return Hub(found.id, found.revision, found.name, found.split, found.ref)

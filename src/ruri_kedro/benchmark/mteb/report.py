@@ -1,6 +1,6 @@
 """mteb's results as the paper's table: a mean per category and the mean over all data sets (Ruri, Table 10)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -10,6 +10,7 @@ from mteb.results import TaskResult
 
 from ruri_kedro.errors import DataError
 from ruri_kedro.tables.files import read_json
+from ruri_kedro.text.layout import markdown_table
 
 # mteb's types of task in the order of the paper's columns, and what the columns are called.
 CATEGORIES = {
@@ -150,7 +151,7 @@ def _categories_table(models: Sequence[ModelScores], official: bool = False) -> 
         means = model.categories(official)
         cells = [_percent(means.get(category)) for category in columns]
         rows.append([model.model, *cells, _percent(model.average(official))])
-    return _table(["Model", *(CATEGORIES.get(column, column) for column in columns), "Avg."], rows)
+    return markdown_table(["Model", *(CATEGORIES.get(column, column) for column in columns), "Avg."], rows) + "\n"
 
 
 def _tasks_table(models: Sequence[ModelScores], official: bool) -> str:
@@ -162,12 +163,7 @@ def _tasks_table(models: Sequence[ModelScores], official: bool) -> str:
                 cells.setdefault((row.task, row.category, row.official_metric), {})[model.model] = row.official
     names = [model.model for model in models]
     rows = [[*key, *(_percent(found.get(name)) for name in names)] for key, found in cells.items()]
-    return _table(["Task", "Category", "Metric", *names], rows)
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (header, *rows)]
-    return "\n".join([lines[0], "|" + " --- |" * len(header), *lines[1:]]) + "\n"
+    return markdown_table(["Task", "Category", "Metric", *names], rows) + "\n"
 
 
 def _percent(score: float | None) -> str:

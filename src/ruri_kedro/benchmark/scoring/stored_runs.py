@@ -7,10 +7,10 @@ import shutil
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ruri_kedro.benchmark.scoring.evaluate import RERANKED, RUN, Ordered, candidates_of, find_runs
-from ruri_kedro.benchmark.scoring.models import FOUND, Bm25, Embedder, Model, MultiVector, Reranker
+from ruri_kedro.benchmark.scoring.models import FOUND, Bm25, Model, Reranker
 from ruri_kedro.benchmark.tasks.retrieval import RetrievalTask
 from ruri_kedro.benchmark.tasks.stored import stored_digest, stored_task
 from ruri_kedro.benchmark.tasks.types import by_type, is_searched, task_types, type_of
@@ -24,9 +24,6 @@ from ruri_kedro.tables.checksums import facts_of, is_current, write_manifest
 from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.files import replace_dir
 from ruri_kedro.tables.store import key_of
-
-if TYPE_CHECKING:
-    from ruri_kedro.models.late_interaction import LateInteraction
 
 
 @by_type("searching")
@@ -63,7 +60,7 @@ def search_tasks(test_sets: Path, tasks: Params, bm25: Params, evaluation: Param
     return {name: partial(build, name) for name in searched(tasks)}
 
 
-@by_kind("asked")
+@by_kind("load asked")
 @by_type("searching")
 def search_model(
     test_sets: Path,
@@ -81,34 +78,26 @@ def search_model(
     """
     if name in (equal or {}):
         return {}
-    asked = kind_in(model, BASE_KIND).asked
+
+    @cache  # for all tasks
+    def asked() -> Model:
+        return asked_model(name, model, prompts, evaluation)
+
     settings = {"model": EncoderReference.of({}, model).digest(), "prompts": prompts}
-    load = partial(resolve(asked), name, model, prompts, evaluation)
-    return _run_folders(test_sets, tasks, bm25_runs, evaluation, name, load, settings)
+    work = kind_in(model, BASE_KIND).work
+    return _run_folders(test_sets, tasks, bm25_runs, evaluation, name, asked, settings, *work)
 
 
-def asked_embedder(name: str, folder: Path, prompts: Params, evaluation: Params) -> Model:
-    """An embedding model in a folder as the benchmark asks it; it is loaded when it is first needed."""
-    return Embedder(name, encode_by_role(EncoderReference.of({}, folder), prompts, evaluation))
+def asked_model(name: str, folder: Path, prompts: Params, evaluation: Params) -> Model:
+    """A model of a kind of base models as the benchmark asks it; it is loaded when it is first asked."""
+    kind = kind_in(folder, BASE_KIND)
 
-
-def asked_multi_vector(name: str, folder: Path, prompts: Params, evaluation: Params) -> Model:
-    """The same of a multi-vector model, whose lengths are its own."""
-
-    @cache
-    def late() -> "LateInteraction":
+    def load() -> Any:
         from ruri_kedro.models.base import device_kind
-        from ruri_kedro.models.late_interaction import LateInteraction
-        from ruri_kedro.models.multi_vector import load_multi_vector
 
-        return LateInteraction(load_multi_vector(folder).to(device_kind("auto")), evaluation["chunk_tokens"], prompts)
+        return resolve(kind.load)(folder).to(device_kind("auto"))
 
-    return MultiVector(
-        name,
-        lambda pairs: late().score(pairs),
-        lambda queries, passages: late().search(queries, passages),
-        evaluation["exact_documents"],
-    )
+    return resolve(kind.asked)(name, load, prompts, evaluation)
 
 
 @by_type("searching")
@@ -176,15 +165,6 @@ def searched(tasks: Params) -> list[str]:
     return [name for name, spec in tasks.items() if is_searched(spec["type"])]
 
 
-def encode_by_role(reference: EncoderReference, prompts: Params, evaluation: Params) -> Callable:
-    """The encoder as the benchmark calls it: with texts and their role."""
-
-    def encode(texts: list[str], role: str) -> Any:
-        return reference.encode(texts, prompts[role], evaluation["max_length"], evaluation["chunk_tokens"], None)
-
-    return encode
-
-
 def read_task_run(runs: Path, task: RetrievalTask, file: str = RUN) -> dict[str, dict[str, float]]:
     """A model's run for a task, from the folder of its runs."""
     from ruri_kedro.benchmark.runs import read_run
@@ -224,8 +204,9 @@ def _run_folders(
     name: str,
     load: Callable[[], Model],
     settings: Params,
+    *work: str,
 ) -> dict[str, Callable]:
-    """A folder of TREC files per task: what the model that `load` gives finds."""
+    """A folder of TREC files per task: what the model that `load` gives finds; `work` names what does so besides."""
 
     def build(task_name: str, folder: Path) -> None:
         from ruri_kedro.benchmark.runs import write_run
@@ -233,7 +214,7 @@ def _run_folders(
         kind = task_types()[tasks[task_name]["type"]]
         key = key_of(
             model=name, task=stored_digest(test_sets, task_name), run=manifest(bm25_runs, task_name),
-            evaluation=evaluation, settings=settings, code=behaviour_digest(_run_folders, load, *kind.searching),
+            evaluation=evaluation, settings=settings, code=behaviour_digest(_run_folders, load, *work, *kind.searching),
         )  # fmt: skip
         if is_current(folder, key):
             return

@@ -16,13 +16,14 @@ JudgedShape = Literal["queries", "passages", "topics"]  # of judged queries, see
 
 @parameters
 class HubRow:
-    """A data set on the hub; `path` are files in it, without one it is read by splits."""
+    """A data set on the hub, as `corpora.hub.Hub`; `path` are files in it, without one it is read by splits."""
 
     id: str
     revision: str | None = None
     name: str | None = None
     split: str = "train"
     path: str | None = None
+    ref: str | None = None
 
 
 @parameters

@@ -72,17 +72,17 @@ def stored_digest(folder: Path, name: str) -> str:
 
 def _key(name: str, spec: Mapping[str, Any], raw_root: Path) -> str:
     """Key of all that a task is made from; a file that is not there is an error here already."""
-    files = {path: [file_digest(file) for file in raw_files(raw_root, path)] for path in _paths(spec)}
+    files = {path: [file_digest(file) for file in raw_files(raw_root, path)] for path in local_paths(spec)}
     parse_task(name, spec)  # the type is known from here on
     code = behaviour_digest(store_task, *task_types()[spec["type"]].reading)
     return key_of(name=name, spec=dict(spec), files=files, code=code)
 
 
-def _paths(spec: Mapping[str, Any]) -> list[str]:
+def local_paths(spec: Mapping[str, Any]) -> list[str]:
     """The paths below the raw folder that a task's row names, at any depth; not those within a data set of the hub."""
     own = [spec[key] for key in _FILES if isinstance(spec.get(key), str)]
     nested = (value for key, value in spec.items() if key != "hub" and isinstance(value, Mapping))
-    return own + [path for value in nested for path in _paths(value)]
+    return own + [path for value in nested for path in local_paths(value)]
 
 
 def _on_disk(spec: Mapping[str, Any], fetch: Fetch, folder: Path) -> dict[str, Any]:

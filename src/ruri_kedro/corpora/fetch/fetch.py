@@ -7,9 +7,10 @@ import shutil
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ruri_kedro.corpora.fetch.convert import CONVERTERS
+from ruri_kedro.corpora.fetch.copies import CHECKSUMS, Checksums, Copy, is_copied, make_copy
 from ruri_kedro.corpora.fetch.download import UNREADABLE, download, files_of_archive, mirrored
 from ruri_kedro.errors import DataError
 from ruri_kedro.tables.files import remove_leftovers, replace_file
@@ -57,24 +58,42 @@ def recipes() -> list[str]:
     return sorted(path.stem for path in _HERE.glob("*.toml"))
 
 
-def read_spec(recipe: str) -> list[Output]:
-    """The output files of a recipe, from its TOML file."""
+def command_for(path: str, out: Path) -> str | None:
+    """The command that fetches what a recipe reads at a file, folder or pattern below `out`; None where none does."""
+    for recipe in sorted(recipes(), key=lambda recipe: recipe != out.name):
+        found = sorted({file.corpus for file in read_spec(recipe) if _is_at(file.path, path)})
+        if found:
+            own = "" if out == Path("data/01_raw") / recipe else f" --out {out}"
+            return f"python -m ruri_kedro.corpora.fetch {recipe} --only {' '.join(found)}{own}"
+    return None
+
+
+def _is_at(file: str, path: str) -> bool:
+    return PurePosixPath(file).match(path) or PurePosixPath(path) in PurePosixPath(file).parents
+
+
+def read_spec(recipe: str) -> list[Output | Copy]:
+    """The files of a recipe, from its TOML file."""
     spec = tomllib.loads((_HERE / f"{recipe}.toml").read_text("utf-8"))
-    return [Output(**{**row, "files": tuple(row.get("files", ()))}) for row in spec["output"]]
+    outputs = [Output(**{**row, "files": tuple(row.get("files", ()))}) for row in spec.get("output", ())]
+    return [*outputs, *(Copy(**row) for row in spec.get("copy", ()))]
 
 
 def fetch(
-    outputs: Iterable[Output],
+    files: Iterable[Output | Copy],
     out: Path,
     base_url: str | None = None,
     only: Sequence[str] | None = None,
     accept_changes: bool = False,
+    checksums: Path | None = None,
 ) -> None:
     """Make the files that are not yet in `out` as they should be, and say of each set whose licence it is under.
 
-    A run that was stopped goes on where it was: finished files and downloads are kept. Raises DataError.
+    A run that was stopped goes on where it was: finished files and downloads are kept. `checksums` is the file of those
+    that nobody knew before the first fetch. Raises DataError.
     """
-    wanted = list(outputs)
+    wanted = list(files)
+    known_by_fetch = Checksums(checksums or out / CHECKSUMS)
     unknown = set(only or ()) - {output.corpus for output in wanted}
     if unknown:
         known = ", ".join(sorted({output.corpus for output in wanted}))
@@ -83,11 +102,14 @@ def fetch(
         if only and output.corpus not in only:
             continue
         target = out / output.path
-        if _is_current(target, output):
+        is_copy = isinstance(output, Copy)
+        if is_copied(output, target, known_by_fetch) if is_copy else _is_current(target, output):
             print(f"{output.path}: there ({output.licence})")
-            continue
-        _make(output, target, out / _DOWNLOADS, base_url, accept_changes)
-        print(f"{output.path}: {output.rows:,} rows ({output.licence}, {output.repository})")
+        elif is_copy:
+            print(make_copy(output, target, out / _DOWNLOADS, base_url, accept_changes, known_by_fetch))
+        else:
+            _make(output, target, out / _DOWNLOADS, base_url, accept_changes)
+            print(f"{output.path}: {output.rows:,} rows ({output.licence}, {output.repository})")
     shutil.rmtree(out / _DOWNLOADS, ignore_errors=True)
 
 

@@ -8,7 +8,10 @@ from ruri_kedro.pipelines.ablations import nodes
 
 def create_pipeline(**kwargs) -> Pipeline:
     """raw -> passages, pairs -> the scores of every cell and seed -> tables and plot."""
-    return data_engineering.create_pipeline() + Pipeline(
+    made_first = Pipeline(
+        data_engineering.create_pipeline(), namespace="data_engineering", prefix_datasets_with_namespace=False
+    )
+    return made_first + Pipeline(
         [
             Node(
                 func=nodes.run_cells,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ruri_kedro.benchmark.scoring.stored_runs import (
+    asked_model,
     manifest,
     read_task_runs,
     runs_of_bm25,
@@ -16,8 +17,8 @@ from ruri_kedro.benchmark.tasks.stored import stored_digest, stored_task
 from ruri_kedro.benchmark.tasks.types import Fitting, by_type, task_types, type_of
 from ruri_kedro.corpora.source import parse_sources
 from ruri_kedro.models.kinds import by_kind, kind_in
+from ruri_kedro.models.packaged import PACKAGES
 from ruri_kedro.models.reference import EncoderReference, folder_digest
-from ruri_kedro.recipe.addresses import resolve
 from ruri_kedro.recipe.annotations import Figure, Frame, Params
 from ruri_kedro.recipe.stages import BASE_KIND, evaluated_models, kind_of_model
 from ruri_kedro.tables import Part, Table
@@ -66,7 +67,7 @@ def score_bm25(test_sets: Path, tasks: Params, bm25_runs: Path, evaluation: Para
     return _score_parts(test_sets, tasks, searched(tasks), bm25_runs, evaluation, BM25, rows)
 
 
-@by_kind("asked")
+@by_kind("load asked")
 @by_type("scoring")
 def score_model(
     test_sets: Path,
@@ -85,7 +86,7 @@ def score_model(
         return {}
     from ruri_kedro.benchmark.scoring.evaluate import can_do, evaluate_runs, score_by_vectors
 
-    asked = _asked(name, model, {**prompts, **task_prompts}, evaluation)
+    asked = asked_model(name, model, {**prompts, **task_prompts}, evaluation)
 
     def rows(task: Any) -> list[dict]:
         if type_of(task).search is None:
@@ -95,8 +96,8 @@ def score_model(
     digest = EncoderReference.of({}, model).digest()
     settings = {"model": digest, "prompts": prompts, "task_prompts": task_prompts, "seed": seed}
     wanted = [task for task, row in tasks.items() if can_do(asked, task_types()[row["type"]])]
-    return _score_parts(test_sets, tasks, wanted, runs, evaluation, name, rows, settings,
-                        resolve(kind_in(model, BASE_KIND).asked))  # fmt: skip
+    work = kind_in(model, BASE_KIND).work
+    return _score_parts(test_sets, tasks, wanted, runs, evaluation, name, rows, settings, *work)
 
 
 @by_type("scoring")
@@ -152,10 +153,11 @@ def _left_out(equal: Mapping[str, str]) -> Iterator[str]:
 
 def base_name(base_model: Params) -> str:
     """What the base model is called: the name of the model that was loaded, or random weights if it was built."""
-    return base_model["name"] or "random weights"
+    package = base_model["package"]
+    return base_model["name"] or (PACKAGES[package].model if package else "random weights")
 
 
-@by_kind("asked")
+@by_kind("load asked")
 def validate(model: Path, pairs: Table, passages: Table, sources: Params, prompts: Params, evaluation: Params) -> dict:
     """Retrieval among the held-out positives of a source for its held-out pairs: nDCG@10 and Recall@10 by source.
 
@@ -175,7 +177,7 @@ def validate(model: Path, pairs: Table, passages: Table, sources: Params, prompt
             continue
         texts = passage_texts(passages, parts=[name])
         settings = {**evaluation, "exact_documents": len(held_out)}
-        asked = _asked("model", model, source.prompts_or(prompts), settings)
+        asked = asked_model("model", model, source.prompts_or(prompts), settings)
         if source.is_labelled:
             correlations[f"{name}/spearman"] = _label_correlation(held_out, texts, asked)
         else:
@@ -207,11 +209,6 @@ def _validation_task(name: str, held_out: list[dict], texts: dict[str, str]) -> 
     return RetrievalTask(name, {row["query_id"]: texts[row["anchor"]] for row in held_out}, corpus, qrels)
 
 
-def _asked(name: str, model: Path, prompts: Params, evaluation: Params) -> "Model":
-    """The model in a folder as the benchmark asks it; it is loaded when it is first needed."""
-    return resolve(kind_in(model, BASE_KIND).asked)(name, model, prompts, evaluation)
-
-
 def _score_parts(
     test_sets: Path,
     tasks: Params,
@@ -221,11 +218,11 @@ def _score_parts(
     model: str,
     rows: Callable[[Any], list[dict]],
     settings: Params | None = None,
-    *work: Callable,
+    *work: str,
 ) -> dict[str, Part]:
     """A part per task; one that is there for the same model, data and parameters is not computed again.
 
-    work: functions besides `rows` that do it.
+    work: names of what does it besides `rows`.
     """
 
     def part(name: str) -> Part:

@@ -143,7 +143,7 @@ def _registration() -> list[Node]:
             name="describe_training",
         ),
         Node(
-            func=registering.compile_dossiers,
+            func=registering.compile_evidence,
             inputs={
                 **{name: f"params:{name}" for name in PARAMETERS_OF_CARDS},
                 "training": "training_data",
@@ -152,13 +152,13 @@ def _registration() -> list[Node]:
                 **registered,
                 **scored,
             },
-            outputs=["dossiers", *[f"{model}_card" for model in registered]],
-            name="compile_dossiers",
+            outputs=["evidence", *[f"{model}_card" for model in registered]],
+            name="compile_evidence",
         ),
         Node(
             func=registering.register,
             inputs={
-                **{name: name for name in ("metrics", "dossiers")},
+                **{name: name for name in ("metrics", "evidence")},
                 "recipe": "params:recipe",
                 "equal": "equal_models",
                 **registered,

@@ -17,7 +17,7 @@ from ruri_kedro.training.stages import train_stage
 
 @by_kind("build")
 def make_base_model(passages: Table, base_model: Params, prompts: Params, seed: int) -> Embedder:
-    """The model that `base_model.name` names, or a tiny one built from the corpus, as one of `base_model.kind`."""
+    """The model that `base_model` names, or a tiny one built from the corpus, as one of `base_model.kind`."""
     settings = parse(BaseModelSettings, base_model, "base_model")
 
     def texts() -> Iterator[str]:

@@ -2,21 +2,23 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 import yaml
 
-from ruri_kedro.benchmark.comparing.comparison import Scores, main_metrics, scores_by_query
+from ruri_kedro.benchmark.comparing.comparison import Scores, main_metrics
 from ruri_kedro.benchmark.comparing.significance import bootstrap_interval
 from ruri_kedro.benchmark.tasks.types import task_types
 from ruri_kedro.models.kinds import kind_called, kinds_of
+from ruri_kedro.models.packaged import PACKAGES, described
 from ruri_kedro.recipe.addresses import resolve
 from ruri_kedro.recipe.stages import STAGES
 from ruri_kedro.registry.evidence.card_texts import NOT_UNIT, UNIT, CardText
+from ruri_kedro.registry.evidence.evidence import Evidence
 from ruri_kedro.registry.runs.training_runs import NO_RUN, UNTRAINED, changed_stages, commit_text, untrained_stages
+from ruri_kedro.text.layout import markdown_table
 
 # Of the parameters of a stage those that stand in the card.
 _SETTINGS = ("max_length", "batch_size", "epochs", "learning_rate", "warmup_ratio", "warmup_steps", "weight_decay",
@@ -25,58 +27,30 @@ _SETTINGS = ("max_length", "batch_size", "epochs", "learning_rate", "warmup_rati
 _ORIGIN = "## How it was made"  # the only section that tells one run from another that did the same
 
 
-@dataclass(frozen=True)
-class CardFacts:
-    """What a card says."""
+def model_card(
+    evidence: Evidence, name: str, licence: str, limits: str, prompts: Mapping[str, str], unit_vectors: bool = True
+) -> str:
+    """The card: base model, data with rows and licences, recipe, figures with 95% intervals, use, limits, origin.
 
-    kind: str  # as evidence calls it
-    name: str  # of the registered model
-    prompts: Mapping[str, str]
-    training: Mapping[str, Any]  # as training_data.training_of_kind
-    contamination: Mapping[str, Any]
-    scores: Sequence[Mapping[str, Any]]  # rows of SCORES
-    tests: Mapping[str, Mapping[str, str]]
-    licence: str
-    limits: str
-    unit_vectors: bool = True  # whether an embedder's vectors have length 1
-
-    @property
-    def base_model(self) -> Mapping[str, Any]:
-        """Its block of the recipe; empty where it is not known."""
-        return self.training["base_model"]
-
-    @property
-    def text(self) -> CardText:
-        """What cards say of every model of the kind."""
-        return resolve(kind_called(self.kind).card)
-
-    @property
-    def sources(self) -> Mapping[str, Mapping[str, Any]]:
-        """As training_data.training_sources."""
-        return self.training["sources"]
-
-    @property
-    def stages(self) -> dict[str, Mapping[str, Any]]:
-        """The parameters that each stage was trained with, as far as they are known."""
-        trained = self.training["trained"]
-        return {stage: trained.get(stage, {}).get("settings", {}) for stage in self.training["tables"]}
-
-
-def model_card(facts: CardFacts) -> str:
-    """The card: base model, data with rows and licences, recipe, figures with 95% intervals, use, limits, origin."""
-    figures = list(_figures(scores_by_query(facts.scores)))
+    `name` is that of the registered model, `prompts` are the model's, `unit_vectors` whether an embedder's vectors have
+    length 1.
+    """
+    words: CardText = resolve(kind_called(evidence.kind).card)
+    figures = list(_figures(evidence.scores))
+    stages = _settings_of(evidence.training)
     sections = [
-        f"# {facts.name}",
-        _introduction(facts),
-        "## Results\n\n" + "\n".join(_results(facts, figures)),
-        "## Use\n\n```python\n" + facts.text.usage.format(name=facts.name) + "\n```",
-        *_prompts(facts),
-        "## Training data\n\n" + "\n".join(_data(facts)),
-        "## Recipe\n\n" + "\n".join(_recipe(facts)),
-        f"{_ORIGIN}\n\n" + "\n".join(_made(facts.training)),
-        "## Limits\n\n" + "\n".join(_limits(facts)),
+        f"# {name}",
+        _introduction(words, evidence.training["base_model"], unit_vectors),
+        "## Results\n\n" + "\n".join(_results(evidence, figures)),
+        "## Use\n\n```python\n" + words.usage.format(name=name) + "\n```",
+        *([_prompts(prompts)] if words.prompts else []),
+        "## Training data\n\n" + "\n".join(_data(evidence)),
+        "## Recipe\n\n" + "\n".join(_recipe(evidence.training, stages)),
+        f"{_ORIGIN}\n\n" + "\n".join(_made(evidence.training)),
+        "## Limits\n\n" + "\n".join(_limits(evidence, stages, limits)),
     ]
-    front = yaml.safe_dump(_front_matter(facts, figures), allow_unicode=True, sort_keys=False, width=120)
+    facts = _front_matter(evidence, words, name, licence, figures)
+    front = yaml.safe_dump(facts, allow_unicode=True, sort_keys=False, width=120)
     return f"---\n{front}---\n\n" + "\n\n".join(sections) + "\n"
 
 
@@ -97,32 +71,41 @@ def _figures(scores: Scores) -> Iterator[Figure]:
         yield task, metric, fmean(values), interval, queries
 
 
-def _front_matter(facts: CardFacts, figures: Sequence[Figure]) -> dict[str, Any]:
+def _settings_of(training: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The parameters that each stage was trained with, as far as they are known."""
+    return {stage: training["trained"].get(stage, {}).get("settings", {}) for stage in training["tables"]}
+
+
+def _front_matter(
+    evidence: Evidence, words: CardText, name: str, licence: str, figures: Sequence[Figure]
+) -> dict[str, Any]:
     results = [
         {
-            "task": {"type": task_types()[facts.tests[task]["category"]].hub_task},
+            "task": {"type": task_types()[evidence.tests[task]["category"]].hub_task},
             "dataset": {"name": task, "type": task},
             "metrics": [{"type": metric, "value": round(mean, 6)}],
         }
         for task, metric, mean, _, _ in figures
     ]
-    base = facts.base_model.get("name")
+    base, package = (evidence.training["base_model"].get(key) for key in ("name", "package"))
+    base = PACKAGES[package].model if package else base
     return {
         "language": ["ja"],
-        "license": facts.licence,
+        "license": licence,
         "library_name": "sentence-transformers",
-        "pipeline_tag": facts.text.pipeline_tag,
-        "tags": list(facts.text.tags),
+        "pipeline_tag": words.pipeline_tag,
+        "tags": list(words.tags),
         **({"base_model": base} if base else {}),
-        **({"model-index": [{"name": facts.name, "results": results}]} if results else {}),
+        **({"model-index": [{"name": name, "results": results}]} if results else {}),
     }
 
 
-def _introduction(facts: CardFacts) -> str:
-    what = facts.text.introduction.format(vectors=UNIT if facts.unit_vectors else NOT_UNIT)
-    base = facts.base_model
+def _introduction(words: CardText, base: Mapping[str, Any], unit_vectors: bool) -> str:
+    what = words.introduction.format(vectors=UNIT if unit_vectors else NOT_UNIT)
     if base.get("name"):
         origin = f"`{base['name']}`" + (f" at revision `{base['revision']}`" if base.get("revision") else "")
+    elif base.get("package"):
+        origin = described(base["package"])
     elif not base:
         origin = NO_RUN
     else:
@@ -131,53 +114,52 @@ def _introduction(facts: CardFacts) -> str:
     return f"{what}\n\nBase model: {origin}, trained by the recipe of [Ruri](https://arxiv.org/abs/2409.07737)."
 
 
-def _results(facts: CardFacts, figures: Sequence[Figure]) -> Iterator[str]:
+def _results(evidence: Evidence, figures: Sequence[Figure]) -> Iterator[str]:
     if not figures:
         yield "Nothing was tested: the recipe has no task for this model."
         return
-    yield from table_head("task", "category", "metric", "mean", "95% interval", "queries")
+    rows = []
     for task, metric, mean, interval, queries in figures:
         shown = f"{interval[0]:.4f} to {interval[1]:.4f}" if interval else "-"
-        yield table_row(task, facts.tests[task]["category"], metric, f"{mean:.4f}", shown, queries or "-")
+        rows.append((task, evidence.tests[task]["category"], metric, f"{mean:.4f}", shown, queries or "-"))
+    yield markdown_table(("task", "category", "metric", "mean", "95% interval", "queries"), rows)
     yield "\nThe interval is a bootstrap over the queries; a metric of a whole task has none."
 
 
-def _prompts(facts: CardFacts) -> Iterator[str]:
-    if facts.text.prompts:
-        lines = [*table_head("prompt name", "text in front"), *(table_row(*item) for item in _code(facts.prompts))]
-        yield "Texts need the prompts that the model was trained with:\n\n" + "\n".join(lines)
+def _prompts(prompts: Mapping[str, str]) -> str:
+    table = markdown_table(("prompt name", "text in front"), ((name, f"`{text}`") for name, text in prompts.items()))
+    return f"Texts need the prompts that the model was trained with:\n\n{table}"
 
 
-def _code(prompts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    return ((name, f"`{text}`") for name, text in prompts.items())
-
-
-def _data(facts: CardFacts) -> Iterator[str]:
-    yield from table_head("source", "licence", "origin", "pairs", "examples by stage")
-    for name, row in facts.sources.items():
+def _data(evidence: Evidence) -> Iterator[str]:
+    rows = []
+    for name, row in evidence.training["sources"].items():
         stages = ", ".join(f"{stage} {count:,}" for stage, count in row["examples"].items())
-        yield table_row(name, row["licence"], row["origin"], f"{row['pairs']:,}", stages or "negatives only")
-    leaked = sum(row["leaked"] for row in facts.contamination["stages"].values())
-    removed = sum(row["removed"] for row in facts.contamination["sources"].values())
-    tests = ", ".join(facts.contamination["tests"])
+        rows.append((name, row["licence"], row["origin"], f"{row['pairs']:,}", stages or "negatives only"))
+    yield markdown_table(("source", "licence", "origin", "pairs", "examples by stage"), rows)
+    leaked = sum(row["leaked"] for row in evidence.contamination["stages"].values())
+    removed = sum(row["removed"] for row in evidence.contamination["sources"].values())
+    tests = ", ".join(evidence.contamination["tests"])
     found = f"{removed:,} pairs that a test knows were left out, {leaked:,} examples have a text of a test"
     yield f"\nSearched for the tests {tests}: {found}." if tests else "\nSearched for no test: the recipe has none."
-    if changed := changed_stages(facts.training):
+    if changed := changed_stages(evidence.training):
         yield f"\nThe examples of {', '.join(changed)} were made anew after the training: these are the new ones."
 
 
-def _recipe(facts: CardFacts) -> Iterator[str]:
-    known = {stage: settings for stage, settings in facts.stages.items() if settings}
+def _recipe(training: Mapping[str, Any], stages: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    known = {stage: settings for stage, settings in stages.items() if settings}
+    values = {name: [settings.get(name) for settings in known.values()] for name in _SETTINGS}
+    rows = [
+        (name, *("-" if value is None else value for value in row))
+        for name, row in values.items()
+        if any(value is not None for value in row)
+    ]
     if known:
-        yield from table_head("parameter", *known)
-    for name in _SETTINGS:
-        values = [settings.get(name) for settings in known.values()]
-        if any(value is not None for value in values):
-            yield table_row(name, *("-" if value is None else value for value in values))
-    untrained = untrained_stages(facts.training)
+        yield markdown_table(("parameter", *known), rows)
+    untrained = untrained_stages(training)
     if untrained:
         yield f"\nNothing was trained in {', '.join(untrained)}: {UNTRAINED}."
-    if unknown := [stage for stage in facts.stages if stage not in known and stage not in untrained]:
+    if unknown := [stage for stage in stages if stage not in known and stage not in untrained]:
         yield f"\nParameters of {', '.join(unknown)}: {NO_RUN}."
 
 
@@ -204,32 +186,23 @@ def _run_text(run: Mapping[str, str]) -> str:
     return f"`{run.get('reproduce', '?')}`, commit {commit_text(run)}, MLflow run `{run['run_id']}`"
 
 
-def _limits(facts: CardFacts) -> Iterator[str]:
+def _limits(evidence: Evidence, stages: Mapping[str, Mapping[str, Any]], limits: str) -> Iterator[str]:
     # The reranker that taught an embedder read other lengths, and so did the encoder that a reranker was made from.
-    kind = kind_called(facts.kind)
-    own = [settings for name, settings in facts.stages.items() if kind in kinds_of(STAGES[name].kind)]
+    kind = kind_called(evidence.kind)
+    own = [settings for name, settings in stages.items() if kind in kinds_of(STAGES[name].kind)]
     lengths = [_longest(stage["max_length"]) for stage in own if "max_length" in stage]
     yield "- Japanese only; other languages were not tested."
     if lengths:
         yield f"- Trained on texts of up to {max(lengths)} tokens; longer ones are cut or were not seen in training."
-    what = "The figures are of the tests above, and say nothing of other domains." if facts.tests else "Not tested."
+    what = "The figures are of the tests above, and say nothing of other domains." if evidence.tests else "Not tested."
     yield f"- {what} Test on your own data first."
-    synthetic = [name for name, row in facts.sources.items() if row["origin"] == "synthetic"]
+    synthetic = [name for name, row in evidence.training["sources"].items() if row["origin"] == "synthetic"]
     if synthetic:
         yield f"- Texts of {', '.join(synthetic)} were written by a language model."
-    if facts.limits:
-        yield f"- {facts.limits}"
+    if limits:
+        yield f"- {limits}"
 
 
 def _longest(max_length: int | Mapping[str, int]) -> int:
     """Tokens of the longest texts of a stage, which may have one length for anchors and one for everything else."""
     return max(max_length.values()) if isinstance(max_length, Mapping) else max_length
-
-
-def table_head(*names: str) -> Iterator[str]:
-    yield table_row(*names)
-    yield table_row(*("---" for _ in names))
-
-
-def table_row(*cells: Any) -> str:
-    return "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"

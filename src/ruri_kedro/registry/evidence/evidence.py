@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from ruri_kedro.benchmark.comparing.comparison import Scores, scores_by_query
-from ruri_kedro.errors import DataError
+from ruri_kedro.benchmark.comparing.comparison import Scores, score_rows, scores_by_query
 from ruri_kedro.tables.files import read_json, write_json
 from ruri_kedro.tables.manifest import describe_files, differing_files, irregular_entries
 from ruri_kedro.tables.store import file_digest
@@ -18,24 +17,8 @@ from ruri_kedro.tables.store import file_digest
 FOLDER = "evidence"
 DECISIONS = "promotion"  # folder of the logged model for what is decided about it, after the manifest was made
 MANIFEST = f"{FOLDER}/manifest.json"
-_SCORES = f"{FOLDER}/scores.parquet"
-_BASELINES = f"{FOLDER}/baselines.parquet"
-_DOCUMENTS = ("tests", "training", "contamination", "probe")
 # MLflow leaves it in a folder that it downloads.
 _MLFLOW_NOTE = "registered_model_meta"
-
-
-@dataclass(frozen=True)
-class Dossier:
-    """What the evaluation knows of a model when it registers it."""
-
-    scores: Sequence[Mapping[str, Any]]  # rows of SCORES
-    tests: Mapping[str, Mapping[str, str]]  # task: its category and the digest of its texts
-    training: Mapping[str, Any]  # sources: licence and examples by stage
-    contamination: Mapping[str, Any]  # tests that were searched for, and by stage examples and how many of them leak
-    probe: Sequence[tuple[str, str]]  # (query, passage)
-    card: str  # Markdown
-    baselines: Sequence[Mapping[str, Any]] = ()  # rows of SCORES of other models on the same tests, such as BM25
 
 
 @dataclass(frozen=True)
@@ -49,16 +32,17 @@ class Trial:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a version can show; None where a piece of it is not there."""
+    """What is kept with a registered model, and what promotion finds of its version; None where it is not there."""
 
     kind: str | None = None  # embedder or reranker
     scores: Scores | None = None
-    baselines: Mapping[str, Scores] | None = None  # by model, such as bm25
-    tests: Mapping[str, Mapping[str, str]] | None = None
-    training: Mapping[str, Any] | None = None
-    contamination: Mapping[str, Any] | None = None
-    probe: Sequence[Mapping[str, Any]] | None = None  # query, passage, score
-    card: bool = False
+    baselines: Mapping[str, Scores] | None = None  # of other models on the same tests, such as bm25
+    tests: Mapping[str, Mapping[str, str]] | None = None  # task: its category and the digest of its texts
+    training: Mapping[str, Any] | None = None  # as training_data.training_of_kind
+    contamination: Mapping[str, Any] | None = None  # as training_data.contamination_report
+    probe: Sequence[Mapping[str, Any]] | None = None  # query, passage and, once the model was asked, score
+    card: str | None = None  # Markdown
+    # Found in the files of a version.
     signature: bool = False  # of MLflow: what the model takes and gives
     manifest: bool = False
     faults: tuple[str, ...] = ()  # what differs from the manifest
@@ -67,29 +51,45 @@ class Evidence:
     trial: Trial | None = None
     standing: str | None = None  # why the version may not be promoted again
 
+    @property
+    def tags(self) -> dict[str, str]:
+        """By which MLflow finds the versions made of a commit or of data: git_commit, dvc.<path>, data.<table>."""
+        training = self.training or {}
+        data = training.get("data", {})
+        made = {key: str(value) for key, value in data.items() if key == "git_commit" or key.startswith("dvc.")}
+        tables = {key: data[key] for key in ("pairs", "test_texts") if key in data}
+        tables |= {stage: row["digest"] for stage, row in training.get("tables", {}).items()}
+        return made | {f"data.{table}": digest for table, digest in tables.items()}
 
-def write_dossier(root: Path, dossier: Dossier, kind: str, probe_scores: Sequence[float]) -> None:
-    """Write a dossier into `root`/evidence; `probe_scores` are those of its probe."""
+    @property
+    def documents(self) -> dict[str, Any]:
+        """What is kept as JSON, by name of the file."""
+        probe = {"kind": self.kind, "pairs": self.probe}
+        return {"tests": self.tests, "training": self.training, "contamination": self.contamination, "probe": probe}
+
+    @property
+    def tables(self) -> dict[str, list[dict]]:
+        """What is kept as rows of SCORES, by name of the file."""
+        others = (self.baselines or {}).items()
+        return {
+            "scores": score_rows(str(self.kind), self.scores or {}),
+            "baselines": [row for model, scores in others for row in score_rows(model, scores)],
+        }
+
+
+def write_evidence(root: Path, evidence: Evidence) -> None:
+    """Write the documents and tables of evidence into `root`/evidence."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     from ruri_kedro.tables import SCHEMAS
 
-    (root / FOLDER).mkdir(parents=True, exist_ok=True)
-    probe = [
-        {"query": query, "passage": passage, "score": float(score)}
-        for (query, passage), score in zip(dossier.probe, probe_scores, strict=True)
-    ]
-    for rows, place in ((dossier.scores, _SCORES), (dossier.baselines, _BASELINES)):
-        pq.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMAS["scores"]), root / place)
-    documents = {
-        "tests": dict(dossier.tests),
-        "training": dict(dossier.training),
-        "contamination": dict(dossier.contamination),
-        "probe": {"kind": kind, "pairs": probe},
-    }
-    for name in _DOCUMENTS:
-        write_json(root / FOLDER / f"{name}.json", documents[name])
+    folder = root / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, rows in evidence.tables.items():
+        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMAS["scores"]), folder / f"{name}.parquet")
+    for name, document in evidence.documents.items():
+        write_json(folder / f"{name}.json", document)
 
 
 def write_manifest(root: Path) -> str:
@@ -139,34 +139,43 @@ def _described(manifest: Path) -> dict[str, Mapping[str, Any]] | None:
     return files if sound and inside else None
 
 
-def read_evidence(root: Path, expected: str | None, below: str = "") -> dict[str, Any]:
-    """The fields of Evidence that stand in a downloaded model; without a manifest none of it is believed."""
+def read_evidence(root: Path, expected: str | None, below: str = "") -> Evidence:
+    """What stands in a downloaded model; nothing of it is read where files differ from the manifest, or without one.
+
+    `expected` and `below` are those of `check_manifest`.
+    """
     if not (root / MANIFEST).exists():
-        return {}
-    fields: dict[str, Any] = {"manifest": True, "faults": tuple(check_manifest(root, expected, below))}
-    if fields["faults"]:
-        return fields
+        return Evidence()
+    if faults := tuple(check_manifest(root, expected, below)):
+        return Evidence(manifest=True, faults=faults)
     try:
-        return fields | _documents(root)
+        return _read(root)
     # Whoever registers a version writes these files and signs them: they may hold anything.
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
         fault = f"the evidence is not as registration writes it ({type(error).__name__}: {error})"
-        return fields | {"faults": (fault.splitlines()[0],)}
+        return Evidence(manifest=True, faults=(fault.splitlines()[0],))
 
 
-def _documents(root: Path) -> dict[str, Any]:
-    """The fields that stand in the files of the evidence."""
-    fields = {name: _document(root, name) for name in ("tests", "training", "contamination")}
-    probe = _document(root, "probe") or {}
+def _read(root: Path) -> Evidence:
     files = read_json(root / MANIFEST)["files"]
-    return fields | {
-        "kind": probe.get("kind"),
-        "probe": probe.get("pairs"),
-        "scores": _scores(root),
-        "baselines": _baselines(root),
-        "size": sum(entry["size"] for name, entry in files.items() if not name.startswith(f"{FOLDER}/")),
-        "card": any(name.endswith("README.md") for name in files),
-    }
+    documents = {name: _document(root, name) for name in Evidence().documents}
+    probe = documents.pop("probe") or {}
+    scores, baselines = (_rows(root, name) for name in Evidence().tables)
+    by_model: dict[str, list[dict]] = {}
+    for row in baselines or ():
+        by_model.setdefault(row["model"], []).append(row)
+    cards = [root / name for name in files if name.endswith("README.md")]
+    return Evidence(
+        **documents,
+        kind=probe.get("kind"),
+        probe=probe.get("pairs"),
+        scores=None if scores is None else scores_by_query(scores),
+        # None for a version of before they were kept.
+        baselines=None if baselines is None else {model: scores_by_query(rows) for model, rows in by_model.items()},
+        card=next((path.read_text("utf-8") for path in cards if path.is_file()), None),
+        size=sum(entry["size"] for name, entry in files.items() if not name.startswith(f"{FOLDER}/")),
+        manifest=True,
+    )
 
 
 def _is_described(name: str) -> bool:
@@ -178,28 +187,8 @@ def _document(root: Path, name: str) -> Any:
     return read_json(path) if path.is_file() else None
 
 
-def _scores(root: Path) -> Scores | None:
-    rows = _rows(root / _SCORES)
-    return None if rows is None else _by_query(root / _SCORES, rows)
-
-
-def _baselines(root: Path) -> dict[str, Scores] | None:
-    """None for a version of before they were kept."""
-    rows = _rows(root / _BASELINES)
-    if rows is None:
-        return None
-    models = dict.fromkeys(row["model"] for row in rows)
-    return {model: _by_query(root / _BASELINES, [row for row in rows if row["model"] == model]) for model in models}
-
-
-def _rows(path: Path) -> list[dict] | None:
+def _rows(root: Path, name: str) -> list[dict] | None:
     import pyarrow.parquet as pq
 
+    path = root / FOLDER / f"{name}.parquet"
     return pq.read_table(path).to_pylist() if path.is_file() else None
-
-
-def _by_query(path: Path, rows: Sequence[Mapping[str, Any]]) -> Scores:
-    try:
-        return scores_by_query(rows)
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error

@@ -50,14 +50,6 @@ def stage_tables(examples: Mapping[str, Table]) -> dict[str, dict]:
     }
 
 
-def lineage_tags(training: Mapping[str, Any]) -> dict[str, str]:
-    """The tags by which MLflow finds the versions made of a commit or of data: git_commit, dvc.<path>, data.<table>."""
-    data = training.get("data", {})
-    made = {key: str(value) for key, value in data.items() if key == "git_commit" or key.startswith("dvc.")}
-    tables = {f"data.{key}": data[key] for key in ("pairs", "test_texts") if key in data}
-    return made | tables | {f"data.{stage}": row["digest"] for stage, row in training.get("tables", {}).items()}
-
-
 def contamination_report(
     leaks: Table, test_texts: Table, passages: Table, examples: Mapping[str, Table], rules: LeakRules
 ) -> dict[str, Any]:

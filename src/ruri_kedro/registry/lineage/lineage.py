@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ruri_kedro.errors import RegistryError
+from ruri_kedro.models.packaged import described
 from ruri_kedro.recipe.stages import STAGES, Stage, stage_of_model
 from ruri_kedro.registry.runs.training_runs import (
     NO_RUN,
@@ -20,6 +21,7 @@ from ruri_kedro.registry.runs.training_runs import (
 )
 from ruri_kedro.registry.versions.models import Registered, registered, registered_by
 from ruri_kedro.registry.versions.registered import SIGNED, logged_evidence, original_of, version_of
+from ruri_kedro.text.layout import aligned
 
 _MADE_OF_IT = f"{OUTPUT}evaluation"  # what came of the models, which they do not come from
 
@@ -139,6 +141,8 @@ def _base(training: Mapping[str, Any]) -> str:
         return NO_RUN
     if base.get("name"):
         return _pinned(base)
+    if base.get("package"):
+        return described(base["package"])
     tiny = base.get("tiny", {})
     return f"built here, ModernBERT with {tiny.get('layers')} layers of width {tiny.get('hidden_size')}"
 
@@ -168,8 +172,6 @@ def _trained(training: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]
 
 
 def _trainings(training: Mapping[str, Any]) -> str:
-    from ruri_kedro.benchmark.comparing.text import aligned
-
     rows = [("stage", "trained by the run", "commit", "command")]
     left_out = untrained_stages(training)
     for stage, run in _trained(training):
@@ -182,8 +184,6 @@ def _trainings(training: Mapping[str, Any]) -> str:
 
 
 def _stages(training: Mapping[str, Any]) -> str:
-    from ruri_kedro.benchmark.comparing.text import aligned
-
     rows = [("stage", "sources", "digest of its table", "rows", "trained on")]
     changed = changed_stages(training)
     for stage, table in training["tables"].items():
@@ -194,8 +194,6 @@ def _stages(training: Mapping[str, Any]) -> str:
 
 
 def _sources(training: Mapping[str, Any]) -> str:
-    from ruri_kedro.benchmark.comparing.text import aligned
-
     rows = [("source", "licence", "origin", "from", "digest of its pairs", "pairs")]
     for name, row in training["sources"].items():
         places = ", ".join(row.get("from", ()))
@@ -204,8 +202,6 @@ def _sources(training: Mapping[str, Any]) -> str:
 
 
 def _data(inputs: Sequence[RunInput]) -> str:
-    from ruri_kedro.benchmark.comparing.text import aligned
-
     rows = [("data of the run", "of", "made by the run", "digest", "rows")]
     rows += [
         (item.name, item.context, item.maker or "-", item.digest, "-" if item.rows is None else f"{item.rows:,}")

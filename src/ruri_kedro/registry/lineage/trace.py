@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from ruri_kedro.errors import DataError, RegistryError
 from ruri_kedro.tables import Table
+from ruri_kedro.text.layout import aligned
 
 _SPLITS = ("train", "validation")
 # Columns that may hold the id, and what the row is to it.
@@ -86,8 +87,6 @@ def users(found: Trace, tables: Mapping[str, Table], names: Sequence[str]) -> Us
 
 def trace_text(found: Trace, who: Users) -> str:
     """A trace for a terminal."""
-    from ruri_kedro.benchmark.comparing.text import aligned
-
     lines = list(_head(found))
     if found.uses:
         header = ("table", "source", "as", *_SPLITS)

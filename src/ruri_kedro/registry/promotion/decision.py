@@ -12,6 +12,7 @@ from ruri_kedro.registry.promotion.gates import Verdict
 from ruri_kedro.registry.versions.registered import logged_model_id, version_of
 from ruri_kedro.tables.files import write_json
 from ruri_kedro.text.hashing import digest_json
+from ruri_kedro.text.layout import markdown_table
 
 # What the tag `promotion.decision` says, beside refusals.
 PROMOTED = "promoted"
@@ -54,18 +55,10 @@ class Decision:
         """The decision for people: a line per gate."""
         other = "version" if self.released == self.name else f"{self.released} version"
         against = f"{other} {self.champion}" if self.champion else "no champion yet"
-        lines = [
-            f"# {self.name} version {self.version}: {'promoted' if self.promoted else 'refused'}",
-            "",
-            f"Judged on {self.time} against {against}.",
-            "",
-            "| gate | verdict | reason |",
-            "| --- | --- | --- |",
-        ]
-        for verdict in self.verdicts:
-            reason = verdict.reason.replace("|", "\\|")
-            lines.append(f"| {verdict.gate} | {'pass' if verdict.passed else '**fail**'} | {reason} |")
-        return "\n".join([*lines, ""])
+        rows = [(each.gate, "pass" if each.passed else "**fail**", each.reason) for each in self.verdicts]
+        title = f"# {self.name} version {self.version}: {'promoted' if self.promoted else 'refused'}"
+        table = markdown_table(("gate", "verdict", "reason"), rows)
+        return f"{title}\n\nJudged on {self.time} against {against}.\n\n{table}\n"
 
 
 def record_files(decision: Decision) -> dict[str, str]:

@@ -109,7 +109,7 @@ def signature(case: Case) -> Finding:
 
 
 def evidence(case: Case) -> Finding:
-    """All pieces of the dossier are there, and its sources and leaks are those of what the model was trained on."""
+    """All pieces of the evidence are there, and its sources and leaks are those of what the model was trained on."""
     pieces = ("kind", "scores", "tests", "training", "contamination", "probe", "card")
     missing = [name for name in pieces if _is_missing(name, getattr(case.challenger, name))]
     # Of a piece that is missing as a whole, that is enough.

@@ -3,16 +3,19 @@
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
+from ruri_kedro.benchmark.runs import Run, read_run
 from ruri_kedro.benchmark.scoring.evaluate import evaluate
-from ruri_kedro.benchmark.scoring.models import Embedder, Model, MultiVector, Reranker
+from ruri_kedro.benchmark.scoring.models import Model
 from ruri_kedro.benchmark.tasks.retrieval import RetrievalTask
-from ruri_kedro.benchmark.tasks.specs import RERANKING_SUFFIX
 from ruri_kedro.benchmark.tasks.stored import stored_task
-from ruri_kedro.benchmark.tasks.types import task_types
+from ruri_kedro.benchmark.tasks.types import task_types, type_of
 from ruri_kedro.errors import DataError
+from ruri_kedro.models.foreign_code import open_model
 from ruri_kedro.models.kinds import kind_called, model_class
 from ruri_kedro.recipe.addresses import resolve
 from ruri_kedro.tables.files import new_folder, replace_dir, write_json
@@ -58,104 +61,64 @@ def export_version(
     with tempfile.TemporaryDirectory() as folder:
         root = fetch(name, str(number), Path(folder))
         kind = kind_of(root)
-        tasks = list(_tasks(kind, params, test_sets, runs))
+        model = model_part(root)
+        original = _asked(kind, lambda: open_model(model_class(kind_called(kind)), model, device="cpu"), params)
+        tasks = list(_tasks(original, params, test_sets, runs))
         if not tasks:
             raise DataError(
                 "The recipe has no retrieval task to measure the export on, or no runs of it. Run: kedro run"
             )
-        costs = _export(model_part(root), kind, out, int8, tasks, params)
+        costs = _export(model, kind, original, out, int8, tasks, params)
     _log(name, number, costs)
     return costs
 
 
-# A task, with the candidates of a model that orders them; None for one that searches.
-_Measured = tuple[RetrievalTask, dict | None]
+_Measured = tuple[RetrievalTask, Run | None]  # a task, with the candidates of a model that does not search it
 
 
-@dataclass(frozen=True)
-class Measure:
-    """How models of a kind are compared with their originals on a retrieval task."""
-
-    suffix: str  # behind the task's name
-    candidates: bool  # whether they order BM25's candidates
-    asked: Callable[[Any, Mapping[str, Any]], Model]  # (model, parameters) -> the model as the benchmark asks it
+def _asked(kind: str, load: Callable[[], Any], params: Mapping[str, Any]) -> Model:
+    """A model as the recipe's own evaluation asks it."""
+    return resolve(kind_called(kind).asked)("model", load, params["prompts"], params["evaluation"])
 
 
 def _export(
-    model: Path, kind: str, out: Path, int8: bool, tasks: list[_Measured], params: Mapping[str, Any]
+    model: Path, kind: str, original: Model, out: Path, int8: bool, tasks: list[_Measured], params: Mapping[str, Any]
 ) -> list[Cost]:
-    from ruri_kedro.models.foreign_code import open_model
     from ruri_kedro.models.onnx import export_onnx, load_onnx
 
-    original, measure = open_model(model_class(kind_called(kind)), model, device="cpu"), _measure_of(kind)
     with replace_dir(out) as folder:
         graphs = export_onnx(model, kind, folder, int8)
-        before = [_mean(original, measure, task, params) for task in tasks]
+        before = [_mean(original, *measured) for measured in tasks]
         costs = []
         for graph in graphs:
-            loaded = load_onnx(folder, kind, graph)
+            loaded = _asked(kind, partial(load_onnx, folder, kind, graph), params)
             size = (folder / graph).stat().st_size / 1e6
-            for task, value in zip(tasks, before, strict=True):
-                after = _mean(loaded, measure, task, params)
-                costs.append(Cost(graph, task[0].name + measure.suffix, value, after, size))
+            for (task, candidates), value in zip(tasks, before, strict=True):
+                called = task.name + (type_of(task).search.suffix if candidates else "")
+                costs.append(Cost(graph, called, value, _mean(loaded, task, candidates), size))
         write_json(folder / _REPORT, [asdict(cost) | {"loss": cost.loss} for cost in costs])
     return costs
 
 
-def _tasks(kind: str, params: Mapping[str, Any], test_sets: Path, runs: Path | None) -> Iterator[_Measured]:
-    from ruri_kedro.benchmark.runs import read_run
-
+def _tasks(model: Model, params: Mapping[str, Any], test_sets: Path, runs: Path | None) -> Iterator[_Measured]:
     for name, spec in params["tasks"].items():
         search = task_types()[spec["type"]].search
         if search is None or not search.collection:
             continue
-        candidates = runs / (name + search.suffix) / "bm25.trec.gz" if runs else None
-        if not _measure_of(kind).candidates:
-            yield stored_task(test_sets, name), None
-        elif candidates and candidates.exists():
-            yield stored_task(test_sets, name), read_run(candidates)
+        task, candidates = stored_task(test_sets, name), (runs or Path()) / (name + search.suffix) / "bm25.trec.gz"
+        if model.searches(task):
+            yield task, None
+        elif runs and candidates.exists():
+            yield task, read_run(candidates)
 
 
-def _mean(model: Any, measure: Measure, measured: _Measured, params: Mapping[str, Any]) -> float:
-    """Mean nDCG@10 of a model on a task, with the settings of the recipe's own evaluation."""
-    task, candidates = measured
+def _mean(model: Model, task: RetrievalTask, candidates: Run | None) -> float:
+    """Mean nDCG@10 of a model on a task, or on its queries that have candidates."""
     if candidates is not None:
         qrels = {qid: task.qrels[qid] for qid in candidates if qid in task.qrels}
         task = RetrievalTask(task.name, task.queries, task.corpus, qrels)
-    rows = evaluate(measure.asked(model, params), task, _DEPTH, lambda: candidates or {}, metrics=(METRIC,)).rows
-    return sum(row["score"] for row in rows) / len(rows)
-
-
-def _measure_of(kind: str) -> Measure:
-    return resolve(kind_called(kind).measure)
-
-
-def _limits(params: Mapping[str, Any]) -> tuple[int, int]:
-    return params["evaluation"]["max_length"], params["evaluation"]["chunk_tokens"]
-
-
-def _embedder(model: Any, params: Mapping[str, Any]) -> Model:
-    from ruri_kedro.models.forward import encode
-
-    return Embedder("model", lambda texts, role: encode(model, texts, params["prompts"][role], *_limits(params)))
-
-
-def _reranker(model: Any, params: Mapping[str, Any]) -> Model:
-    from ruri_kedro.models.forward import score_pairs
-
-    return Reranker("model", lambda pairs: score_pairs(model, pairs, *_limits(params)))
-
-
-def _multi_vector(model: Any, params: Mapping[str, Any]) -> Model:
-    from ruri_kedro.models.late_interaction import LateInteraction
-
-    late = LateInteraction(model, params["evaluation"]["chunk_tokens"], params["prompts"])
-    return MultiVector("model", late.score, late.search, params["evaluation"]["exact_documents"])
-
-
-SEARCHING = Measure("", False, _embedder)
-LATE_INTERACTION = Measure("", False, _multi_vector)
-REORDERING = Measure(RERANKING_SUFFIX, True, _reranker)
+    rows = evaluate(model, task, _DEPTH, lambda: candidates or {}, metrics=(METRIC,)).rows
+    return fmean(row["score"] for row in rows)
 
 
 def _log(name: str, number: int, costs: list[Cost]) -> None:

@@ -1,6 +1,6 @@
 """A data set for the Hugging Face hub: the examples of some stages with their texts, and a card."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,12 @@ from tqdm import tqdm
 
 from ruri_kedro.corpora.source import Source
 from ruri_kedro.errors import DataError, PublicationError
-from ruri_kedro.registry.evidence.card import table_head, table_row
 from ruri_kedro.registry.publishing.publication import CARD, check_dataset, fresh_folder
 from ruri_kedro.registry.publishing.terms import Terms
 from ruri_kedro.tables import Table
 from ruri_kedro.tables.files import read_json
 from ruri_kedro.tables.lookup import passage_texts
+from ruri_kedro.text.layout import markdown_table
 
 SCHEMA = pa.schema(
     [
@@ -33,6 +33,15 @@ SCHEMA = pa.schema(
         ("shuffled", pa.bool_()),  # the positive was read with its sentences in another order
         ("label", pa.float32()),  # null where the source has none
     ]
+)
+_COLUMNS = (
+    ("example_id", "the row, the same wherever this data set is made of the same sources"),
+    ("source, licence, origin", "where its texts are from, and whether they were given or are synthetic"),
+    ("objective", "what the row is trained with in its stage"),
+    ("anchor", "a query, question, title or sentence"),
+    ("positive, negatives", "a text that belongs to it, and hard negatives that do not"),
+    ("label", "how alike anchor and positive are, higher is more; null where the source has no labels"),
+    ("shuffled", "the positive was read with its sentences in another order; here it is as it was"),
 )
 _SHARD_ROWS = 200_000
 _SPLITS = ("train", "validation")
@@ -97,11 +106,11 @@ def data_card(facts: DataFacts) -> str:
         f"# {facts.name}",
         "Texts to train a Japanese embedding model and its reranker on, by the recipe of "
         "[Ruri](https://arxiv.org/abs/2409.07737): an anchor, a positive and hard negatives in each row.",
-        "## Rows\n\n" + "\n".join(_counts(facts)),
-        "## Sources\n\n" + "\n".join(_sources(facts)),
+        "## Rows\n\n" + _counts(facts),
+        "## Sources\n\n" + _sources(facts),
         *(["## Synthetic rows\n\n" + "\n".join(f"- {name}: {how}" for name, how in facts.synthetic.items())]
           if facts.synthetic else []),
-        "## Columns\n\n" + "\n".join(_columns()),
+        "## Columns\n\n" + markdown_table(("column", "holds"), _COLUMNS),
         *(["## How it was made\n\n" + "\n".join(f"- {key}: `{value}`" for key, value in facts.made.items())]
           if facts.made else []),
     ]  # fmt: skip
@@ -211,29 +220,16 @@ def _front_matter(facts: DataFacts) -> dict[str, Any]:
     }
 
 
-def _counts(facts: DataFacts) -> Iterator[str]:
-    yield from table_head("configuration", "split", "rows", "by source")
-    for stage, splits in facts.rows.items():
-        for split, found in splits.items():
-            by_source = ", ".join(f"{name} {count:,}" for name, count in found.items())
-            yield table_row(stage, split, f"{sum(found.values()):,}", by_source)
-
-
-def _sources(facts: DataFacts) -> Iterator[str]:
-    yield from table_head("source", "licence", "origin", "from")
-    for name, row in facts.sources.items():
-        yield table_row(name, row["licence"], row["origin"], ", ".join(row["from"]))
-    yield f"\nThe data set as a whole is under {facts.licence}; each row names the licence of its source."
-
-
-def _columns() -> Sequence[str]:
-    return [
-        *table_head("column", "holds"),
-        table_row("example_id", "the row, the same wherever this data set is made of the same sources"),
-        table_row("source, licence, origin", "where its texts are from, and whether they were given or are synthetic"),
-        table_row("objective", "what the row is trained with in its stage"),
-        table_row("anchor", "a query, question, title or sentence"),
-        table_row("positive, negatives", "a text that belongs to it, and hard negatives that do not"),
-        table_row("label", "how alike anchor and positive are, higher is more; null where the source has no labels"),
-        table_row("shuffled", "the positive was read with its sentences in another order; here it is as it was"),
+def _counts(facts: DataFacts) -> str:
+    rows = [
+        (stage, split, f"{sum(found.values()):,}", ", ".join(f"{name} {count:,}" for name, count in found.items()))
+        for stage, splits in facts.rows.items()
+        for split, found in splits.items()
     ]
+    return markdown_table(("configuration", "split", "rows", "by source"), rows)
+
+
+def _sources(facts: DataFacts) -> str:
+    rows = [(name, row["licence"], row["origin"], ", ".join(row["from"])) for name, row in facts.sources.items()]
+    table = markdown_table(("source", "licence", "origin", "from"), rows)
+    return f"{table}\n\nThe data set as a whole is under {facts.licence}; each row names the licence of its source."

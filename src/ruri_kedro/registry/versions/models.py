@@ -3,9 +3,9 @@
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,11 @@ from typing import Any
 from ruri_kedro.errors import RegistryError
 from ruri_kedro.models.foreign_code import open_model
 from ruri_kedro.models.kinds import KINDS
-from ruri_kedro.registry.evidence.evidence import FOLDER, Dossier, write_dossier, write_manifest
+from ruri_kedro.registry.evidence.evidence import FOLDER, Evidence, write_evidence, write_manifest
 from ruri_kedro.registry.runs.tracking import active_run_id, metric_name
 from ruri_kedro.registry.versions import registration
-from ruri_kedro.registry.versions.probe import probe_scores
-from ruri_kedro.registry.versions.registered import CHALLENGER, DECISION, PREFIX, SIGNED, logged_model_id, numbers
+from ruri_kedro.registry.versions.probe import scored_probe
+from ruri_kedro.registry.versions.registered import DECISION, PREFIX, SIGNED, logged_model_id, numbers
 from ruri_kedro.registry.versions.registration import RESULT
 from ruri_kedro.registry.versions.stored import MULTI_VECTOR_CODE, RERANKER_CODE, foreign_faults
 
@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 CARD = "README.md"
 # log_model copies to the model all metrics of the run that stand at its step: there are none at this one.
 _NO_STEP = -1
+# Examples of what a model takes.
+_QUERY, _PASSAGE = "日本で一番高い山は？", "富士山は日本の最高峰である。"
 _RERANKER_CODE = Path(__file__).with_name(RERANKER_CODE)
 _MULTI_VECTOR_CODE = Path(__file__).with_name(MULTI_VECTOR_CODE)
 
@@ -45,54 +47,34 @@ class Registered:
         return f"{self.name} version {self.version}{aliases}"
 
 
-def register_embedder(
-    path: Path,
-    name: str,
-    metrics: Mapping[str, float],
-    alias: str = CHALLENGER,
-    *,
-    example: Sequence[str] = ("日本で一番高い山は？",),
-    tags: Mapping[str, str] | None = None,
-    extra_requirements: Sequence[str] = (),
-    dossier: Dossier | None = None,
-) -> int:
+def register_embedder(path: Path, name: str, metrics: Mapping[str, float], evidence: Evidence) -> int:
     """Log the SentenceTransformer in the folder `path` to the open run and register it as `name`.
 
-    `metrics` are its test metrics, attached to the logged model; `alias` then points to the new version, whose
-    number is returned. A `dossier` is logged beside the model, with a manifest of all its files; its card is the
-    README.md of the model and the description of the version. What is registered with the same dossier already is not
-    registered again: `alias` then points to that version. As a pyfunc the model takes texts and
+    `metrics` are its test metrics, attached to the logged model; the alias `challenger` then points to the new version,
+    whose number is returned. The evidence is logged beside the model, with a manifest of all its files; its card is the
+    README.md of the model and the description of the version. What is registered with the same evidence already is not
+    registered again: the alias then points to that version. As a pyfunc the model takes texts and
     `params={"prompt_name": ...}`. Raises RegistryError without an open run.
     """
     import mlflow.sentence_transformers
     from sentence_transformers import SentenceTransformer
 
-    def log(folder: Path, logged_as: Mapping[str, Any]) -> tuple[Any, Any]:
+    def log(folder: Path, **logged_as: Any) -> tuple[Any, Any]:
         model = open_model(SentenceTransformer, folder, device="cpu")
         info = mlflow.sentence_transformers.log_model(
             model,
             name="embedder",
             signature=_embedder_signature(model),
-            input_example=list(example),
-            pip_requirements=requirements(extra_requirements),
+            input_example=[_QUERY],
+            pip_requirements=requirements(),
             **logged_as,
         )
         return info, model
 
-    return _register(KINDS["embedder"].word, path, name, metrics, alias, tags, dossier, log)
+    return _register("embedder", path, name, metrics, evidence, log)
 
 
-def register_reranker(
-    path: Path,
-    name: str,
-    metrics: Mapping[str, float],
-    alias: str = CHALLENGER,
-    *,
-    example: tuple[str, str] = ("日本で一番高い山は？", "富士山は日本の最高峰である。"),
-    tags: Mapping[str, str] | None = None,
-    extra_requirements: Sequence[str] = (),
-    dossier: Dossier | None = None,
-) -> int:
+def register_reranker(path: Path, name: str, metrics: Mapping[str, float], evidence: Evidence) -> int:
     """Log the CrossEncoder in the folder `path` to the open run and register it as `name`.
 
     It is a pyfunc "model from code" that takes a frame with columns query and passage and gives scores:
@@ -102,32 +84,22 @@ def register_reranker(
     import pandas as pd
     from sentence_transformers import CrossEncoder
 
-    def log(folder: Path, logged_as: Mapping[str, Any]) -> tuple[Any, Any]:
+    def log(folder: Path, **logged_as: Any) -> tuple[Any, Any]:
         info = mlflow.pyfunc.log_model(
             name="reranker",
             python_model=str(_RERANKER_CODE),
             artifacts={"model": str(folder)},
             signature=_reranker_signature(),
-            input_example=pd.DataFrame([example], columns=["query", "passage"]),
-            pip_requirements=requirements(extra_requirements),
+            input_example=pd.DataFrame({"query": [_QUERY], "passage": [_PASSAGE]}),
+            pip_requirements=requirements(),
             **logged_as,
         )
-        return info, open_model(CrossEncoder, path, device="cpu") if dossier else None
+        return info, open_model(CrossEncoder, path, device="cpu")
 
-    return _register(KINDS["cross_encoder"].word, path, name, metrics, alias, tags, dossier, log)
+    return _register("cross_encoder", path, name, metrics, evidence, log)
 
 
-def register_multi_vector(
-    path: Path,
-    name: str,
-    metrics: Mapping[str, float],
-    alias: str = CHALLENGER,
-    *,
-    example: Sequence[str] = ("日本で一番高い山は？",),
-    tags: Mapping[str, str] | None = None,
-    extra_requirements: Sequence[str] = (),
-    dossier: Dossier | None = None,
-) -> int:
+def register_multi_vector(path: Path, name: str, metrics: Mapping[str, float], evidence: Evidence) -> int:
     """Log the MultiVectorEncoder in the folder `path` to the open run and register it as `name`.
 
     It is a pyfunc "model from code": texts in, a list of token vectors for each out, of documents or with
@@ -143,19 +115,19 @@ def register_multi_vector(
             python_model=str(_MULTI_VECTOR_CODE),
             artifacts={"model": str(folder)},
             signature=_multi_vector_signature(),
-            input_example=list(example),
-            pip_requirements=requirements(extra_requirements),
+            input_example=[_QUERY],
+            pip_requirements=requirements(),
             **logged_as,
         )
-        return info, open_model(MultiVectorEncoder, path, device="cpu") if dossier else None
+        return info, open_model(MultiVectorEncoder, path, device="cpu")
 
-    return _register(KINDS["multi_vector"].word, path, name, metrics, alias, tags, dossier, log)
+    return _register("multi_vector", path, name, metrics, evidence, log)
 
 
-def requirements(extra: Sequence[str] = ()) -> list[str]:
-    """The packages that load a model, at the versions installed here, and `extra` ones by name."""
-    names = ("mlflow", "sentence-transformers", "transformers", "torch", *extra)
+def requirements() -> list[str]:
+    """The packages that load a model, at the versions installed here."""
     # A local version such as +cpu names a build that the package index does not have.
+    names = ("mlflow", "sentence-transformers", "transformers", "torch")
     return [f"{name}=={version(name).split('+')[0]}" for name in names]
 
 
@@ -223,10 +195,8 @@ def _register(
     path: Path,
     name: str,
     metrics: Mapping[str, float],
-    alias: str,
-    tags: Mapping[str, str] | None,
-    dossier: Dossier | None,
-    log: Callable[[Path, Mapping[str, Any]], tuple[Any, Any]],
+    evidence: Evidence,
+    log: Callable[..., tuple[Any, Any]],
 ) -> int:
     """Log a model by `log`, which gives what MLflow says of it and the model loaded, and make its version.
 
@@ -236,47 +206,41 @@ def _register(
 
     _require_run(name)
     registration.clear_leftovers(name)
-    given = _tags(tags, dossier)
+    evidence = replace(evidence, kind=KINDS[kind].word)
 
     # The same content again is the version that is there.
-    if dossier is not None:
-        given[registration.CONTENT] = registration.content_of(path, dossier, metrics)
-        number = registration.find_same(name, given[registration.CONTENT])
-        if number is not None:
-            logger.info("%s version %d is the same model with the same evidence: not registered again.", name, number)
-            registration.point_to(name, number, alias)
-            return number
+    content = registration.content_of(path, evidence, metrics)
+    if (number := registration.find_same(name, content)) is not None:
+        logger.info("%s version %d is the same model with the same evidence: not registered again.", name, number)
+        registration.point_to(name, number)
+        return number
 
     # All that belongs to the version, before there is one.
-    with _with_card(path, dossier) as folder:
-        info, model = log(folder, {"tags": {**given, registration.PENDING: name}, "step": _NO_STEP})
-    if dossier is not None:
-        given[SIGNED] = _attach(info.model_id, kind, model, dossier)
-    measured = {metric_name(key): float(value) for key, value in metrics.items()}
-    mlflow.log_metrics(measured, model_id=info.model_id)
+    tags = {**evidence.tags, registration.CONTENT: content}
+    with _with_card(path, str(evidence.card)) as folder:
+        info, model = log(folder, tags={**tags, registration.PENDING: name}, step=_NO_STEP)
+    tags[SIGNED] = _attach(info.model_id, model, evidence)
+    mlflow.log_metrics({metric_name(key): float(value) for key, value in metrics.items()}, model_id=info.model_id)
 
     # The version, then the alias: whoever follows it finds a version that is complete.
-    number = registration.make_version(name, info.model_id, given, dossier.card if dossier else None)
-    registration.point_to(name, number, alias)
+    number = registration.make_version(name, info.model_id, tags, str(evidence.card))
+    registration.point_to(name, number)
     return number
 
 
 @contextmanager
-def _with_card(path: Path, dossier: Dossier | None) -> Iterator[Path]:
-    """The model folder, or a copy of it that has the dossier's card as its README.md."""
-    if dossier is None:
-        yield path
-        return
+def _with_card(path: Path, card: str) -> Iterator[Path]:
+    """A copy of the model folder that has the card as its README.md."""
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent) / path.name
-        # Its own manifest is of the folder as it was; that of the dossier takes its place.
+        # Its own manifest is of the folder as it was; that of the version takes its place.
         shutil.copytree(path, folder, ignore=shutil.ignore_patterns("manifest.json"))
-        (folder / CARD).write_text(dossier.card, encoding="utf-8")
+        (folder / CARD).write_text(card, encoding="utf-8")
         yield folder
 
 
-def _attach(model_id: str, kind: str, model: Any, dossier: Dossier) -> str:
-    """Log a dossier with the model: documents, scores of its probe, a manifest of all files, whose SHA-256 it gives."""
+def _attach(model_id: str, model: Any, evidence: Evidence) -> str:
+    """Log evidence with a model, with the scores of its probe and a manifest of all files, whose SHA-256 it gives."""
     import mlflow.artifacts
     from mlflow.tracking import MlflowClient
 
@@ -285,18 +249,11 @@ def _attach(model_id: str, kind: str, model: Any, dossier: Dossier) -> str:
         mlflow.artifacts.download_artifacts(f"models:/{model_id}", dst_path=folder)
         # What would be refused when it is loaded is said now.
         if faults := list(foreign_faults(root)):
-            raise RegistryError(f"the {kind} cannot be registered: {'; '.join(faults[:5])}.")
-        write_dossier(root, dossier, kind, probe_scores(kind, model, dossier.probe).tolist())
+            raise RegistryError(f"the {evidence.kind} cannot be registered: {'; '.join(faults[:5])}.")
+        write_evidence(root, replace(evidence, probe=scored_probe(str(evidence.kind), model, evidence.probe or ())))
         digest = write_manifest(root)
         MlflowClient().log_model_artifacts(model_id, str(root / FOLDER), FOLDER)
     return digest
-
-
-def _tags(tags: Mapping[str, str] | None, dossier: Dossier | None) -> dict[str, str]:
-    """The given tags, and those by which the versions made of the same data are found."""
-    from ruri_kedro.registry.evidence.training_data import lineage_tags
-
-    return {**(lineage_tags(dossier.training) if dossier else {}), **(tags or {})}
 
 
 def _embedder_signature(model: Any) -> Any:

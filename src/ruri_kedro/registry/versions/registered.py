@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -163,12 +164,10 @@ def challenger_evidence(name: str, number: int, released: str | None = None) -> 
             _download(name, number, root)
         except Exception as error:
             raise RegistryError(f"{name} version {number}: its files cannot be read ({error}).") from error
-        fields = read_evidence(root, version.tags.get(SIGNED))
-        fields["foreign"] = tuple(foreign_faults(root))
-        if fields.get("kind") and fields.get("probe") and not fields["foreign"]:
-            fields["trial"] = try_model(root, fields["kind"], fields["probe"])
-        fields["signature"] = _has_signature(root)
-    return Evidence(**fields, standing=standing)
+        found = read_evidence(root, version.tags.get(SIGNED))
+        foreign = tuple(foreign_faults(root))
+        trial = try_model(root, found.kind, found.probe) if found.kind and found.probe and not foreign else None
+        return replace(found, foreign=foreign, trial=trial, signature=_has_signature(root), standing=standing)
 
 
 def logged_evidence(name: str, number: int) -> Evidence:
@@ -190,7 +189,7 @@ def logged_evidence(name: str, number: int) -> Evidence:
         return Evidence()
     with tempfile.TemporaryDirectory() as folder:
         mlflow.artifacts.download_artifacts(f"{location}/{FOLDER}", dst_path=folder)
-        return Evidence(**read_evidence(Path(folder), version.tags.get(SIGNED), f"{FOLDER}/"))
+        return read_evidence(Path(folder), version.tags.get(SIGNED), f"{FOLDER}/")
 
 
 def logged_model_id(version: Any) -> str | None:

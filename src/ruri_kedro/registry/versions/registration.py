@@ -15,10 +15,10 @@ from typing import Any
 
 from ruri_kedro.errors import RegistryError
 from ruri_kedro.registry.evidence.card import without_origin
-from ruri_kedro.registry.evidence.evidence import Dossier
+from ruri_kedro.registry.evidence.evidence import Evidence
 from ruri_kedro.registry.runs.liveness import PROCESS, is_dead
 from ruri_kedro.registry.runs.tracking import active_run_id, set_tags
-from ruri_kedro.registry.versions.registered import fetch, logged_model_id, number_of
+from ruri_kedro.registry.versions.registered import CHALLENGER, ensure_model, fetch, logged_model_id, number_of
 from ruri_kedro.tables.store import file_digest
 from ruri_kedro.text.hashing import digest_json
 from ruri_kedro.text.pages import without_front_matter
@@ -33,7 +33,7 @@ _OF_THE_RUN = {"run_id", "reproduce", "git_commit", "git_dirty", "made"}
 _NOT_WEIGHTS = {"README.md", "manifest.json"}
 
 
-def content_of(folder: Path, dossier: Dossier, metrics: Mapping[str, float]) -> str:
+def content_of(folder: Path, evidence: Evidence, metrics: Mapping[str, float]) -> str:
     """Digest of weights, training data and settings, tests, scores and card, without what only says which run it was.
 
     The same again is the same version; other scores, data or words of the card make another one.
@@ -43,13 +43,10 @@ def content_of(folder: Path, dossier: Dossier, metrics: Mapping[str, float]) -> 
         {
             "files": [[path.relative_to(folder).as_posix(), file_digest(path)] for path in files],
             "metrics": dict(metrics),
-            "scores": [dict(row) for row in dossier.scores],
-            "baselines": [dict(row) for row in dossier.baselines],
-            "tests": dossier.tests,
-            "training": _without_run(dossier.training),
-            "contamination": dossier.contamination,
-            "probe": [list(pair) for pair in dossier.probe],
-            "card": without_origin(dossier.card),
+            **evidence.tables,
+            **evidence.documents,
+            "training": _without_run(evidence.training),
+            "card": without_origin(evidence.card or ""),
         }
     )
 
@@ -70,11 +67,9 @@ def find_same(name: str, content: str) -> int | None:
     return None
 
 
-def make_version(name: str, model_id: str, tags: Mapping[str, str], card: str | None) -> int:
+def make_version(name: str, model_id: str, tags: Mapping[str, str], card: str) -> int:
     """The version of a logged model that has all its files, in one write; the model is not pending any more."""
     from mlflow.tracking import MlflowClient
-
-    from ruri_kedro.registry.versions.registered import ensure_model
 
     client = MlflowClient()
     ensure_model(name)
@@ -82,20 +77,20 @@ def make_version(name: str, model_id: str, tags: Mapping[str, str], card: str | 
         name,
         f"models:/{model_id}",
         tags=dict(tags),
-        description=None if card is None else without_front_matter(card),
+        description=without_front_matter(card),
         model_id=model_id,
     )
     _settle(client, name, model_id, int(made.version))
     return int(made.version)
 
 
-def point_to(name: str, number: int, alias: str) -> None:
-    """Give the alias to a version, and say on the open run that it is what the run has registered or found."""
+def point_to(name: str, number: int) -> None:
+    """Make a version the challenger, and say on the open run that the run has registered or found it."""
     from mlflow.tracking import MlflowClient
 
     set_tags(str(active_run_id()), {f"{RESULT}{name}": str(number)})
-    if number_of(name, alias) != number:
-        MlflowClient().set_registered_model_alias(name, alias, str(number))
+    if number_of(name, CHALLENGER) != number:
+        MlflowClient().set_registered_model_alias(name, CHALLENGER, str(number))
 
 
 def clear_leftovers(name: str) -> None:

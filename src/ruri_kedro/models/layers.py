@@ -1,0 +1,48 @@
+"""A smaller model from a larger one: some of its transformer's layers, without training."""
+
+from collections.abc import Sequence
+
+import torch
+from sentence_transformers import SentenceTransformer
+
+from ruri_kedro.errors import RecipeError
+
+
+def keep_layers(model: SentenceTransformer, layers: Sequence[int], parameter: str) -> SentenceTransformer:
+    """Leave out all layers of the model's transformer but these, in place; they keep the given order.
+
+    layers: numbers from 0 on. Raises RecipeError, which names `parameter`, for a layer that the model does not have.
+    The first layers and the last few are worth most: of multilingual-e5-small 0, 9, 10 and 11.
+    """
+    transformer = model[0].auto_model
+    config = transformer.config
+    count = config.num_hidden_layers
+    if not layers or len(set(layers)) < len(layers) or max(layers) >= count:
+        raise RecipeError(f"{parameter}: {list(layers)}; the model has layers 0 to {count - 1}, each can stand once.")
+    owner, name = _layers_of(transformer, count)
+    all_layers = getattr(owner, name)
+    setattr(owner, name, torch.nn.ModuleList(all_layers[number] for number in layers))
+    config.num_hidden_layers = len(layers)
+    if getattr(config, "layer_types", None):  # local or global attention, by layer
+        config.layer_types = [config.layer_types[number] for number in layers]
+    _check_reopens(transformer, f"{parameter}: {list(layers)}")
+    return model
+
+
+def _check_reopens(transformer: torch.nn.Module, asked: str) -> None:
+    """Raises RecipeError if the architecture, built anew, has other weights: the first layer of ModernBERT differs."""
+    with torch.device("meta"):
+        anew = type(transformer)(transformer.config)
+    if anew.state_dict().keys() != transformer.state_dict().keys():
+        raise RecipeError(
+            f"{asked}; layers of {type(transformer).__name__} cannot take this order. Begin with layer 0."
+        )
+
+
+def _layers_of(transformer: torch.nn.Module, count: int) -> tuple[torch.nn.Module, str]:
+    """The module that holds the list of layers, and the list's name there."""
+    for module in transformer.modules():
+        for name, child in module.named_children():
+            if isinstance(child, torch.nn.ModuleList) and len(child) == count:
+                return module, name
+    raise RecipeError(f"base_model.layers: {type(transformer).__name__} has no list of {count} layers to choose from.")
