@@ -36,6 +36,7 @@ from kedro_project import REPOSITORY
 from recipes import recipe
 from stand_in_data import write_mini
 from synthesis_parameters import update
+from tiny import tiny_encoder
 
 from ruri_kedro.recipe.overrides import unknown_parameter
 
@@ -244,7 +245,13 @@ def to_a_stand_in(root: Path) -> Callable[[], None]:
     return server.close
 
 
-BEFORE = {"docs/synthesis.md": to_a_stand_in}
+def with_a_base_model(root: Path) -> Callable[[], None]:
+    """A model in a folder, in place of the hub's."""
+    tiny_encoder().save_pretrained(str(root / "tiny"))
+    return lambda: None
+
+
+BEFORE = {"docs/synthesis.md": to_a_stand_in, "docs/tutorial.md": with_a_base_model}
 LEFT = ("served", "exported", "release", "results", "kept", "scores.json", "build")
 
 

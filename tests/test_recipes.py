@@ -246,7 +246,10 @@ def test_every_file_of_the_paper_is_one_of_the_next_generation():
     assert {path.name for path in (REPOSITORY / "conf/ruri").iterdir()} <= own
 
 
-@pytest.mark.parametrize(("env", "size"), [(env, size) for env, sizes in SIZES_OF.items() for size in sizes])
+@pytest.mark.parametrize(
+    ("env", "size"),
+    [*((env, size) for env, sizes in SIZES_OF.items() for size in sizes), ("e5", "12l"), ("e5", "4l")],
+)
 def test_what_is_promoted_by_default_is_what_the_recipe_registers(env, size):
     from ruri_kedro.recipe.stages import registered_names
 

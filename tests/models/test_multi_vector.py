@@ -6,6 +6,7 @@ import torch
 from sentence_transformers import MultiVectorEncoder
 from tiny import BASE_MODEL, PROMPTS, TEXTS, tiny_encoder
 
+from ruri_kedro.benchmark.scoring import asking
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.models.foreign_code import code_faults
 from ruri_kedro.models.kinds import KINDS, base_kinds, kind_in, kinds_of, saved_kind
@@ -102,6 +103,31 @@ def test_a_base_that_is_one_already_keeps_its_own(encoder, tmp_path):
     model = built(name=str(tmp_path / "first"), dimensions=4, query_length=32, prompts=PROMPTS)
     assert model.get_embedding_dimension() == 8 and model[0].query_expansion["length"] == 16
     assert model.prompts["query"] == PROMPTS["query"]
+    with pytest.raises(
+        RecipeError, match=r"base_model\.layers: is given, but '.*first' is a multi-vector model already"
+    ):
+        built(name=str(tmp_path / "first"), layers=[0])
+
+
+def test_its_base_is_cut_as_that_of_an_embedder(encoder):
+    model = built(name=encoder, layers=[0], dimensions=None)
+    whole = built(name=encoder, dimensions=None)
+    assert len(model[0].auto_model.layers) == 1 < len(whole[0].auto_model.layers)
+    with pytest.raises(RecipeError, match=r"base_model\.vocabulary: corpus, but the model's tokenizer is BPE"):
+        built(name=encoder, vocabulary="corpus")
+
+
+def test_it_is_asked_with_its_own_prompts_or_others(encoder):
+    """As those ask it who download it, it has its own."""
+    model = built(name=encoder, marks=False, prompts=PROMPTS)
+    pairs = [(query, text) for query in QUERIES for text in DOCUMENTS]
+    evaluation = {"chunk_tokens": 64, "exact_documents": 10}
+    own, given, others = (
+        asking.multi_vector("late", lambda: model, prompts, evaluation).score(pairs)
+        for prompts in ({}, PROMPTS, {"query": "問: ", "document": ""})
+    )
+    assert np.array_equal(own, given) and np.abs(own - others).max() > 1e-3
+    np.testing.assert_allclose(asking.served_multi_vector(model).score(pairs), own, atol=1e-4)
 
 
 def test_a_tiny_one_is_built_of_the_corpus():

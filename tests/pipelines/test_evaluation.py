@@ -12,7 +12,6 @@ from tiny import tiny_reranker
 from ruri_kedro.benchmark.comparing.comparison import scores_by_query
 from ruri_kedro.benchmark.runs import read_run, write_run
 from ruri_kedro.benchmark.scoring import stored_runs as searching
-from ruri_kedro.benchmark.scoring.models import Embedder
 from ruri_kedro.benchmark.tasks.stored import store_task
 from ruri_kedro.datasets import FolderDataset, TableDataset
 from ruri_kedro.models import forward as encode
@@ -36,7 +35,7 @@ class Encoder:
     def __init__(self):
         self.seen, self.fails_at = Counter(), None
 
-    def __call__(self, texts, prompt):
+    def __call__(self, model, texts, prompt, max_length, chunk_tokens):
         if self.fails_at and any(self.fails_at in text for text in texts):
             raise KeyboardInterrupt
         self.seen.update((prompt, text) for text in texts)
@@ -47,12 +46,8 @@ class Encoder:
 @pytest.fixture
 def encoder(monkeypatch):
     encoder = Encoder()
-
-    def asked(name, folder, prompts, evaluation):
-        return Embedder(name, lambda texts, role: encoder(texts, prompts[role]))
-
-    for module in (searching, nodes):
-        monkeypatch.setattr(module, "asked_model", asked)
+    monkeypatch.setattr(searching, "loaded", lambda folder: None)
+    monkeypatch.setattr(encode, "encode", encoder)
     return encoder
 
 

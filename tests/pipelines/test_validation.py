@@ -23,7 +23,7 @@ def test_positives_of_training_pairs_are_no_distractors(tmp_path, monkeypatch):
         asked.extend(texts)
         return np.array([DIRECTIONS[text] for text in texts], dtype=np.float32)
 
-    monkeypatch.setattr(nodes, "asked_model", lambda name, *_: Embedder(name, encode))
+    monkeypatch.setattr(nodes, "asks", lambda folder: lambda name, *_: Embedder(name, encode))
     passages = [
         {"docid": name, "source": "quiz", "title": "", "section": "", "text": text} for name, text in TEXTS.items()
     ]
@@ -40,11 +40,11 @@ def test_positives_of_training_pairs_are_no_distractors(tmp_path, monkeypatch):
 def test_a_source_is_validated_with_its_own_prompts(tmp_path, monkeypatch):
     given = []
 
-    def asked(name, folder, prompts, evaluation):
+    def asked(name, load, prompts, evaluation):
         given.append(dict(prompts))
         return Embedder(name, by_text)
 
-    monkeypatch.setattr(nodes, "asked_model", asked)
+    monkeypatch.setattr(nodes, "asks", lambda folder: asked)
     own = {"query": "文: ", "document": "節: "}
     sources = {"quiz": SOURCES["quiz"] | {"prompts": own}, "plain": SOURCES["quiz"]}
     passages = [{"docid": name, "title": "", "section": "", "text": text} for name, text in TEXTS.items()]
@@ -62,7 +62,7 @@ def test_a_source_is_validated_with_its_own_prompts(tmp_path, monkeypatch):
 
 
 def test_a_source_with_labels_is_validated_by_the_order_of_its_cosines(tmp_path, monkeypatch):
-    monkeypatch.setattr(nodes, "asked_model", lambda name, *_: Embedder(name, by_text))
+    monkeypatch.setattr(nodes, "asks", lambda folder: lambda name, *_: Embedder(name, by_text))
     sources = {"quiz": {"kind": "labelled_pair", "path": "quiz.jsonl"}}
     pairs = [pair("validation", "q1", "p1") | {"label": 3.0}, pair("validation", "q2", "p2") | {"label": 5.0},
              pair("validation", "q1", "p2") | {"label": 0.0}, pair("train", "q1", "seen") | {"label": 1.0}]  # fmt: skip

@@ -4,8 +4,8 @@ import json
 import shutil
 
 import pytest
-from registered import NAME, evidence_of_reranker, register
-from tiny import TEXTS
+from registered import NAME, evidence, evidence_of_reranker, register
+from tiny import TEXTS, save_tiny_late
 
 from ruri_kedro.benchmark.runs import write_run
 from ruri_kedro.benchmark.tasks.stored import store_task
@@ -23,7 +23,7 @@ PARAMS = {
         "similar": {"type": "sts", "path": "sts.jsonl"},
     },
     "prompts": {"query": "クエリ: ", "document": "文章: "},
-    "evaluation": {"max_length": 64, "chunk_tokens": 1024},
+    "evaluation": {"max_length": 64, "max_length_of": {}, "chunk_tokens": 1024, "exact_documents": 100},
 }
 
 
@@ -43,7 +43,9 @@ def sets(tmp_path):
 @pytest.fixture
 def graphs(monkeypatch):
     """The model itself in place of a graph."""
-    from sentence_transformers import CrossEncoder, SentenceTransformer
+    from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTransformer
+
+    classes = {"embedder": SentenceTransformer, "reranker": CrossEncoder, "multi_vector": MultiVectorEncoder}
 
     def export(model, kind, folder, int8=False):
         shutil.copytree(model, folder, dirs_exist_ok=True)
@@ -52,7 +54,7 @@ def graphs(monkeypatch):
         return [onnx.GRAPH]
 
     def load(folder, kind, graph=onnx.GRAPH):
-        return {"embedder": SentenceTransformer, "reranker": CrossEncoder}[kind](str(folder), device="cpu")
+        return classes[kind](str(folder), device="cpu")
 
     monkeypatch.setattr(onnx, "export_onnx", export)
     monkeypatch.setattr(onnx, "load_onnx", load)
@@ -70,6 +72,16 @@ def test_an_embedder_is_measured_on_the_tasks_as_they_are_stored(store, folders,
     assert version.tags["onnx.wiki"] == f"{cost.before:.4f} -> {cost.before:.4f}"
     metrics = mlflow.MlflowClient().get_logged_model(version.source.removeprefix("models:/")).metrics
     assert {metric.key: metric.value for metric in metrics}["onnx/wiki/ndcg_at_10_loss"] == 0
+
+
+def test_late_interaction_searches_the_tasks(store, sets, graphs, tmp_path):
+    import mlflow
+
+    save_tiny_late(tmp_path / "late")
+    with mlflow.start_run():
+        models.register_multi_vector(tmp_path / "late", "ruri-late", {}, evidence())
+    [cost] = export_version("ruri-late", 1, tmp_path / "out", False, PARAMS, sets, None)
+    assert (cost.task, cost.loss) == ("wiki", 0) and 0 < cost.before < 1
 
 
 def test_a_reranker_is_measured_on_the_candidates_of_the_runs(store, folders, sets, graphs, tmp_path):

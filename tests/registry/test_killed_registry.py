@@ -326,7 +326,7 @@ def register_third(root: Path) -> None:
 def test_a_refusal_does_not_overwrite_the_record_of_another_promotion(begun, tmp_path):
     """Both judged version 2 at the same time, one by rules that refuse it."""
     enter(fresh(begun["better"], tmp_path / "store"))
-    strict = promotion.judge_version(PROMOTION | {"size_mb": {"embedder": 0.01, "reranker": 0}})
+    strict = promotion.judge_version(PROMOTION | {"size_mb": {"embedder": 0.01, "reranker": 0, "multi_vector": 0}})
     promote(NAME)
     with pytest.raises(RegistryError, match=r"made the champion by another promotion .*\(refused: size\)\. Its record"):
         promotion.apply_decision(strict)
@@ -337,7 +337,9 @@ def test_two_decisions_of_the_same_second_keep_their_reports(begun, tmp_path):
     root = fresh(begun["better"], tmp_path / "store")
     enter(root)
     for size in (0.01, 0.02):
-        decision = promotion.judge_version(PROMOTION | {"size_mb": {"embedder": size, "reranker": 0}})
+        decision = promotion.judge_version(
+            PROMOTION | {"size_mb": {"embedder": size, "reranker": 0, "multi_vector": 0}}
+        )
         promotion.apply_decision(replace(decision, time="2026-01-02T03:04:05Z"))
     assert len(list((stored(2, root) / "promotion").iterdir())) == 2
 

@@ -154,7 +154,12 @@ def test_bad_evidence_is_refused(store, folder):
     register_unsigned(folder, NAME)
     assert failed(promote())["manifest"].startswith("unsigned")
     register(folder, evidence(level=0.9))
-    found = failed(promote(latency_ms={"embedder": 0.0, "reranker": 0}, size_mb={"embedder": 0.01, "reranker": 0}))
+    found = failed(
+        promote(
+            latency_ms={"embedder": 0.0, "reranker": 0, "multi_vector": 0},
+            size_mb={"embedder": 0.01, "reranker": 0, "multi_vector": 0},
+        )
+    )
     assert found.keys() == {"latency", "size"} and aliases() == {"challenger": 3}
 
 

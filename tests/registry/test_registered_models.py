@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from registered import evidence
+from tiny import TEXTS, save_tiny_late
 
 from ruri_kedro.errors import RegistryError
-from ruri_kedro.registry.versions import models
+from ruri_kedro.registry.versions import models, registered
 from ruri_kedro.registry.versions.saved_models import model_folder
 
 ECHO = """import mlflow
@@ -47,7 +48,7 @@ def folders(tmp_path_factory):
 
 
 def test_nothing_is_registered_without_a_run(store, folders):
-    for register in (models.register_embedder, models.register_reranker):
+    for register in (models.register_embedder, models.register_reranker, models.register_multi_vector):
         with pytest.raises(RegistryError, match="'ruri-tiny' cannot be registered: no MLflow run is open"):
             register(folders / "encoder", "ruri-tiny", {}, evidence())
     assert models.list_registered() == []
@@ -94,6 +95,26 @@ def test_reranker_comes_back_as_a_reranker(store, folders):
     assert (reranker.metrics, embedder.metrics) == ({"ndcg_at_10": 0.7}, {"ndcg_at_10": 0.1})
 
 
+def test_a_multi_vector_model_comes_back_with_all_that_it_does(store, tmp_path):
+    import mlflow
+    from sentence_transformers import MultiVectorEncoder
+
+    save_tiny_late(tmp_path / "late")
+    with mlflow.start_run():
+        models.register_multi_vector(tmp_path / "late", "ruri-late", {"ndcg@10": 0.4}, evidence())
+    loaded, original = registered.load("ruri-late"), MultiVectorEncoder(str(tmp_path / "late"), device="cpu")
+    queries, passages = original.encode_query(TEXTS[:1]), original.encode_document(TEXTS[1:4])
+    assert np.array_equal(loaded.encode_query(TEXTS[:1])[0], queries[0])
+    served = mlflow.pyfunc.load_model("models:/ruri-late@challenger")
+    for found, vectors in zip(served.predict(TEXTS[1:4]), passages, strict=True):
+        assert np.allclose(found, vectors, atol=1e-6)
+    assert np.allclose(served.predict(TEXTS[:1], params={"task": "query"})[0], queries[0], atol=1e-6)
+    scores = served.predict(TEXTS[1:4], params={"task": "rerank", "query": TEXTS[0]})
+    assert np.allclose(scores, original.similarity(queries, passages)[0], atol=1e-5)
+    trial = registered.challenger_evidence("ruri-late", 1).trial
+    assert trial.error is None and trial.deviation < 1e-5 and trial.latency_ms > 0
+
+
 def test_requirements_name_no_local_build():
     lines = models.requirements()
     assert lines[-1].startswith("torch==") and all("+" not in line for line in lines)
@@ -120,7 +141,7 @@ def test_the_folder_of_a_registered_model(store, folders, tmp_path):
     pairs = [("日本で一番高い山は？", "富士山")]
     loaded = CrossEncoder(str(model_folder("models:/ruri-reranker-tiny/1")), device="cpu")
     assert np.array_equal(loaded.predict(pairs), CrossEncoder(str(folders / "reranker"), device="cpu").predict(pairs))
-    with pytest.raises(RegistryError, match="'models:/echo/1' is neither an embedder nor a reranker"):
+    with pytest.raises(RegistryError, match="'models:/echo/1' is of no kind that there is: embedder"):
         model_folder("models:/echo/1")
     with pytest.raises(RegistryError, match=r"'ruri-tiny' has no 'champion'\. `kedro ruri status` lists"):
         model_folder("models:/ruri-tiny@champion")

@@ -195,6 +195,24 @@ LISTED: dict[tuple[str, str], Served | Instead | Elsewhere | Filled] = {
         ): Elsewhere("tests/training/test_processes.py", "two hosts; there two processes of one")
         for rank in (0, 1)
     },
+    (
+        "docs/tutorial.md",
+        "conf/faq is a recipe now, with the parameters of conf/e5.",
+    ): Elsewhere("tests/test_own_recipe.py", "shows what a command prints"),
+    ("docs/tutorial.md", "kedro run --env faq"): Instead(
+        # Cosines of weights that nobody has trained are all alike.
+        "kedro run --env faq --params base=tiny,mining.supervised.max_score_ratio=1.0",
+        HUB,
+    ),
+    ("docs/tutorial.md", "kedro ruri promote --env faq --size 12l"): REFUSED,
+    **{
+        ("docs/tutorial.md", command): Elsewhere("tests/test_own_recipe.py", "a language model; a stand-in there")
+        for command in (
+            "kedro ruri recipe asked --from e5 --documents data/01_raw/sample/news/train.jsonl.gz --synthesis <model>",
+            "kedro run --env asked --pipelines synthesis",
+            "kedro run --env asked",
+        )
+    },
     **{
         ("docs/server.md", command): Elsewhere("tests/test_server.py", SERVER)
         for command in (

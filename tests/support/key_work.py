@@ -6,7 +6,6 @@ from pathlib import Path
 from cut_project import REPOSITORY
 
 from ruri_kedro.benchmark.tasks.types import task_types
-from ruri_kedro.models.kinds import base_kinds
 from ruri_kedro.tables.code import name_of
 
 PACKAGE = REPOSITORY / "src/ruri_kedro"
@@ -17,12 +16,6 @@ def of_types(aspect: str) -> list[str]:
     found = {name_of(each) for kind in task_types().values() for each in getattr(kind, aspect)}
     return sorted(name.removeprefix("ruri_kedro.") for name in found)
 
-
-# What asks the models of each kind that a base model can be of.
-BASE_KINDS = {
-    f"{'n' if kind.word[0] in 'aeiou' else ''} {kind.word}": [name.removeprefix("ruri_kedro.") for name in kind.work]
-    for kind in base_kinds()
-}
 
 # What a key is of: module of the call, its arguments as written, and the definitions that they stand for there.
 KEYS = {
@@ -102,27 +95,19 @@ KEYS = {
         ["benchmark.scoring.stored_runs.search_tasks", *of_types("searching")],
     ),
     **{
-        f"runs of a{model}": (
+        f"runs of {model}": (
             "benchmark.scoring.stored_runs",
             "_run_folders, load, *work, *kind.searching",
-            [
-                "benchmark.scoring.stored_runs._run_folders",
-                "benchmark.scoring.stored_runs.search_model",
-                *work,
-                *of_types("searching"),
-            ],
+            ["benchmark.scoring.stored_runs._run_folders", *work, *of_types("searching")],
         )
-        for model, work in BASE_KINDS.items()
+        for model, work in (
+            *(
+                (name, ["benchmark.scoring.stored_runs.search_model", f"benchmark.scoring.asking.{kind}"])
+                for name, kind in (("an embedder", "embedder"), ("a multi-vector model", "multi_vector"))
+            ),
+            ("the reranker", ["benchmark.scoring.stored_runs.search_reranker"]),
+        )
     },
-    "runs of the reranker": (
-        "benchmark.scoring.stored_runs",
-        "_run_folders, load, *work, *kind.searching",
-        [
-            "benchmark.scoring.stored_runs._run_folders",
-            "benchmark.scoring.stored_runs.search_reranker",
-            *of_types("searching"),
-        ],
-    ),
     "exported runs": (
         "benchmark.scoring.stored_runs",
         "export_runs, *kind.searching",
@@ -136,7 +121,10 @@ KEYS = {
         )
         for model, work in (
             ("BM25", ["pipelines.evaluation.nodes.score_bm25"]),
-            *((f"a{model}", ["pipelines.evaluation.nodes.score_model", *work]) for model, work in BASE_KINDS.items()),
+            *(
+                (name, ["pipelines.evaluation.nodes.score_model", f"benchmark.scoring.asking.{kind}"])
+                for name, kind in (("an embedder", "embedder"), ("a multi-vector model", "multi_vector"))
+            ),
             ("the reranker", ["pipelines.evaluation.nodes.score_reranker"]),
         )
     },

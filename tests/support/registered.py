@@ -5,13 +5,14 @@ from pathlib import Path
 
 from judged import TESTS, parameters, rules, scores
 
+from ruri_kedro.models.kinds import registered_words
 from ruri_kedro.registry.evidence.evidence import Evidence
 from ruri_kedro.registry.versions import models
 
 NAME = "ruri-tiny"
 PROMOTION = parameters(
     probe=parameters()["probe"] | {"queries": ["東京の駅はいつ建てたか。"]},
-    latency_ms={"embedder": 60_000, "reranker": 60_000},
+    latency_ms=dict.fromkeys(registered_words(), 60_000),
 )
 OTHER_WORDS = "---\nlanguage: ja\n---\n\n# tiny, as good as the other\n"
 CARD = "---\nlanguage: ja\n---\n\n# tiny\n"

@@ -15,6 +15,7 @@ TEXTS = [
 # Parameters `base_model.tiny`.
 TINY = {"vocab_size": 300, "max_piece_chars": 4, "hidden_size": 32, "intermediate_size": 48, "layers": 2, "heads": 2,
         "max_length": 64, "dropout": 0.0, "initializer_range": 0.02}  # fmt: skip
+
 # Parameters `base_model` that build the tiny model.
 BASE_MODEL = {"kind": "embedder", "name": None, "revision": None, "package": None, "wheels": "wheels",
               "vocabulary": None, "pooling": None, "training_head": None, "layers": None, "tiny": TINY,

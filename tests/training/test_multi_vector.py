@@ -8,13 +8,14 @@ import pytest
 import torch
 from sentence_transformers.multi_vector_encoder import losses as peer
 from sentence_transformers.multi_vector_encoder.scoring import colbert_kd_scores
-from tiny import BASE_MODEL, PROMPTS, TEXTS, tiny_encoder
+from tiny import BASE_MODEL, PROMPTS, TEXTS, TINY
 from tiny_examples import examples
 from train_tables import stage, tables
 
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.models.base import build_encoder
 from ruri_kedro.models.multi_vector import build_multi_vector
-from ruri_kedro.models.settings import BaseModelSettings
+from ruri_kedro.models.settings import BaseModelSettings, TinySettings
 from ruri_kedro.models.token_vectors import Side
 from ruri_kedro.models.tokens import tokenize
 from ruri_kedro.recipe.parse import parse
@@ -29,7 +30,10 @@ SETTINGS = LossSettings(temperature=0.5, distillation_temperature=1.0)
 
 
 def tiny_late(folder, dropout=0.0, **changes):
-    tiny_encoder(dropout).save_pretrained(str(folder / "encoder"))
+    # With larger weights than a tiny model has its tokens differ: of two that are as similar to a query's token but for
+    # rounding, either may be the most similar, and the gradient goes to that one.
+    size = TinySettings(**TINY | {"dropout": dropout, "initializer_range": 0.2})
+    build_encoder(TEXTS, size, PROMPTS, 0).save_pretrained(str(folder / "encoder"))
     settings = parse(BaseModelSettings, ROW | {"name": str(folder / "encoder")} | changes, "base_model")
     return build_multi_vector(lambda: TEXTS, settings, PROMPTS, 0)
 
@@ -84,9 +88,8 @@ def test_gradients_are_those_of_sentence_transformers(objective, chunk_tokens, k
     assert seen.loss == pytest.approx(expected.item(), rel=1e-5)
     theirs = gradients(model)
     assert ours.keys() == theirs.keys()
-    largest = max(float(gradient.abs().max()) for gradient in theirs.values())
     for name, gradient in theirs.items():
-        torch.testing.assert_close(ours[name], gradient, rtol=1e-4, atol=1e-4 * largest)
+        torch.testing.assert_close(ours[name], gradient, atol=1e-5, rtol=1e-4)
 
 
 def test_rows_may_share_a_query_and_lack_negatives(tmp_path):

@@ -46,7 +46,14 @@ def cli() -> None:
     """Commands of this project."""
 
 
-@cli.group(cls=_Commands, lazy_subcommands={"new": "ruri_kedro.cli.new.new", "pin": "ruri_kedro.cli.pin.pin"})
+_OWN_FILES = {
+    "new": "ruri_kedro.cli.new.new",
+    "pin": "ruri_kedro.cli.pin.pin",
+    "recipe": "ruri_kedro.cli.recipe.recipe",
+}
+
+
+@cli.group(cls=_Commands, lazy_subcommands=_OWN_FILES)
 def ruri() -> None:
     """Registered models, and the evidence for them."""
 

@@ -27,14 +27,8 @@ def project_context(
     from kedro.framework.context import KedroContext
     from kedro.framework.hooks.manager import _create_hook_manager, _register_hooks
     from kedro.framework.project import PACKAGE_NAME, settings
-    from kedro.utils import find_kedro_project
 
-    project = find_kedro_project(Path.cwd())
-    if project is None and not anywhere:
-        raise DataError(
-            f"{Path.cwd()} is not in a project: no pyproject.toml with [tool.kedro] stands here or above. "
-            "Change to the folder of one, or make one: ruri-kedro new FOLDER"
-        )
+    project = project_folder(anywhere)
     env = env or os.environ.get("KEDRO_ENV")
     source = Path(conf) if conf else (project or shipped()) / settings.CONF_SOURCE
     if size:
@@ -58,6 +52,19 @@ def project_context(
     context._pipelines_to_validate = []
     manager.hook.after_context_created(context=context)
     return context
+
+
+def project_folder(anywhere: bool = False) -> Path | None:
+    """The project that the working folder is in. Outside of one: DataError, or with `anywhere` None."""
+    from kedro.utils import find_kedro_project
+
+    project = find_kedro_project(Path.cwd())
+    if project is None and not anywhere:
+        raise DataError(
+            f"{Path.cwd()} is not in a project: no pyproject.toml with [tool.kedro] stands here or above. "
+            "Change to the folder of one, or make one: ruri-kedro new FOLDER"
+        )
+    return project
 
 
 def registry_context(env: str | None, size: str | None = None) -> Any:

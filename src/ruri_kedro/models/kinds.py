@@ -24,7 +24,6 @@ class Kind:
     name: str
     word: str  # in evidence, rules of promotion and results; the word of version 0.1
     model_class: str  # the class that opens its folder
-    load: str  # (folder or name on the hub) -> the model, in float32 on the CPU
     # Base model.
     build: str | None  # (texts of the corpus, BaseModelSettings, prompts, seed) -> the model; None: it is no base model
     # Training.
@@ -47,11 +46,6 @@ class Kind:
     code_digests: str | None = None  # SHA-256 of every content that it has had
 
     @property
-    def work(self) -> tuple[str, str]:
-        """What asks its models, as dotted names for digests of code."""
-        return self.load.replace(":", "."), self.asked.replace(":", ".")
-
-    @property
     def saved_as(self) -> str:
         """What sentence-transformers calls the class in the folder of a model."""
         return self.model_class.rpartition(":")[2]
@@ -62,8 +56,7 @@ _ROWS = (
         name="embedder",
         word="embedder",
         model_class="sentence_transformers:SentenceTransformer",
-        load="ruri_kedro.models.base:load_encoder",
-        build="ruri_kedro.models.starting:build_embedder",
+        build="ruri_kedro.models.building:build_embedder",
         start="ruri_kedro.models.starting:start_embedder",
         train="ruri_kedro.training.run:train_embedder",
         trains_with=("prompts", "source_prompts", "teacher", "training_head"),
@@ -82,7 +75,6 @@ _ROWS = (
         name="cross_encoder",
         word="reranker",
         model_class="sentence_transformers:CrossEncoder",
-        load="ruri_kedro.models.base:load_cross_encoder",
         build=None,
         start="ruri_kedro.models.starting:start_cross_encoder",
         train="ruri_kedro.training.run:train_reranker",
@@ -104,7 +96,6 @@ _ROWS = (
         name="multi_vector",
         word="multi_vector",
         model_class="sentence_transformers:MultiVectorEncoder",
-        load="ruri_kedro.models.multi_vector:load_multi_vector",
         build="ruri_kedro.models.multi_vector:build_multi_vector",
         start="ruri_kedro.models.multi_vector:start_multi_vector",
         train="ruri_kedro.training.multi_vector:train_multi_vector",

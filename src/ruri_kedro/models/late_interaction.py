@@ -1,7 +1,7 @@
 """Scores of multi-vector models by MaxSim: of pairs, and of every query with every passage."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ class LateInteraction:
 
     model: MultiVectorEncoder
     chunk_tokens: int  # padded tokens of one forward pass
-    prompts: Mapping[str, str] | None = None  # by role, query and document; None: the model's own
+    prompts: Mapping[str, str] = field(default_factory=dict)  # by role, query or document; else the model's own
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
         """MaxSim of (query, passage) pairs, float32 (pairs,); each distinct text is encoded once."""
@@ -55,8 +55,7 @@ class LateInteraction:
     def encode(self, texts: Sequence[str], task: str) -> TokenVectors:
         """Vectors of the tokens of queries or documents, as `task` says."""
         side = Side.of(self.model, task)
-        if self.prompts is not None:
-            side = replace(side, prompt=self.prompts[task])
+        side = replace(side, prompt=self.prompts.get(task, side.prompt))
         return encode_tokens(self.model, texts, side, self.chunk_tokens)
 
     @torch.inference_mode()

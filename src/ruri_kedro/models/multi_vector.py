@@ -5,7 +5,7 @@ They are sentence-transformers' MultiVectorEncoder, which also reads the folders
 """
 
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from heapq import nsmallest
 from pathlib import Path
 
@@ -18,10 +18,10 @@ from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 from transformers import PreTrainedTokenizerBase
 
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.models.building import Texts, base_encoder
 from ruri_kedro.models.checkpoint import checkpoint_folder, read_config
 from ruri_kedro.models.foreign_code import open_model
 from ruri_kedro.models.settings import BaseModelSettings
-from ruri_kedro.models.starting import base_encoder
 from ruri_kedro.models.token_vectors import Side, encode_tokens
 from ruri_kedro.text.hashing import stable_id
 
@@ -53,7 +53,7 @@ def start_multi_vector(folder: Path, prompts: Mapping[str, str], max_length: int
 
 
 def build_multi_vector(
-    texts: Callable[[], Iterable[str]], settings: BaseModelSettings, prompts: Mapping[str, str], seed: int
+    texts: Texts, settings: BaseModelSettings, prompts: Mapping[str, str], seed: int
 ) -> MultiVectorEncoder:
     """A multi-vector model of any encoder: its token vectors, projected to `settings.dimensions`, of length 1.
 
@@ -64,6 +64,12 @@ def build_multi_vector(
         if getattr(settings, name) is not None:
             raise RecipeError(f"base_model.{name}: {getattr(settings, name)}, but the model has no pooling. Set null.")
     if settings.name is not None and is_multi_vector(settings.name, settings.revision):
+        for name in ("layers", "vocabulary"):
+            if getattr(settings, name) is not None:
+                raise RecipeError(
+                    f"base_model.{name}: is given, but '{settings.name}' is a multi-vector model already, which is "
+                    "loaded as it is. Set it to null."
+                )
         model = load_multi_vector(settings.name, settings.revision)
         model.prompts.update(prompts)
         return model
@@ -136,9 +142,7 @@ def punctuation_pieces(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     return sorted(piece for piece in tokenizer.get_vocab() if is_punctuation(piece))
 
 
-def _sample(
-    model: MultiVectorEncoder, texts: Callable[[], Iterable[str]], settings: BaseModelSettings, seed: int
-) -> np.ndarray:
+def _sample(model: MultiVectorEncoder, texts: Texts, settings: BaseModelSettings, seed: int) -> np.ndarray:
     """Token vectors of some texts, which the seed draws whatever their order, (tokens, width)."""
     drawn = nsmallest(settings.projection_passages, {*texts()}, key=lambda text: stable_id(str(seed), text))
     return encode_tokens(model, drawn, Side.of(model, "document"), _CHUNK_TOKENS, progress="tokens for the PCA").vectors

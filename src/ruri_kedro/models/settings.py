@@ -88,7 +88,7 @@ class BaseModelSettings:
 
     @property
     def is_built(self) -> bool:
-        """Whether it is a tiny model, made of the corpus, and none that is loaded."""
+        """Whether it is a tiny model, built from the corpus; otherwise one is loaded."""
         return self.name is None and self.package is None
 
     @property

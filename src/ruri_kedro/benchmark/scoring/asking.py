@@ -1,10 +1,10 @@
 """How the benchmark asks a model of each kind: with the settings of an evaluation, or as those do who download it.
 
-A model is loaded by `load` when it is first asked. `evaluation` has `max_length` and `chunk_tokens`, of late
-interaction, whose lengths are the model's own, `chunk_tokens` and `exact_documents`.
+A model is loaded by `load` when it is first asked. Of `evaluation`, the parameters of this name, a kind reads what it
+has a use for: late interaction, whose lengths are the model's own, `chunk_tokens` and `exact_documents`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -41,13 +41,13 @@ def cross_encoder(name: str, load: Load, prompts: Mapping[str, str], evaluation:
 
 
 def multi_vector(name: str, load: Load, prompts: Mapping[str, str], evaluation: Mapping[str, Any]) -> MultiVector:
-    """A MultiVectorEncoder; without prompts it has its own."""
+    """A MultiVectorEncoder; a role without a prompt has the model's own."""
 
     @cache
     def late() -> Any:
         from ruri_kedro.models.late_interaction import LateInteraction
 
-        return LateInteraction(load(), evaluation["chunk_tokens"], prompts or None)
+        return LateInteraction(load(), evaluation["chunk_tokens"], prompts)
 
     return MultiVector(
         name,
@@ -67,7 +67,12 @@ def served_embedder(model: Any) -> Embedder:
     return Embedder("model", encoded)
 
 
-def served_multi_vector(model: Any) -> MultiVector:
+def served_cross_encoder(model: Any) -> Reranker:
+    """A loaded CrossEncoder, by its own method."""
+    return Reranker("model", model.predict)
+
+
+def served_multi_vector(model: Any) -> Reranker:
     """A loaded MultiVectorEncoder, by its own methods and prompts."""
 
     def scored(pairs: list[tuple[str, str]]) -> np.ndarray:
@@ -75,12 +80,4 @@ def served_multi_vector(model: Any) -> MultiVector:
         scores = model.similarity_pairwise(model.encode_query(queries), model.encode_document(passages))
         return scores.cpu().numpy()
 
-    def scored_all(queries: Sequence[str], passages: Sequence[str]) -> np.ndarray:
-        return model.similarity(model.encode_query(list(queries)), model.encode_document(list(passages))).cpu().numpy()
-
-    return MultiVector("model", scored, scored_all, exact_documents=0)
-
-
-def served_cross_encoder(model: Any) -> Reranker:
-    """A loaded CrossEncoder, by its own method."""
-    return Reranker("model", model.predict)
+    return Reranker("model", scored)

@@ -14,7 +14,7 @@ from ruri_kedro.benchmark.scoring.models import FOUND, Bm25, Model, Reranker
 from ruri_kedro.benchmark.tasks.retrieval import RetrievalTask
 from ruri_kedro.benchmark.tasks.stored import stored_digest, stored_task
 from ruri_kedro.benchmark.tasks.types import by_type, is_searched, task_types, type_of
-from ruri_kedro.models.kinds import by_kind, kind_in
+from ruri_kedro.models.kinds import by_kind, kind_in, model_class
 from ruri_kedro.models.reference import EncoderReference
 from ruri_kedro.recipe.addresses import resolve
 from ruri_kedro.recipe.annotations import Params
@@ -60,7 +60,7 @@ def search_tasks(test_sets: Path, tasks: Params, bm25: Params, evaluation: Param
     return {name: partial(build, name) for name in searched(tasks)}
 
 
-@by_kind("load asked")
+@by_kind("asked")
 @by_type("searching")
 def search_model(
     test_sets: Path,
@@ -84,20 +84,28 @@ def search_model(
         return asked_model(name, model, prompts, evaluation)
 
     settings = {"model": EncoderReference.of({}, model).digest(), "prompts": prompts}
-    work = kind_in(model, BASE_KIND).work
-    return _run_folders(test_sets, tasks, bm25_runs, evaluation, name, asked, settings, *work)
+    return _run_folders(test_sets, tasks, bm25_runs, evaluation, name, asked, settings, asks(model))
 
 
 def asked_model(name: str, folder: Path, prompts: Params, evaluation: Params) -> Model:
-    """A model of a kind of base models as the benchmark asks it; it is loaded when it is first asked."""
-    kind = kind_in(folder, BASE_KIND)
+    """The model in a folder, of a kind of base models, as the benchmark asks it, which loads it when it has to."""
+    return asks(folder)(name, partial(loaded, folder), prompts, evaluation)
 
-    def load() -> Any:
-        from ruri_kedro.models.base import device_kind
 
-        return resolve(kind.load)(folder).to(device_kind("auto"))
+def asks(folder: Path) -> Callable[..., Model]:
+    """How a model of the kind in a folder is asked, for keys too: Kind.asked."""
+    return resolve(kind_in(folder, BASE_KIND).asked)
 
-    return resolve(kind.asked)(name, load, prompts, evaluation)
+
+def loaded(folder: Path) -> Any:
+    """The model in a folder, of a kind of base models, on the best device that is here."""
+    import torch
+
+    from ruri_kedro.models.base import device_kind
+    from ruri_kedro.models.foreign_code import open_model
+
+    kind = model_class(kind_in(folder, BASE_KIND))
+    return open_model(kind, folder, {"dtype": torch.float32}, device=device_kind("auto"))
 
 
 @by_type("searching")
@@ -204,9 +212,12 @@ def _run_folders(
     name: str,
     load: Callable[[], Model],
     settings: Params,
-    *work: str,
+    *work: Callable,
 ) -> dict[str, Callable]:
-    """A folder of TREC files per task: what the model that `load` gives finds; `work` names what does so besides."""
+    """A folder of TREC files per task: what the model that `load` gives finds.
+
+    work: functions besides `load` that do it.
+    """
 
     def build(task_name: str, folder: Path) -> None:
         from ruri_kedro.benchmark.runs import write_run

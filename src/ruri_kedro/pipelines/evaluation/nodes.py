@@ -2,11 +2,14 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ruri_kedro.benchmark.scoring.stored_runs import (
     asked_model,
+    asks,
+    loaded,
     manifest,
     read_task_runs,
     runs_of_bm25,
@@ -16,11 +19,11 @@ from ruri_kedro.benchmark.tasks.retrieval import RetrievalTask
 from ruri_kedro.benchmark.tasks.stored import stored_digest, stored_task
 from ruri_kedro.benchmark.tasks.types import Fitting, by_type, task_types, type_of
 from ruri_kedro.corpora.source import parse_sources
-from ruri_kedro.models.kinds import by_kind, kind_in
+from ruri_kedro.models.kinds import by_kind
 from ruri_kedro.models.packaged import PACKAGES
 from ruri_kedro.models.reference import EncoderReference, folder_digest
 from ruri_kedro.recipe.annotations import Figure, Frame, Params
-from ruri_kedro.recipe.stages import BASE_KIND, evaluated_models, kind_of_model
+from ruri_kedro.recipe.stages import evaluated_models, kind_of_model
 from ruri_kedro.tables import Part, Table
 from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.lookup import passage_texts
@@ -67,7 +70,7 @@ def score_bm25(test_sets: Path, tasks: Params, bm25_runs: Path, evaluation: Para
     return _score_parts(test_sets, tasks, searched(tasks), bm25_runs, evaluation, BM25, rows)
 
 
-@by_kind("load asked")
+@by_kind("asked")
 @by_type("scoring")
 def score_model(
     test_sets: Path,
@@ -96,8 +99,7 @@ def score_model(
     digest = EncoderReference.of({}, model).digest()
     settings = {"model": digest, "prompts": prompts, "task_prompts": task_prompts, "seed": seed}
     wanted = [task for task, row in tasks.items() if can_do(asked, task_types()[row["type"]])]
-    work = kind_in(model, BASE_KIND).work
-    return _score_parts(test_sets, tasks, wanted, runs, evaluation, name, rows, settings, *work)
+    return _score_parts(test_sets, tasks, wanted, runs, evaluation, name, rows, settings, asks(model))
 
 
 @by_type("scoring")
@@ -157,7 +159,7 @@ def base_name(base_model: Params) -> str:
     return base_model["name"] or (PACKAGES[package].model if package else "random weights")
 
 
-@by_kind("load asked")
+@by_kind("asked")
 def validate(model: Path, pairs: Table, passages: Table, sources: Params, prompts: Params, evaluation: Params) -> dict:
     """Retrieval among the held-out positives of a source for its held-out pairs: nDCG@10 and Recall@10 by source.
 
@@ -168,6 +170,7 @@ def validate(model: Path, pairs: Table, passages: Table, sources: Params, prompt
     from ruri_kedro.benchmark.scoring.evaluate import evaluate, summarize
 
     metrics = ("ndcg@10", "recall@10")
+    load = cache(partial(loaded, model))  # once for all sources
     scores: list[dict] = []
     correlations: dict[str, float] = {}
     for name, source in parse_sources(sources).items():
@@ -177,7 +180,7 @@ def validate(model: Path, pairs: Table, passages: Table, sources: Params, prompt
             continue
         texts = passage_texts(passages, parts=[name])
         settings = {**evaluation, "exact_documents": len(held_out)}
-        asked = asked_model("model", model, source.prompts_or(prompts), settings)
+        asked = asks(model)("model", load, source.prompts_or(prompts), settings)
         if source.is_labelled:
             correlations[f"{name}/spearman"] = _label_correlation(held_out, texts, asked)
         else:
@@ -218,11 +221,11 @@ def _score_parts(
     model: str,
     rows: Callable[[Any], list[dict]],
     settings: Params | None = None,
-    *work: str,
+    *work: Callable,
 ) -> dict[str, Part]:
     """A part per task; one that is there for the same model, data and parameters is not computed again.
 
-    work: names of what does it besides `rows`.
+    work: functions besides `rows` that do it.
     """
 
     def part(name: str) -> Part:

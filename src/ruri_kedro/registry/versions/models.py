@@ -109,13 +109,13 @@ def register_multi_vector(path: Path, name: str, metrics: Mapping[str, float], e
     import mlflow.pyfunc
     from sentence_transformers import MultiVectorEncoder
 
-    def log(folder: Path, logged_as: Mapping[str, Any]) -> tuple[Any, Any]:
+    def log(folder: Path, **logged_as: Any) -> tuple[Any, Any]:
         info = mlflow.pyfunc.log_model(
             name="multi_vector",
             python_model=str(_MULTI_VECTOR_CODE),
             artifacts={"model": str(folder)},
             signature=_multi_vector_signature(),
-            input_example=[_QUERY],
+            input_example=[_PASSAGE],
             pip_requirements=requirements(),
             **logged_as,
         )
@@ -272,7 +272,8 @@ def _embedder_signature(model: Any) -> Any:
 
 def _multi_vector_signature() -> Any:
     from mlflow.models import ModelSignature
-    from mlflow.types import AnyType, ColSpec, ParamSchema, ParamSpec, Schema
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import AnyType
 
     return ModelSignature(
         inputs=Schema([ColSpec("string")]),
