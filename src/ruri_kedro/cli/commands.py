@@ -62,7 +62,7 @@ def ruri() -> None:
 @click.option("--env", "-e", default=None, help="Environment whose mlflow.yml names the tracking server.")
 def status(env: str | None) -> None:
     """List the registered models with their versions, aliases, last decision and test metrics."""
-    context = project_context(env, anywhere="MLFLOW_TRACKING_URI" in os.environ)
+    context = project_context(env, anywhere="MLFLOW_TRACKING_URI" in os.environ, recipe=False)
     file, versions = store_file(context), []
     if file is None or file.exists():
         connect(context)

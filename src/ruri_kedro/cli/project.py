@@ -7,6 +7,7 @@ from typing import Any
 
 from ruri_kedro.cli.mlflow_store import connect
 from ruri_kedro.errors import DataError, RecipeError
+from ruri_kedro.hooks.checks import CheckHooks
 from ruri_kedro.recipe.overrides import fault_in
 
 
@@ -16,13 +17,14 @@ def project_context(
     conf: str | None = None,
     anywhere: bool = False,
     size: str | None = None,
+    recipe: bool = True,
 ) -> Any:
     """The Kedro context of the project: its parameters and its catalog.
 
     `params` are those of the command line, `conf` another folder of configuration, `size` one of a recipe that has
-    several: RecipeError where it has not. Only the hooks of this package take
-    part: those of plugins import libraries that take seconds. Outside of a project this raises DataError, or with
-    `anywhere` takes the configuration that the package brings.
+    several: RecipeError where it has not. Only the hooks of this package take part: those of plugins import libraries
+    that take seconds. Without `recipe` nobody looks at the parameters. Outside of a project this raises DataError, or
+    with `anywhere` takes the configuration that the package brings.
     """
     from kedro.framework.context import KedroContext
     from kedro.framework.hooks.manager import _create_hook_manager, _register_hooks
@@ -39,7 +41,7 @@ def project_context(
         conf_source=str(source), env=env, runtime_params=params and dict(params), **settings.CONFIG_LOADER_ARGS
     )
     manager = _create_hook_manager()
-    _register_hooks(manager, settings.HOOKS)
+    _register_hooks(manager, [hook for hook in settings.HOOKS if recipe or not isinstance(hook, CheckHooks)])
     context = KedroContext(
         package_name=PACKAGE_NAME,
         project_path=project or Path.cwd(),

@@ -1,4 +1,7 @@
-"""What would stop a run after hours is looked for before it starts. Torch is imported inside the functions."""
+"""What would stop a run after hours is looked for before it starts.
+
+What takes long to import is imported inside the functions: Kedro imports this module for every command.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -12,11 +15,8 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from omegaconf.errors import KeyValidationError
 
-from ruri_kedro.benchmark.tasks.specs import check_task_names
-from ruri_kedro.corpora.source import parse_sources
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.hooks.refusal import fail
-from ruri_kedro.recipe.blocks import faults_in
 from ruri_kedro.recipe.objectives import TAUGHT
 from ruri_kedro.recipe.stages import (
     MINING,
@@ -28,9 +28,7 @@ from ruri_kedro.recipe.stages import (
     rows_of,
     takes_part,
 )
-from ruri_kedro.registry.promotion.rules import released_name
 from ruri_kedro.text.names import check_name, check_names
-from ruri_kedro.training.stages import stage_of
 
 # Nodes that load a model of another's making, by their names without that of the pipeline: the parameters that name the
 # model, and where in them.
@@ -64,6 +62,8 @@ class CheckHooks:
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Raise one RecipeError that names every fault."""
+        from ruri_kedro.recipe.blocks import faults_in
+
         names = {node.short_name for node in pipeline.nodes}
         own = self._given | _parameters_of([pipeline, *pipelines.values()])
         faults = list(faults_in(catalog.load("parameters"), own)) if "parameters" in catalog else []
@@ -78,6 +78,8 @@ class CheckHooks:
 
 def check_recipe_names(params: Mapping[str, Any]) -> None:
     """Raise RecipeError for the first name in the blocks of a recipe that cannot be one."""
+    from ruri_kedro.benchmark.tasks.specs import check_task_names
+
     tables = _block(params, "ablations", "tables")
     blocks = {
         "sources": _block(params, "sources"),
@@ -96,6 +98,8 @@ def check_recipe_names(params: Mapping[str, Any]) -> None:
 
 def _check_registered(recipe: str, promotion: Mapping[str, Any]) -> None:
     """Raise RecipeError where a registered model of the recipe has a name that another one has."""
+    from ruri_kedro.registry.promotion.rules import released_name
+
     named = registered_names(recipe)
     for model, other, begin in _same_beginnings():
         if recipe.casefold().startswith(begin):
@@ -157,7 +161,8 @@ def _models(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
 
 def _mining(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
     """What is wrong between the rules of mining and how the sources take part in the stages."""
-    from ruri_kedro.mining.drawing import check_mining  # with it comes pyarrow
+    from ruri_kedro.corpora.source import parse_sources
+    from ruri_kedro.mining.drawing import check_mining
 
     for block in MINING:
         stages = mined_stages(block)
@@ -172,6 +177,8 @@ def _mining(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
 
 def _trainings(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
     """What is wrong with the trainings of the nodes."""
+    from ruri_kedro.training.stages import stage_of
+
     sources = catalog.load("params:sources") if "params:sources" in catalog else None
     trained = [stage for stage in STAGES.values() if stage.node in nodes]
     if trained and sources is not None and not any(takes_part(stage, sources) for stage in STAGES):

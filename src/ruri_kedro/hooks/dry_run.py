@@ -1,4 +1,7 @@
-"""A dry run: what the trainings of a pipeline would cost. Torch is imported inside the functions."""
+"""A dry run: what the trainings of a pipeline would cost.
+
+What takes long to import is imported inside the functions.
+"""
 
 import tempfile
 from collections.abc import Mapping
@@ -11,14 +14,11 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 
-from ruri_kedro.corpora.source import own_prompts
 from ruri_kedro.errors import RecipeError, RuriError
 from ruri_kedro.hooks.inputs import remedies
 from ruri_kedro.hooks.refusal import fail
-from ruri_kedro.models.kinds import kind_in
 from ruri_kedro.recipe.addresses import resolve
 from ruri_kedro.recipe.stages import BASE, BASE_KIND, STAGES, Stage, kind_of_model, takes_part
-from ruri_kedro.training.stages import stage_of
 
 if TYPE_CHECKING:
     from ruri_kedro.training.dry_run import Cost
@@ -93,7 +93,10 @@ def _costs(stages: list[Stage], pipeline: Pipeline, catalog: CatalogProtocol) ->
 
 
 def _cost(row: Stage, base: Path, catalog: CatalogProtocol) -> "Cost":
+    from ruri_kedro.corpora.source import own_prompts
+    from ruri_kedro.models.kinds import kind_in
     from ruri_kedro.training.dry_run import training_cost
+    from ruri_kedro.training.stages import stage_of
 
     run, settings, prompts = (catalog.load(name) for name in ("params:run", f"params:{row.block}", "params:prompts"))
     passages, kind = catalog.load("passages"), kind_in(base, row.kind)

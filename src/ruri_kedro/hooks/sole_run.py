@@ -9,7 +9,6 @@ from kedro.pipeline import Pipeline
 
 from ruri_kedro.errors import DataError
 from ruri_kedro.hooks.refusal import fail
-from ruri_kedro.tables.files import sole_user
 
 MARK = ".run-"  # before the name of what a run writes, or will write; the writing itself has a lock of its own
 
@@ -27,6 +26,8 @@ class SoleRunHooks:
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Raise one DataError that names the first data set that another run writes."""
+        from ruri_kedro.tables.files import sole_user  # with it comes pyarrow
+
         self._held.close()  # of a run in this process that was refused by another hook
         try:
             with ExitStack() as held:
