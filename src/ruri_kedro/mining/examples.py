@@ -33,6 +33,7 @@ class StageRecipe:
     share: float  # of the source's pairs that take part
     mined: bool  # whether pairs whose positive was mined take part, too
     max_rows: int | None = None  # pairs of training that take part, the first
+    triplets: bool = False  # an example for each negative of a pair of training, in place of one with all of them
 
     @staticmethod
     def of(stage: str, row: Mapping, objective: str, rules: ChoiceRules, source: str = "*") -> "StageRecipe":
@@ -61,6 +62,7 @@ class StageRecipe:
             given.share,
             given.mined,
             given.max_rows,
+            given.triplets,
         )
 
 
@@ -148,7 +150,8 @@ def mine_pairs(known: SourcePairs, rules: ChoiceRules, seed: int) -> Iterator[di
 
 
 def make_examples(known: SourcePairs, recipe: StageRecipe, seed: int, before: int = 0) -> Iterator[dict]:
-    """Rows of the examples table of one source and stage: an example per pair, and its shuffled copy if wanted.
+    """Rows of the examples table of one source and stage: an example per pair, or per negative of it, and its shuffled
+    copy if wanted.
 
     before: pairs of training that have given an example in earlier shards, which count for `max_rows`.
     """
@@ -174,8 +177,12 @@ def make_examples(known: SourcePairs, recipe: StageRecipe, seed: int, before: in
         }
         copies = (False, True) if recipe.shuffled_copy and row["split"] == TRAIN else (False,)
         for shuffled in copies:
-            example_id = stable_id(recipe.stage, recipe.objective, row["pair_id"], str(shuffled))
-            yield example | {"example_id": example_id, "shuffled": shuffled}
+            made = (recipe.stage, recipe.objective, row["pair_id"], str(shuffled))
+            if not (recipe.triplets and row["split"] == TRAIN):
+                yield example | {"example_id": stable_id(*made), "shuffled": shuffled}
+                continue
+            for docid in example["negatives"]:
+                yield example | {"example_id": stable_id(*made, docid), "shuffled": shuffled, "negatives": [docid]}
 
 
 def _negatives(known: SourcePairs, row: dict, recipe: StageRecipe, seed: int) -> list[str]:

@@ -34,6 +34,7 @@ class StageRow:
     window: Window | None = None
     fill: bool | None = None
     max_score_ratio: ShareAbove | None = None  # a null that is written means no limit
+    triplets: bool = False  # an example for each negative, in place of one with all of them (ColBERT)
     shuffled_copy: bool = False  # each example once more, its positive's sentences in another order
     share: Share = 1.0  # of the source's pairs that take part
     max_rows: Count | None = None  # pairs of training that take part, the first of those that `share` leaves; None: all
