@@ -19,6 +19,7 @@ import time
 import tomllib
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from figures import alone, tell
 
@@ -48,6 +49,8 @@ def main() -> None:
 
 
 def measure_all() -> None:
+    """Read the options, and do the parts one after the other."""
+    began = time.monotonic()
     from gpu_measure import machine
     from gpu_parts import PARTS, run
 
@@ -59,7 +62,6 @@ def measure_all() -> None:
     parser.add_argument("--minutes", type=float, default=8.0, help="for all parts together")
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=list(PARTS))
     chosen = parser.parse_args()
-    began = time.monotonic()
     check_device(chosen.device)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # ends the part in work, too
     machine(chosen.device)
@@ -86,8 +88,8 @@ def check_device(device: str) -> None:
         sys.exit("torch finds no CUDA device here. --device cpu --quick runs every part at toy size.")
 
 
-def prepared(chosen: argparse.Namespace, folder: Path):
-    """The texts, the model in `folder`, and the sizes."""
+def prepared(chosen: argparse.Namespace, folder: Path) -> Any:
+    """What the parts are given: the model, written to `folder`, the texts and the sizes."""
     from gpu_measure import Work
     from peers import read_pairs, write_bert, write_copy
 
@@ -97,8 +99,12 @@ def prepared(chosen: argparse.Namespace, folder: Path):
     else:
         write_bert(folder, *((2, 48) if chosen.quick else (12, 384)), pairs)
     if chosen.quick:
-        return Work(chosen.device, folder, (2, 48), pairs[:64], 0.0, 1024, 8, 32, 1, 32, 500, 20, 4)
-    return Work(chosen.device, folder, (12, 768), pairs, 4.0, 2**16, 256, 8192, 4, 8192, 500_000, 1000, 8)
+        sizes = {"large_model": (2, 48), "seconds": 0.0, "chunk": 2**10, "batch": 8, "large": 32, "groups": 1,
+                 "texts": 32, "documents": 500, "queries": 20, "steps": 4}  # fmt: skip
+    else:
+        sizes = {"large_model": (12, 768), "seconds": 4.0, "chunk": 2**16, "batch": 256, "large": 8192, "groups": 4,
+                 "texts": 8192, "documents": 500_000, "queries": 1000, "steps": 8}  # fmt: skip
+    return Work(device=chosen.device, model=folder, pairs=pairs[:64] if chosen.quick else pairs, **sizes)
 
 
 if __name__ == "__main__":

@@ -68,6 +68,7 @@ def measure(
     gc.collect()
     on_card = work.device == "cuda"
     if on_card:
+        torch.cuda.init()
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     step = make()

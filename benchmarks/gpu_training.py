@@ -97,7 +97,7 @@ def resume(part: str, work: Work) -> None:
         write_copy(model, work.model, dropout=0.1)
         data, batches = _batches(work, model)
         for way, deterministic in (("kernels as they come", False), ("deterministic kernels", True)):
-            torch.use_deterministic_algorithms(deterministic, warn_only=True)
+            torch.use_deterministic_algorithms(deterministic)
             folder = Path(workspace) / way.replace(" ", "-")
             whole, again = (_weights(work, model, data, batches, folder / name)[0] for name in ("whole", "again"))
             _weights(work, model, data, batches, folder / "stopped", stop=len(batches) // 2 + 1)

@@ -22,7 +22,9 @@ def lines(monkeypatch, tmp_path, capsys):
     def of(part: str) -> list[dict]:
         pairs = read_pairs(None)[:32]
         write_bert(tmp_path / "model", 2, 48, pairs)
-        work = gpu_measure.Work("cpu", tmp_path / "model", (2, 48), pairs, 0.0, 1024, 4, 16, 1, 16, 200, 10, 4)
+        sizes = {"seconds": 0.0, "chunk": 1024, "batch": 4, "large": 16, "groups": 1, "texts": 16, "steps": 4}
+        vectors = {"large_model": (2, 48), "documents": 200, "queries": 10}
+        work = gpu_measure.Work(device="cpu", model=tmp_path / "model", pairs=pairs, **sizes, **vectors)
         assert gpu_parts.run(part, work) is None
         return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
