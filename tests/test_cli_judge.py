@@ -25,7 +25,14 @@ PARAMETERS = {
     "tasks": TASKS,
     "seed": 1,
     "bm25": {"engine": "bm25s", "analyzer": "sudachi_a", "k1": 0.9, "b": 0.4, "threads": 1, "heap_mb": 256},
-    "evaluation": {"depth": 100, "max_length": 64, "max_length_of": {}, "chunk_tokens": 512, "rerank_queries": 10},
+    "evaluation": {
+        "depth": 100,
+        "max_length": 64,
+        "max_length_of": {},
+        "chunk_tokens": 512,
+        "rerank_queries": 10,
+        "exact_documents": 1000,
+    },
 }
 CATALOG = "test_sets:\n  type: ruri_kedro.datasets.FolderDataset\n  filepath: data/test_sets\n"
 

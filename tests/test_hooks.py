@@ -59,6 +59,7 @@ def test_a_precision_that_is_left_to_the_machine_is_told_as_what_it_was(project,
     recipe.write_text("_settings: {precision: auto}\n", encoding="utf-8")
     assert project_context("left").params["_settings"]["precision"] == "bfloat16 on auto"
     run(project, env="left")
+    shutil.rmtree(recipe.parent)
     assert last_run().data.tags["reproduce"] == "kedro run --env left --params '_settings.precision=bfloat16 on auto'"
 
 

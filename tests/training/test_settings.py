@@ -20,7 +20,7 @@ GIVEN = {
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"precision": "float16"}, ".precision: \"float16\" is given, expected is 'float32' or 'bfloat16'."),
+        ({"precision": "float16"}, ".precision: \"float16\" is given, expected is 'auto', 'float32' or 'bfloat16'."),
         ({"keep_tokens": ...}, ".keep_tokens: missing."),
         ({"batch_size": 0}, ".batch_size: 0 is given, expected is greater than or equal to 1."),
         ({"checkpoint_steps": 1.5}, ".checkpoint_steps: 1.5 is given, expected is a valid integer."),

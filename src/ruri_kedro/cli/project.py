@@ -26,11 +26,11 @@ def project_context(
     that take seconds. Without `recipe` nobody looks at the parameters. Outside of a project this raises DataError, or
     with `anywhere` takes the configuration that the package brings.
     """
+    project = project_folder(anywhere)  # Kedro's modules speak when they are imported: a refusal comes before
     from kedro.framework.context import KedroContext
     from kedro.framework.hooks.manager import _create_hook_manager, _register_hooks
     from kedro.framework.project import PACKAGE_NAME, settings
 
-    project = project_folder(anywhere)
     # The configuration: that of the project, of an environment, and of the command line.
     env = env or os.environ.get("KEDRO_ENV")
     source = Path(conf) if conf else (project or shipped()) / settings.CONF_SOURCE

@@ -8,6 +8,7 @@ import yaml
 
 from ruri_kedro.corpora.kinds import KINDS
 from ruri_kedro.corpora.splitting import PASSAGES_FILE, TEST_FILE, TRAIN_FILE, VALIDATION_FILE, Split
+from ruri_kedro.recipe.revisions import FILE as REVISIONS
 from ruri_kedro.tables.files import replace_dir
 
 FOLDER = "split"  # below the recipe's raw folder: what `splitting` writes
@@ -101,6 +102,8 @@ def write_recipe(conf: Path, name: str, origin: str, files: Mapping[str, str]) -
             "parameters_promotion.yml": PROMOTION,
             **files,
         }
+        if (revisions := conf / origin / REVISIONS).is_file():  # of the models that the copy names
+            texts[REVISIONS] = revisions.read_text("utf-8")
         for file, text in texts.items():
             (aside / file).write_text(text, encoding="utf-8")
 

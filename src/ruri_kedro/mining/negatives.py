@@ -116,7 +116,7 @@ def random_negatives(pool: Sequence[str], exclude: Collection[str], n: int, seed
         if docid not in barred:
             drawn[docid] = None
     left = [docid for docid in dict.fromkeys(pool) if docid not in barred and docid not in drawn]
-    return [*drawn, *rng.sample(left, min(n - len(drawn), len(left)))]
+    return [*drawn, *rng.sample(left, max(0, min(n - len(drawn), len(left))))]
 
 
 def _pick(
