@@ -7,7 +7,6 @@ from typing import Any
 
 from ruri_kedro.cli.mlflow_store import connect
 from ruri_kedro.errors import DataError, RecipeError
-from ruri_kedro.hooks.checks import CheckHooks
 from ruri_kedro.recipe.overrides import fault_in
 
 
@@ -30,6 +29,8 @@ def project_context(
     from kedro.framework.context import KedroContext
     from kedro.framework.hooks.manager import _create_hook_manager, _register_hooks
     from kedro.framework.project import PACKAGE_NAME, settings
+
+    from ruri_kedro.hooks.checks import CheckHooks
 
     # The configuration: that of the project, of an environment, and of the command line.
     env = env or os.environ.get("KEDRO_ENV")
