@@ -8,7 +8,7 @@ from token_vectors import MODEL, SETTINGS, Collection, build, make_collection, m
 
 from ruri_kedro.errors import DataError, RecipeError
 from ruri_kedro.search.multi_vector.centroids import Nearest, train_centroids
-from ruri_kedro.search.multi_vector.residuals import fit_codec
+from ruri_kedro.search.multi_vector.residuals import _buckets, fit_codec
 from ruri_kedro.search.multi_vector.search import Searcher
 from ruri_kedro.search.multi_vector.settings import number_of_centroids
 
@@ -156,14 +156,24 @@ def test_nearest_finds_most_of_the_nearest_in_cells():
     np.testing.assert_array_equal(Nearest(centroids[:500], 1)(vectors), (vectors @ centroids[:500].T).argmax(axis=1))
 
 
-def test_residuals_fall_into_equally_full_buckets():
-    vectors = np.concatenate(COLLECTION.documents)
-    codec = fit_codec(vectors.astype(np.float16), 64, SETTINGS)
-    stored = codec.compress(vectors, Nearest(codec.centroids, 1))
-    buckets = (stored.packed[:, :, None] >> np.arange(0, 8, 2)) & 3
-    np.testing.assert_allclose(np.bincount(buckets.ravel()) / buckets.size, 0.25, atol=0.02)
+def test_buckets_are_those_of_the_least_squared_error_for_a_normal_distribution():
+    """Max (1960), Table I: four levels."""
+    values = np.random.default_rng(0).standard_normal(200_000)
+    cutoffs, weights = _buckets(values, 2)
+    np.testing.assert_allclose(cutoffs, [-0.9816, 0, 0.9816], atol=0.02)
+    np.testing.assert_allclose(weights, [-1.510, -0.4528, 0.4528, 1.510], atol=0.02)
 
 
-@pytest.mark.parametrize(("tokens", "centroids"), [(1, 1), (10, 5), (1000, 256), (4_000_000, 16_384)])
+def test_components_of_any_spread_are_stored_as_well():
+    """As it is for token vectors whose components are those of a PCA."""
+    even = np.concatenate(COLLECTION.documents)
+    uneven = unit(even * np.geomspace(1, 0.05, even.shape[1], dtype=np.float32))
+    codec = fit_codec(uneven.astype(np.float16), 64, SETTINGS)
+    stored = codec.compress(uneven, Nearest(codec.centroids, 1))
+    errors = (codec.decompress(stored) - uneven) / uneven.std(axis=0)
+    assert errors.std(axis=0).max() < 3 * errors.std(axis=0).min()
+
+
+@pytest.mark.parametrize(("tokens", "centroids"), [(1, 1), (99, 1), (133_000, 1330), (4_000_000, 16_384)])
 def test_the_number_of_centroids_goes_by_the_square_root(tokens, centroids):
     assert number_of_centroids(tokens, None) == centroids

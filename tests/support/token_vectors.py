@@ -12,7 +12,7 @@ from ruri_kedro.search.multi_vector.settings import MultiVectorSettings
 MODEL = "digest of a model"
 SETTINGS = MultiVectorSettings(
     bits=2,
-    centroids=None,
+    centroids=512,
     iterations=4,
     seed=0,
     shard_tokens=500,

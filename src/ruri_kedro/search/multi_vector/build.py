@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from ruri_kedro.errors import DataError
 from ruri_kedro.search.multi_vector.centroids import POINTS
+from ruri_kedro.search.multi_vector.index import FORMAT
 from ruri_kedro.search.multi_vector.residuals import BUCKETS, CENTROIDS, Codec, fit_codec
 from ruri_kedro.search.multi_vector.segment import write_segment
 from ruri_kedro.search.multi_vector.settings import MultiVectorSettings, number_of_centroids
@@ -37,7 +38,7 @@ def build_index(blocks: Blocks, folder: Path, settings: MultiVectorSettings, mod
     length 1 or there are none; the folder is then as it was.
     """
     folder = Path(folder)
-    key = key_of(documents=key, model=model, settings=settings.built_with)
+    key = key_of(documents=key, model=model, settings=settings.built_with, format=FORMAT)
     with sole_writer(folder):
         remove_leftovers(folder)
         work = folder.parent / f".unfinished-{folder.name}"
@@ -59,7 +60,7 @@ def _build(blocks: Blocks, work: Path, settings: MultiVectorSettings, facts: dic
     codec = _codec(spool, counts["tokens"], work, settings)
     write_segment(spool, work / _FIRST, codec, settings.threads)
     shape = {"dimension": codec.dimension, "bits": codec.bits, "centroids": len(codec.centroids)}
-    described = {**facts, **shape, **counts, "segments": [_FIRST], "deleted": None, "added": None}
+    described = {"format": FORMAT, **facts, **shape, **counts, "segments": [_FIRST], "deleted": None, "added": None}
     files = {name: said for name, said in checksums(work).items() if name.split("/")[0] not in _UNFINISHED}
     write_checked(work / MANIFEST, {**described, "files": files})
 

@@ -15,6 +15,8 @@ from ruri_kedro.search.multi_vector.residuals import Codec
 from ruri_kedro.search.multi_vector.segment import Segment
 from ruri_kedro.tables.checksums import MANIFEST, fault_in, read_checked
 
+FORMAT = 1  # of the files; an index of another one is refused
+
 
 @dataclass(frozen=True)
 class Index:
@@ -60,6 +62,8 @@ def open_index(folder: Path, model: str | None) -> Index:
     if not (folder / MANIFEST).exists():
         raise DataError(f"{folder}: there is no index of token vectors. Build it first (build_index).")
     manifest = read_checked(folder / MANIFEST)
+    if manifest["format"] != FORMAT:
+        raise DataError(f"{folder}: the index has format {manifest['format']}, not {FORMAT}. Build it again.")
     if model not in (None, manifest["model"]):
         raise DataError(
             f"{folder}: the index is of the model {manifest['model']}, not of {model}. Build it with this model."

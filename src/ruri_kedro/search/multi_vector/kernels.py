@@ -10,25 +10,22 @@ _compiled = njit(nogil=True, cache=True, fastmath=True)
 
 
 @_compiled
-def pack(vectors, codes, centroids, cutoffs, bits, packed):
-    """Bucket numbers of `vectors` (n, d) minus `centroids[codes]`, `bits` each, into `packed` (n, d * bits / 8)."""
+def pack(values, cutoffs, bits, packed):
+    """Bucket numbers of `values` (n, d), `bits` each, into `packed` (n, d * bits / 8)."""
     per_byte = 8 // bits
-    for row in range(len(vectors)):
-        centroid = centroids[codes[row]]
+    for row in range(len(values)):
         for byte in range(packed.shape[1]):
-            value = 0
+            joined = 0
             for place in range(per_byte):
-                component = byte * per_byte + place
-                residual = vectors[row, component] - centroid[component]
                 bucket = 0
                 for cutoff in cutoffs:
-                    bucket += residual >= cutoff
-                value |= bucket << (place * bits)
-            packed[row, byte] = value
+                    bucket += values[row, byte * per_byte + place] >= cutoff
+                joined |= bucket << (place * bits)
+            packed[row, byte] = joined
 
 
 @_compiled
-def measure(codes, packed, centroids, expanded, places, scales):
+def measure(codes, packed, centroids, spread, expanded, places, scales):
     """Write what brings the sum of centroid and unpacked residual to length 1 into `scales` (n,), in bytes.
 
     A byte b stands for a factor of 0.5 + b / 128, which is right to 0.4%.
@@ -38,7 +35,7 @@ def measure(codes, packed, centroids, expanded, places, scales):
         _unpack(packed[row], expanded, places, vector)
         total = np.float32(0)
         for component in range(len(vector)):
-            value = vector[component] + centroids[codes[row], component]
+            value = vector[component] * spread[component] + centroids[codes[row], component]
             total += value * value
         factor = 1 / max(np.sqrt(total), 1e-6)
         scales[row] = np.uint8(min(max((factor - 0.5) * 128 + 0.5, 0), 255))
@@ -173,10 +170,11 @@ def estimate(documents, codes, offsets, table):
 
 @_compiled
 def max_sim(documents, query, scores, codes, packed, scales, offsets, expanded, places):
-    """MaxSim of `query` (m, d) with the decompressed vectors of each document (n,): (n,) float32.
+    """MaxSim of a query with the decompressed vectors of each document (n,): (n,) float32.
 
-    m is a multiple of 4. The product of a token with a vector is that with its centroid, which `scores` (k, m) has,
-    plus that with its residual, times what brings the vector to length 1.
+    The product of a token with a vector is that with its centroid, which `scores` (k, m) has, plus that with its
+    residual, times what brings the vector to length 1. `query` (m, d) has the tokens times the spread of residuals;
+    m is a multiple of 4.
     """
     totals = np.empty(len(documents), dtype=np.float32)
     pair = np.empty((2, query.shape[1]), dtype=np.float32)

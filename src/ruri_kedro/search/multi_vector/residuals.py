@@ -11,7 +11,9 @@ from ruri_kedro.search.multi_vector.centroids import HELD_OUT, Nearest, train_ce
 from ruri_kedro.search.multi_vector.settings import MultiVectorSettings
 
 CENTROIDS, BUCKETS = "centroids.npy", "buckets.npy"
-_BLOCK = 2**16  # vectors in float32 at a time
+_BLOCK = 2**14  # vectors in float32 at a time
+_LEAST_SPREAD = 1e-4  # of a component that is the same in all vectors
+_STEPS = 50
 _SPARING = 2**14  # vectors of a sample of which some are held out
 
 
@@ -32,11 +34,12 @@ class Codes:
 class Codec:
     """Centroids (k, d) float32 of length 1, and the buckets of a residual's components.
 
-    A component from `cutoffs[i - 1]` on and below `cutoffs[i]` (2^bits - 1,) is in bucket i, for which `weights[i]`
-    (2^bits,) stands; both float32, rising.
+    A component, divided by its `spread` (d,), from `cutoffs[i - 1]` on and below `cutoffs[i]` (2^bits - 1,) is in
+    bucket i, for which `weights[i]` (2^bits,) stands; all float32, the last two rising.
     """
 
     centroids: np.ndarray
+    spread: np.ndarray
     cutoffs: np.ndarray
     weights: np.ndarray
 
@@ -75,26 +78,29 @@ class Codec:
             block = vectors[rows].astype(np.float32)
             codes, packed = nearest(block), stored.packed[rows]
             stored.codes[rows] = codes
-            kernels.pack(block, codes, self.centroids, self.cutoffs, self.bits, packed)
-            kernels.measure(codes, packed, self.centroids, self.expanded, self.places, stored.scales[rows])
+            kernels.pack((block - self.centroids[codes]) / self.spread, self.cutoffs, self.bits, packed)
+            kernels.measure(codes, packed, self.centroids, self.spread, self.expanded, self.places, stored.scales[rows])
         return stored
 
     def decompress(self, stored: Codes) -> np.ndarray:
         """The vectors (n, d) float32, of length 1, that are stored."""
         residuals = self.expanded[stored.packed].reshape(len(stored.codes), -1)
-        vectors = self.centroids[stored.codes] + residuals
+        vectors = self.centroids[stored.codes] + self.spread * residuals
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
     def save(self, folder: Path) -> None:
         """Write it into a folder; centroids in float16."""
         np.save(folder / CENTROIDS, self.centroids.astype(np.float16), allow_pickle=False)
-        np.save(folder / BUCKETS, np.concatenate([self.cutoffs, self.weights]), allow_pickle=False)
+        np.save(folder / BUCKETS, np.concatenate([self.spread, self.cutoffs, self.weights]), allow_pickle=False)
 
     @staticmethod
     def load(folder: Path) -> "Codec":
         """What `save` wrote."""
         centroids, buckets = (np.load(folder / name, allow_pickle=False) for name in (CENTROIDS, BUCKETS))
-        return Codec(centroids.astype(np.float32), *np.split(buckets, [len(buckets) // 2]))
+        dimension = centroids.shape[1]
+        return Codec(
+            centroids.astype(np.float32), *np.split(buckets, [dimension, dimension + (len(buckets) - dimension) // 2])
+        )
 
 
 def fit_codec(sample: np.ndarray, number: int, settings: MultiVectorSettings) -> Codec:
@@ -108,11 +114,23 @@ def fit_codec(sample: np.ndarray, number: int, settings: MultiVectorSettings) ->
     centroids = centroids.astype(np.float16).astype(np.float32)  # as they are stored
     held_out = held_out[:_BLOCK].astype(np.float32)
     residuals = held_out - centroids[Nearest(centroids, settings.threads)(held_out)]
-    return Codec(centroids, *_buckets(residuals, settings.bits))
+    spread = np.maximum(residuals.std(axis=0), _LEAST_SPREAD)
+    return Codec(centroids, spread, *_buckets(residuals / spread, settings.bits))
 
 
-def _buckets(residuals: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cutoffs and weights of buckets that hold equally many of all components; a weight is its bucket's median."""
-    shares = np.arange(1, 2 ** (bits + 1)) / 2 ** (bits + 1)
-    quantiles = np.quantile(residuals, shares).astype(np.float32)
-    return quantiles[1::2], quantiles[::2]
+def _buckets(values: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cutoffs and weights of the buckets of all values.
+
+    They begin as ColBERTv2's: equally full buckets, a weight is the median of its bucket. Lloyd's steps then lower the
+    squared error: a weight is the mean of its bucket, a cutoff is half-way between two weights.
+    """
+    ordered = np.sort(values, axis=None)
+    sums = np.concatenate([[0], np.cumsum(ordered, dtype=np.float64)])
+    quantiles = np.quantile(ordered, np.arange(1, 2 ** (bits + 1)) / 2 ** (bits + 1))
+    cutoffs, weights = quantiles[1::2], quantiles[::2]
+    for _ in range(_STEPS):
+        ends = np.concatenate([[0], np.searchsorted(ordered, cutoffs), [len(ordered)]])
+        counts = np.diff(ends)
+        weights = np.where(counts > 0, np.diff(sums[ends]) / np.maximum(counts, 1), weights)
+        cutoffs = (weights[1:] + weights[:-1]) / 2
+    return cutoffs.astype(np.float32), weights.astype(np.float32)

@@ -100,7 +100,7 @@ class _Query:
         """MaxSim of documents, decompressed."""
         codec, stored = self._codec, segment.stored
         arrays = (stored.codes, stored.packed, stored.scales, segment.offsets, codec.expanded, codec.places)
-        return kernels.max_sim(documents, self._vectors, self._scores, *arrays)
+        return kernels.max_sim(documents, self._vectors * codec.spread, self._scores, *arrays)
 
 
 def _best(documents: np.ndarray, scores: np.ndarray, number: int) -> np.ndarray:
