@@ -311,7 +311,7 @@ def _saved_model(reference: str, device: str) -> "SavedModel":
 
     if not reference.startswith("models:/"):
         return SavedModel.of(reference, device)
-    from ruri_kedro.registry.versions.saved_models import model_folder
+    from ruri_kedro.registry.versions.registered import model_folder
 
     name = re.split("[@/]", reference.removeprefix("models:/"))[0]
     return SavedModel.of(str(model_folder(reference)), device, name=f"models/{name}")
