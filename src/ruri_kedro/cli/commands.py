@@ -11,7 +11,7 @@ from kedro.framework.cli.utils import LazyGroup
 
 from ruri_kedro.cli.mlflow_store import connect, explained, store_file
 from ruri_kedro.cli.project import project_context, registry_context, reporting_folder, stored_test_sets
-from ruri_kedro.cli.publish import export, fetch, lineage, publish, sized
+from ruri_kedro.cli.publish import block_of, export, fetch, lineage, publish, sized
 from ruri_kedro.errors import DataError, RecipeError, RuriError
 from ruri_kedro.recipe.blocks import check_blocks
 
@@ -319,10 +319,7 @@ def _saved_model(reference: str, device: str) -> "SavedModel":
 
 def _promotion_rules(env: str | None, size: str | None) -> dict[str, Any]:
     """The block `promotion` of a recipe."""
-    params = registry_context(env, size).params
-    if "promotion" not in params:
-        raise RecipeError("promotion: missing. conf/base/parameters_promotion.yml of the project has an example.")
-    return params["promotion"]
+    return block_of(registry_context(env, size).params, "promotion")
 
 
 def _score_tables(catalog: Any, named: Sequence[str]) -> dict[str, list["Scores"]]:
