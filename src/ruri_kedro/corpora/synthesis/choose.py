@@ -78,7 +78,7 @@ def _draws(texts: Iterable[Text], cut: Cut, choice: Choice, seed: int) -> Iterat
 
 
 def _articles(texts: Iterable[Text]) -> Iterator[list[Text]]:
-    """Consecutive texts of one title; a text without a title stands for itself."""
+    """Consecutive texts of one title; a text without a title is a group of its own."""
     for title, group in groupby(texts, key=lambda text: text.title):
         if title:
             yield list(group)

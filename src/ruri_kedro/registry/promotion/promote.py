@@ -155,7 +155,7 @@ def _refuse(decision: Decision) -> None:
 def _promote(decision: Decision, held: Lease) -> None:
     """Write the decision down, make the version the champion, and say so.
 
-    `previous` goes before `champion`: whoever is killed in between leaves the old champion, and nothing that is lost.
+    `previous` goes before `champion`: a process that is killed in between leaves the old champion, and loses nothing.
     """
     # What it was judged against is looked up again.
     client = mlflow_client()
