@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from kedro.framework.cli.utils import LazyGroup
 
-from ruri_kedro.cli.mlflow_store import connect, explained, store_file
+from ruri_kedro.cli.mlflow_store import connect, explained, may_have_models, store_file
 from ruri_kedro.cli.project import project_context, registry_context, reporting_folder, stored_test_sets
 from ruri_kedro.cli.publish import block_of, export, fetch, lineage, publish, sized
 from ruri_kedro.errors import DataError, RecipeError, RuriError
@@ -57,7 +57,7 @@ def status(env: str | None) -> None:
     """List the registered models with their versions, aliases, last decision and test metrics."""
     context = project_context(env, anywhere="MLFLOW_TRACKING_URI" in os.environ, recipe=False)
     file, versions = store_file(context), []
-    if file is None or file.exists():
+    if file is None or (file.exists() and may_have_models(file)):
         connect(context)
         from ruri_kedro.registry.versions.models import list_registered
 
