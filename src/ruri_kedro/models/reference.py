@@ -38,7 +38,7 @@ class EncoderReference:
             return EncoderReference(str(default), device=device)
         if not Path(row["name"]).is_dir() and not row.get("revision"):
             raise RecipeError(
-                f"model '{row['name']}' is no local folder and has no revision. Pin the commit on the hub."
+                f"model '{row['name']}' is not a local folder and has no revision. Pin the commit on the hub."
             )
         refuse_code(Path(row["name"]))
         return EncoderReference(row["name"], row.get("revision"), device)
