@@ -10,7 +10,8 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 from kedro_project import KEDRO, make_project
 
-from ruri_kedro.hooks.progress import ProgressHooks, estimate, spoken
+from ruri_kedro.hooks.progress import ProgressHooks, estimate
+from ruri_kedro.text.layout import duration
 
 LONG = "a path that must not be cut: /" + "folder/" * 30 + "part-00000.parquet"
 
@@ -98,10 +99,19 @@ def test_an_estimate_says_what_it_does_not_know():
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.04, "0.0 s"), (9.94, "9.9 s"), (9.96, "10 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (3700, "1 h 1 min")],
+    [
+        (0.04, "0.0 s"),
+        (9.94, "9.9 s"),
+        (9.96, "10 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 0 s"),
+        (3700, "1 h 1 min"),
+        (245, "4 min 5 s"),
+        (12_000, "3 h 20 min"),
+    ],
 )
 def test_times_are_said_as_a_person_does(seconds, text):
-    assert spoken(seconds) == text
+    assert duration(seconds) == text
 
 
 def test_a_run_through_a_pipe_is_not_cut_and_has_a_line_for_each_step(tmp_path):

@@ -84,10 +84,13 @@ def test_what_cannot_work_is_one_message_without_a_heavy_import(project):
 
 def test_what_the_registry_has_not_is_one_message_without_torch(project):
     shutil.copy(empty_store(), project / "mlflow.db")
-    *answers, status, mlflow = refused(project, [*OF_THE_REGISTRY, "ruri status", "mlflow --help"])
+    first, *answers, status, mlflow = refused(
+        project, ["ruri status", *OF_THE_REGISTRY, "ruri status", "mlflow --help"]
+    )
     (project / "mlflow.db").unlink()
     for (command, message), (code, said, heavy) in zip(OF_THE_REGISTRY.items(), answers, strict=True):
         assert code == 1 and message in said and "Traceback" not in said, (command, said)
         assert not {"torch", "transformers", "sentence_transformers"} & set(heavy), command
+    assert first == [0, "No model is registered yet. Run: kedro run\n", []], "MLflow is not imported to say so"
     assert status[:2] == [0, "No model is registered yet. Run: kedro run\n"] and "torch" not in status[2]
     assert mlflow[0] == 0 and "modelify" in mlflow[1]  # kedro-mlflow's commands are there when they are asked for

@@ -13,7 +13,7 @@ _MLFLOW_COMMANDS = "kedro_mlflow.framework.cli.cli"
 
 @contextmanager
 def without_collector() -> Iterator[None]:
-    """Import and build without the garbage collector, which would search all that is made again and again, in vain.
+    """Import and build without the garbage collector, which would search all that is made again and again for nothing.
 
     What was made is left out of later collections, too, the last ones at the end of the process among them. MLflow with
     its SQL store takes 2.0 seconds of a CPU in this way, and 3.3 without.
@@ -47,7 +47,7 @@ def postpone_mlflow_commands() -> None:
 
     def real(name: str) -> Any:
         """Any other name of the module is looked up in the real one, which then takes its place."""
-        if name.startswith("__"):  # asked of every module by whoever prints a traceback
+        if name.startswith("__"):  # what prints a traceback asks every module for such names
             raise AttributeError(name)
         if sys.modules.get(_MLFLOW_COMMANDS) is stand_in:
             del sys.modules[_MLFLOW_COMMANDS]

@@ -67,7 +67,7 @@ def test_a_part_is_never_written_under_another_name_than_its_own(name, tmp_path)
 def test_parts_that_are_not_what_was_asked_for_are_an_error(tmp_path, monkeypatch):
     """As on a file system to which two names are one, or where another process removes a part."""
     monkeypatch.setattr("ruri_kedro.tables.store._write_part", lambda target, schema, part: None)
-    with pytest.raises(DataError, match="faq is not there as it was written"):
+    with pytest.raises(DataError, match="the part faq is missing, or there and not written"):
         write_table(tmp_path, SCHEMAS["scores"], {"faq": Part("k", list), "left": None})
 
 

@@ -25,7 +25,7 @@ from ruri_kedro.registry.promotion.promote import judge_version
 from ruri_kedro.registry.publishing.exporting import export_version
 from ruri_kedro.registry.versions import models
 from ruri_kedro.registry.versions import registered as versions
-from ruri_kedro.registry.versions.saved_models import model_folder
+from ruri_kedro.registry.versions.registered import model_folder
 from ruri_kedro.registry.versions.stored import RERANKER_CODE, RERANKER_CODES, foreign_faults
 
 RERANKER = "ruri-reranker-tiny"

@@ -7,7 +7,7 @@ from tiny import TEXTS, save_tiny_late
 
 from ruri_kedro.errors import RegistryError
 from ruri_kedro.registry.versions import models, registered
-from ruri_kedro.registry.versions.saved_models import model_folder
+from ruri_kedro.registry.versions.registered import model_folder
 
 ECHO = """import mlflow
 
@@ -141,7 +141,7 @@ def test_the_folder_of_a_registered_model(store, folders, tmp_path):
     pairs = [("日本で一番高い山は？", "富士山")]
     loaded = CrossEncoder(str(model_folder("models:/ruri-reranker-tiny/1")), device="cpu")
     assert np.array_equal(loaded.predict(pairs), CrossEncoder(str(folders / "reranker"), device="cpu").predict(pairs))
-    with pytest.raises(RegistryError, match="'models:/echo/1' is of no kind that there is: embedder"):
+    with pytest.raises(RegistryError, match="model 'models:/echo/1' is of none of the kinds: embedder, reranker"):
         model_folder("models:/echo/1")
     with pytest.raises(RegistryError, match=r"'ruri-tiny' has no 'champion'\. `kedro ruri status` lists"):
         model_folder("models:/ruri-tiny@champion")

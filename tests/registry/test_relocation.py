@@ -12,7 +12,7 @@ from ruri_kedro.errors import RegistryError
 from ruri_kedro.registry.promotion import promote as promotion
 from ruri_kedro.registry.runs.relocation import follow_project
 from ruri_kedro.registry.versions import registered as versions
-from ruri_kedro.registry.versions.saved_models import model_folder
+from ruri_kedro.registry.versions.registered import model_folder
 
 # What MLflow's tables say of the past on purpose: what was run, and where its data were.
 _HISTORY = {("tags", "value"), ("logged_model_tags", "tag_value"), ("datasets", "dataset_source")}

@@ -18,7 +18,7 @@ from registered import NAME, evidence_of_reranker, register, register_unsigned, 
 from ruri_kedro.errors import RegistryError
 from ruri_kedro.registry.versions import models
 from ruri_kedro.registry.versions import registered as versions
-from ruri_kedro.registry.versions.saved_models import model_folder
+from ruri_kedro.registry.versions.registered import model_folder
 
 RERANKER = "ruri-reranker-tiny"
 PAIRS = [["東京の駅はいつ建てたか。", "東京の駅は1901年に市が建てた。"], ["東京の駅はいつ建てたか。", "京都の図書館"]]

@@ -18,7 +18,6 @@ from ruri_kedro.training.dry_run import (
     Cost,
     _sample,
     cost_table,
-    duration,
     sampled,
     training_cost,
 )
@@ -146,8 +145,3 @@ def test_the_table_warns_of_a_full_disk(tmp_path):
     assert "54,321" in text and "1 h 6 min" in text and "4.50 GiB" in text and "too little" not in text
     small = Cost("pretraining", 1000, 10, 54_321, 0.1, 4000.0, 2.5, 1.5, 4.0)
     assert "too little: set run.checkpoints" in cost_table([small], tmp_path)
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(11.6, "12 s"), (245, "4 min 5 s"), (12_000, "3 h 20 min")])
-def test_durations_are_for_people(seconds, text):
-    assert duration(seconds) == text

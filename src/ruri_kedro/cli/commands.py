@@ -10,9 +10,9 @@ import click
 from kedro.framework.cli.utils import LazyGroup
 
 from ruri_kedro.cli.index import index
-from ruri_kedro.cli.mlflow_store import connect, explained, store_file
+from ruri_kedro.cli.mlflow_store import connect, explained, may_have_models, store_file
 from ruri_kedro.cli.project import project_context, registry_context, reporting_folder, stored_test_sets
-from ruri_kedro.cli.publish import export, fetch, lineage, publish, sized
+from ruri_kedro.cli.publish import block_of, export, fetch, lineage, publish, sized
 from ruri_kedro.errors import DataError, RecipeError, RuriError
 from ruri_kedro.recipe.blocks import check_blocks
 
@@ -65,7 +65,7 @@ def status(env: str | None) -> None:
     """List the registered models with their versions, aliases, last decision and test metrics."""
     context = project_context(env, anywhere="MLFLOW_TRACKING_URI" in os.environ, recipe=False)
     file, versions = store_file(context), []
-    if file is None or file.exists():
+    if file is None or (file.exists() and may_have_models(file)):
         connect(context)
         from ruri_kedro.registry.versions.models import list_registered
 
@@ -319,7 +319,7 @@ def _saved_model(reference: str, device: str) -> "SavedModel":
 
     if not reference.startswith("models:/"):
         return SavedModel.of(reference, device)
-    from ruri_kedro.registry.versions.saved_models import model_folder
+    from ruri_kedro.registry.versions.registered import model_folder
 
     name = re.split("[@/]", reference.removeprefix("models:/"))[0]
     return SavedModel.of(str(model_folder(reference)), device, name=f"models/{name}")
@@ -327,10 +327,7 @@ def _saved_model(reference: str, device: str) -> "SavedModel":
 
 def _promotion_rules(env: str | None, size: str | None) -> dict[str, Any]:
     """The block `promotion` of a recipe."""
-    params = registry_context(env, size).params
-    if "promotion" not in params:
-        raise RecipeError("promotion: missing. conf/base/parameters_promotion.yml of the project has an example.")
-    return params["promotion"]
+    return block_of(registry_context(env, size).params, "promotion")
 
 
 def _score_tables(catalog: Any, named: Sequence[str]) -> dict[str, list["Scores"]]:

@@ -5,6 +5,7 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -66,14 +67,20 @@ def store_file(context: Any) -> Path | None:
     return Path(uri.removeprefix(_SQLITE)) if uri.startswith(_SQLITE) else None
 
 
+def may_have_models(file: Path) -> bool:
+    """Whether a SQLite store has a registered model, without MLflow, whose import takes seconds; True if unknown."""
+    try:
+        with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as store:
+            return store.execute("SELECT 1 FROM registered_models").fetchone() is not None
+    except sqlite3.Error:
+        return True
+
+
 def check_readable(file: Path) -> None:
     """Raise RegistryError unless the file is a database; MLflow would try again for minutes."""
     try:
-        connection = sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)
-        try:
-            connection.execute("SELECT name FROM sqlite_master").fetchone()
-        finally:
-            connection.close()
+        with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as store:
+            store.execute("SELECT name FROM sqlite_master").fetchone()
     except sqlite3.Error as error:
         raise RegistryError(explained(error, file) or f"{file}: {error}") from error
 
@@ -88,12 +95,9 @@ def check_writable(file: Path) -> None:
             probe.write(bytes(_PROBE_BYTES))
         if file.exists():
             check_readable(file)
-            connection = sqlite3.connect(file, timeout=0)
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-                connection.rollback()
-            finally:
-                connection.close()
+            with closing(sqlite3.connect(file, timeout=0)) as store:
+                store.execute("BEGIN IMMEDIATE")
+                store.rollback()
     except OSError as error:
         said = _FULL if error.errno in _FULL_DISK else _READ_ONLY
         raise RegistryError(said.format(place=file, cause=error.strerror)) from error

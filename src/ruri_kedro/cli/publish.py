@@ -101,11 +101,11 @@ def publish_model(model: str, out: Path, repo: str | None, upload: bool, public:
     from ruri_kedro.registry.versions.registered import fetch as fetch_version
     from ruri_kedro.registry.versions.registered import original_of, resolve
 
-    terms = parse_terms(_block(params, "publication"))
+    terms = parse_terms(block_of(params, "publication"))
     name, number = resolve(model)
     with tempfile.TemporaryDirectory() as folder:
         root = fetch_version(name, str(number), Path(folder))
-        licences = _block(params, "promotion")["licences"]
+        licences = block_of(params, "promotion")["licences"]
         publication.publish_model(root, original_of(name, number)[0], out, terms, licences, repo)
     _finish(out, repo, "model", upload, public)
 
@@ -144,7 +144,7 @@ def publish_dataset(
         sources=parse_sources(params["sources"]),
         raw=raw,
         out=out,
-        terms=parse_terms(_block(params, "publication")),
+        terms=parse_terms(block_of(params, "publication")),
         synthesis=params.get("synthesis", {}),
         made={**git_tags(context.project_path), **dvc_tags(context.project_path, [raw])},
     )
@@ -185,7 +185,8 @@ def _passages(catalog: Any) -> Any:
     return catalog.load("passages")
 
 
-def _block(params: dict[str, Any], name: str) -> dict[str, Any]:
+def block_of(params: dict[str, Any], name: str) -> dict[str, Any]:
+    """A block of the recipe's parameters; RecipeError where a project of an older release has none."""
     if name not in params:
         raise RecipeError(f"{name}: missing. conf/base/parameters_{name}.yml of the project has an example.")
     return params[name]

@@ -28,14 +28,14 @@ class HandedOn:
     folder: Path
 
     def save_pretrained(self, path: str) -> None:
-        """Copy all files but the manifest, which whoever stores the copy writes."""
+        """Copy all files but the manifest, which is written when the copy is stored."""
         shutil.copytree(self.folder, path, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST))
 
 
 class ModelFolder(AbstractVersionedDataset[Saveable, Path]):
     """A folder that `SentenceTransformer(path)`, `CrossEncoder(path)` or `AutoModel` loads.
 
-    Takes a model and gives the path of its folder: whoever needs weights loads them, others import no torch.
+    Takes a model and gives the path of its folder: code that needs weights loads them, other code imports no torch.
     The manifest is written last and the folder renamed into place, so what a killed run leaves is never a version.
 
     >>> ModelFolder(filepath="data/06_models/sample/embedder", version=Version(None, None))

@@ -7,7 +7,7 @@ from kedro_datasets.text import TextDataset
 
 from ruri_kedro.text.pages import without_front_matter
 
-# Kedro-Viz takes every page for Markdown as well: what is a mark there stands for itself here.
+# Kedro-Viz takes every page for Markdown as well: what is a mark there is replaced by a character that is none.
 _MARKS = str.maketrans({"_": " ", "*": "∗", "`": "'", "[": "［", "]": "］"})
 _UNSEEN = re.compile(r"<!DOCTYPE.*?>|<head>.*?</head>", re.DOTALL)
 _CODE = re.compile(r"<pre>.*?</pre>", re.DOTALL)

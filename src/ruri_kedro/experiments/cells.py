@@ -3,7 +3,7 @@
 import copy
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from kedro.pipeline import Pipeline
@@ -28,22 +28,16 @@ DATA = ("sources", "tasks", "deduplication", "leaks", "consistency", "only", "en
 CHANGES = ("params", "copies", "data", "without", "objectives")
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One line of a table: the recipe but for what is named here."""
+@dataclass(frozen=True, kw_only=True)
+class Cell(CellRow):
+    """One line of a table: its row, which was checked. It is the recipe but for what the row names."""
 
     table: str
     name: str
-    label: str
-    model: str  # the data set that is evaluated
-    params: Mapping[str, Any] = field(default_factory=dict)  # in place of the recipe's
-    copies: Mapping[str, str] = field(default_factory=dict)  # parameter: the recipe's parameter that it takes after
-    data: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # node: data set: the one it reads instead
-    without: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # stage: sources that take no part in it
-    objectives: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # stage: objective: the one in its place
-    against: str | None = None  # the cell it is compared with
-    paper: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # size: the paper's figures
     benchmark: bool = False  # an embedder is scored by mteb, and not on the recipe's own tests
+
+    def __post_init__(self) -> None:
+        """All was checked when the row was parsed."""
 
     @property
     def title(self) -> str:
@@ -145,11 +139,11 @@ def parse_seeds(settings: Params) -> list[int]:
 
 def _cell(table: str, name: str, row: Mapping[str, Any], benchmark: bool) -> Cell:
     place = f"ablations.tables.{table}.cells.{name}"
-    parse(CellRow, row, place)
+    parsed = parse(CellRow, row, place)
     models = [BASE, *(stage.model for stage in STAGES.values())]
     embedders = [model for model in models if kind_of_model(model) == kind_of_model(_BENCHMARKED[1])]
     _known(f"{place}.model", [row["model"]], embedders if benchmark else models)
-    return Cell(table, name, **row, benchmark=benchmark)
+    return Cell(table=table, name=name, benchmark=benchmark, **vars(parsed))
 
 
 def _check(cell: Cell, others: Mapping[str, Any], recipe: Params, nodes: Pipeline) -> None:
@@ -164,8 +158,6 @@ def _check(cell: Cell, others: Mapping[str, Any], recipe: Params, nodes: Pipelin
     for stage, sources in cell.without.items():
         takes_part = [name for name, row in recipe["sources"].items() if stage in row.get("stages", {})]
         _known(f"{place}.without.{stage}", sources, takes_part)
-    for stage, objectives in cell.objectives.items():
-        _known(f"{place}.objectives.{stage}", [*objectives, *objectives.values()], STAGES[stage].objectives)
     changed = cell.parameters(recipe, recipe["seed"])
     if is_trained(cell.model, recipe["sources"]) and not is_trained(cell.model, changed["sources"]):
         raise RecipeError(f"{place}.without: no source is left that takes part in a training of '{cell.model}'.")

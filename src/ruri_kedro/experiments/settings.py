@@ -1,6 +1,7 @@
 """The parameters `ablations`: tables of cells, each the recipe but for what it names."""
 
 from collections.abc import Mapping
+from dataclasses import field
 from typing import Any
 
 from ruri_kedro.errors import RecipeError
@@ -15,24 +16,24 @@ class CellRow:
     label: str
     model: str  # the data set that is evaluated
     against: str | None = None  # the cell it is compared with
-    paper: Mapping[str, tuple[float, ...]] | None = None  # size: the paper's figures
-    params: Mapping[str, Any] | None = None  # in place of the recipe's
-    copies: Mapping[str, str] | None = None  # parameter: the recipe's parameter that it takes after
-    data: Mapping[str, Mapping[str, str]] | None = None  # node: data set: the one it reads instead
-    without: Mapping[str, tuple[str, ...]] | None = None  # stage: sources that take no part in it
-    objectives: Mapping[str, Mapping[str, str]] | None = None  # stage: objective: the one in its place
+    paper: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # size: the paper's figures
+    params: Mapping[str, Any] = field(default_factory=dict)  # in place of the recipe's
+    copies: Mapping[str, str] = field(default_factory=dict)  # parameter: the recipe's parameter that it takes after
+    data: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # node: data set: the one it reads instead
+    without: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # stage: sources that take no part in it
+    objectives: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # stage: objective: the one in its place
 
     def __post_init__(self) -> None:
         faults = [
             f"{key}.{stage}: {unknown(stage, STAGES)}"
-            for key, given in (("without", self.without or {}), ("objectives", self.objectives or {}))
+            for key, given in (("without", self.without), ("objectives", self.objectives))
             for stage in given
             if stage not in STAGES
         ]
         faults += [
             f"objectives.{stage}.{name}: {unknown(name, STAGES[stage].objectives)}"
-            for stage, given in (self.objectives or {}).items()
-            for name in given
+            for stage, given in self.objectives.items()
+            for name in (*given, *given.values())
             if stage in STAGES and name not in STAGES[stage].objectives
         ]
         if faults:

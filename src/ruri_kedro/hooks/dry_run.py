@@ -121,7 +121,7 @@ def _cost(row: Stage, base: Path, catalog: CatalogProtocol) -> "Cost":
 
 
 def _any_scores(examples: Any) -> dict[tuple[str, str], float]:
-    """Scores in place of a teacher's: what it thinks has no cost."""
+    """Scores in place of a teacher's: which they are does not change the cost."""
     return {
         (row["query_id"], docid): float(rank)
         for row in examples.iter_rows()

@@ -14,6 +14,8 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
+from ruri_kedro.text.layout import duration
+
 logger = logging.getLogger(__name__)
 
 _LONG = 5.0  # seconds after which a step that has not ended is named
@@ -74,7 +76,7 @@ class ProgressHooks:
     @hook_impl(tryfirst=True)
     def after_pipeline_run(self) -> None:
         """Say what all of it took, before the results are shown."""
-        logger.info("All steps are done, in %s.", spoken(time.monotonic() - self._begun))
+        logger.info("All steps are done, in %s.", duration(time.monotonic() - self._begun))
 
     @hook_impl(trylast=True, specname="after_pipeline_run")
     def repeat_warnings(self) -> None:
@@ -132,8 +134,8 @@ class ProgressHooks:
         self._known[node.name] = took
         done = self._total - len(self._left)
         known = [self._known[name] for name in self._left if name in self._known]
-        rest = f", about {spoken(sum(known))} left" if known and len(known) == len(self._left) else ""
-        logger.info("%*d/%d %s: %s%s", len(str(self._total)), done, self._total, node.name, spoken(took), rest)
+        rest = f", about {duration(sum(known))} left" if known and len(known) == len(self._left) else ""
+        logger.info("%*d/%d %s: %s%s", len(str(self._total)), done, self._total, node.name, duration(took), rest)
         if self._file is not None:
             from ruri_kedro.tables.files import write_json
 
@@ -146,7 +148,7 @@ class _Step:
     def __init__(self, node: Node, known: float | None) -> None:
         self.unsaved = set(node.outputs)
         self._begun = time.monotonic()
-        usual = f" (the last time it took {spoken(known)})" if known is not None else ""
+        usual = f" (the last time it took {duration(known)})" if known is not None else ""
         self.timer = Timer(_LONG, logger.info, ("%s is running%s", node.name, usual))
         self.timer.daemon = True
         self.timer.start()
@@ -178,19 +180,8 @@ def estimate(steps: set[str], known: Mapping[str, float]) -> str:
     if not there:
         return f"{count}, none of which has run here before: it is not known how long the run takes."
     if len(there) == len(steps):
-        return f"{count}. Time in the last runs here: {spoken(sum(there))}."
-    return f"{count}. Time of {len(there)} of them in the last runs here: {spoken(sum(there))}; the others are new."
-
-
-def spoken(seconds: float) -> str:
-    """A time as a person says it: 0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+        return f"{count}. Time in the last runs here: {duration(sum(there))}."
+    return f"{count}. Time of {len(there)} of them in the last runs here: {duration(sum(there))}; the others are new."
 
 
 def _times(file: Path | None) -> dict[str, float]:

@@ -38,4 +38,4 @@ def differing_files(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> Ite
         elif (size := path.stat().st_size) != entry["size"]:
             yield f"{name} has {size} bytes, not {entry['size']}"
         elif (digest := file_digest(path)) != entry["sha256"]:
-            yield f"{name} has SHA-256 {digest[:12]}…, not {entry['sha256'][:12]}…"
+            yield f"{name} has SHA-256 {digest[:12]}, not {entry['sha256'][:12]}"

@@ -1,4 +1,4 @@
-"""Rows of cells as a table: in Markdown, or aligned for a terminal."""
+"""Tables and times for people: rows of cells in Markdown or aligned for a terminal, seconds in words."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -14,6 +14,15 @@ def aligned(rows: Sequence[Sequence[str]], left: int = 2) -> str:
     """Rows as columns two spaces apart; the first `left` columns stand left, the others right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "".join("  ".join(_padded(row, widths, left)).rstrip() + "\n" for row in rows)
+
+
+def duration(seconds: float) -> str:
+    """A time as a person says it: 0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _escaped(cell: Any) -> str:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ruri_kedro.tables import Part, Table, write_table
-from ruri_kedro.text.layout import aligned
+from ruri_kedro.text.layout import aligned, duration
 from ruri_kedro.training.logs import quiet
 from ruri_kedro.training.measures import source_metric
 from ruri_kedro.training.plan import Plan
@@ -177,11 +177,3 @@ def cost_table(costs: Sequence[Cost], folder: Path) -> str:
     if max(cost.disk_gb for cost in costs) > free:
         lines.append("That is too little: set run.checkpoints to another disk.")
     return "\n".join(lines)
-
-
-def duration(seconds: float) -> str:
-    """Such as 3 h 20 min, 4 min 5 s or 12 s."""
-    whole = round(seconds)
-    if whole >= 3600:
-        return f"{whole // 3600} h {whole % 3600 // 60} min"
-    return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"

@@ -66,8 +66,8 @@ def write_well(prompt: str, times: int = 0):
 
 
 def build(given: dict, raw: Path, out: Path, name: str = QUESTIONS) -> Path:
-    settings = parse_settings(given)
-    wanted = next(wanted for wanted in settings.sets if wanted.name == name)
+    settings, sets = parse_settings(given)
+    wanted = next(wanted for wanted in sets if wanted.name == name)
     build_set(wanted, Session(settings), raw, out / name)
     return out / name
 
@@ -161,8 +161,8 @@ from pathlib import Path
 from ruri_kedro.corpora.synthesis.build import build_set
 from ruri_kedro.corpora.synthesis.session import Session
 from ruri_kedro.corpora.synthesis.settings import parse_settings
-settings = parse_settings(json.loads(sys.argv[1]))
-build_set(settings.sets[0], Session(settings), Path(sys.argv[2]), Path(sys.argv[3]))
+settings, sets = parse_settings(json.loads(sys.argv[1]))
+build_set(sets[0], Session(settings), Path(sys.argv[2]), Path(sys.argv[3]))
 """
 
 
@@ -264,7 +264,7 @@ def test_cost_is_estimated_bounded_and_reported(server, raw, tmp_path, caplog):
     build(given, raw, tmp_path)
     assert "20 requests to swallow, at most about" in caplog.text
     given["sets"][INFERENCE]["count"] = 0
-    report = read_reports(tmp_path, parse_settings(given))[QUESTIONS]
+    report = read_reports(tmp_path, *parse_settings(given))[QUESTIONS]
     assert report["cost"] == pytest.approx((20 * 150 * 1000 + 20 * 24 * 10_000) / 1e6)
 
 

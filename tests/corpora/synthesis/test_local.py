@@ -129,8 +129,8 @@ def test_garbage_is_rejected_and_kept(writer, tmp_path):
             INFERENCE: {"source": source, "count": 6, "min_chars": 5, "prompt": {"user": "$text", "system": ""}},
         },
     )
-    settings = parse_settings(given)
-    build_set(settings.sets[0], Session(settings), tmp_path, tmp_path / INFERENCE)
+    settings, sets = parse_settings(given)
+    build_set(sets[0], Session(settings), tmp_path, tmp_path / INFERENCE)
     reasons = {row["reason"] for row in read(tmp_path / INFERENCE / "rejects.jsonl.gz")}
     report = json.loads((tmp_path / INFERENCE / "report.json").read_text("utf-8"))
     assert reasons <= {"truncated", "not_json", "empty"} and report["rows"] == 0
@@ -149,8 +149,8 @@ def test_a_reward_model_chooses_what_is_dropped(server, tmp_path):
     row = {"source": {"path": "rows.jsonl", "shape": "rows"}, "count": 8, "min_chars": 5, "score": score}
     prompt = {"user": "$text", "system": ""}
     given = parameters(tmp_path, server.url, sets={QUESTIONS: {"count": 0}, INFERENCE: {**row, "prompt": prompt}})
-    settings = parse_settings(given)
-    build_set(settings.sets[0], Session(settings), tmp_path, tmp_path / INFERENCE)
+    settings, sets = parse_settings(given)
+    build_set(sets[0], Session(settings), tmp_path, tmp_path / INFERENCE)
     kept, dropped = (
         {row["id"]: row["score"] for row in read(tmp_path / INFERENCE / f"{name}.jsonl.gz")}
         for name in ("rows", "rejects")
@@ -166,8 +166,8 @@ def test_a_score_that_is_no_number_is_rejected(server, tmp_path, monkeypatch):
     server.reply = lambda prompt, times: completion('{"contradiction": "それは嘘だ。", "entailment": "そうだ。"}')
     score = {"by": "reward", "name": str(tmp_path), "drop": 0.5, "prompt": None}
     row = {"source": {"path": "rows.jsonl", "shape": "rows"}, "count": 4, "min_chars": 5, "score": score}
-    settings = parse_settings(parameters(tmp_path, server.url, sets={QUESTIONS: {"count": 0}, INFERENCE: row}))
-    build_set(settings.sets[0], Session(settings), tmp_path, tmp_path / "out")
+    settings, sets = parse_settings(parameters(tmp_path, server.url, sets={QUESTIONS: {"count": 0}, INFERENCE: row}))
+    build_set(sets[0], Session(settings), tmp_path, tmp_path / "out")
     assert [row["score"] for row in read(tmp_path / "out/rows.jsonl.gz")] == [2.0, 2.0]
     reasons = [row["reason"] for row in read(tmp_path / "out/rejects.jsonl.gz")]
     assert sorted(reasons) == ["low_score", "no_score", "no_score"]

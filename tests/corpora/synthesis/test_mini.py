@@ -18,9 +18,11 @@ def test_mini_has_excerpts_for_both_sets(tmp_path):
     if not RAW.is_dir():
         pytest.skip("the Wikipedia leads are not in shared/data")
     mini = yaml.safe_load((REPOSITORY / "conf/mini/parameters_synthesis.yml").read_text("utf-8"))["synthesis"]
-    settings = parse_settings(parameters(tmp_path, sets=mini["sets"]))
-    assert [wanted.name for wanted in settings.sets] == [QUESTIONS, INFERENCE]
-    for wanted in settings.sets:
-        excerpts = choose((draft.positive for _, draft in drafts(wanted.source, RAW)), wanted.task.cut, wanted.choice)
-        assert len(excerpts) == wanted.choice.count == 20
-        assert all(wanted.choice.min_chars <= len(text.text) <= wanted.choice.max_chars for text in excerpts)
+    settings, sets = parse_settings(parameters(tmp_path, sets=mini["sets"]))
+    assert [wanted.name for wanted in sets] == [QUESTIONS, INFERENCE]
+    for wanted in sets:
+        excerpts = choose(
+            (draft.positive for _, draft in drafts(wanted.source, RAW)), wanted.row.task.cut, wanted.row, settings.seed
+        )
+        assert len(excerpts) == wanted.row.count == 20
+        assert all(wanted.row.min_chars <= len(text.text) <= wanted.row.max_chars for text in excerpts)

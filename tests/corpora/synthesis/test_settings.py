@@ -8,8 +8,8 @@ from ruri_kedro.errors import RecipeError
 
 
 def test_the_shipped_parameters_follow_the_paper(tmp_path):
-    questions, inference = parse_settings(parameters(tmp_path)).sets
-    assert (questions.kind, questions.choice.paragraphs, questions.answer_in_passage) == (
+    questions, inference = (wanted.row for wanted in parse_settings(parameters(tmp_path))[1])
+    assert (questions.kind, questions.paragraphs, questions.answer_in_passage) == (
         "question_to_passage",
         3,
         True,
@@ -21,8 +21,8 @@ def test_the_shipped_parameters_follow_the_paper(tmp_path):
 
 
 def test_a_set_of_count_0_is_left_out(tmp_path):
-    settings = parse_settings(parameters(tmp_path, sets={QUESTIONS: {"count": 0}}))
-    assert [wanted.name for wanted in settings.sets] == [INFERENCE]
+    _, sets = parse_settings(parameters(tmp_path, sets={QUESTIONS: {"count": 0}}))
+    assert [wanted.name for wanted in sets] == [INFERENCE]
     with pytest.raises(RecipeError, match=r"synthesis\.sets: no set has a count above 0"):
         parse_settings(parameters(tmp_path, sets={QUESTIONS: {"count": 0}, INFERENCE: {"count": 0}}))
 

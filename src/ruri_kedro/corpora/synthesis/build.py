@@ -16,7 +16,7 @@ from ruri_kedro.corpora.synthesis.choose import choose
 from ruri_kedro.corpora.synthesis.items import UNANSWERED, Item, drop_lowest, left, write_items
 from ruri_kedro.corpora.synthesis.journal import Journal
 from ruri_kedro.corpora.synthesis.session import Session
-from ruri_kedro.corpora.synthesis.settings import SetSettings, Settings
+from ruri_kedro.corpora.synthesis.settings import Settings, WantedSet
 from ruri_kedro.corpora.synthesis.tasks import require_answer
 from ruri_kedro.corpora.synthesis.usage import Usage
 from ruri_kedro.errors import DataError
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 REPORT = "report.json"
 
 
-def build_set(wanted: SetSettings, session: Session, root: Path, folder: Path) -> None:
+def build_set(wanted: WantedSet, session: Session, root: Path, folder: Path) -> None:
     """Write a set into `folder`, unless it is there already.
 
     `rows.jsonl.gz` holds rows of the set's kind, `rejects.jsonl.gz` what gave none, with reason and raw answer,
@@ -45,20 +45,20 @@ def build_set(wanted: SetSettings, session: Session, root: Path, folder: Path) -
         remove_leftovers(folder)
         logger.info("%s: is there already, nothing is sent.", wanted.name)
         return
-    items = _draw(wanted, root)
-    with Journal(settings.journal) as journal:
+    items = _draw(wanted, settings.seed, root)
+    with Journal(Path(settings.journal)) as journal:
         used = _Making(wanted, session, journal).run(items)
     with replace_dir(folder) as aside:
-        report = {"model": settings.model.name, **write_items(items, wanted.task, aside), "tokens": asdict(used)}
+        report = {"model": settings.model.name, **write_items(items, wanted.row.task, aside), "tokens": asdict(used)}
         is_complete = UNANSWERED not in report["rejects"]
         write_json(aside / REPORT, report)
         write_manifest(aside, {"key": key if is_complete else None, "rows": report["rows"]})
     _say(wanted.name, report, used.said(settings.prices), folder)
 
 
-def read_reports(folder: Path, settings: Settings) -> dict[str, Any]:
+def read_reports(folder: Path, settings: Settings, sets: Sequence[WantedSet]) -> dict[str, Any]:
     """The report of each set, with the cost of all its tokens."""
-    reports = {wanted.name: read_json(folder / wanted.name / REPORT) for wanted in settings.sets}
+    reports = {wanted.name: read_json(folder / wanted.name / REPORT) for wanted in sets}
     for report in reports.values():
         report["cost"] = Usage(**report["tokens"]).cost(settings.prices)
     return reports
@@ -68,18 +68,18 @@ def read_reports(folder: Path, settings: Settings) -> dict[str, Any]:
 class _Making:
     """The steps from excerpts to scored fields, of one set."""
 
-    wanted: SetSettings
+    wanted: WantedSet
     session: Session
     journal: Journal
     used: Usage = Usage()  # noqa: RUF009 - frozen
 
     def run(self, items: Sequence[Item]) -> Usage:
         """Fill the items in; the tokens that all their answers took."""
-        answers = self._ask(items, self.wanted.prompt, self.wanted.name)
+        answers = self._ask(items, self.wanted.row.prompt, self.wanted.name)
         for item, answer in zip(items, answers, strict=True):
             item.raw = answer.text if isinstance(answer, Answer) else ""
             item.take(answer, partial(self._read, item))
-        score = self.wanted.score
+        score = self.wanted.row.score
         if score is not None:
             self._score_self(left(items)) if score.by == "self" else self._score_reward(left(items))
             drop_lowest(items, score.drop)
@@ -94,15 +94,15 @@ class _Making:
         return answers
 
     def _read(self, item: Item, answer: Answer) -> None:
-        fields = parse_fields(answer, self.wanted.task.fields)
-        self.wanted.task.check(item.excerpt, fields)
-        if self.wanted.answer_in_passage:
+        fields = parse_fields(answer, self.wanted.row.task.fields)
+        self.wanted.row.task.check(item.excerpt, fields)
+        if self.wanted.row.answer_in_passage:
             require_answer(item.excerpt, fields)
         item.fields = fields
 
     def _score_self(self, items: Sequence[Item]) -> None:
         """The writing model scores what it wrote."""
-        score = self.wanted.score
+        score = self.wanted.row.score
 
         def read(item: Item, answer: Answer) -> None:
             item.score = parse_score(answer, score.lowest, score.highest)
@@ -116,38 +116,39 @@ class _Making:
         from ruri_kedro.corpora.synthesis.local import RewardModel
 
         exchanges = [
-            (self._request(item, self.wanted.prompt), json.dumps(item.fields, ensure_ascii=False)) for item in items
+            (self._request(item, self.wanted.row.prompt), json.dumps(item.fields, ensure_ascii=False)) for item in items
         ]
-        for item, score in zip(items, RewardModel(self.wanted.score).scores(exchanges), strict=True):
+        for item, score in zip(items, RewardModel(self.wanted.row.score).scores(exchanges), strict=True):
             if math.isfinite(score):
                 item.score = round(float(score), 6)
             else:
                 item.reason, item.detail = "no_score", f"the reward model gave {score}"
 
 
-def _draw(wanted: SetSettings, root: Path) -> list[Item]:
+def _draw(wanted: WantedSet, seed: int, root: Path) -> list[Item]:
     """The excerpts of a set."""
     texts = (draft.positive for _, draft in drafts(wanted.source, root))
-    excerpts = choose(texts, wanted.task.cut, wanted.choice)
+    excerpts = choose(texts, wanted.row.task.cut, wanted.row, seed)
     if not excerpts:
         raise DataError(
-            f"synthesis.sets.{wanted.name}: no excerpt of {wanted.source.path} has {wanted.choice.min_chars} to "
-            f"{wanted.choice.max_chars} characters. Look at the file, at min_chars and max_chars."
+            f"synthesis.sets.{wanted.name}: no excerpt of {wanted.source.path} has {wanted.row.min_chars} to "
+            f"{wanted.row.max_chars} characters. Look at the file, at min_chars and max_chars."
         )
-    if len(excerpts) < wanted.choice.count:
+    if len(excerpts) < wanted.row.count:
         logger.warning(
             "%s: %s has %d excerpts, not the %d of synthesis.sets.%s.count.",
-            wanted.name, wanted.source.path, len(excerpts), wanted.choice.count, wanted.name,
+            wanted.name, wanted.source.path, len(excerpts), wanted.row.count, wanted.name,
         )  # fmt: skip
     return [Item(excerpt, excerpt.docid(wanted.name)) for excerpt in excerpts]
 
 
-def _key(wanted: SetSettings, settings: Settings, root: Path) -> str:
+def _key(wanted: WantedSet, settings: Settings, root: Path) -> str:
     """Key of everything the rows depend on; addresses, prices and limits are not part of it."""
-    reward = wanted.score.name if wanted.score and wanted.score.by == "reward" else None
+    score = wanted.row.score
+    reward = score.name if score and score.by == "reward" else None
     return key_of(
-        parameters=settings.rows[wanted.name],
-        seed=wanted.choice.seed,
+        parameters=wanted.given,
+        seed=settings.seed,
         model=settings.model.identity,
         options=settings.model.options,
         reward=reward and folder_digest(Path(reward)),

@@ -2,33 +2,30 @@
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import groupby
 
 from ruri_kedro.corpora.kinds import Text
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.recipe.parse import Count, Size, parameters
 from ruri_kedro.text.hashing import unit_interval
 from ruri_kedro.text.sentences import split_sentences
 
 _ENDS = ("。", "!", "?")  # after normalisation
 
 
-@dataclass(frozen=True)
+@parameters
 class Choice:
     """How many excerpts are drawn and of which length, in characters; `per_article` of one title at most."""
 
-    count: int
-    per_article: int
-    min_chars: int
-    max_chars: int
-    paragraphs: int = 1
-    seed: int = 0
+    count: Size  # 0: none
+    per_article: Count
+    min_chars: Count
+    max_chars: Count
+    paragraphs: Count = 1
 
     def __post_init__(self) -> None:
-        if min(self.count, self.per_article, self.paragraphs) < 1:
-            raise RecipeError("synthesis: count, per_article and paragraphs of a set are 1 or more.")
-        if not 0 < self.min_chars <= self.max_chars:
-            raise RecipeError("synthesis: min_chars of a set is above 0 and at most max_chars.")
+        if self.min_chars > self.max_chars:
+            raise RecipeError(f"min_chars: {self.min_chars} is above max_chars, {self.max_chars}.")
 
 
 Cut = Callable[[list[Text], Choice], Iterable[Text]]
@@ -55,14 +52,14 @@ def sentences(article: list[Text], choice: Choice) -> Iterator[Text]:
                 yield Text(sentence.strip())
 
 
-def choose(texts: Iterable[Text], cut: Cut, choice: Choice) -> list[Text]:
+def choose(texts: Iterable[Text], cut: Cut, choice: Choice, seed: int) -> list[Text]:
     """`count` excerpts of articles drawn at random, each once, in the order of their draws.
 
     Every article gives one excerpt before any gives a second. Texts of one title stand together.
     """
     best: list[tuple[float, str, Text]] = []  # a heap of the negated draws: the worst of the best on top
     held: set[Text] = set()
-    for draw, text in _draws(texts, cut, choice):
+    for draw, text in _draws(texts, cut, choice, seed):
         if text not in held and (len(best) < choice.count or draw < -best[0][0]):
             heapq.heappush(best, (-draw, text.full, text))
             held.add(text)
@@ -71,17 +68,17 @@ def choose(texts: Iterable[Text], cut: Cut, choice: Choice) -> list[Text]:
     return [text for _, _, text in sorted(best, key=lambda entry: (-entry[0], entry[1]))]
 
 
-def _draws(texts: Iterable[Text], cut: Cut, choice: Choice) -> Iterator[tuple[float, Text]]:
+def _draws(texts: Iterable[Text], cut: Cut, choice: Choice, seed: int) -> Iterator[tuple[float, Text]]:
     """(draw, excerpt): the whole number is the excerpt's place in its article, the rest the draw of the article."""
     for article in _articles(texts):
         fitting = (text for text in cut(article, choice) if choice.min_chars <= len(text.text) <= choice.max_chars)
-        drawn = sorted(dict.fromkeys(fitting), key=lambda text: (_draw(text.text, choice.seed), text.full))
-        draw = _draw(article[0].title or article[0].text, choice.seed)
+        drawn = sorted(dict.fromkeys(fitting), key=lambda text: (_draw(text.text, seed), text.full))
+        draw = _draw(article[0].title or article[0].text, seed)
         yield from ((place + draw, text) for place, text in enumerate(drawn[: choice.per_article]))
 
 
 def _articles(texts: Iterable[Text]) -> Iterator[list[Text]]:
-    """Consecutive texts of one title; a text without a title stands for itself."""
+    """Consecutive texts of one title; a text without a title is a group of its own."""
     for title, group in groupby(texts, key=lambda text: text.title):
         if title:
             yield list(group)

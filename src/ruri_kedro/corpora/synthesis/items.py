@@ -58,7 +58,7 @@ class Item:
 
 
 def left(items: Sequence[Item]) -> list[Item]:
-    """The items that nothing speaks against yet."""
+    """The items that are not rejected."""
     return [item for item in items if not item.reason]
 
 

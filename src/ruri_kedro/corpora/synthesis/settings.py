@@ -94,35 +94,34 @@ class ScoreSettings:
 
 
 @parameters
-class SetRow:
-    """The keys of a set, whose names are the user's own: what is asked about which excerpts, in characters."""
+class SetRow(Choice):
+    """The keys of a set, whose names are the user's own: what is asked about which excerpts."""
 
     kind: Literal[tuple(TASKS)]
     source: Mapping[str, Any]  # as of a source of the recipe, without its kind
-    count: Size  # of excerpts; 0: the set is left out
-    per_article: Count  # of one title, at most
-    min_chars: Count
-    max_chars: Count
     prompt: Prompt
     score: ScoreSettings | None  # None: nothing is dropped
-    paragraphs: Count = 1
     answer_in_passage: bool = False
 
     def __post_init__(self) -> None:
-        written = set(TASKS[self.kind].fields)
+        super().__post_init__()
+        written = set(self.task.fields)
         faults = list(_unfilled("prompt", self.prompt, {"text"}, _EXCERPT))
         if self.score is not None and self.score.prompt is not None:
             faults += _unfilled("score.prompt", self.score.prompt, {"text"} | written, _EXCERPT | written)
-        if self.min_chars > self.max_chars:
-            faults.append(f"min_chars: {self.min_chars} is above max_chars, {self.max_chars}.")
         if self.answer_in_passage and "answer" not in written:
             faults.append("answer_in_passage: only answers of question_to_passage can be in a passage.")
         if faults:
             raise RecipeError("\n".join(faults))
 
+    @property
+    def task(self) -> Task:
+        """What an answer must be."""
+        return TASKS[self.kind]
+
 
 @parameters
-class SynthesisRow:
+class Settings:
     """Parameters `synthesis`."""
 
     seed: Size
@@ -135,42 +134,21 @@ class SynthesisRow:
 
 
 @dataclass(frozen=True)
-class SetSettings:
-    """One set of rows: what is asked about which excerpts."""
+class WantedSet:
+    """A set of rows that is made. `given` are its parameters as they stand in the recipe."""
 
     name: str
-    kind: str
+    row: SetRow
     source: Source
-    choice: Choice
-    prompt: Prompt
-    score: ScoreSettings | None
-    answer_in_passage: bool = False
-
-    @property
-    def task(self) -> Task:
-        """What an answer must be."""
-        return TASKS[self.kind]
+    given: Mapping[str, Any] = field(repr=False)
 
 
-@dataclass(frozen=True)
-class Settings:
-    """All of it. `rows` are the parameters of each set as they were given."""
-
-    journal: Path
-    model: ModelSettings
-    requests: Limits
-    prices: Prices
-    max_cost: float | None
-    sets: tuple[SetSettings, ...]
-    rows: Mapping[str, Mapping[str, Any]] = field(repr=False)
-
-
-def parse_synthesis(row: Any) -> tuple[SynthesisRow, dict[str, Source]]:
+def parse_synthesis(row: Any) -> tuple[Settings, dict[str, Source]]:
     """The parameters and the source of each set. Raises RecipeError with a line for each fault."""
     sets = row.get("sets") if isinstance(row, Mapping) else None
     sources, faults, parsed = {}, [], None
     try:
-        parsed = parse(SynthesisRow, row, "synthesis")
+        parsed = parse(Settings, row, "synthesis")
         check_names("synthesis.sets", parsed.sets)
     except RecipeError as error:
         faults.append(str(error))
@@ -187,29 +165,18 @@ def parse_synthesis(row: Any) -> tuple[SynthesisRow, dict[str, Source]]:
     return parsed, sources
 
 
-def parse_settings(row: Mapping[str, Any]) -> Settings:
+def parse_settings(row: Mapping[str, Any]) -> tuple[Settings, list[WantedSet]]:
     """What a run needs. A set whose count is 0 is left out. Raises RecipeError that names the parameter."""
-    parsed, sources = parse_synthesis(row)
-    parsed.model.check()
-    wanted = {name: given for name, given in parsed.sets.items() if given.count}
+    settings, sources = parse_synthesis(row)
+    settings.model.check()
+    wanted = [WantedSet(name, given, sources[name], row["sets"][name])
+              for name, given in settings.sets.items() if given.count]  # fmt: skip
     if not wanted:
         raise RecipeError("synthesis.sets: no set has a count above 0.")
-    return Settings(
-        journal=Path(parsed.journal),
-        model=parsed.model,
-        requests=parsed.requests,
-        prices=parsed.prices,
-        max_cost=parsed.max_cost,
-        sets=tuple(_set(name, given, sources[name], parsed.seed) for name, given in wanted.items()),
-        rows={name: row["sets"][name] for name in wanted},
-    )
-
-
-def _set(name: str, row: SetRow, source: Source, seed: int) -> SetSettings:
-    if row.score is not None and row.score.by == "reward":
-        require_pinned(f"synthesis.sets.{name}.score", row.score.name, row.score.revision)
-    choice = Choice(row.count, row.per_article, row.min_chars, row.max_chars, row.paragraphs, seed)
-    return SetSettings(name, row.kind, source, choice, row.prompt, row.score, row.answer_in_passage)
+    for each in wanted:
+        if (score := each.row.score) is not None and score.by == "reward":
+            require_pinned(f"synthesis.sets.{each.name}.score", str(score.name), score.revision)
+    return settings, wanted
 
 
 def _unfilled(place: str, prompt: Prompt, needed: set[str], allowed: set[str]) -> Iterator[str]:

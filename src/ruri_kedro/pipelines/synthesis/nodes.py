@@ -12,11 +12,11 @@ from ruri_kedro.recipe.annotations import Params
 
 def write_sets(raw: Path, synthesis: Params) -> dict[str, Callable[[Path], None]]:
     """What makes each set in its folder: AutoWikiQA and AutoWikiNLI (Ruri, Section 2.2)."""
-    settings = parse_settings(synthesis)
+    settings, sets = parse_settings(synthesis)
     session = Session(settings)
-    return {wanted.name: partial(build_set, wanted, session, raw) for wanted in settings.sets}
+    return {wanted.name: partial(build_set, wanted, session, raw) for wanted in sets}
 
 
 def report_sets(synthetic: Path, synthesis: Params) -> Params:
     """Rows, rejects by reason, tokens and cost of each set."""
-    return read_reports(synthetic, parse_settings(synthesis))
+    return read_reports(synthetic, *parse_settings(synthesis))

@@ -108,14 +108,14 @@ def check_manifest(root: Path, expected: str | None, below: str = "", manifest: 
     """
     if odd := list(irregular_entries(root / below) if (root / below).is_dir() else ()):
         yield from odd
-        return  # whoever follows a link reads what is elsewhere, or does not come back
+        return  # a link leads to files elsewhere, or to a file without an end
     manifest = manifest or root / MANIFEST
     if expected is None:
         yield f"the version has no SHA-256 of {MANIFEST}"
     elif not manifest.is_file():
         yield f"{MANIFEST} is missing"
     elif (digest := file_digest(manifest)) != expected:
-        yield f"{MANIFEST} has SHA-256 {digest[:12]}…, the version says {expected[:12]}…"
+        yield f"{MANIFEST} has SHA-256 {digest[:12]}, the version says {expected[:12]}"
     elif (files := _described(manifest)) is None:
         yield f"{MANIFEST} is not as registration writes it"
     else:

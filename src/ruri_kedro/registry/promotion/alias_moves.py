@@ -1,6 +1,6 @@
 """The aliases of a registered model: taken back, and mended where a promotion or rollback was killed.
 
-All of it may be done again after a kill at any point, and is done by whoever holds the registered model.
+All of it may be done again after a kill at any point, and is done while the registered model is held.
 """
 
 from collections.abc import Mapping
@@ -53,7 +53,7 @@ def finish_interrupted(name: str) -> tuple[int, int] | None:
 def take_back(name: str, new: int, old: int) -> None:
     """Make `new` the champion in place of `old`; may be done again after a kill at any point of it.
 
-    The old one is marked first: whoever is killed in between leaves nothing that would be promoted again.
+    The old one is marked first: a process that is killed in between leaves nothing that would be promoted again.
     """
     client = mlflow_client()
     client.set_model_version_tag(name, str(old), DECISION, f"{ROLLING_BACK}{new}")

@@ -75,7 +75,7 @@ def judge(case: Case) -> list[Verdict]:
 
 
 def _found(gate: Gate, case: Case) -> Finding:
-    """What a gate finds. Evidence is the word of whoever registered the version: of another form, it fails."""
+    """What a gate finds. Whoever registers a version writes its evidence: in any other form, the gate fails."""
     try:
         return gate(case)
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:

@@ -27,7 +27,7 @@ from ruri_kedro.registry.promotion.decision import (
     write_tags,
 )
 from ruri_kedro.registry.promotion.gates import Case, judge
-from ruri_kedro.registry.promotion.lease import WAIT, Lease, lease
+from ruri_kedro.registry.promotion.lease import Lease, lease
 from ruri_kedro.registry.promotion.rules import parse_rules, released_name
 from ruri_kedro.registry.runs.tracking import mlflow_client
 from ruri_kedro.registry.versions.registered import (
@@ -71,90 +71,71 @@ def judge_version(promotion: Mapping[str, Any], name: str | None = None, number:
     return Decision(name, number, released, champion, manifest, tuple(verdicts), inputs, utc_now())
 
 
-def apply_decision(decision: Decision, wait: float = WAIT) -> None:
+def apply_decision(decision: Decision) -> None:
     """Put a decision on the version, as tags and files; if every gate passed, make it the champion.
 
     Raises RegistryError, and moves nothing, where the champion has changed since the challenger was judged, or
-    another promotion is under way for longer than `wait` seconds.
+    another promotion is under way for long.
     """
-    with _permitted(decision.released), lease(decision.name, wait) as own:
+    with _permitted(decision.released), lease(decision.name) as own:
         if decision.promoted:
             ensure_model(decision.released)
-            with _released(decision, own, wait) as held:
+            with _released(decision, own) as held:
                 finish_interrupted(decision.released)
                 _promote(decision, held)
         else:
+            # What somebody left who may release is finished by somebody who may.
             if interrupted(decision.released):
-                with _others_permission(), _released(decision, own, wait):
+                with _permitted(decision.released, needed=False), _released(decision, own):
                     finish_interrupted(decision.released)
             _refuse(decision)
 
 
-def rollback(name: str, wait: float = WAIT) -> tuple[int, int]:
+def rollback(name: str) -> tuple[int, int]:
     """Give `champion` back to the version that has `previous`; gives the new and the old champion's number.
 
     `previous` then goes to the champion before that one, if there is one. A rollback that was killed is finished, and
     no other one begun. Raises RegistryError where there is no previous champion.
     """
+    nothing = RegistryError(f"'{name}' has no previous champion to go back to.")
     if number_of(name, CHAMPION) is None:  # a model that is not there cannot be held
-        raise RegistryError(f"'{name}' has no previous champion to go back to.")
-    with _permitted(name), lease(name, wait) as held:
+        raise nothing
+    with _permitted(name), lease(name) as held:
         if finished := finish_interrupted(name):
             return finished
-        new, old = _way_back(name)
+        old, new = number_of(name, CHAMPION), number_of(name, PREVIOUS)
+        if old is None or new is None:
+            raise nothing
         held.check()
         take_back(name, new, old)
     return new, old
 
 
 @contextmanager
-def _permitted(name: str) -> Iterator[None]:
-    """Say it plainly where the login of this process may not write to the registry."""
+def _permitted(name: str, needed: bool = True) -> Iterator[None]:
+    """Say it plainly where the login of this process may not write to the registry; nothing if it is not `needed`."""
     from mlflow.exceptions import MlflowException
 
     try:
         yield
     except MlflowException as error:
-        if not _is_denied(error):
+        if error.error_code != "PERMISSION_DENIED" and error.get_http_status_code() != 403:
             raise
-        raise RegistryError(
-            f"'{name}': this login (MLFLOW_TRACKING_USERNAME) has no permission to release. Ask somebody "
-            f"who has. ({error.message})"
-        ) from error
-
-
-def _is_denied(error: Any) -> bool:
-    return error.error_code == "PERMISSION_DENIED" or error.get_http_status_code() == 403
+        if needed:
+            raise RegistryError(
+                f"'{name}': this login (MLFLOW_TRACKING_USERNAME) has no permission to release. Ask somebody who has. "
+                f"({error.message})"
+            ) from error
 
 
 @contextmanager
-def _others_permission() -> Iterator[None]:
-    """What somebody left who may release is finished by somebody who may."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except MlflowException as error:
-        if not _is_denied(error):
-            raise
-
-
-@contextmanager
-def _released(decision: Decision, own: Lease, wait: float) -> Iterator[Lease]:
+def _released(decision: Decision, own: Lease) -> Iterator[Lease]:
     """Hold the registered model that has the champion, beside the challenger's, which is held."""
     if decision.released == decision.name:
         yield own
     else:
-        with lease(decision.released, wait) as held:
+        with lease(decision.released) as held:
             yield held
-
-
-def _way_back(name: str) -> tuple[int, int]:
-    """Numbers of the previous champion and of the champion."""
-    old, new = number_of(name, CHAMPION), number_of(name, PREVIOUS)
-    if old is None or new is None:
-        raise RegistryError(f"'{name}' has no previous champion to go back to.")
-    return new, old
 
 
 def _refuse(decision: Decision) -> None:
@@ -174,7 +155,7 @@ def _refuse(decision: Decision) -> None:
 def _promote(decision: Decision, held: Lease) -> None:
     """Write the decision down, make the version the champion, and say so.
 
-    `previous` goes before `champion`: whoever is killed in between leaves the old champion, and nothing that is lost.
+    `previous` goes before `champion`: a process that is killed in between leaves the old champion, and loses nothing.
     """
     # What it was judged against is looked up again.
     client = mlflow_client()

@@ -214,7 +214,7 @@ def _register(
     tags[SIGNED] = _attach(info.model_id, model, evidence)
     mlflow.log_metrics({metric_name(key): float(value) for key, value in metrics.items()}, model_id=info.model_id)
 
-    # The version, then the alias: whoever follows it finds a version that is complete.
+    # The version, then the alias: it points to a version that is complete.
     number = registration.make_version(name, info.model_id, tags, str(evidence.card))
     registration.point_to(name, number)
     return number

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ruri_kedro.errors import RegistryError
+from ruri_kedro.models.kinds import words
 from ruri_kedro.registry.evidence.evidence import FOLDER, Evidence, check_manifest, read_evidence
 from ruri_kedro.registry.runs.relocation import local_path
 from ruri_kedro.registry.runs.tracking import mlflow_client
 from ruri_kedro.registry.versions.probe import load_folder, try_model
-from ruri_kedro.registry.versions.stored import foreign_faults, kind_of
+from ruri_kedro.registry.versions.stored import foreign_faults, kind_of, model_part
 from ruri_kedro.tables.manifest import irregular_entries
 
 PREFIX = "ruri-"  # of the names of this package's registered models
@@ -134,6 +135,18 @@ def refuse(name: str, number: int | str, faults: Iterable[str]) -> None:
     """Raise RegistryError if there are faults, with the first of them."""
     if first := list(islice(faults, 5)):
         raise RegistryError(f"{name} version {number} is not to be trusted: {'; '.join(first)}.")
+
+
+def model_folder(reference: str) -> Path:
+    """The folder of the model that `reference` names (as `resolve` reads it), as sentence-transformers loads it.
+
+    It is downloaded where the store is not on this machine. Raises RegistryError where there is no such model, a file
+    is not as it was registered or would run code, or it is of no kind of model.
+    """
+    folder = model_part(files_of(*resolve(reference)))
+    if folder is None:
+        raise RegistryError(f"model '{reference}' is of none of the kinds: {', '.join(words())}.")
+    return folder
 
 
 def load(reference: str) -> Any:

@@ -74,7 +74,7 @@ def foreign_faults(root: Path, below: str = "") -> Iterator[str]:
     """
     if odd := list(irregular_entries(root / below) if (root / below).is_dir() else ()):
         yield from odd
-        return  # whoever follows a link reads what is elsewhere
+        return  # a link leads to files elsewhere
     start = root / below
     for path in [start] if start.is_file() else sorted(path for path in start.rglob("*") if path.is_file()):
         yield from _file_faults(path, PurePosixPath(path.relative_to(root).as_posix()))
@@ -107,7 +107,7 @@ def _file_faults(path: Path, name: PurePosixPath) -> Iterator[str]:
     if not known:
         yield f"{name} is not a file that registration writes"
     elif str(name) in code and (digest := file_digest(path)) not in resolve(code[str(name)]):
-        yield f"{name} is not this package's code (SHA-256 {digest[:12]}…)"
+        yield f"{name} is not this package's code (SHA-256 {digest[:12]})"
     elif check := _CHECKS.get(str(name)):
         try:
             text = path.read_text("utf-8")
