@@ -120,7 +120,7 @@ def test_a_name_of_ones_own_begins_with_an_underscore_or_comes_with_params():
 
 def test_only_what_the_run_needs_is_checked():
     check(pipeline=pretraining.create_pipeline(), finetuning={"teacher": HUB})
-    with pytest.raises(RecipeError, match=r"finetuning.teacher: model 'cl-nagoya/ruri-base' is no local folder"):
+    with pytest.raises(RecipeError, match=r"finetuning.teacher: model 'cl-nagoya/ruri-base' is not a local folder"):
         check(pipeline=finetuning.create_pipeline(), finetuning={"teacher": HUB}, base_model=HUB)
 
 
@@ -189,7 +189,7 @@ def test_names_in_files_of_parameters_are_checked_before_a_run_and_before_a_comm
 
 
 def test_the_names_of_the_shipped_recipes_are_allowed():
-    for env in ("base", "mini", "ruri", "ruri-v3"):
+    for env in ("base", "mini", "ruri", "ruri-released", "ruri-v3"):
         paths = sorted((REPOSITORY / "conf" / env).glob("parameters*.yml"))
         assert paths, env
         for path in paths:

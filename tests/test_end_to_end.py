@@ -83,7 +83,7 @@ def test_lineage_from_the_champion_to_a_row_and_back(project, decisions):
     assert re.search(r"^pretraining +questions +positive +[1-9]", back, re.MULTILINE)
     assert "ruri-cut version 3 was trained on it: pretraining" in back
     wrong, _ = kedro(project, "ruri", "lineage", "--env", "cut", "--row", "nobody").communicate(timeout=300)
-    assert "Error: 'nobody' is no docid, pair_id" in wrong and "Traceback" not in wrong
+    assert "Error: 'nobody' is not a docid, pair_id" in wrong and "Traceback" not in wrong
 
 
 def test_what_was_fetched_is_loaded_as_any_other_model(project, decisions, tmp_path):

@@ -66,7 +66,7 @@ def run(python: str, folder: Path, *words: str, path: str | None = None) -> subp
 
 
 def score_something(python: str, folder: Path, path: str | None = None) -> None:
-    """Score a run in `folder`, which is no project."""
+    """Score a run in `folder`, which is not a project."""
     (folder / "runs").mkdir()
     (folder / "runs/x.trec").write_text(RUN, encoding="utf-8")
     (folder / "qrels.txt").write_text(QRELS, encoding="utf-8")

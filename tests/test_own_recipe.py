@@ -129,8 +129,9 @@ REFUSED = {
     "--questions odd.csv --field question=frage --field passage=antwort": "too few rows, 1 that differ; 20 or more",
     "--questions blank.csv": "blank.csv, row 2, field 'answer': empty text.",
     "--questions faq.csv --from e6": "--from e6: there is no folder",
-    "--questions faq.csv --from mini": "--from mini: conf/mini names no base model",
-    "--questions faq.csv --from local": "--from local: conf/local names no base model",
+    "--questions faq.csv --from mini": "--from mini: parameters.yml there cannot be copied",
+    "--questions faq.csv --from ruri": "its `recipe` is not made of ${globals:recipe}. Name e5.",
+    "--questions faq.csv --from local": "--from local: parameters.yml there cannot be",
     "--questions faq.csv --synthesis swallow": "--synthesis writes questions about --documents.",
     "--documents faq.csv": "no column of a usual name is the title.",
 }
@@ -244,14 +245,14 @@ def test_the_tutorial_shows_what_the_command_says(root, said):
 @pytest.mark.timeout(3600)
 def test_a_real_model_is_adapted_to_questions(tmp_path):
     """The whole run on real questions; that a model learns from so few is not asked."""
-    model, data = REAL / "models/multilingual-e5-small-ja-4l", REAL / "data/ja/jaquad/train.jsonl.gz"
+    model, data = REAL / "models/multilingual-e5-small-ja-4l", REAL / "data/ja/jsquad/valid.jsonl.gz"
     if not (model.exists() and data.exists()):
-        pytest.skip("no multilingual-e5-small in ../shared/models, or no JaQuAD in ../shared/data")
+        pytest.skip("no multilingual-e5-small in ../shared/models, or no JSQuAD in ../shared/data")
     shutil.copytree(REPOSITORY / "conf", tmp_path / "conf")
     shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
     (tmp_path / "src").mkdir()
-    write_lines(tmp_path / "jaquad.jsonl", read(data)[:4000:40])
-    run_kedro(tmp_path, "ruri", "recipe", "own", "--questions", "jaquad.jsonl")
+    write_lines(tmp_path / "jsquad.jsonl", read(data)[::110])
+    run_kedro(tmp_path, "ruri", "recipe", "own", "--questions", "jsquad.jsonl")
     run_kedro(tmp_path, "run", "--env", "own", "--params", f"base={model}")
     (file,) = (tmp_path / "data/08_reporting/own/versions/12l/metrics.json").glob("*/metrics.json")
     scores = json.loads(file.read_text("utf-8"))

@@ -36,7 +36,7 @@ def project(tmp_path, monkeypatch):
             "publication: missing. conf/base/parameters_publication.yml",
         ),
         (["publish", "model", "ruri-tiny", "--out", "out", "--upload"], "--upload needs --repo <owner>/<name>."),
-        (["publish", "dataset", "--out", "out", "--repo", "ruri"], "'ruri' is no repository of the hub."),
+        (["publish", "dataset", "--out", "out", "--repo", "ruri"], "'ruri' is not a repository of the hub."),
         (["publish", "dataset", "--out", "out"], "There are no examples yet."),
     ],
 )

@@ -24,5 +24,5 @@ def register_pipelines() -> dict[str, Pipeline]:
 
 def named(name: str, pipeline: Pipeline) -> Pipeline:
     """A pipeline whose nodes have its name in front, if they have none yet: Kedro-Viz shows them as a box."""
-    loose = Pipeline([node for node in pipeline.nodes if not node.namespace])
-    return pipeline - loose + Pipeline(loose, namespace=name, prefix_datasets_with_namespace=False)
+    unnamed = Pipeline([node for node in pipeline.nodes if not node.namespace])
+    return pipeline - unnamed + Pipeline(unnamed, namespace=name, prefix_datasets_with_namespace=False)

@@ -21,7 +21,7 @@ _ENVIRONMENT = {
     # OpenMP threads that wait spin for long; as soon as anything else runs, that slows torch down several times.
     # benchmarks/README.md has the figures.
     "GOMP_SPINCOUNT": "1000",
-    # The last words of a run say what was registered; MLflow's own lines would stand between.
+    # A run ends by saying what it has registered; MLflow's own lines would stand between.
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     # A server lost in the middle of a run holds it up for half a minute, not for several.

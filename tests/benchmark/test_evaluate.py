@@ -128,7 +128,7 @@ def test_models_are_compared_on_the_same_candidates(capitals, encode):
         ("capitals_rerank", "map@10"),
         ("capitals_rerank", "mrr@10"),
     }
-    # q3's positive is no candidate.
+    # q3's positive is not a candidate.
     assert {row["query_id"]: row["score"] for row in rows if row["metric"] == "mrr@10"} == {"q1": 1, "q2": 1, "q3": 0}
 
 

@@ -127,7 +127,7 @@ def test_a_query_without_judgments_is_left_out(folder):
 
 
 def test_plain_and_gzipped_runs_are_read_and_nothing_else(folder):
-    (folder / "runs/packed.trec.gz").write_bytes(gzip.compress(RUN.encode()))
+    (folder / "runs/packed.trec.gz").write_bytes(gzip.compress(RUN.encode(), mtime=0))
     (folder / "runs/notes.txt").write_text("not a run")
     (folder / "runs/.hidden.trec").write_text("not a run")
     assert list(score_runs(folder / "runs", folder / "qrels.trec", ["ndcg@10"])) == ["good", "packed"]
@@ -159,9 +159,9 @@ def test_the_mean_is_over_all_judged_queries(folder):
         ("bad.trec", b"", "bad.trec: no row in this file"),
         ("bad.trec", b"q9 Q0 a 1 0.5 x\n", "bad.trec: none of its queries (for example 'q9') is judged in"),
         ("bad.trec", "質問 Q0 a 1 0.5 x\n".encode("shift_jis"), "bad.trec, row 1: byte 0 is not UTF-8"),
-        ("bad.trec.gz", gzip.compress(RUN.encode())[:-12], "bad.trec.gz, after row"),
+        ("bad.trec.gz", gzip.compress(RUN.encode(), mtime=0)[:-12], "bad.trec.gz, after row"),
         ("bad.trec.gz", RUN.encode(), "bad.trec.gz, after row 0: the gzip stream is broken"),
-        ("good.trec.gz", gzip.compress(RUN.encode()), "good.trec and good.trec.gz are both the run 'good'"),
+        ("good.trec.gz", gzip.compress(RUN.encode(), mtime=0), "good.trec and good.trec.gz are both the run 'good'"),
     ],
 )
 def test_a_bad_run_is_one_error_and_leaves_the_old_scores(folder, name, content, message):

@@ -30,7 +30,7 @@ def parquet(rows):
 
 MAP, CORRECT, AGAIN = r"Name the right one under `fields`", r"Correct the row", r"Fetch it again"
 CSV, TSV = "text1,text2\n甲,乙\n", "text1\ttext2\n甲\t乙\n"
-JSONL, PACKED, PARQUET = lines(*ROWS), gzip.compress(lines(*ROWS) * 99), parquet(ROWS)
+JSONL, PACKED, PARQUET = lines(*ROWS), gzip.compress(lines(*ROWS) * 99, mtime=0), parquet(ROWS)
 
 # Name, whole content, broken content (None: no file), what the error says behind the name of the file.
 BROKEN = {

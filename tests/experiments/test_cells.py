@@ -90,7 +90,7 @@ class Toy:
         def run(*inputs):
             self.ran.append(name)
             if self.broken == name:
-                raise TrainingError("the loss is no number")
+                raise TrainingError("the loss is not a number")
             return func(*inputs)
 
         run.__module__ = f"toy.{name}"
@@ -204,7 +204,7 @@ def test_changed_data_repeat_everything(toy):
 def test_a_cell_that_failed_goes_on_where_it_stopped(toy):
     whole = run(toy, folder=toy.recipe["ablations"]["folder"] + "-whole")
     toy.broken = "stage2"
-    with pytest.raises(TrainingError, match="the loss is no number"):
+    with pytest.raises(TrainingError, match="the loss is not a number"):
         run(toy, folder=toy.recipe["ablations"]["folder"].removesuffix("-whole"))
     assert toy.ran[-1] == "stage2"
     toy.broken = None
@@ -306,7 +306,7 @@ def test_a_table_that_is_not_there_is_named(toy):
 def test_seeds_may_come_from_the_command_line(given):
     assert parse_seeds({"seeds": given}) == [3, 4]
     assert parse_seeds({"seeds": 7}) == [7]
-    with pytest.raises(RecipeError, match=r"ablations.seeds: 'x y' is no list of whole numbers"):
+    with pytest.raises(RecipeError, match=r"ablations.seeds: 'x y' is not a list of whole numbers"):
         parse_seeds({"seeds": "x y"})
 
 

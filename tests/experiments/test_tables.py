@@ -91,7 +91,7 @@ def test_a_single_seed_has_no_deviation():
 
 def test_a_column_without_a_score_is_named():
     settings = {"stages": SETTINGS["stages"] | {"columns": ["q/recall@3"]}}
-    with pytest.raises(RecipeError, match=r"'q/recall@3' is no score of one. It has: q/ndcg@10, q/mrr@10"):
+    with pytest.raises(RecipeError, match=r"'q/recall@3' is not a score of one. It has: q/ndcg@10, q/mrr@10"):
         ablation_tables(SCORES, settings)
 
 

@@ -138,7 +138,7 @@ def test_without_an_encoder_nothing_is_looked_at(tables, tmp_path):
         ({"rank": 0}, "consistency.rank: 0 is given, expected is greater than or equal to 1"),
         ({"sources": "s t"}, r"consistency.sources: 't' has no pairs without labels. Allowed: s"),
         ({"smaple": 1}, r"consistency.smaple: there is no such parameter\. Did you mean sample\?"),
-        ({"encoder": NOBODY | {"name": "a/b"}}, "'a/b' is no local folder and has no revision"),
+        ({"encoder": NOBODY | {"name": "a/b"}}, "'a/b' is not a local folder and has no revision"),
     ],
 )
 def test_settings_without_a_meaning_are_refused(tables, tmp_path, change, message):

@@ -155,7 +155,7 @@ def test_every_call_that_opens_a_model_says_that_its_code_is_not_trusted():
     loading = {
         place: {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}.get("trust_remote_code")
         for place, name, node in calls()
-        if name in LOADERS or (name in CLASSES and node.args)
+        if (name in LOADERS or (name in CLASSES and node.args)) and "torch.nn." not in place  # given weights
     }
     assert len(loading) >= 6, "the calls are found"
     assert {place: given for place, given in loading.items() if given != "False"} == {}

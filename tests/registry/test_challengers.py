@@ -550,7 +550,7 @@ def test_a_kind_that_the_folder_is_not_is_refused(version):
     sign(name, write_manifest(root))
     with pytest.raises(RegistryError, match=r"probe\.json: kind 'reranker' is not that of the model"):
         versions.load(name)
-    assert "has not the folder of one reranker" in gates(name)["probe"]
+    assert "the folder of one reranker is expected" in gates(name)["probe"]
 
 
 def test_the_code_of_the_reranker_is_among_those_that_are_known():

@@ -131,9 +131,9 @@ BAD = {
         better(trial=Trial(deviation=0.2, latency_ms=1.0)),
         {"probe": r"1 scores not reproduced, off by 0\.2"},
     ),
-    "scores that are no numbers": (
+    "scores that are not finite": (
         with_task(better(), "sts", **{"": math.nan}),
-        {"tests": "'sts' has scores that are no numbers"},
+        {"tests": "'sts' has scores that are not finite"},
     ),
     "a task left out": (
         better(scores={m: s for m, s in better().scores.items() if m[0] != "faq"}),
@@ -179,7 +179,7 @@ def test_the_first_champion_is_compared_with_nobody_but_passes_the_absolute_gate
         (good(scores=None, tests=None), r"the champion has no scores\. Register it again, or remove its alias"),
         (good(faults=("probe.json is missing",)), "the champion's evidence is corrupted: probe.json is missing"),
         (good(kind="reranker"), "the champion is another kind of model: reranker"),
-        (with_task(good(), "faq", q3=math.nan), "the champion's scores of 'faq' are no numbers"),
+        (with_task(good(), "faq", q3=math.nan), "the champion's scores of 'faq' are not finite"),
         (good(tests={"questions": TESTS["questions"]}), "'faq' was tested on other data than the champion"),
     ],
 )

@@ -92,7 +92,7 @@ def test_texts_go_out_only_under_what_their_licence_allows(licence, found, refus
 
 
 def test_a_licence_of_which_nothing_is_said_is_refused():
-    with pytest.raises(PublicationError, match="nothing is said of 'openrail'"):
+    with pytest.raises(PublicationError, match="'openrail', the licence of the model, is missing"):
         publication.check_model(sources(a="MIT"), terms("openrail"), LICENCES)
 
 
@@ -161,5 +161,5 @@ def test_an_upload_brings_every_file_to_a_repository_of_its_kind(hub, tmp_path, 
 
 def test_the_name_of_a_repository_is_checked():
     for wrong in ("ruri", "a/b/c", "team/ruri tiny"):
-        with pytest.raises(PublicationError, match="is no repository of the hub"):
+        with pytest.raises(PublicationError, match="is not a repository of the hub"):
             publication.check_repository(wrong)

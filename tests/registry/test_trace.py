@@ -62,7 +62,7 @@ def test_any_id_is_found(passages, tables, ident, role, by_table):
 
 
 def test_an_id_that_is_nowhere_is_an_error(passages, tables):
-    with pytest.raises(DataError, match="'nobody' is no docid, pair_id, query_id, example_id or source"):
+    with pytest.raises(DataError, match="'nobody' is not a docid, pair_id, query_id, example_id or source"):
         trace("nobody", passages, tables)
 
 
@@ -86,7 +86,7 @@ def test_versions_are_found_by_the_digests_of_what_they_were_trained_on(passages
     said = trace_text(found, who)
     assert said.startswith("b: a text of the source 'qa', 富士山\n  bは山である。\n")
     assert "m version 1 was trained on it: pretraining, finetuning\n" in said
-    assert said.endswith("Made of other tables than these, so nothing is said of: m version 3, m version 4\n")
+    assert said.endswith("Unknown, since they were trained on other tables than these: m version 3, m version 4\n")
 
 
 def test_a_row_of_the_validation_split_trained_nobody(passages, tables, stages, monkeypatch):

@@ -241,11 +241,11 @@ def test_what_is_shown_of_an_address():
         assert tracking.shown(plain) == plain
 
 
-def test_the_last_words_name_a_database_with_a_login_by_its_variable(tmp_path, monkeypatch):
+def test_the_closing_lines_name_a_database_with_a_login_by_its_variable(tmp_path, monkeypatch):
     import mlflow
 
     from ruri_kedro.registry import summary
 
     monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: "postgresql://mlflow:geheim@localhost/mlflow")
-    said = summary.last_words(None, tmp_path, None)
+    said = summary.closing_lines(None, tmp_path, None)
     assert "geheim" not in said and '--backend-store-uri "$MLFLOW_TRACKING_URI"' in said

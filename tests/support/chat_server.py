@@ -44,7 +44,7 @@ def completed(content: object = "はい。", usage: object = None, **choice: obj
 
 
 _USAGE = '{"choices": [{"message": {"content": "x"}}], "usage": {"prompt_tokens": %s}}'
-ODD = {  # answers with status 200 that are no chat completion
+ODD = {  # answers with status 200 that are not a chat completion
     "an empty body": Reply(b""),
     "a page": Reply(b"<html>log in</html>", headers={"Content-Type": "text/html"}),
     "an unknown encoding": Reply(b"\xff\xfe", headers={"Content-Type": "application/json; charset=nonsense"}),

@@ -45,7 +45,7 @@ def snippets(page: str) -> Iterator[Snippet]:
 
 
 def named(snippet: Snippet) -> str:
-    """What a list of exceptions calls a snippet that is no command: its first line."""
+    """What a list of exceptions calls a snippet that is not a command: its first line."""
     return snippet.text.strip().splitlines()[0].strip()
 
 

@@ -48,7 +48,7 @@ def retrieval_scores(qrels: Qrels, run: Run, metrics: Sequence[str] = RETRIEVAL_
     check_scores("run", run)
     if run and not qrels.keys() & run.keys():
         raise DataError(
-            f"the run and the judgments share no query (for example '{next(iter(run))}'). Is it another task's?"
+            f"the run and the judgments share no query (for example '{next(iter(run))}'). Give those of one task."
         )
     evaluator = pytrec_eval.RelevanceEvaluator(qrels, _measures(parsed.values()))
     found = evaluator.evaluate(

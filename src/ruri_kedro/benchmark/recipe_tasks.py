@@ -75,11 +75,13 @@ class EvaluatedModel:
         Without a name an embedder has those it was saved with; `own` are the recipe's. Of late interaction the
         prompts and lengths are the model's own, and a cross-encoder has none.
         """
+        # Prompts: those of the name, else the model's own.
         asks_pairs = model.is_multi_vector or model.is_cross_encoder
         if prompts is None:
             chosen: Mapping[str, str] = {} if asks_pairs else saved_prompts(model.name, model.prompts, params, own)
         else:
             chosen = named_prompts(params, prompts)
+        # The model as it is asked, and what its results depend on.
         settings = EncodingSettings.of(params, {} if asks_pairs else chosen)
         if model.is_multi_vector:
             asked: dict[str, Any] = {"exact_documents": params["exact_documents"]}
@@ -123,6 +125,7 @@ def evaluate_recipe(
     Leaves <out>/<model>/scores (a table of scores, a part per task), <out>/<model>/runs/<task> and <out>/recipe.md.
     `on_task` is told what is evaluated and what is left out.
     """
+    # The tasks that the model can do; of the others it is said.
     called = model.model.name
     home = out / called.replace("/", "__")
     wanted = {name for name, kind in types.items() if model.can(kind)}
@@ -138,6 +141,7 @@ def evaluate_recipe(
         key = key_of(model=model.key, task=stored_digest(test_sets, name), seed=seed, code=code)
         return Part(key, lambda: blocks(rows()))
 
+    # What is there already stays; then the table of all models.
     present = dict.fromkeys(Table(home / "scores", SCHEMAS["scores"]).parts())
     write_table(home / "scores", SCHEMAS["scores"], present | {name: part(name) for name in types if name in wanted})
     text = table_by_metric(_means(out))

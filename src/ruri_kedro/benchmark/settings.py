@@ -22,7 +22,7 @@ class EvaluationSettings:
     exact_documents: Size  # larger collections: late interaction orders BM25's candidates
 
 
-# What stands before texts that are no query and no passage, by their role; parameters `task_prompts`.
+# What stands before texts that are neither query nor passage, by their role; parameters `task_prompts`.
 TaskPrompts = parameters(type("TaskPrompts", (), {"__annotations__": dict.fromkeys(prompted_types(), str)}))
 
 

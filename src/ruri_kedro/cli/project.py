@@ -31,6 +31,7 @@ def project_context(
     from kedro.framework.project import PACKAGE_NAME, settings
 
     project = project_folder(anywhere)
+    # The configuration: that of the project, of an environment, and of the command line.
     env = env or os.environ.get("KEDRO_ENV")
     source = Path(conf) if conf else (project or shipped()) / settings.CONF_SOURCE
     if size:
@@ -40,6 +41,7 @@ def project_context(
     loader = settings.CONFIG_LOADER_CLASS(
         conf_source=str(source), env=env, runtime_params=params and dict(params), **settings.CONFIG_LOADER_ARGS
     )
+    # The context, with the hooks of this package.
     manager = _create_hook_manager()
     _register_hooks(manager, [hook for hook in settings.HOOKS if recipe or not isinstance(hook, CheckHooks)])
     context = KedroContext(

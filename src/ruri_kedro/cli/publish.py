@@ -129,12 +129,14 @@ def publish_dataset(
     from ruri_kedro.registry.publishing.terms import parse_terms
     from ruri_kedro.registry.runs.provenance import dvc_tags, git_tags
 
+    # The stages whose examples are there.
     params, catalog = context.params, context.catalog
     named = example_tables()
     tables = _tables(catalog, {stage: named[stage] for stage in stages} or named, required=bool(stages))
     if not tables:
         raise DataError("There are no examples yet. Run: kedro run --pipelines data_engineering,negative_mining")
     raw = Path(catalog.get("raw")._filepath)
+    # Their rows with texts, and the card.
     rows = write_dataset(
         name=(repo or f"ruri-{params['recipe']}-dataset").rpartition("/")[2],
         stages=tables,

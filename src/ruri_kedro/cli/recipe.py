@@ -81,13 +81,17 @@ def _check_free(*folders: Path) -> None:
 
 
 def _check_origin(conf: Path, origin: str) -> None:
-    """Raise RecipeError for a recipe that is not there, or starts from no model of another's making."""
+    """Raise RecipeError for a recipe that is not there, adapts no model, or registers models without its own name."""
     if fault := fault_in(conf, origin, {}):
         raise RecipeError(fault.replace("--env", "--from", 1))
     files = [conf / origin / name for name in ("globals.yml", "parameters.yml")]
     written = (yaml.safe_load(files[1].read_text("utf-8")) or {}) if all(file.is_file() for file in files) else {}
-    if not written.get("base_model", {}).get("name"):
-        raise RecipeError(f"--from {origin}: conf/{origin} names no base model that could be adapted. Name e5.")
+    is_named = "${globals:recipe}" in written.get("recipe", "${globals:recipe}")
+    if not (is_named and written.get("base_model", {}).get("name")):
+        raise RecipeError(
+            f"--from {origin}: parameters.yml there cannot be copied, since it names no base model, or its `recipe` is "
+            "not made of ${globals:recipe}. Name e5."
+        )
 
 
 def _pairs(named: Sequence[str]) -> dict[str, str]:

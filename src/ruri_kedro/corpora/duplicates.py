@@ -88,6 +88,7 @@ def find_duplicates(
     the next one with its key, behind the last shard or band that was finished; any other search removes what it left.
     Raises DataError where another process is at this search.
     """
+    # What other searches have left goes.
     scratch = Path(rules.scratch)
     folder = scratch / f"{_FOLDER}{key}"
     for leftover in scratch.glob(f"{_FOLDER}*"):
@@ -95,6 +96,7 @@ def find_duplicates(
             _remove(leftover)
     if rules.threshold is None:
         return
+    # The texts in files, then their bands joined, then the decisions.
     folder.mkdir(parents=True, exist_ok=True)
     busy = DataError(
         f"{folder}: another run is at this search. Wait for its end, or name another folder in deduplication.scratch."

@@ -159,7 +159,7 @@ def pair(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
 
 
 def labelled_pair(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
-    """Two texts and a number that says how alike they are, such as a grade of JSTS; `text2` need be no positive."""
+    """Two texts and a number that says how alike they are, such as a grade of JSTS; `text2` need not be a positive."""
     for row in rows:
         anchor = normalize(row["text1"])
         yield Draft(Text(normalize(row["text2"])), Text(anchor), group=anchor, label=float(row["label"]))

@@ -52,7 +52,9 @@ def cirrus(files: Files, columns: Collection[str], header: Sequence[str]) -> Row
         records = read_records(file)
         for number, index in records:
             if "index" not in index:
-                raise DataError(f"{missing(file, number, 'index', index)} A CirrusSearch dump has it in odd lines.")
+                raise DataError(
+                    f"{missing(file, number, 'index', index)} In a CirrusSearch dump rows 1, 3, 5 and so on have it."
+                )
             place, page = next(records, (number, {}))
             for field in ("title", "text"):
                 if field not in page:

@@ -140,7 +140,7 @@ def parse_seeds(settings: Params) -> list[int]:
     try:
         return list(dict.fromkeys(map(int, given)))
     except (TypeError, ValueError) as error:
-        raise RecipeError(f"ablations.seeds: '{seeds}' is no list of whole numbers.") from error
+        raise RecipeError(f"ablations.seeds: '{seeds}' is not a list of whole numbers.") from error
 
 
 def _cell(table: str, name: str, row: Mapping[str, Any], benchmark: bool) -> Cell:

@@ -150,7 +150,7 @@ class StepStore:
         """Put the parts that the same node made for another cell in place: those with the same key are kept.
 
         They are linked, not copied: a part is only ever replaced as a whole. Without the outer manifest, that says
-        that all parts are there, they are no table yet.
+        that all parts are there, they are not a table yet.
         """
         target = self._folder / step.folder
         done = [path.parent for path in self._folder.glob(f"{step.node.name}-*/{MANIFEST}")]

@@ -59,7 +59,7 @@ def ablation_tables(
 ) -> list[AblationTable]:
     """The tables of `settings` that have scores, which are {table: {cell: {seed: {task/metric: mean}}}}.
 
-    Scores named `steps/...` are no scores but the steps of the cell's trainings.
+    Scores named `steps/...` are not scores but the steps of the cell's trainings.
 
     Raises RecipeError for a column that a cell has no score of.
     """
@@ -123,7 +123,7 @@ def _table(
             if any(column not in means for means in seeds.values()):
                 known = ", ".join(name for name in next(iter(seeds.values())) if not name.startswith(_STEPS))
                 raise RecipeError(
-                    f"ablations.tables.{name}.columns: '{column}' is no score of {cell}. It has: {known}."
+                    f"ablations.tables.{name}.columns: '{column}' is not a score of {cell}. It has: {known}."
                 )
     values = {cell: {column: tuple(seeds[seed][column] for seed in sorted(seeds)) for column in columns}
               for cell, seeds in scores.items()}  # fmt: skip

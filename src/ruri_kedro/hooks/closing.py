@@ -53,7 +53,7 @@ class ClosingHooks:
             click.echo(f"\n{catalog.load(reports[0])}\n")
             size = (run_params.get("runtime_params") or {}).get("size")
             project = Path(run_params["project_path"])
-            click.echo(summary.last_words(self._run_id, project, run_params.get("env"), size))
+            click.echo(summary.closing_lines(self._run_id, project, run_params.get("env"), size))
         elif PROMOTION_REPORT in made:
             click.echo(f"\n{catalog.load(PROMOTION_REPORT)}")
         elif follower := _follower(run_params):

@@ -1,7 +1,4 @@
-"""A dry run: what the trainings of a pipeline would cost.
-
-What takes long to import is imported inside the functions.
-"""
+"""A dry run: what the trainings of a pipeline would cost. Imports that take long stand inside the functions."""
 
 import tempfile
 from collections.abc import Mapping

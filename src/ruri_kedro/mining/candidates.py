@@ -92,7 +92,7 @@ def _arrays(lists: pa.ListArray) -> Iterator[np.ndarray]:
 def dense_rankings(
     indices: np.ndarray, scores: np.ndarray, collection: Embeddings
 ) -> Iterator[list[tuple[str, float]]]:
-    """A ranking per query from rows of the collection (q, k) and their scores (q, k); index -1 is no document."""
+    """A ranking per query from rows of the collection (q, k) and their scores (q, k); index -1 is not a document."""
     for row, row_scores in zip(indices, scores, strict=True):
         found = row >= 0
         yield list(zip(collection.names(row[found]), row_scores[found].tolist(), strict=True))

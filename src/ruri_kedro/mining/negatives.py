@@ -79,7 +79,9 @@ def choose_negatives(
     def allowed(docids: Iterable[str]) -> Iterable[str]:
         return (docid for docid in docids if docid not in barred) if barred else docids
 
+    # Positives found by an answer, from the first ranks.
     mined = _pick(_mined_ranks(ranked, rules), keys, set(taken), answer_keys, True, rules.max_mined)
+    # Negatives drawn from the window, and from the nearest ranks outside where there are too few.
     window = _pick(allowed(rules.window.of(ranked)), keys, taken, answer_keys, False)
     negatives = random.Random(seed).sample(window, min(rules.n, len(window)))
     if rules.fill and len(negatives) < rules.n:

@@ -97,6 +97,7 @@ def report_source(
     `texts(docids)` gives texts by docid and is called once, for a sample of the examples that their ids decide.
     Examples are read once and not kept; shuffled copies are counted in `train_rows` only, beside `expected_rows`.
     """
+    # One pass over the examples: counts of all, and a sample that their ids draw.
     window, ranks, lengths, left_out = recipe.rules.window, Counter(), Counter(), 0
     train_rows = 0
     sample: list[tuple[float, str, int, Mapping, list[int]]] = []
@@ -113,8 +114,12 @@ def report_source(
         # Two rows of a source with one objective make examples of the same ids: the number decides between those.
         item = (-unit_interval("report", row["example_id"]), row["example_id"], number, row, places)
         heapq.heappush(sample, item) if len(sample) < _SAMPLED else heapq.heappushpop(sample, item)
+
+    # The texts of the sample, for the overlaps and for people to read.
     chosen = [(row, places) for *_, row, places in sorted(sample, key=lambda item: item[:3], reverse=True)]
     known = texts({docid for row, _ in chosen for docid in (row["anchor"], row["positive"], *row["negatives"])})
+
+    # The figures of the source.
     count, negatives = lengths.total(), sum(length * times for length, times in lengths.items())
     outside = sum(times for rank, times in ranks.items() if not window.first <= rank <= window.last)
     figures = Figures(

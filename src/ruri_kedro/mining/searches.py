@@ -1,6 +1,6 @@
 """What every query of a source finds, by BM25 and by dense search.
 
-The heavy rooms are imported inside the functions, so that listing the pipelines starts neither Java nor torch.
+Searches and encoders are imported inside the functions, so that listing the pipelines starts neither Java nor torch.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -63,6 +63,7 @@ def embed_collections(
     from ruri_kedro.search.dense.embeddings import build_embeddings
     from ruri_kedro.search.dense.nearest import NearestSettings, write_nearest_index
 
+    # The encoder and the index that the recipe asks for.
     known = parse_sources(sources)
     check_mining(known.values(), stages, mining)
     encoder = CachedEncoder.of(pretrained_model, mining, prompts, encoding)
@@ -127,6 +128,7 @@ def search(
 ) -> dict[str, ShardedPart]:
     """Candidates by the retrievers that a source's strategies read, fused by reciprocal rank, a part per source."""
     encoder = CachedEncoder.of(pretrained_model, mining, prompts, encoding)
+    # The sources that search, and the collections that they search by vectors.
     known = parse_sources(sources)
     wanted = _searching(known, stages)
     opened = {

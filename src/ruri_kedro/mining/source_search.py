@@ -1,6 +1,6 @@
 """What the queries of one source find, by all of its retrievers.
 
-The heavy rooms are imported inside the functions, so that listing the pipelines starts neither Java nor torch.
+Searches and encoders are imported inside the functions, so that listing the pipelines starts neither Java nor torch.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping

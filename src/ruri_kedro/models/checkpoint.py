@@ -129,7 +129,7 @@ def _model_type(folder: Path) -> str | None:
 def _download(name: str, revision: str | None) -> Path:
     if not revision:
         raise RecipeError(
-            f"model '{name}' is no local folder and has no revision. Give the commit of the hub repository as "
+            f"model '{name}' is not a local folder and has no revision. Give the commit of the hub repository as "
             "revision, or the path of a folder as name."
         )
     from huggingface_hub import snapshot_download

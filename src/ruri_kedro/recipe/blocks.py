@@ -20,6 +20,7 @@ BLOCKS = {
     "deduplication": "ruri_kedro.corpora.duplicates:DuplicateRules",
     "leaks": "ruri_kedro.benchmark.leaks.matches:LeakRules",
     "bm25": "ruri_kedro.search.bm25.index:BM25Settings",
+    "multi_vector": "ruri_kedro.search.multi_vector.settings:MultiVectorSettings",
     "mining": "ruri_kedro.mining.settings:MiningSettings",
     "base_model": "ruri_kedro.models.settings:BaseModelSettings",
     "evaluation": "ruri_kedro.benchmark.settings:EvaluationSettings",
@@ -37,7 +38,7 @@ OWN = "_"  # how the name of a value begins that stands in the parameters for `$
 
 @parameters
 class General:
-    """The parameters that are no block. Those with a default stand in some recipes, or come with --params only."""
+    """The parameters that are not blocks. Those with a default stand in some recipes, or come with --params only."""
 
     recipe: str  # names the folders below data/ and the registered models
     seed: Size

@@ -23,7 +23,7 @@ def fault_in(conf: Path, env: str | None, given: Mapping[str, Any]) -> str | Non
 def unknown_parameter(given: Mapping[str, Any], folders: list[Path]) -> str | None:
     """A line about the first name in `given` that no parameter file or `${runtime_params:...}` of `folders` has.
 
-    Below a value that is no block, an empty block or one of the user's own names (`sources`), every name is known.
+    Below a value that is not a block, an empty block or one of the user's own names (`sources`), every name is known.
     """
     known = _parameters(folders)
     for path in _paths(given):

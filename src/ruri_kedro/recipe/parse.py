@@ -75,7 +75,7 @@ def _faults(kind: type, row: Mapping[str, Any], place: str, error: ValidationErr
     for fault in error.errors(include_url=False):
         found.setdefault(_path(row, fault["loc"]), []).append(fault)
     for path, faults in found.items():
-        # Where one arm of a union has looked inside, that the value is none of the others is no fault.
+        # Where one alternative of a union has looked inside, its faults are told and not those of the others.
         inside = any(len(other) > len(path) and other[: len(path)] == path for other in found)
         if inside and all(fault["type"].endswith("_type") for fault in faults):
             continue

@@ -85,11 +85,13 @@ def compile_evidence(
     candidates = {"bm25": bm25, "depth": evaluation["depth"]}
     compiled, cards = {}, []
     for model, stage in registered_models().items():
+        # Models that no stage has trained have a card that says so, and nothing else.
         path = given[model]
         if not _is_of(stage, path):
             cards.append(_not_trained(stage))
             continue
         check_scored(stage, path, given, training["made"].get("run_id"), equal or {})
+        # Scores of the model and of those it is compared with, and what they are scores of.
         rows = _rows(str(stage.evaluated_as), given, equal or {})
         tests = described_tests(tasks, test_sets, list(dict.fromkeys(row["task"] for row in rows)), candidates)
         others = {name: _rows(name, given, equal or {}) for name in baselines()}
@@ -105,6 +107,7 @@ def compile_evidence(
             contamination=of_kind(contamination, model),
             probe=[{"query": query, "passage": passage} for query, passage in rules.probe_pairs],
         )
+        # The card says what the evidence holds, and is a part of it.
         own = _prompts(path), saved_with_unit_vectors(path)
         card = model_card(evidence, names[model], rules.card.licence, rules.card.limits, *own)
         compiled[model] = replace(evidence, card=card)

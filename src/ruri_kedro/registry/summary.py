@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from ruri_kedro.registry.runs import tracking
+from ruri_kedro.registry.runs.tracking import mlflow_client
 
 # MLflow opens in its view of language models, where no run of a training is seen, unless the address says otherwise.
 LOCAL_UI = "http://127.0.0.1:5000"
@@ -13,7 +14,7 @@ VIEW = "?workflowType=machine_learning"
 NEXT_RECIPE = {None: "mini"}
 
 
-def last_words(run_id: str | None, project: Path, env: str | None, size: str | None = None) -> str:
+def closing_lines(run_id: str | None, project: Path, env: str | None, size: str | None = None) -> str:
     """Registered versions of the run, and the commands for MLflow, Kedro-Viz and the next recipe.
 
     `size` is that of the models, where it was given.
@@ -50,10 +51,9 @@ def _runnable(command: str, project: Path) -> str:
 def _ui_command(project: Path, run_id: str | None) -> tuple[str, str]:
     """The command that shows the runs, from the project's root, and what is seen then, with the address."""
     import mlflow
-    from mlflow.tracking import MlflowClient
 
     uri = mlflow.get_tracking_uri()
-    page = f"/{MlflowClient().get_run(run_id).info.experiment_id}" if run_id else ""
+    page = f"/{mlflow_client().get_run(run_id).info.experiment_id}" if run_id else ""
     address = f"/#/experiments{page}{VIEW}"
     if uri.startswith(("http://", "https://")):
         return f"open '{tracking.shown(uri).rstrip('/')}{address}'", "runs, metrics and models"

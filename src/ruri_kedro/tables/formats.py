@@ -239,6 +239,7 @@ def _delimited(file: RawFile, ending: str, header: Sequence[str] | None) -> Iter
     """
     csv.field_size_limit(sys.maxsize)
     dialect: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if ending == ".tsv" else {"strict": True}
+    # Rows by the header of the file, or by the one that the recipe gives.
     reader = csv.reader((line for _, line in _lines(file)), **dialect)
     names = _header(f"{file}, its header in the recipe", header) if header else None
     start = 1

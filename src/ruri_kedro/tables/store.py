@@ -214,7 +214,7 @@ def check_parts(root: Path, found: Iterable[str], parts: Mapping[str, Any]) -> N
     """Raise DataError where the parts that are there now are not those that were asked for (None: may be missing)."""
     found, wanted = set(found), {name for name, part in parts.items() if part is not None}
     if odd := sorted(wanted - found | found - parts.keys()):
-        raise DataError(f"{root}: written were {', '.join(parts)}, but {odd[0]} is not what is there. Write it again.")
+        raise DataError(f"{root}: {odd[0]} is not there as it was written. Write all again: {', '.join(parts)}.")
 
 
 def _write_part(target: Path, schema: pa.Schema, part: Part) -> None:

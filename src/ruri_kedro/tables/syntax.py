@@ -152,6 +152,7 @@ class _Reading:
             self.attributes[node.value.id].add(node.attr)
         elif kind is ast.Raise and _is_error(node.exc):  # of what kind, not with which text
             node = ast.Raise(exc=node.exc.func)
+        # The kind of the node, then its fields by name.
         words.append(kind.__name__)
         for name in kind._fields:
             value = getattr(node, name, None)
@@ -168,6 +169,7 @@ class _Reading:
                 if type(value) is str and value.endswith(DATA):
                     self.files.add(value)
         words.append(")")
+        # Annotations have no effect themselves, but name what a parser reads.
         for name in _ANNOTATIONS:
             if annotation := getattr(node, name, None):
                 self._follow(annotation)

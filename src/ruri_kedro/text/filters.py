@@ -28,7 +28,7 @@ _PHRASES = re.compile(
 )
 _ADDRESS = re.compile(r"(?:https?://|www\.)\S+")
 _SHORT = 80  # characters
-_LEAST_LETTERS = 0.4  # of the characters that are no space
+_LEAST_LETTERS = 0.4  # of the characters that are not spaces
 
 
 @parameters

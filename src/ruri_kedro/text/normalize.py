@@ -16,7 +16,7 @@ INVISIBLE = re.compile(
     "]"
 )
 SPACES = re.compile(r"[\s\u2800]+")  # U+2800 is the space of braille
-_NOT_ALNUM = re.compile(r"[\W_]+")  # what is no letter and no number, as str.isalnum
+_NOT_ALNUM = re.compile(r"[\W_]+")  # what is neither a letter nor a number, as str.isalnum
 
 
 def normalize(text: str) -> str:

@@ -33,7 +33,7 @@ def held_out_rows(examples: Table, count: int) -> list[dict]:
 def of_embedder(model: SentenceTransformer, data: TrainingSet, chunk_tokens: int, precision: str) -> HeldOut:
     """Alignment and uniformity of a bi-encoder, and nDCG@10 of anchors searched for among the positives of all.
 
-    Of labelled pairs, which are no positives, Spearman's correlation of cosines and labels.
+    Of labelled pairs, which are not positives, Spearman's correlation of cosines and labels.
     """
     # An anchor and a positive that are read alike are one text here, where nothing is dropped out.
     read = [data.tokens.row(text) for text in data.texts[:, (ANCHOR, POSITIVE)].T.flat]

@@ -1,4 +1,4 @@
-"""What the reranker says of the examples: scores to distil, and which positives it does not believe."""
+"""What the reranker says of the examples: scores to distil, and which positives it scores too low."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -33,14 +33,14 @@ def scores_digest(scores: Mapping[tuple[str, str], float]) -> str:
 
 
 def check_scores(pairs: Sequence[tuple[str, str]], scores: np.ndarray, precision: str) -> None:
-    """Raises TrainingError if a score is no number; pairs: (query_id, docid) by score."""
+    """Raises TrainingError if a score is not finite; pairs: (query_id, docid) by score."""
     bad = np.flatnonzero(~np.isfinite(scores))
     if len(bad):
         query_id, docid = pairs[bad[0]]
         remedy = "set finetuning.teacher_precision to bfloat16" if precision == "float16" else "look at its weights"
         raise TrainingError(
             f"the teacher's score of query {query_id} and passage {docid} is {scores[bad[0]]}, {len(bad)} of "
-            f"{len(pairs)} scores are no numbers: {remedy}."
+            f"{len(pairs)} scores are not finite: {remedy}."
         )
 
 

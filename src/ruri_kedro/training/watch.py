@@ -1,4 +1,4 @@
-"""Sees a training go wrong: losses that are no number or jump, embeddings that fall together."""
+"""Sees a training go wrong: losses that are not finite or jump, embeddings that fall together."""
 
 import math
 from collections import deque

@@ -139,12 +139,14 @@ def compare(
     """
     if baseline not in models:
         raise RecipeError(f"baseline '{baseline}': not among the models. There are: {', '.join(models) or 'none'}.")
+    # Of each model the measures that are looked at, and their means over its seeds.
     known = dict.fromkeys(metric for seeds in models.values() for one in seeds for _, metric in one)
     for metric in metrics or ():
         if metric not in known:
             raise RecipeError(f"metric '{metric}': no table has it. There are: {', '.join(known) or 'none'}.")
     chosen = {name: [_choose(one, metrics) for one in seeds] for name, seeds in models.items()}
     mean_scores = {name: _mean_over_seeds(name, seeds) for name, seeds in chosen.items()}
+    # A test for each measure that has queries, and Holm's correction over all.
     drafts = [
         _paired(name, baseline, measure, mean_scores, resamples, seed)
         for name in models

@@ -90,7 +90,9 @@ class Reranker:
 
     def search(self, task: RetrievalTask, depth: int, candidates: Run) -> tuple[Run, Run]:
         """Not possible."""
-        raise DataError(f"model '{self.name}', task '{task.name}': a model of pairs orders candidates only.")
+        raise DataError(
+            f"model '{self.name}', task '{task.name}': it scores pairs, so it orders candidates and cannot search."
+        )
 
     def order(self, task: RetrievalTask, candidates: Run) -> Run:
         """By the scores of pairs; `score` is called with those of up to 64 queries at a time.

@@ -44,6 +44,7 @@ def search_tasks(test_sets: Path, tasks: Params, bm25: Params, evaluation: Param
         key = key_of(task=stored_digest(test_sets, name), bm25=bm25, depth=depth, code=code)
         if is_current(folder, key):
             return
+        # An index of the task's documents, beside its runs.
         task = stored_task(test_sets, name)
         with replace_dir(folder) as aside:
 

@@ -30,7 +30,7 @@ def score_runs(folder: Path, qrels_path: Path, metrics: Sequence[str]) -> dict[s
 
     Equal scores stand in file order (`runs.in_file_order`). The mean is over all queries of the judgments, as with
     trec_eval's `-c`: one that the run has not counts 0, and so does one without a relevant document; a query of the
-    run without judgments is left out. Raises DataError, naming file and row, for a line that is no line of TREC, a
+    run without judgments is left out. Raises DataError, naming file and row, for a line that is not a line of TREC, a
     document that a query has twice or a broken gzip stream, and for a file without rows, a run that shares no query
     with the judgments, and a folder without runs.
     """

@@ -130,7 +130,7 @@ def is_searched(name: str) -> bool:
 
 
 def prompted_types() -> dict[str, TaskType]:
-    """The types whose texts are no queries and documents, by role."""
+    """The types whose texts are not queries and documents, by role."""
     return {kind.role: kind for kind in task_types().values() if kind.role}
 
 

@@ -1,4 +1,4 @@
-"""From what a model wrote to the fields of a row, or the reason why it is no row."""
+"""From what a model wrote to the fields of a row, or the reason why it is not a row."""
 
 import re
 from collections.abc import Sequence
@@ -67,7 +67,7 @@ def parse_score(answer: Answer, lowest: float, highest: float) -> float:
     """The number under `score` in the answer's JSON object. Raises Rejected."""
     score = parse_object(answer).get("score")
     if isinstance(score, bool) or not isinstance(score, int | float) or not lowest <= score <= highest:
-        raise Rejected("no_score", f"{score!r} is no number from {lowest:g} to {highest:g}")
+        raise Rejected("no_score", f"{score!r} is not a number from {lowest:g} to {highest:g}")
     return float(score)
 
 

@@ -56,28 +56,28 @@ def sentences(article: list[Text], choice: Choice) -> Iterator[Text]:
 
 
 def choose(texts: Iterable[Text], cut: Cut, choice: Choice) -> list[Text]:
-    """`count` excerpts of articles drawn by lot, each once, in the order of their lots.
+    """`count` excerpts of articles drawn at random, each once, in the order of their draws.
 
     Every article gives one excerpt before any gives a second. Texts of one title stand together.
     """
-    best: list[tuple[float, str, Text]] = []  # a heap of the negated lots: the worst of the best on top
+    best: list[tuple[float, str, Text]] = []  # a heap of the negated draws: the worst of the best on top
     held: set[Text] = set()
-    for lot, text in _lots(texts, cut, choice):
-        if text not in held and (len(best) < choice.count or lot < -best[0][0]):
-            heapq.heappush(best, (-lot, text.full, text))
+    for draw, text in _draws(texts, cut, choice):
+        if text not in held and (len(best) < choice.count or draw < -best[0][0]):
+            heapq.heappush(best, (-draw, text.full, text))
             held.add(text)
             if len(best) > choice.count:
                 held.remove(heapq.heappop(best)[2])
     return [text for _, _, text in sorted(best, key=lambda entry: (-entry[0], entry[1]))]
 
 
-def _lots(texts: Iterable[Text], cut: Cut, choice: Choice) -> Iterator[tuple[float, Text]]:
-    """(lot, excerpt): the whole number is the excerpt's place in its article, the rest the lot of the article."""
+def _draws(texts: Iterable[Text], cut: Cut, choice: Choice) -> Iterator[tuple[float, Text]]:
+    """(draw, excerpt): the whole number is the excerpt's place in its article, the rest the draw of the article."""
     for article in _articles(texts):
         fitting = (text for text in cut(article, choice) if choice.min_chars <= len(text.text) <= choice.max_chars)
-        drawn = sorted(dict.fromkeys(fitting), key=lambda text: (_lot(text.text, choice.seed), text.full))
-        lot = _lot(article[0].title or article[0].text, choice.seed)
-        yield from ((place + lot, text) for place, text in enumerate(drawn[: choice.per_article]))
+        drawn = sorted(dict.fromkeys(fitting), key=lambda text: (_draw(text.text, choice.seed), text.full))
+        draw = _draw(article[0].title or article[0].text, choice.seed)
+        yield from ((place + draw, text) for place, text in enumerate(drawn[: choice.per_article]))
 
 
 def _articles(texts: Iterable[Text]) -> Iterator[list[Text]]:
@@ -89,5 +89,5 @@ def _articles(texts: Iterable[Text]) -> Iterator[list[Text]]:
             yield from ([text] for text in group)
 
 
-def _lot(content: str, seed: int) -> float:
+def _draw(content: str, seed: int) -> float:
     return unit_interval("synthesis", str(seed), content)

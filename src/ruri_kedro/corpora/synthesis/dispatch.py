@@ -40,7 +40,7 @@ class Limits:
             raise RecipeError(f"first_wait: {self.first_wait} is above longest_wait, {self.longest_wait} (seconds).")
 
     def pause(self, attempt: int, key: str) -> float:
-        """Seconds after the failed try `attempt` (from 1): doubled each time, between half and all of it by lot."""
+        """Seconds after the failed try `attempt` (from 1): doubled each time, then a random half or more of it."""
         longest = min(self.first_wait * 2 ** (attempt - 1), self.longest_wait)
         return longest * random.Random(stable_id(key, str(attempt))).uniform(0.5, 1.0)
 

@@ -1,4 +1,4 @@
-"""Wiring of the ablations, which are no part of the default run: they train many models."""
+"""Wiring of the ablations, which are not part of the default run: they train many models."""
 
 from kedro.pipeline import Node, Pipeline
 

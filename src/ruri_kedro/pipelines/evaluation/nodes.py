@@ -163,9 +163,9 @@ def base_name(base_model: Params) -> str:
 def validate(model: Path, pairs: Table, passages: Table, sources: Params, prompts: Params, evaluation: Params) -> dict:
     """Retrieval among the held-out positives of a source for its held-out pairs: nDCG@10 and Recall@10 by source.
 
-    Of a source with labels Spearman's correlation of the cosines of its held-out pairs with them.
-    This, and no test set, is what settings may be chosen by. Positives of training pairs are no distractors: a model
-    that has learnt which question belongs to them tells them apart too easily, and a test set has none.
+    Of a source with labels Spearman's correlation of the cosines of its held-out pairs with them. Settings may be
+    chosen by this, and by no test set. Positives of training pairs are not distractors: a model that has learnt which
+    question belongs to them tells them apart too easily, and a test set has none.
     """
     from ruri_kedro.benchmark.scoring.evaluate import evaluate, summarize
 

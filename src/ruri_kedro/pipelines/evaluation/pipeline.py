@@ -21,6 +21,7 @@ def create_pipeline(**kwargs) -> Pipeline:
     scores = [f"scores_{model}" for model in nodes.tested_models()]
     return Pipeline(
         [
+            # What there is to evaluate; BM25 comes first, whose candidates others order.
             Node(func=nodes.equal_models, inputs=models, outputs="equal_models", name="equal_models"),
             Node(
                 func=searching.search_tasks,
@@ -34,11 +35,13 @@ def create_pipeline(**kwargs) -> Pipeline:
                 outputs="scores_bm25",
                 name="score_bm25",
             ),
+            # Each model by the nodes of its kind.
             *[
                 node
                 for name, dataset in models.items()
                 for node in resolve(kinds_of(kind_of_model(dataset))[0].evaluate)(name, dataset)
             ],
+            # Runs and scores of all, and the models with their evidence.
             Node(
                 func=searching.export_runs,
                 inputs={

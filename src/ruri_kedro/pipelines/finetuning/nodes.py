@@ -108,9 +108,9 @@ def _teacher_shards(
 def drop_weak_positives(
     examples: Table, teacher_scores: Table, settings: Params, allow_untrained: bool
 ) -> tuple[dict[str, Part], Figure, Frame]:
-    """The examples whose positive the teacher believes, the distribution of its scores, and the others, worst first.
+    """The examples whose positive the teacher scores high enough, a plot of its scores, and the others, worst first.
 
-    Raises RecipeError for a source of which it believes none, unless the recipe allows that.
+    Raises RecipeError for a source of which none is left, unless the recipe allows that.
     """
     scores = _by_query_and_docid(teacher_scores)
     distilled = [row for row in examples.iter_rows() if row["objective"] in TAUGHT]

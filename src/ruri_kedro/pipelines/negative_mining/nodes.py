@@ -48,6 +48,7 @@ def mine_positives(
         return sorted({source.name, source.candidates} & set(matches.parts()))
 
     def part(source: Source) -> ShardedPart:
+        # What the pairs are mined from, read when a shard is missing.
         known = partial(_known, source, passages, (pairs,), leaks, matches, candidates, mining)
 
         def shards(done: Sequence[Path]) -> Iterator[pa.Table]:
@@ -56,6 +57,7 @@ def mine_positives(
                 leaked = {leak["pair_id"] for leak in find_leaks(mined, asked_and_answered(source)) if leak["removed"]}
                 yield to_table((row for row in mined if row["pair_id"] not in leaked), SCHEMAS["pairs"])
 
+        # All that the shards depend on.
         tables = [table.digest([source.name]) for table in (pairs, leaks, candidates)]
         key = key_of(
             tables=tables,
@@ -92,12 +94,14 @@ def choose_examples(
     pair_tables = (pairs, mined_pairs) if mined_pairs else (pairs,)
 
     def part(source: Source) -> ShardedPart:
+        # What the examples are chosen from, read when a shard is missing.
         recipes = stage_recipes(source, stage, mining)
         strategies = {recipe.strategy for recipe in recipes}
         known = partial(
             _known, source, passages, pair_tables, leaks, matches, candidates, mining, strategies, inconsistent
         )
 
+        # All that the shards depend on.
         tables = [table.digest([source.name]) for table in (pairs, leaks)]
         tables += [
             table.digest([source.name])
@@ -159,6 +163,7 @@ def report_negatives(
 
     from ruri_kedro.mining.report import mining_page, report_source, rows_of
 
+    # A report per source, stage and row of the source.
     reports = []
     for source in parse_sources(sources).values():
         mined = mined_pairs.rows(source.name) if mined_pairs and source.name in mined_pairs.parts() else 0

@@ -1,4 +1,4 @@
-"""Wiring of promotion, which is no part of the default run: it changes what others use."""
+"""Wiring of promotion, which is not part of the default run: it changes what others use."""
 
 from kedro.pipeline import Node, Pipeline
 

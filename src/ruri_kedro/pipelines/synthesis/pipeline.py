@@ -1,4 +1,4 @@
-"""Wiring of synthesis, which is no part of the default run: it asks a language model, and that costs time or money."""
+"""Wiring of synthesis, which is not part of the default run: it asks a language model, and that costs time or money."""
 
 from kedro.pipeline import Node, Pipeline
 

@@ -9,6 +9,7 @@ from typing import Any
 from ruri_kedro.errors import RegistryError
 from ruri_kedro.models.packaged import described
 from ruri_kedro.recipe.stages import STAGES, Stage, stage_of_model
+from ruri_kedro.registry.runs.tracking import mlflow_client
 from ruri_kedro.registry.runs.training_runs import (
     NO_RUN,
     OUTPUT,
@@ -110,10 +111,8 @@ def _is_trained(stage: Stage | None, training: Mapping[str, Any]) -> bool:
 def _run_inputs(run_id: str | None) -> list[RunInput]:
     if not run_id:
         return []
-    from mlflow.tracking import MlflowClient
-
     found = []
-    run = MlflowClient().get_run(run_id)
+    run = mlflow_client().get_run(run_id)
     for logged in run.inputs.dataset_inputs:
         context = context_of(logged)
         rows = json.loads(logged.dataset.profile or "{}").get("num_rows")

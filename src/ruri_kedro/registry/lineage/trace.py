@@ -56,7 +56,7 @@ def trace(ident: str, passages: Table, tables: Mapping[str, Table]) -> Trace:
     passage = _passage(ident, passages)
     if not uses and passage is None and ident not in passages.parts():
         raise DataError(
-            f"'{ident}' is no docid, pair_id, query_id, example_id or source in the tables of this recipe "
+            f"'{ident}' is not a docid, pair_id, query_id, example_id or source in the tables of this recipe "
             f"({passages.root.parent}). Another recipe: --env."
         )
     return Trace(ident, passage, uses)
@@ -97,7 +97,7 @@ def trace_text(found: Trace, who: Users) -> str:
     if not who.stages:
         lines.append("No registered version is known to be trained on it.")
     if who.unknown:
-        lines.append(f"Made of other tables than these, so nothing is said of: {', '.join(who.unknown)}")
+        lines.append(f"Unknown, since they were trained on other tables than these: {', '.join(who.unknown)}")
     return "\n".join(lines) + "\n"
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ruri_kedro.registry.promotion.decision import INTERRUPTED, PROMOTED, PROMOTING, REPLACED, ROLLING_BACK, utc_now
+from ruri_kedro.registry.runs.tracking import mlflow_client
 from ruri_kedro.registry.versions.registered import (
     CHAMPION,
     DECISION,
@@ -30,9 +31,7 @@ def finish_interrupted(name: str) -> tuple[int, int] | None:
     A promotion is done if its alias has moved, and is none otherwise; a rollback is carried out, whose numbers are
     given.
     """
-    from mlflow.tracking import MlflowClient
-
-    client = MlflowClient()
+    client = mlflow_client()
     if _doubled(name):  # killed between the two aliases
         before = version_of(name, number_of(name, CHAMPION)).tags.get(REPLACED)
         _point_previous(name, before)
@@ -56,9 +55,7 @@ def take_back(name: str, new: int, old: int) -> None:
 
     The old one is marked first: whoever is killed in between leaves nothing that would be promoted again.
     """
-    from mlflow.tracking import MlflowClient
-
-    client = MlflowClient()
+    client = mlflow_client()
     client.set_model_version_tag(name, str(old), DECISION, f"{ROLLING_BACK}{new}")
     client.set_model_version_tag(name, str(old), ROLLED_BACK, utc_now())
     # Where somebody has given the alias to a third version meanwhile, that stays.
@@ -71,9 +68,7 @@ def take_back(name: str, new: int, old: int) -> None:
 
 def _point_previous(name: str, number: str | None) -> None:
     """Give `previous` to a version, or to none where there is no such version any more."""
-    from mlflow.tracking import MlflowClient
-
-    client = MlflowClient()
+    client = mlflow_client()
     if number and int(number) in numbers(name):
         client.set_registered_model_alias(name, PREVIOUS, number)
     elif number_of(name, PREVIOUS) is not None:
@@ -81,9 +76,7 @@ def _point_previous(name: str, number: str | None) -> None:
 
 
 def _versions(name: str) -> list[Any]:
-    from mlflow.tracking import MlflowClient
-
-    return MlflowClient().search_model_versions(f"name='{name}'")
+    return mlflow_client().search_model_versions(f"name='{name}'")
 
 
 def _under_way(tags: Mapping[str, str]) -> bool:

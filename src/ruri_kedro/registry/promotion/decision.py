@@ -9,6 +9,7 @@ from typing import Any
 
 from ruri_kedro.registry.evidence.evidence import DECISIONS
 from ruri_kedro.registry.promotion.gates import Verdict
+from ruri_kedro.registry.runs.tracking import mlflow_client
 from ruri_kedro.registry.versions.registered import logged_model_id, version_of
 from ruri_kedro.tables.files import write_json
 from ruri_kedro.text.hashing import digest_json
@@ -63,15 +64,13 @@ class Decision:
 
 def record_files(decision: Decision) -> dict[str, str]:
     """Log a decision as files with the logged model; gives the tags that tell of it, all but the decision itself."""
-    from mlflow.tracking import MlflowClient
-
     # Two decisions of the same second have folders of their own.
     place = f"{DECISIONS}/{decision.time.replace(':', '')}-{digest_json(decision.to_json())[:8]}"
     with tempfile.TemporaryDirectory() as folder:
         write_json(Path(folder) / "decision.json", decision.to_json())
         (Path(folder) / "report.md").write_text(decision.to_markdown(), encoding="utf-8")
         if model_id := logged_model_id(version_of(decision.name, decision.version)):
-            MlflowClient().log_model_artifacts(model_id, folder, place)
+            mlflow_client().log_model_artifacts(model_id, folder, place)
     return {
         "promotion.time": decision.time,
         "promotion.against": str(decision.champion or "none"),
@@ -82,9 +81,7 @@ def record_files(decision: Decision) -> dict[str, str]:
 
 def write_tags(versions: Sequence[tuple[str, int]], tags: Mapping[str, str]) -> None:
     """Set tags on versions, one version after the other."""
-    from mlflow.tracking import MlflowClient
-
-    client = MlflowClient()
+    client = mlflow_client()
     for name, number in versions:
         for key, value in tags.items():
             client.set_model_version_tag(name, str(number), key, value[:_TAG])

@@ -115,7 +115,7 @@ def evidence(case: Case) -> Finding:
     # Of a piece that is missing as a whole, that is enough.
     missing += [f"{name}.{key}" for name, key in _KEYS if key not in (getattr(case.challenger, name) or (key,))]
     if case.challenger.kind not in (None, *words()):
-        return False, f"'{case.challenger.kind}' is no kind of model"
+        return False, f"'{case.challenger.kind}' is not a kind of model"
     if missing:
         return False, f"missing: {', '.join(missing)}"
     if changed := changed_stages(case.challenger.training):
@@ -309,14 +309,14 @@ def _test_fault(case: Case, task: str) -> str | None:
     if measure is None or task not in one.tests:
         return f"'{task}' has no scores"
     if not _finite(one.scores[measure]):
-        return f"'{task}' has scores that are no numbers"
+        return f"'{task}' has scores that are not finite"
     theirs = _main_measure(other, task) if other else None
     if other is None or (theirs is None and task not in other.tests):
         return None
     if theirs != measure:
         return f"'{task}' has {measure[1]}, the champion {theirs[1] if theirs else 'no main metric'}"
     if not _finite(other.scores[theirs]):
-        return f"the champion's scores of '{task}' are no numbers. {_NEW_CHAMPION}"
+        return f"the champion's scores of '{task}' are not finite. {_NEW_CHAMPION}"
     same = other.tests.get(task, {}).get("digest") == one.tests[task]["digest"]
     if same and other.scores[theirs].keys() == one.scores[measure].keys():
         return None

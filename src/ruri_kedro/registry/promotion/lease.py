@@ -15,6 +15,7 @@ from typing import Any
 
 from ruri_kedro.errors import RegistryError
 from ruri_kedro.registry.runs.liveness import is_dead, this_process
+from ruri_kedro.registry.runs.tracking import mlflow_client
 
 _PREFIX = "promotion.lease."
 SECONDS = 120.0  # that a lease is good for
@@ -39,9 +40,7 @@ def lease(name: str, wait: float = WAIT) -> Iterator[Lease]:
 
     Raises RegistryError if somebody else holds it for longer than `wait` seconds.
     """
-    from mlflow.tracking import MlflowClient
-
-    client = MlflowClient()
+    client = mlflow_client()
     token = f"{_PREFIX}{uuid.uuid4().hex}/{this_process()}"
     held = _acquire(client, name, token, time.monotonic() + wait)
     try:

@@ -29,6 +29,7 @@ from ruri_kedro.registry.promotion.decision import (
 from ruri_kedro.registry.promotion.gates import Case, judge
 from ruri_kedro.registry.promotion.lease import WAIT, Lease, lease
 from ruri_kedro.registry.promotion.rules import parse_rules, released_name
+from ruri_kedro.registry.runs.tracking import mlflow_client
 from ruri_kedro.registry.versions.registered import (
     CHAMPION,
     DECISION,
@@ -117,7 +118,8 @@ def _permitted(name: str) -> Iterator[None]:
         if not _is_denied(error):
             raise
         raise RegistryError(
-            f"'{name}': this login (MLFLOW_TRACKING_USERNAME) may not release. Ask somebody who may. ({error.message})"
+            f"'{name}': this login (MLFLOW_TRACKING_USERNAME) has no permission to release. Ask somebody "
+            f"who has. ({error.message})"
         ) from error
 
 
@@ -174,10 +176,8 @@ def _promote(decision: Decision, held: Lease) -> None:
 
     `previous` goes before `champion`: whoever is killed in between leaves the old champion, and nothing that is lost.
     """
-    from mlflow.tracking import MlflowClient
-
     # What it was judged against is looked up again.
-    client = MlflowClient()
+    client = mlflow_client()
     name = decision.released
     champion = _same_champion(decision)
     if reason := standing_of(decision.name, decision.version, name):  # since: the same champion may be there again

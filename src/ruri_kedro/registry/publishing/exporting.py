@@ -123,12 +123,10 @@ def _mean(model: Model, task: RetrievalTask, candidates: Run | None) -> float:
 
 def _log(name: str, number: int, costs: list[Cost]) -> None:
     """As metrics of the logged model, in its run, and as tags of the version."""
-    from mlflow.tracking import MlflowClient
-
-    from ruri_kedro.registry.runs.tracking import metric_name
+    from ruri_kedro.registry.runs.tracking import metric_name, mlflow_client
     from ruri_kedro.registry.versions.registered import logged_model_id, version_of
 
-    client = MlflowClient()
+    client = mlflow_client()
     version = version_of(name, number)
     for cost in costs:
         graph = Path(cost.graph).stem.replace("model", "onnx", 1)

@@ -33,7 +33,7 @@ def check_model(sources: Mapping[str, Mapping], terms: Terms, licences: Mapping[
     licence = terms.licence.model
     if licence not in terms.model:
         raise PublicationError(
-            f"publication.model: nothing is said of '{licence}', the model's licence. Name the use that it gives away: "
+            f"publication.model: '{licence}', the licence of the model, is missing. Give the use that it allows: "
             f"{', '.join(USES)}."
         )
     use = terms.model[licence]
@@ -123,7 +123,7 @@ def upload(folder: Path, repo: str, kind: str, public: bool = False) -> str:
 def check_repository(repo: str) -> None:
     """Raise PublicationError unless `repo` is the name of a repository on the hub."""
     if not _REPOSITORY.fullmatch(repo):
-        raise PublicationError(f"'{repo}' is no repository of the hub. Name it as <owner>/<name>.")
+        raise PublicationError(f"'{repo}' is not a repository of the hub. Name it as <owner>/<name>.")
 
 
 def _refuse(reason: str, names: list[str], sources: Mapping[str, Mapping]) -> None:

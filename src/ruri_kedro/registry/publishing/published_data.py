@@ -78,6 +78,7 @@ def publish_dataset(
     and of the collection that its negatives are from are in memory at a time. Raises PublicationError, before anything
     is written, where a source's licence does not allow it or nobody says how its synthetic rows were made.
     """
+    # What may go out, before anything is written.
     used = dict.fromkeys(part for table in stages.values() for part in table.parts())
     used |= dict.fromkeys(sources[part].candidates for part in list(used))
     described = {
@@ -90,6 +91,7 @@ def publish_dataset(
     }
     check_dataset(described, terms)
     told = {part: _how(sources[part], raw, terms, synthesis) for part in used if sources[part].origin == "synthetic"}
+    # The rows, then the card that counts them.
     with fresh_folder(out) as folder:
         rows = {
             stage: _write_stage(table, passages, sources, folder / "data" / stage) for stage, table in stages.items()

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ruri_kedro.registry.runs.liveness import PROCESS, is_dead
+from ruri_kedro.registry.runs.tracking import mlflow_client
 
 logger = logging.getLogger(__name__)
 
@@ -81,9 +82,8 @@ def close_dead(run_id: str) -> list[str]:
     A run of another machine may be alive, and stays; so does one that says nothing of its process.
     """
     from mlflow.exceptions import MlflowException
-    from mlflow.tracking import MlflowClient
 
-    client = MlflowClient()
+    client = mlflow_client()
     experiment = client.get_run(run_id).info.experiment_id
     running = client.search_runs([experiment], "attributes.status = 'RUNNING'")
     dead = [run.info.run_id for run in running if run.info.run_id != run_id and is_dead(run.data.tags.get(PROCESS))]
@@ -114,10 +114,9 @@ def _interrupt(number: int, frame: Any) -> None:
 def _close(run_id: str, status: str) -> None:
     """Close the runs that are open in this thread, the innermost first, and the run itself if another thread has it."""
     import mlflow
-    from mlflow.tracking import MlflowClient
 
     while mlflow.active_run():
         mlflow.end_run(status)
-    client = MlflowClient()
+    client = mlflow_client()
     if client.get_run(run_id).info.status == "RUNNING":
         client.set_terminated(run_id, status)

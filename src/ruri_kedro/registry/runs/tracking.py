@@ -15,10 +15,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from ruri_kedro.errors import RegistryError
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
 
 logger = logging.getLogger(__name__)
 
@@ -140,6 +143,13 @@ def _ask(address: str, timeout: float, user: str | None) -> None:
     urllib.request.urlopen(request, timeout=timeout).close()
 
 
+def mlflow_client() -> "MlflowClient":
+    """MLflow's client of the tracking store and the registry that are set."""
+    from mlflow.tracking import MlflowClient
+
+    return MlflowClient()
+
+
 def active_run_id() -> str | None:
     """Id of the run that is open in this thread, if any."""
     if "mlflow" not in sys.modules:
@@ -155,9 +165,7 @@ def active_run_tags() -> dict[str, str]:
     run_id = active_run_id()
     if run_id is None:
         return {}
-    from mlflow.tracking import MlflowClient
-
-    return {"run_id": run_id, **provenance_tags(MlflowClient().get_run(run_id))}
+    return {"run_id": run_id, **provenance_tags(mlflow_client().get_run(run_id))}
 
 
 def provenance_tags(run: Any) -> dict[str, str]:
@@ -194,11 +202,10 @@ class StepLogger:
     def flush(self) -> int:
         """Send what waits; gives the number of metrics that wait on. Never raises for a failure of the server."""
         from mlflow.exceptions import MlflowException
-        from mlflow.tracking import MlflowClient
 
         try:
             while self._waiting:
-                MlflowClient().log_batch(self._run_id, metrics=self._waiting[:_REQUEST_LIMIT])
+                mlflow_client().log_batch(self._run_id, metrics=self._waiting[:_REQUEST_LIMIT])
                 del self._waiting[:_REQUEST_LIMIT]
         except (MlflowException, OSError) as error:
             if not self._retry_wait:
@@ -227,34 +234,30 @@ def flush_step_loggers() -> None:
 def log_input(run_id: str, name: str, digest: str, rows: int | None, context: str, source: str) -> None:
     """Record on a run that `context` used the data `name` with this digest (at most 36 characters)."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
-    from mlflow.tracking import MlflowClient
 
     profile = None if rows is None else json.dumps({"num_rows": rows})
     # Entities rather than mlflow.data: those classes want the rows in memory.
     dataset = Dataset(name, digest, "local", json.dumps({"uri": source}), profile=profile)
     tags = [InputTag("mlflow.data.context", context)]
-    MlflowClient().log_inputs(run_id, datasets=[DatasetInput(dataset, tags)])
+    mlflow_client().log_inputs(run_id, datasets=[DatasetInput(dataset, tags)])
 
 
 def log_file(run_id: str, path: Path) -> None:
     """Log a file, or a folder with its files, as artifacts of a run."""
-    from mlflow.tracking import MlflowClient
-
     if path.is_dir():
-        MlflowClient().log_artifacts(run_id, str(path), artifact_path=path.name)
+        mlflow_client().log_artifacts(run_id, str(path), artifact_path=path.name)
     else:
-        MlflowClient().log_artifact(run_id, str(path))
+        mlflow_client().log_artifact(run_id, str(path))
 
 
 def log_metric_tree(run_id: str, values: Mapping[str, Any], prefix: str) -> None:
     """Log the numbers of a nested mapping as metrics of a run, named `prefix/key/key`."""
     from mlflow.entities import Metric
-    from mlflow.tracking import MlflowClient
 
     now = int(time.time() * 1000)
     metrics = [Metric(name, value, now, 0) for name, value in flatten(values, prefix)]
     for start in range(0, len(metrics), _REQUEST_LIMIT):
-        MlflowClient().log_batch(run_id, metrics=metrics[start : start + _REQUEST_LIMIT])
+        mlflow_client().log_batch(run_id, metrics=metrics[start : start + _REQUEST_LIMIT])
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
@@ -275,6 +278,5 @@ def metric_name(name: str) -> str:
 def set_tags(run_id: str, tags: Mapping[str, str]) -> None:
     """Set tags on a run."""
     from mlflow.entities import RunTag
-    from mlflow.tracking import MlflowClient
 
-    MlflowClient().log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+    mlflow_client().log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ruri_kedro.recipe import stages
-from ruri_kedro.registry.runs.tracking import provenance_tags
+from ruri_kedro.registry.runs.tracking import mlflow_client, provenance_tags
 
 OUTPUT = "output of "  # in front of the stage that made data, in the context that MLflow keeps with them
 NO_RUN = "unknown: MLflow has no run that made it"
@@ -26,11 +26,10 @@ def trained_with(model: str, digest: str, run_id: str | None, examples: Mapping[
     """
     if run_id is None:
         return {}
-    from mlflow.tracking import MlflowClient
-
+    # From the model back to those it was made from, each found by the digest of its weights.
     found: dict[str, dict[str, Any]] = {}
     seen = set()  # a teacher's pre-training does not stand for one of the embedder's that is not known
-    waiting = [(model, digest, MlflowClient().get_run(run_id))]
+    waiting = [(model, digest, mlflow_client().get_run(run_id))]
     while waiting:
         name, digest, reader = waiting.pop(0)
         made_by = stages.stage_of_model(name)
@@ -41,6 +40,7 @@ def trained_with(model: str, digest: str, run_id: str | None, examples: Mapping[
         run = maker_of(name, digest, reader)
         if run is None:
             continue
+        # What the run used and did.
         data = _digests(run)
         handed_on = made_by is not None and data.get(made_by.start) == digest
         found[stage] = {
@@ -62,9 +62,7 @@ def scored_model(scores: str, digest: str, model: str, run_id: str | None) -> st
     """
     if run_id is None:
         return None
-    from mlflow.tracking import MlflowClient
-
-    run = maker_of(scores, digest, MlflowClient().get_run(run_id))
+    run = maker_of(scores, digest, mlflow_client().get_run(run_id))
     return _digests(run).get(model) if run else None
 
 
@@ -93,9 +91,7 @@ def commit_text(tags: Mapping[str, str]) -> str:
 
 def maker_of(name: str, digest: str, reader: Any) -> Any:
     """The last run of MLflow up to `reader` that made these data, which may be itself; None if there is none."""
-    from mlflow.tracking import MlflowClient
-
-    earlier = MlflowClient().search_runs(
+    earlier = mlflow_client().search_runs(
         [reader.info.experiment_id],
         f"dataset.name = '{name}' and dataset.digest = '{digest}' "
         f"and attributes.start_time <= {reader.info.start_time}",

@@ -14,7 +14,7 @@ from ruri_kedro.errors import RegistryError
 from ruri_kedro.models.foreign_code import open_model
 from ruri_kedro.models.kinds import KINDS
 from ruri_kedro.registry.evidence.evidence import FOLDER, Evidence, write_evidence, write_manifest
-from ruri_kedro.registry.runs.tracking import active_run_id, metric_name
+from ruri_kedro.registry.runs.tracking import active_run_id, metric_name, mlflow_client
 from ruri_kedro.registry.versions import registration
 from ruri_kedro.registry.versions.probe import scored_probe
 from ruri_kedro.registry.versions.registered import DECISION, PREFIX, SIGNED, logged_model_id, numbers
@@ -133,9 +133,7 @@ def requirements() -> list[str]:
 
 def registered_by(run_id: str) -> list[Registered]:
     """The versions that a run registered, or found registered already, by name and number."""
-    from mlflow.tracking import MlflowClient
-
-    client = MlflowClient()
+    client = mlflow_client()
     made = {(version.name, int(version.version)) for version in client.search_model_versions(f"run_id='{run_id}'")}
     tags = client.get_run(run_id).data.tags
     found = {(key.removeprefix(RESULT), int(value)) for key, value in tags.items() if key.startswith(RESULT)}
@@ -145,9 +143,7 @@ def registered_by(run_id: str) -> list[Registered]:
 
 def list_registered(prefix: str = PREFIX) -> list[Registered]:
     """The newest version and every version with an alias of each registered model whose name starts so."""
-    from mlflow.tracking import MlflowClient
-
-    client = MlflowClient()
+    client = mlflow_client()
     listed = []
     for model in _models(client, prefix):
         newest = client.search_model_versions(f"name='{model.name}'", max_results=1, order_by=["version_number DESC"])
@@ -158,9 +154,7 @@ def list_registered(prefix: str = PREFIX) -> list[Registered]:
 
 def registered_names(prefix: str = PREFIX) -> list[str]:
     """The registered models whose name starts so."""
-    from mlflow.tracking import MlflowClient
-
-    return [model.name for model in _models(MlflowClient(), prefix)]
+    return [model.name for model in _models(mlflow_client(), prefix)]
 
 
 def _models(client: Any, prefix: str) -> list[Any]:
@@ -169,9 +163,7 @@ def _models(client: Any, prefix: str) -> list[Any]:
 
 def registered(name: str, number: int) -> Registered:
     """A version by name and number."""
-    from mlflow.tracking import MlflowClient
-
-    return _describe(MlflowClient(), name, number)
+    return _describe(mlflow_client(), name, number)
 
 
 def _describe(client: Any, name: str, number: int | str) -> Registered:
@@ -242,7 +234,6 @@ def _with_card(path: Path, card: str) -> Iterator[Path]:
 def _attach(model_id: str, model: Any, evidence: Evidence) -> str:
     """Log evidence with a model, with the scores of its probe and a manifest of all files, whose SHA-256 it gives."""
     import mlflow.artifacts
-    from mlflow.tracking import MlflowClient
 
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -252,7 +243,7 @@ def _attach(model_id: str, model: Any, evidence: Evidence) -> str:
             raise RegistryError(f"the {evidence.kind} cannot be registered: {'; '.join(faults[:5])}.")
         write_evidence(root, replace(evidence, probe=scored_probe(str(evidence.kind), model, evidence.probe or ())))
         digest = write_manifest(root)
-        MlflowClient().log_model_artifacts(model_id, str(root / FOLDER), FOLDER)
+        mlflow_client().log_model_artifacts(model_id, str(root / FOLDER), FOLDER)
     return digest
 
 

@@ -59,7 +59,7 @@ def load_folder(root: Path, kind: str) -> Any:
     """
     part = model_part(root)
     if part is None or kind not in kinds_of_part(part):
-        raise RegistryError(f"{root} has not the folder of one {kind}.")
+        raise RegistryError(f"{root}: the folder of one {kind} is expected.")
     return open_model(model_class(kind_called(kind)), part)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from ruri_kedro.errors import RegistryError
 from ruri_kedro.registry.evidence.evidence import FOLDER, Evidence, check_manifest, read_evidence
 from ruri_kedro.registry.runs.relocation import local_path
+from ruri_kedro.registry.runs.tracking import mlflow_client
 from ruri_kedro.registry.versions.probe import load_folder, try_model
 from ruri_kedro.registry.versions.stored import foreign_faults, kind_of
 from ruri_kedro.tables.manifest import irregular_entries
@@ -32,15 +33,12 @@ def number_of(name: str, alias: str) -> int | None:
 
 def numbers(name: str) -> list[int]:
     """Numbers of all versions of a registered model, the oldest first."""
-    from mlflow.tracking import MlflowClient
-
-    return sorted(int(version.version) for version in MlflowClient().search_model_versions(f"name='{name}'"))
+    return sorted(int(version.version) for version in mlflow_client().search_model_versions(f"name='{name}'"))
 
 
 def find_version(name: str, number: int | None) -> int:
     """`number`, or the challenger's. Raises RegistryError where there is no such version."""
     from mlflow.exceptions import MlflowException
-    from mlflow.tracking import MlflowClient
 
     if number is None:
         number = number_of(name, CHALLENGER)
@@ -50,7 +48,7 @@ def find_version(name: str, number: int | None) -> int:
                 "or name the version."
             )
     try:
-        MlflowClient().get_model_version(name, str(number))
+        mlflow_client().get_model_version(name, str(number))
     except MlflowException as error:
         raise RegistryError(f"'{name}' has no version {number}: {error.message}") from error
     return number
@@ -174,18 +172,17 @@ def logged_evidence(name: str, number: int) -> Evidence:
     """What was logged about a version, such as a champion's scores and tests; its weights are not read."""
     import mlflow.artifacts
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-    from mlflow.tracking import MlflowClient
 
     version = version_of(name, number)
     model_id = logged_model_id(version)
     if model_id is None:
         return Evidence()
     # A source `models:/<id>` takes no path below it.
-    location = MlflowClient().get_logged_model(model_id).artifact_location
+    location = mlflow_client().get_logged_model(model_id).artifact_location
     _require_place(name, number, location)
     if odd := tuple(local_faults(get_artifact_repository(location))):
         return Evidence(manifest=True, faults=odd)
-    if not MlflowClient().list_logged_model_artifacts(model_id, FOLDER):
+    if not mlflow_client().list_logged_model_artifacts(model_id, FOLDER):
         return Evidence()
     with tempfile.TemporaryDirectory() as folder:
         mlflow.artifacts.download_artifacts(f"{location}/{FOLDER}", dst_path=folder)
@@ -200,7 +197,7 @@ def logged_model_id(version: Any) -> str | None:
 
 
 def original_of(name: str, number: int) -> tuple[str, int]:
-    """Name and number of the version that a version was copied from, or its own where it is no copy."""
+    """Name and number of the version that a version was copied from, or its own where it is not a copy."""
     origin, _, digits = version_of(name, number).tags.get(COPY_OF, "").rpartition("/")
     return (origin, int(digits)) if origin else (name, number)
 
@@ -208,10 +205,9 @@ def original_of(name: str, number: int) -> tuple[str, int]:
 def ensure_model(name: str) -> None:
     """Make sure that there is a registered model of this name; who makes it manages it."""
     from mlflow.exceptions import MlflowException
-    from mlflow.tracking import MlflowClient
 
     try:
-        MlflowClient().create_registered_model(name)
+        mlflow_client().create_registered_model(name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
@@ -222,9 +218,7 @@ def copy_version(name: str, number: int, target: str, tags: Mapping[str, str]) -
 
     It has the tags of the version, but none that says what became of that, and those that are given.
     """
-    from mlflow.tracking import MlflowClient
-
-    client = MlflowClient()
+    client = mlflow_client()
     version = version_of(name, number)
     own = {key: value for key, value in version.tags.items() if not key.startswith(PROMOTION)}
     model_id = logged_model_id(version)
@@ -241,24 +235,18 @@ def copy_version(name: str, number: int, target: str, tags: Mapping[str, str]) -
 
 def copies_of(name: str, number: int, target: str) -> list[Any]:
     """The copies of a version in another registered model, the oldest first."""
-    from mlflow.tracking import MlflowClient
-
-    found = MlflowClient().search_model_versions(f"name='{target}' and tags.`{COPY_OF}`='{name}/{number}'")
+    found = mlflow_client().search_model_versions(f"name='{target}' and tags.`{COPY_OF}`='{name}/{number}'")
     return sorted(found, key=lambda version: int(version.version))
 
 
 def remove_version(version: Any) -> None:
     """Remove a version from the registry; the files stay."""
-    from mlflow.tracking import MlflowClient
-
-    MlflowClient().delete_model_version(version.name, version.version)
+    mlflow_client().delete_model_version(version.name, version.version)
 
 
 def version_of(name: str, number: int) -> Any:
     """MLflow's entity of a version."""
-    from mlflow.tracking import MlflowClient
-
-    return MlflowClient().get_model_version(name, str(number))
+    return mlflow_client().get_model_version(name, str(number))
 
 
 def _download(name: str, number: int, into: Path | None) -> Path:
@@ -271,9 +259,8 @@ def _download(name: str, number: int, into: Path | None) -> Path:
 def _repository(name: str, number: int) -> Any:
     """MLflow's access to the files of a version."""
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-    from mlflow.tracking import MlflowClient
 
-    location = MlflowClient().get_model_version_download_uri(name, str(number))
+    location = mlflow_client().get_model_version_download_uri(name, str(number))
     _require_place(name, number, location)
     return get_artifact_repository(location)
 
@@ -290,10 +277,9 @@ def _require_place(name: str, number: int, location: str) -> None:
 
 def _aliases(name: str) -> Mapping[str, str]:
     from mlflow.exceptions import MlflowException
-    from mlflow.tracking import MlflowClient
 
     try:
-        return MlflowClient().get_registered_model(name).aliases
+        return mlflow_client().get_registered_model(name).aliases
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return {}

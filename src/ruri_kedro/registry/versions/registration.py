@@ -17,7 +17,7 @@ from ruri_kedro.errors import RegistryError
 from ruri_kedro.registry.evidence.card import without_origin
 from ruri_kedro.registry.evidence.evidence import Evidence
 from ruri_kedro.registry.runs.liveness import PROCESS, is_dead
-from ruri_kedro.registry.runs.tracking import active_run_id, set_tags
+from ruri_kedro.registry.runs.tracking import active_run_id, mlflow_client, set_tags
 from ruri_kedro.registry.versions.registered import CHALLENGER, ensure_model, fetch, logged_model_id, number_of
 from ruri_kedro.tables.store import file_digest
 from ruri_kedro.text.hashing import digest_json
@@ -53,9 +53,7 @@ def content_of(folder: Path, evidence: Evidence, metrics: Mapping[str, float]) -
 
 def find_same(name: str, content: str) -> int | None:
     """Number of the newest version with this content whose files are as they were registered; None if there is none."""
-    from mlflow.tracking import MlflowClient
-
-    found = MlflowClient().search_model_versions(f"name='{name}' and tags.`{CONTENT}`='{content}'")
+    found = mlflow_client().search_model_versions(f"name='{name}' and tags.`{CONTENT}`='{content}'")
     for number in sorted((int(version.version) for version in found), reverse=True):
         try:
             with tempfile.TemporaryDirectory() as folder:
@@ -69,9 +67,7 @@ def find_same(name: str, content: str) -> int | None:
 
 def make_version(name: str, model_id: str, tags: Mapping[str, str], card: str) -> int:
     """The version of a logged model that has all its files, in one write; the model is not pending any more."""
-    from mlflow.tracking import MlflowClient
-
-    client = MlflowClient()
+    client = mlflow_client()
     ensure_model(name)
     made = client.create_model_version(
         name,
@@ -86,19 +82,16 @@ def make_version(name: str, model_id: str, tags: Mapping[str, str], card: str) -
 
 def point_to(name: str, number: int) -> None:
     """Make a version the challenger, and say on the open run that the run has registered or found it."""
-    from mlflow.tracking import MlflowClient
-
     set_tags(str(active_run_id()), {f"{RESULT}{name}": str(number)})
     if number_of(name, CHALLENGER) != number:
-        MlflowClient().set_registered_model_alias(name, CHALLENGER, str(number))
+        mlflow_client().set_registered_model_alias(name, CHALLENGER, str(number))
 
 
 def clear_leftovers(name: str) -> None:
     """Remove what killed registrations of `name` left; what a process that may be alive has logged stays."""
     from mlflow.exceptions import MlflowException
-    from mlflow.tracking import MlflowClient
 
-    client = MlflowClient()
+    client = mlflow_client()
     experiment = client.get_run(str(active_run_id())).info.experiment_id
     pending = client.search_logged_models([experiment], filter_string=f"tags.`{PENDING}` = '{name}'")
     left = [model for model in pending if _is_left(client, model)]

@@ -51,8 +51,8 @@ class Index:
         return pa.chunked_array([chunk for column in kept for chunk in column.chunks], type=pa.string())
 
 
-def open_index(folder: Path, model: str) -> Index:
-    """The index of a model, by its digest, in `folder`.
+def open_index(folder: Path, model: str | None) -> Index:
+    """The index of a model, by its digest (None: of any), in `folder`.
 
     Raises DataError where there is none or that of another model, DamagedError for a file that is not what was written.
     """
@@ -60,7 +60,7 @@ def open_index(folder: Path, model: str) -> Index:
     if not (folder / MANIFEST).exists():
         raise DataError(f"{folder}: there is no index of token vectors. Build it first (build_index).")
     manifest = read_checked(folder / MANIFEST)
-    if manifest["model"] != model:
+    if model not in (None, manifest["model"]):
         raise DataError(
             f"{folder}: the index is of the model {manifest['model']}, not of {model}. Build it with this model."
         )

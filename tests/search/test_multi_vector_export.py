@@ -1,0 +1,79 @@
+"""What is exported is read by LanceDB and Qdrant, embedded, which then find what exact MaxSim finds."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from token_vectors import MODEL, SETTINGS, Collection, build, make_collection, make_queries
+
+from ruri_kedro.errors import DataError
+from ruri_kedro.search.multi_vector.export import export_index
+from ruri_kedro.search.multi_vector.search import Searcher
+from ruri_kedro.search.multi_vector.update import add_documents, delete_documents
+
+COLLECTION, MORE = make_collection(120), make_collection(30, seed=4)
+QUERIES = make_queries(COLLECTION, 10)
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    """An index of two segments, one document of which is deleted."""
+    folder = tmp_path_factory.mktemp("index") / "index"
+    build(COLLECTION, folder)
+    add_documents(MORE.blocks, folder, SETTINGS, MODEL, "more")
+    delete_documents(folder, COLLECTION.docids[:1], MODEL)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def best(index):
+    """The first five of each query, in our own search."""
+    return [[docid for docid, _ in hits] for hits in Searcher(index, SETTINGS, MODEL).search(QUERIES, 5)]
+
+
+def test_lancedb_finds_the_same(index, best, tmp_path):
+    lancedb = pytest.importorskip("lancedb")
+    assert export_index(index, "lancedb", tmp_path / "out") == 149
+    passages = pq.read_table(tmp_path / "out" / "passages.parquet")
+    table = lancedb.connect(tmp_path / "db").create_table("passages", passages)
+    found = [table.search(query).distance_type("cosine").limit(5).to_list() for query in QUERIES]
+    assert overlap([[row["docid"] for row in rows] for rows in found], best) > 0.95
+
+
+def test_qdrant_finds_the_same(index, best, tmp_path):
+    client_of = pytest.importorskip("qdrant_client")
+    models = client_of.models
+    export_index(index, "qdrant", tmp_path / "out")
+    client = client_of.QdrantClient(":memory:")
+    collection = models.CreateCollection.model_validate_json((tmp_path / "out" / "collection.json").read_text())
+    client.create_collection("passages", vectors_config=collection.vectors)
+    for line in (tmp_path / "out" / "points.jsonl").read_text("utf-8").splitlines():
+        client.upsert("passages", models.PointsList.model_validate_json(line).points)
+    assert client.count("passages").count == 149
+    found = [client.query_points("passages", query=query.tolist(), limit=5).points for query in QUERIES]
+    assert overlap([[point.payload["docid"] for point in points] for points in found], best) > 0.95
+
+
+def test_vespas_feed_holds_all_vectors_and_its_schema_their_size(index, best, tmp_path):
+    export_index(index, "vespa", tmp_path / "out")
+    rows = [json.loads(line) for line in (tmp_path / "out" / "feed.jsonl").read_text("utf-8").splitlines()]
+    fields = [row["fields"] for row in rows]
+    stored = Collection(
+        [row["docid"] for row in fields],
+        [np.array(list(row["vectors"]["blocks"].values()), dtype=np.float32) for row in fields],
+    )
+    assert rows[0]["put"] == f"id:passage:passage::{COLLECTION.docids[1]}"
+    assert overlap([stored.best(query, 5) for query in QUERIES], best) > 0.95
+    assert "tensor<bfloat16>(token{}, v[32])" in (tmp_path / "out" / "passage.sd").read_text("utf-8")
+
+
+def test_a_folder_that_holds_something_is_left_alone(index, tmp_path):
+    (tmp_path / "kept").write_text("mine")
+    with pytest.raises(DataError, match="is not empty"):
+        export_index(index, "vespa", tmp_path)
+    assert (tmp_path / "kept").read_text() == "mine"
+
+
+def overlap(found, best):
+    return np.mean([len({*one} & {*other}) / len(other) for one, other in zip(found, best, strict=True)])
