@@ -93,6 +93,11 @@ def test_a_recipe_that_would_train_nothing_is_refused():
             check(**given)
 
 
+def test_a_base_model_that_is_loaded_may_be_evaluated_as_it_is(tmp_path, caplog):
+    check(**source(), base_model={"name": str(tmp_path), "revision": None})
+    assert "none takes part in any stage. The base model is evaluated as it is." in caplog.text
+
+
 def test_more_devices_than_there_are_are_told_when_the_rest_is_right(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(RecipeError, match="device 'cuda': torch finds no CUDA device here"):

@@ -6,6 +6,9 @@ import pytest
 from cut_project import run_kedro
 from partial_project import make_partial_project
 from safetensors.numpy import load_file
+from sentence_transformers import MultiVectorEncoder
+
+from ruri_kedro.models.kinds import KINDS, saved_kind
 
 GIVEN, RANDOM = {"negatives": "given"}, {"negatives": "random", "count": 1}
 TAUGHT = {"negatives": "random", "count": 3, "objective": "distillation"}
@@ -83,3 +86,25 @@ def test_a_recipe_without_pre_training_teaches_by_a_reranker_on_the_base_model(t
     assert registered(project) == {"ruri-part", "ruri-reranker-part"} and "left out" not in said
     card = (project / "data/08_reporting/part/versions/reranker_card.md").read_text("utf-8")
     assert "Nothing was trained in pretraining, reranking_stage1: no source" in card
+
+
+@pytest.mark.slow
+def test_late_interaction_is_trained_by_contrast_and_by_a_reranker(tmp_path):
+    """The kind of the base model is that of all that is trained from it; the reranker starts from its encoder."""
+    tuned = [CONTRASTIVE | {"triplets": True}, TAUGHT]
+    stages = {"questions": {"reranking_stage2": RANDOM, "finetuning": tuned}}
+    kind = {"kind": "multi_vector", "dimensions": 16, "query_length": 32, "document_length": 64}
+    project = make_partial_project(tmp_path, stages, ["questions", "sts"], **kind)
+    said = run_kedro(project, "run", "--env", "part", "--params", "finetuning.averaging.last=2")
+    found = metrics(project)
+    assert list(found) == ["bm25", "base", "finetuned", "reranker"]
+    assert {name.partition("/")[0] for name in found["finetuned"]} == {"questions", "questions_rerank"}, "and no sts"
+    assert registered(project) == {"ruri-part", "ruri-reranker-part"} and "Traceback" not in said
+    assert saved_kind(newest(project, "embedder")) is saved_kind(newest(project, "base_model")) is KINDS["multi_vector"]
+    model = MultiVectorEncoder(str(newest(project, "embedder")), device="cpu")
+    assert model.encode_query("富士山")[0].shape == (16,) and model.tokenizer.tokenize("クエリ: 富士山")[0] == "クエリ:"
+    card = (project / "data/08_reporting/part/versions/embedder_card.md").read_text("utf-8")
+    assert "model of late interaction" in card and "MultiVectorEncoder" in card
+    said = run_kedro(project, "run", "--env", "part", "--params", "dry_run=true")
+    assert "Time together" in said
+    run_kedro(project, "run", "--env", "part", "--pipelines", "promotion")

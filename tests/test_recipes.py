@@ -241,6 +241,37 @@ def test_the_next_generation_differs_in_models_lengths_and_prefixes_only(size):
         assert ours["pretraining"][name] == paper["pretraining"][name]
 
 
+JACOLBERT = [  # arXiv 2312.16144
+    ("Section 2.1", "sources.mmarco.hub.id", "bclavie/mmarco-japanese-hard-negatives"),
+    ("Section 3.1", "base_model.name", "tohoku-nlp/bert-base-japanese-v3"),
+    ("Section 3.1", "base_model.query_length", 64),
+    ("Section 3.1", "base_model.document_length", 228),
+    ("Section 3.1", "finetuning.max_length", {"query": 64, "document": 228}),
+    ("Section 3.1", "finetuning.batch_size", 128),
+    ("Section 3.1", "finetuning.warmup_steps", 8000),
+    ("Section 3.1", "finetuning.learning_rate", 5e-6),
+    ("Section 3.1", "finetuning.epochs", 1),
+    ("ColBERT", "base_model.dimensions", 128),
+]
+
+
+@pytest.mark.parametrize(("place", "path", "value"), JACOLBERT)
+def test_jacolbert_has_the_numbers_of_its_paper(place, path, value):
+    assert at(recipe("jacolbert"), path) == value, place
+
+
+def test_jacolbert_draws_ten_million_triplets_and_its_successor_learns_from_a_teacher():
+    first, second = (recipe("jacolbert", **given) for given in ({}, {"version": "v2.5"}))
+    row = first["sources"]["mmarco"]["stages"]["finetuning"]
+    assert row["triplets"] and row["count"] * row["max_rows"] == 10_000_000
+    assert first["recipe"] == "jacolbert" and second["recipe"] == "jacolbert-v2.5"
+    row = second["sources"]["mmarco"]["stages"]["finetuning"]
+    assert (row["objective"], row["count"] + 1, row["triplets"]) == ("distillation", 32, False)
+    assert second["finetuning"]["averaging"] == {"last": 3} and second["base_model"]["query_expansion"] == 32
+    own, paper = first["tasks"], recipe("ruri", "parameters")["tasks"]
+    assert own == {name: task for name, task in paper.items() if name.startswith("jacolbert_")}
+
+
 def test_every_file_of_the_paper_is_one_of_the_next_generation():
     own = {path.name for path in (REPOSITORY / "conf/ruri-v3").iterdir()}
     assert {path.name for path in (REPOSITORY / "conf/ruri").iterdir()} <= own
@@ -248,7 +279,10 @@ def test_every_file_of_the_paper_is_one_of_the_next_generation():
 
 @pytest.mark.parametrize(
     ("env", "size"),
-    [*((env, size) for env, sizes in SIZES_OF.items() for size in sizes), ("e5", "12l"), ("e5", "4l")],
+    [
+        *((env, size) for env, sizes in SIZES_OF.items() for size in sizes),
+        *((env, size) for env in ("e5", "jacolbert-mini") for size in ("12l", "4l")),
+    ],
 )
 def test_what_is_promoted_by_default_is_what_the_recipe_registers(env, size):
     from ruri_kedro.recipe.stages import registered_names

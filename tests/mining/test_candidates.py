@@ -131,6 +131,13 @@ def test_given_and_random_negatives():
         assert set(row["negatives"]) < {"d0", "d1", "d2", "d3"} - {row["positive"]}
 
 
+def test_triplets_have_one_negative_each():
+    rows = known(pair(0, "d0", given=["d5", "d6"]), pair(1, "d1", given=["d2"], split="validation"))
+    found = list(make_examples(rows, recipe("given", 2, triplets=True), seed=1))
+    assert [(row["positive"], row["negatives"]) for row in found] == [("d0", ["d5"]), ("d0", ["d6"]), ("d1", ["d2"])]
+    assert len({row["example_id"] for row in found}) == 3
+
+
 def test_a_held_out_passage_is_no_negative_of_training():
     held_out = pair(1, "d0", split="validation")  # "same" in the candidates reads as d0
     rows = known(pair(0, "d1"), held_out, pair(2, "d2"), pair(3, "d3"))

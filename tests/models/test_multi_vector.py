@@ -40,7 +40,7 @@ def encoder(tmp_path_factory):
     [
         {},
         {"query_expansion": False, "skip": None, "marks": False, "dimensions": None},
-        {"query_expansion": 10, "skip_query_prompt": True, "marks": False},
+        {"query_expansion": 10, "skip_query": "prompt", "marks": False},
     ],
 )
 def test_it_is_read_and_run_as_sentence_transformers_does(changes, encoder, tmp_path):
@@ -69,9 +69,11 @@ def test_what_has_no_vector(encoder):
     assert model.encode_query(["札幌"])[0].shape == (16, 8), "[MASK] take part"
     assert len(model.encode_document(["。。。"])[0]) == 3, "[CLS], [D] and [SEP]"
     plain = {"name": encoder, "query_expansion": False, "prompts": PROMPTS, "marks": False}
-    prompt = model.tokenizer(PROMPTS["query"])["input_ids"]
-    whole, cut = (len(built(**plain, skip_query_prompt=skips).encode_query(["札幌"])[0]) for skips in (False, True))
-    assert whole - cut == len(prompt)
+    kept = [None, "prompt", "prompt_and_special"]
+    whole, *cut = (len(built(**plain, skip_query=skipped).encode_query(["札幌"])[0]) for skipped in kept)
+    for found, special in zip(cut, (False, True), strict=True):
+        prompt = model.tokenizer(PROMPTS["query"], add_special_tokens=special)["input_ids"]
+        assert whole - found == len(prompt)
     pieces = punctuation_pieces(model.tokenizer)
     assert "。" in pieces and not any(char.isalnum() for piece in pieces for char in piece)
 

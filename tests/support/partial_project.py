@@ -22,8 +22,11 @@ TASKS = {
 }  # fmt: skip
 
 
-def make_partial_project(root: Path, stages: dict, tasks: list[str]) -> Path:
-    """Write the project into `root`; `stages` by source, with a licence for all, `tasks` of TASKS. Gives `root`."""
+def make_partial_project(root: Path, stages: dict, tasks: list[str], **base_model) -> Path:
+    """Write the project into `root`; `stages` by source, with a licence for all, `tasks` of TASKS. Gives `root`.
+
+    base_model: parameters of this block.
+    """
     make_cut_project(root)
     (root / "conf/cut").rename(root / "conf/part")
     (root / "data/01_raw/cut").rename(root / "data/01_raw/part")
@@ -37,6 +40,6 @@ def make_partial_project(root: Path, stages: dict, tasks: list[str]) -> Path:
     (root / "conf/part/parameters_sources.yml").write_text(yaml.safe_dump(blocks, allow_unicode=True), "utf-8")
     # A model that is there is loaded faster than one is built with its tokenizer.
     tiny_encoder().save_pretrained(str(root / "base"))
-    parameters = yaml.safe_load(PARAMETERS) | {"base_model": {"name": str(root / "base")}}
+    parameters = yaml.safe_load(PARAMETERS) | {"base_model": {"name": str(root / "base"), **base_model}}
     (root / "conf/part/parameters.yml").write_text(yaml.safe_dump(parameters), "utf-8")
     return root

@@ -3,6 +3,7 @@
 What takes long to import is imported inside the functions: Kedro imports this module for every command.
 """
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,9 @@ _MODELS = {
     "embed": ("mining.supervised", "encoder"),
     "score_with_teacher": ("finetuning", "teacher"),
 }
+
+
+logger = logging.getLogger(__name__)
 
 
 class CheckHooks:
@@ -182,6 +186,10 @@ def _trainings(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
     sources = catalog.load("params:sources") if "params:sources" in catalog else None
     trained = [stage for stage in STAGES.values() if stage.node in nodes]
     if trained and sources is not None and not any(takes_part(stage, sources) for stage in STAGES):
+        base = catalog.load("params:base_model") if "params:base_model" in catalog else {}
+        if base.get("name") or base.get("package"):
+            logger.warning("sources: none takes part in any stage. The base model is evaluated as it is.")
+            return
         yield (
             "sources: none takes part in any stage, so nothing would be trained. Give one a block `stages`, and see "
             "that the sources are those of this recipe."

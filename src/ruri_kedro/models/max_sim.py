@@ -30,7 +30,7 @@ def max_sim(
     queries, documents: (tokens, d), of length 1; lengths: (texts,) of each. A query without tokens scores 0, a document
     without tokens -1 for each token of the query.
     """
-    asked, given = _BLOCK[documents.device.type]
+    asked, given = _BLOCK.get(documents.device.type, _BLOCK["cuda"])
     total = int(query_lengths.sum())
     blocks = [
         _Block(slice(start, min(start + asked, total)), numbers, numbers)

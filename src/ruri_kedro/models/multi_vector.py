@@ -126,8 +126,9 @@ def _masks(
 ) -> Iterable[MultiVectorMask]:
     """What says which tokens have a vector; without words all of them have."""
     yield MultiVectorMask(punctuation_pieces(tokenizer) if settings.skip else [])
-    if settings.skip_query_prompt:
-        ids = tokenizer(prompts.get("query", ""))["input_ids"]
+    if settings.skip_query:
+        special = settings.skip_query == "prompt_and_special"
+        ids = tokenizer(prompts.get("query", ""), add_special_tokens=special)["input_ids"]
         yield MultiVectorMask(tokenizer.convert_ids_to_tokens(ids), skiplist_tasks=["query"])
 
 

@@ -65,7 +65,7 @@ class BaseModelSettings:
     document_length: Count
     query_expansion: bool | Count  # [MASK] that take part, up to query_length or to a number; longer queries are cut
     skip: Literal["punctuation"] | None  # tokens of documents that have no vector
-    skip_query_prompt: bool  # whether the query's prompt and its special tokens have none
+    skip_query: Literal["prompt", "prompt_and_special"] | None  # tokens of queries that have none
     marks: bool  # whether the prompts become one token each, as ColBERT's [Q] and [D]
     ref: str | None = None  # as in ModelName
 
