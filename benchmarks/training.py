@@ -3,6 +3,7 @@
     python benchmarks/training.py --text train.jsonl.gz   # rows with `question` and `context`, such as JaQuAD's
     python benchmarks/training.py                         # text of the shipped corpus
     python benchmarks/training.py --quick                 # small batches, one round, under five minutes
+    python benchmarks/training.py --model FOLDER          # a checkpoint in place of the models with random weights
     python benchmarks/training.py --cpu                   # one thread by its own clock, for a busy machine
 
 One JSON line per figure, then a table. Both sides have the same text, weights, batches, threads and memory budget and
@@ -18,12 +19,10 @@ differences `limit` is what the figure should stay under.
 
 import argparse
 import copy
-import gzip
-import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,38 +30,40 @@ from pathlib import Path
 import numpy as np
 import torch
 from figures import alone, peak_memory, say, table
-from sentence_transformers import CrossEncoder, SentenceTransformer
-from sentence_transformers.cross_encoder.losses import ListNetLoss
-from sentence_transformers.sentence_transformer.losses import (
-    CachedMultipleNegativesRankingLoss,
-    MultipleNegativesRankingLoss,
+from peers import (
+    ALL,
+    BERT,
+    GROUP,
+    LENGTH,
+    MINI_BATCHES,
+    PROMPTS,
+    SIZES,
+    TEMPERATURE,
+    Pairs,
+    list_net,
+    peer_losses,
+    query_groups,
+    read_pairs,
+    reranking_set,
+    trained,
+    training_set,
+    write_copy,
+    write_model,
 )
-from transformers import BertConfig, BertModel
+from sentence_transformers import CrossEncoder, SentenceTransformer
 
-from ruri_kedro.models.base import TinySettings, build_cross_encoder, build_encoder, load_encoder
+from ruri_kedro.models.base import build_cross_encoder, load_encoder
 from ruri_kedro.models.forward import embed, encode, score_pairs
 from ruri_kedro.models.onednn import fast_linear
 from ruri_kedro.models.pairs import PairLayout
-from ruri_kedro.models.tokens import TokenRows, chunk_by_tokens, pad, tokenize
-from ruri_kedro.training.data import TrainingSet
+from ruri_kedro.models.tokens import chunk_by_tokens, pad, tokenize
 from ruri_kedro.training.memory import reused_memory
 from ruri_kedro.training.objectives import Budget, LossSettings, embedding_backward, reranking_backward
 from ruri_kedro.training.plan import Batch
 
-SAMPLE = Path(__file__).resolve().parents[1] / "data/01_raw/sample"
-PROMPTS = {"query": "クエリ: ", "document": "文章: "}
-SIZES = {"2 layers of 128": (2, 128), "4 layers of 256": (4, 256)}
-BERT = "BERT, 12 layers of 768"
-LENGTH, CHUNK, ALL = 256, 2048, 10**9  # tokens of a text, of a chunk, of activations that are all kept
+CHUNK = 2048  # tokens
 ROOM = 8 * 2**30  # bytes of activations where they may be kept
-TEMPERATURE, GROUP, TOLERANCE = 0.02, 64, 1e-4
-MINI_BATCHES = (16, 32, 64, 128)
-GTE = {
-    "scale": 1 / TEMPERATURE,
-    "directions": ("query_to_doc", "query_to_query", "doc_to_query", "doc_to_doc"),
-    "partition_mode": "joint",
-}
-Pairs = list[tuple[str, str]]
+TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -100,69 +101,6 @@ class Options:
         for unit, amount in work.items():
             ours, peer, limit = (round(amount / found[name], 1) for name in ("ours", "peer", "limit"))
             say("training", case, ours, limit, f"{unit}/{'CPU s' if self.cpu else 's'}", peer)
-
-
-def read_pairs(path: Path | None) -> Pairs:
-    """Question and passage, or first sentence and paragraph, no text twice."""
-    if path is not None:
-        found = [(row["question"], row["context"]) for row in rows(path)]
-    else:
-        found = [(row["question"], row["context"]) for row in rows(SAMPLE / "questions/train.jsonl.gz")]
-        texts = (t for a in rows(SAMPLE / "articles.jsonl.gz") for s in a["sections"] for t in s["paragraphs"])
-        found += [(text.split("。")[0], text) for text in texts]
-    seen: set[str] = set()
-    pairs = []
-    for pair in found:
-        if seen.isdisjoint(pair) and pair[0] != pair[1]:
-            seen.update(pair)
-            pairs.append(pair)
-    return [pairs[i] for i in np.random.default_rng(0).permutation(len(pairs))]
-
-
-def rows(path: Path) -> Iterator[dict]:
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        yield from map(json.loads, lines)
-
-
-def write_model(folder: Path, size: str, pairs: Pairs) -> None:
-    """An encoder with random weights and without dropout."""
-    layers, width = SIZES.get(size, (1, 64))
-    settings = TinySettings(16_000, 8, width, 2 * width, layers, 4, 512, dropout=0.0, initializer_range=0.02)
-    model = build_encoder([text for pair in pairs[:4000] for text in pair], settings, PROMPTS, 0)
-    if size == BERT:
-        vocabulary = len(model.tokenizer)
-        model.tokenizer.save_pretrained(folder)
-        config = BertConfig(vocab_size=vocabulary, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
-        BertModel(config).save_pretrained(folder)
-    else:
-        model.save_pretrained(str(folder))
-
-
-def training_set(model: SentenceTransformer, pairs: Pairs) -> TrainingSet:
-    n = len(pairs)
-    texts = [PROMPTS["query"] + query for query, _ in pairs] + [PROMPTS["document"] + text for _, text in pairs]
-    return a_set(tokenize(model.tokenizer, texts, LENGTH), np.column_stack([np.arange(n), n + np.arange(n)]))
-
-
-def a_set(tokens: TokenRows, texts: np.ndarray) -> TrainingSet:
-    n = len(texts)
-    return TrainingSet(
-        tokens, texts, texts.astype(np.int32), np.zeros(n, np.int64), ["text"], ["contrastive"], [""] * n, None
-    )
-
-
-def trained(model: torch.nn.Module, backward: Callable[[], object]) -> Callable[[], None]:
-    """A step of training."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
-    model.train()
-
-    def step() -> None:
-        backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step
 
 
 def without_padding(
@@ -203,27 +141,6 @@ def tokens_in_room(model: SentenceTransformer) -> int:
     found = sum(held.values())
     del graph  # until here no address is used twice
     return ROOM * CHUNK // found
-
-
-def peer_losses(model: SentenceTransformer, data: TrainingSet, keep: int) -> dict[str, Callable[[int], Callable]]:
-    """By name a function from a number of rows to the backward pass of the peer's loss."""
-    losses = {
-        f"cached, {size}": CachedMultipleNegativesRankingLoss(model, mini_batch_size=size, **GTE)
-        for size in MINI_BATCHES
-    }
-    if sum(len(column) * int(data.tokens.lengths[column].max()) for column in data.texts.T) <= keep:
-        losses["plain"] = MultipleNegativesRankingLoss(model, **GTE)
-
-    def backward(loss: torch.nn.Module, count: int) -> torch.Tensor:
-        columns = data.texts[:count].T
-        features = [
-            pad([data.tokens.row(i) for i in column], model.tokenizer.pad_token_id, LENGTH) for column in columns
-        ]
-        value = loss(features, None)
-        value.backward()
-        return value.detach()
-
-    return {name: partial(partial, backward, loss) for name, loss in losses.items()}
 
 
 def pretraining(options: Options, folder: Path, size: str, pairs: Pairs, batch: int, kept: bool) -> None:
@@ -269,18 +186,12 @@ def reranking(options: Options, folder: Path, size: str, pairs: Pairs) -> None:
     model = build_cross_encoder(folder, LENGTH, 0)
     mine, theirs = copy.deepcopy(model).train(), copy.deepcopy(model).train()
     n = options.groups
-    passages = [[pairs[(i * GROUP + k) % len(pairs)][1] for k in range(GROUP)] for i in range(n)]
-    queries = [pairs[i * GROUP % len(pairs)][0] for i in range(n)]
-    texts = queries + [text for group in passages for text in group]
-    columns = np.column_stack([np.arange(n), n + np.arange(n * GROUP).reshape(n, GROUP)])
-    data = a_set(tokenize(model.tokenizer, texts, None, special=False), columns)
+    queries, passages = query_groups(pairs, n)
+    data = reranking_set(model, queries, passages)
     backward = reranking_backward(mine, data, Budget(CHUNK, ALL, "float32"), LENGTH)
-    labels = [torch.tensor([40.0] + [0.0] * (GROUP - 1))] * n
 
     def peer(mini_batch: int, count: int = n) -> torch.Tensor:
-        loss = ListNetLoss(theirs, mini_batch_size=mini_batch)([queries[:count], passages[:count]], labels[:count])
-        loss.backward()
-        return loss.detach()
+        return list_net(theirs, mini_batch, queries[:count], passages[:count])
 
     chosen = options.fastest({str(size): partial(peer, size, 1) for size in MINI_BATCHES})
     theirs.zero_grad()
@@ -370,6 +281,7 @@ CASES = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--text", type=Path, help="gzipped JSON Lines with question and context")
+    parser.add_argument("--model", type=Path, help="folder of an encoder, in place of those with random weights")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--cpu", action="store_true", help="one thread, CPU seconds")
     parser.add_argument("--threads", type=int, default=2)
@@ -385,15 +297,18 @@ def main() -> None:
     torch.set_num_threads(threads)
     pairs = read_pairs(options.text)
     with tempfile.TemporaryDirectory() as workspace, reused_memory():
-        for size in options.sizes:
+        for size in options.sizes if chosen.model is None else [chosen.model.resolve().name]:
             folder = Path(workspace) / size.replace(" ", "-")
-            write_model(folder, size, pairs)
+            if chosen.model is None:
+                write_model(folder, size, pairs)
+            else:
+                write_copy(folder, chosen.model, dropout=0.0)
             for name in (name for name in CASES if name in chosen.cases):
                 CASES[name](options, folder, size, pairs)
         if "memory" in chosen.cases:
             few, many = (alone(memory, options, folder, pairs[:n]) for n in (options.small, options.large))
             say("training", f"peak memory, {size}, batch {options.large}", many, 1.3 * few, "GiB")
-        if "bert" in chosen.cases and not chosen.quick:
+        if "bert" in chosen.cases and not chosen.quick and chosen.model is None:
             folder = Path(workspace) / "bert"
             write_model(folder, BERT, pairs)
             pretraining(options, folder, BERT, pairs, 32, kept=False)

@@ -184,7 +184,7 @@ def test_names_in_files_of_parameters_are_checked_before_a_run_and_before_a_comm
 
 
 def test_the_names_of_the_shipped_recipes_are_allowed():
-    for env in ("base", "mini", "ruri", "ruri-v3"):
+    for env in ("base", "mini", "ruri", "ruri-released", "ruri-v3"):
         paths = sorted((REPOSITORY / "conf" / env).glob("parameters*.yml"))
         assert paths, env
         for path in paths:

@@ -30,7 +30,7 @@ base_model: {name: o/bert, revision: null, ref: refs/pr/2}
 
 def write_rows(path: Path, rows: list[dict]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode(), mtime=0))
+    path.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode()))
 
 
 @pytest.fixture
@@ -108,17 +108,13 @@ def test_every_commit_is_kept_and_read_by_the_recipe(hub, project):
     assert "unchanged" in pin().output
 
 
-def test_check_reports_and_writes_nothing(hub, project):
+def test_check_writes_nothing_and_names_the_files_outside_of_the_hub_with_their_command(hub, project):
     done = pin("--check")
     assert done.exit_code == 0 and "o/test" in done.output
     assert not (project / "conf/own/revisions.yml").exists()
-
-
-def test_files_outside_of_the_hub_come_with_their_command(hub, project):
-    said = pin("--check").output
     fetch = "python -m ruri_kedro.corpora.fetch mini --only jaquad --out data/01_raw/own"
-    assert f"data/01_raw/own/jaquad/train.jsonl.gz is not there (jaquad). Run: {fetch}" in said
-    assert "mine/texts.txt is not there (own). No command fetches it: put it there by hand." in said
+    assert f"data/01_raw/own/jaquad/train.jsonl.gz is not there (jaquad). Run: {fetch}" in done.output
+    assert "mine/texts.txt is not there (own). No command fetches it: put it there by hand." in done.output
 
 
 def test_a_moved_branch_is_said_with_both_commits(hub, project):
@@ -129,24 +125,31 @@ def test_a_moved_branch_is_said_with_both_commits(hub, project):
     assert read_revisions(path) == WANTED
 
 
-@pytest.mark.parametrize(
-    ("status", "said"),
-    [
-        (401, "there is no such data set, or it is private: look at https://huggingface.co/datasets/o/test"),
-        (403, "it is gated: accept its terms on https://huggingface.co/datasets/o/test and log in (hf auth login)"),
-        (404, "there is no such data set, or it is private"),
-        (429, "the hub has had too many requests: wait some minutes"),
-        (500, "it cannot be read (HfHubHTTPError"),
-    ],
-)
-def test_a_refusal_is_one_line_and_the_rest_is_kept(hub, project, status, said):
-    hub.refused = {"o/test": status}
+def only(project, names) -> None:
+    """Let the recipe name these data sets and nothing else."""
+    rows = "".join(f"  s{n}: {{kind: pair, hub: {{id: {name}}}, path: '*.gz'}}\n" for n, name in enumerate(names))
+    (project / "conf/own/parameters.yml").write_text(f"sources:\n{rows}tasks: {{}}\n")
+
+
+REFUSALS = {
+    401: "there is no such data set, or it is private: look at https://huggingface.co/datasets/o/401",
+    403: "it is gated: accept its terms on https://huggingface.co/datasets/o/403 and log in (hf auth login)",
+    404: "there is no such data set, or it is private",
+    429: "the hub has had too many requests: wait some minutes",
+    500: "it cannot be read (HfHubHTTPError",
+}
+
+
+def test_each_refusal_is_one_line_and_the_rest_is_kept(hub, project):
+    hub.refused = {f"o/{status}": status for status in REFUSALS}
+    hub.folders["datasets", "o/good"] = hub.folders["datasets", "o/test"]
+    only(project, [*hub.refused, "o/good"])
     done = pin()
-    assert done.exit_code == 1 and "1 of what the recipe names cannot be had" in done.output
-    [line] = [line for line in done.output.splitlines() if line.startswith("o/test:")]
-    assert said in line and line.endswith(f"(HTTP {status})")
-    kept = read_revisions(project / "conf/own/revisions.yml")
-    assert kept == {repository: commit for repository, commit in WANTED.items() if repository.id != "o/test"}
+    assert done.exit_code == 1 and "5 of what the recipe names cannot be had" in done.output
+    for status, said in REFUSALS.items():
+        [line] = [line for line in done.output.splitlines() if line.startswith(f"o/{status}:")]
+        assert said in line and line.endswith(f"(HTTP {status})")
+    assert read_revisions(project / "conf/own/revisions.yml") == {Repository("dataset", "o/good"): commit_of("o/good")}
 
 
 def test_what_could_not_be_asked_keeps_its_commit(hub, project):
@@ -194,21 +197,22 @@ def facts(**other):
 
 
 ANSWERS = {
-    "too long": (b'"' + b"x" * 5000, {}),
+    "long": (b'"' + b"x" * 5000, {}),
     "packed": (gzip.compress(facts(), mtime=0), {"Content-Encoding": "gzip"}),
-    "no JSON": (b"<html>log in first</html>", {}),
-    "a list": (b"[]", {}),
-    "no commit": (facts(sha="../../etc"), {}),
+    "page": (b"<html>log in first</html>", {}),
+    "list": (b"[]", {}),
+    "commit": (facts(sha="../../etc"), {}),
 }
 
 
-@pytest.mark.parametrize("kind", ANSWERS)
-def test_an_answer_of_another_form_is_a_line(hub, project, monkeypatch, kind):
+def test_an_answer_of_another_form_is_a_line(hub, project, monkeypatch):
     monkeypatch.setattr(hub_facts, "LONGEST_ANSWER", 4000)
-    hub.raw = {"o/test": ANSWERS[kind]}
+    hub.raw = {f"o/{name}": answer for name, answer in ANSWERS.items()}
+    hub.folders |= {("datasets", name): hub.folders["datasets", "o/test"] for name in hub.raw}
+    only(project, hub.raw)
     done = pin()
-    assert done.exit_code == 1 and done.output.count("o/test: ") == 1
-    assert "o/test" not in (project / "conf/own/revisions.yml").read_text()
+    assert done.exit_code == 1 and not (project / "conf/own/revisions.yml").exists()
+    assert all(done.output.count(f"{name}: ") == 1 for name in hub.raw)
 
 
 def test_a_card_is_printed_as_plain_text(hub, project):

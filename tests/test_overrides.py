@@ -39,7 +39,9 @@ def test_what_the_recipe_has_may_be_given(given):
     assert unknown_parameter(given, FOLDERS) is None
 
 
-@pytest.mark.parametrize(("env", "known"), [("ruri", True), ("ruri-v3", True), ("mini", False), ("local", False)])
+@pytest.mark.parametrize(
+    ("env", "known"), [("ruri", True), ("ruri-released", True), ("ruri-v3", True), ("mini", False), ("local", False)]
+)
 def test_a_size_is_known_where_the_recipe_has_several(env, known):
     fault = unknown_parameter({"size": "small"}, [REPOSITORY / "conf/base", REPOSITORY / "conf" / env])
     assert (fault is None) == known

@@ -245,14 +245,14 @@ def test_the_tutorial_shows_what_the_command_says(root, said):
 @pytest.mark.timeout(3600)
 def test_a_real_model_is_adapted_to_questions(tmp_path):
     """The whole run on real questions; that a model learns from so few is not asked."""
-    model, data = REAL / "models/multilingual-e5-small-ja-4l", REAL / "data/ja/jaquad/train.jsonl.gz"
+    model, data = REAL / "models/multilingual-e5-small-ja-4l", REAL / "data/ja/jsquad/valid.jsonl.gz"
     if not (model.exists() and data.exists()):
-        pytest.skip("no multilingual-e5-small in ../shared/models, or no JaQuAD in ../shared/data")
+        pytest.skip("no multilingual-e5-small in ../shared/models, or no JSQuAD in ../shared/data")
     shutil.copytree(REPOSITORY / "conf", tmp_path / "conf")
     shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
     (tmp_path / "src").mkdir()
-    write_lines(tmp_path / "jaquad.jsonl", read(data)[:4000:40])
-    run_kedro(tmp_path, "ruri", "recipe", "own", "--questions", "jaquad.jsonl")
+    write_lines(tmp_path / "jsquad.jsonl", read(data)[::110])
+    run_kedro(tmp_path, "ruri", "recipe", "own", "--questions", "jsquad.jsonl")
     run_kedro(tmp_path, "run", "--env", "own", "--params", f"base={model}")
     (file,) = (tmp_path / "data/08_reporting/own/versions/12l/metrics.json").glob("*/metrics.json")
     scores = json.loads(file.read_text("utf-8"))

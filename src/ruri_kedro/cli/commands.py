@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from kedro.framework.cli.utils import LazyGroup
 
+from ruri_kedro.cli.index import index
 from ruri_kedro.cli.mlflow_store import connect, explained, store_file
 from ruri_kedro.cli.project import project_context, registry_context, reporting_folder, stored_test_sets
 from ruri_kedro.cli.publish import export, fetch, lineage, publish, sized
@@ -308,7 +309,7 @@ def dvc_code() -> None:
     click.echo(f"{FILE}: {'changed is the code of ' + ', '.join(changed) if changed else 'up to date'}")
 
 
-for _command in (lineage, fetch, export, publish):
+for _command in (lineage, fetch, export, publish, index):
     ruri.add_command(_command)
 
 

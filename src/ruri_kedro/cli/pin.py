@@ -7,7 +7,7 @@ import click
 
 from ruri_kedro.cli.pin_report import Report
 from ruri_kedro.cli.written_recipe import WrittenRecipe
-from ruri_kedro.corpora.hub_facts import Pin, RepositoryFacts, ask_hub
+from ruri_kedro.corpora.hub_facts import Pin, RepositoryFacts, ask_hub, bounded_answers
 from ruri_kedro.errors import RecipeError, RuriError
 from ruri_kedro.recipe.revisions import Revisions, named, read_revisions, revisions_text, with_revisions
 
@@ -21,10 +21,12 @@ def pin(env: str | None, check: bool) -> None:
     Also says what of them can be read, and which files have to be fetched. Ends with 1 if something cannot be had.
     """
     recipe = WrittenRecipe.of(env)
-    facts = ask_hub(recipe.pins)
-    commits = {repository: found.commit for (repository, own), found in facts.items()
-               if own is None and isinstance(found, RepositoryFacts)}  # fmt: skip
-    report = Report.of(recipe, facts, unreadable(recipe, facts, commits))
+    with bounded_answers():
+        facts = ask_hub(recipe.pins)
+        commits = {repository: found.commit for (repository, own), found in facts.items()
+                   if own is None and isinstance(found, RepositoryFacts)}  # fmt: skip
+        faults = unreadable(recipe, facts, commits)
+    report = Report.of(recipe, facts, faults)
     click.echo(report.text, nl=False)
     if not check:
         keep(recipe, commits)

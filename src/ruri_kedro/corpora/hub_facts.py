@@ -49,7 +49,7 @@ class RepositoryFacts:
 
 def ask_hub(wanted: Collection[Pin]) -> dict[Pin, RepositoryFacts | str]:
     """The facts of repositories, each at a revision or, where that is None, at its branch; or why there are none."""
-    with bounded_answers(), ThreadPoolExecutor(_AT_ONCE) as pool:
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
         return dict(zip(wanted, pool.map(_ask, wanted), strict=True))
 
 

@@ -20,6 +20,7 @@ BLOCKS = {
     "deduplication": "ruri_kedro.corpora.duplicates:DuplicateRules",
     "leaks": "ruri_kedro.benchmark.leaks.matches:LeakRules",
     "bm25": "ruri_kedro.search.bm25.index:BM25Settings",
+    "multi_vector": "ruri_kedro.search.multi_vector.settings:MultiVectorSettings",
     "mining": "ruri_kedro.mining.settings:MiningSettings",
     "base_model": "ruri_kedro.models.settings:BaseModelSettings",
     "evaluation": "ruri_kedro.benchmark.settings:EvaluationSettings",

@@ -197,8 +197,9 @@ def train_in_processes(
 ) -> None:
     """Run `train` in `count` new processes and give `model` the weights that come out.
 
-    load: reads the model from the folder it is saved to; arguments: of `train`, by name. Reports and log lines of
-    the first process appear in this one. Raises what the processes raised, TrainingError if one of them died.
+    load: reads the model from the folder it is saved to; arguments: of `train`, by name; device: auto, cpu, cuda (a
+    card for each process), or a single card for all of them, such as cuda:0. Reports and log lines of the first
+    process appear in this one. Raises what the processes raised, TrainingError if one of them died.
     """
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import elastic_launch
@@ -288,11 +289,12 @@ class _LogHandler(QueueHandler):
 def _work(job: _Job, reports: Any) -> None:
     """What each process does. The launcher has set the variables that torch.distributed reads."""
     local = int(os.environ["LOCAL_RANK"])
-    on_cuda = job.device.startswith("cuda")
+    device = f"cuda:{local}" if job.device == "cuda" else job.device
     torch.set_num_threads(job.threads)
-    if on_cuda:
-        torch.cuda.set_device(local)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if on_cuda else "gloo", timeout=_PATIENCE)
+    if device.startswith("cuda"):
+        torch.cuda.set_device(device)
+    # nccl may hang where two processes have one card: those go by gloo, which copies through the host.
+    dist.init_process_group("cpu:gloo,cuda:nccl" if job.device == "cuda" else "gloo", timeout=_PATIENCE)
     try:
         first = rank() == 0
         if first:
@@ -301,7 +303,7 @@ def _work(job: _Job, reports: Any) -> None:
         job.train(
             model,
             **job.arguments,
-            device=f"cuda:{local}" if on_cuda else job.device,
+            device=device,
             on_step=(lambda step, metrics: reports.put((step, dict(metrics)))) if first else lambda *_: None,
         )
         if local == 0:

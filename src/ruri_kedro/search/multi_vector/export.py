@@ -33,6 +33,11 @@ def export_index(folder: Path, to: str, out: Path) -> int:
     return index.manifest["documents"]
 
 
+def read_by(to: str) -> str:
+    """What was written for an engine, and how it reads it."""
+    return " ".join((WRITERS[to].__doc__ or "").split())
+
+
 def _documents(index: Index) -> Iterator[Documents]:
     """The documents in blocks, in order of rows."""
     for segment, deleted in zip(index.segments, index.deleted, strict=True):
@@ -54,7 +59,7 @@ def _vectors(index: Index, segment: Segment, first: int, last: int) -> list[np.n
 
 
 def _write_lancedb(folder: Path, documents: Iterator[Documents], dimension: int) -> None:
-    """`passages.parquet`: lancedb.connect(<folder>).create_table("passages", pyarrow.parquet.read_table(<file>))."""
+    """passages.parquet: lancedb.connect(FOLDER).create_table("passages", pyarrow.parquet.read_table(FILE))."""
     vectors = pa.list_(pa.list_(pa.float16(), dimension))
     schema = pa.schema([("docid", pa.string()), ("vectors", vectors)])
     with pq.ParquetWriter(folder / "passages.parquet", schema) as writer:
@@ -68,7 +73,7 @@ def _write_lancedb(folder: Path, documents: Iterator[Documents], dimension: int)
 
 
 def _write_qdrant(folder: Path, documents: Iterator[Documents], dimension: int) -> None:
-    """Bodies of PUT /collections/<name> (`collection.json`) and of PUT /collections/<name>/points (a line each)."""
+    """collection.json: body of PUT /collections/NAME; points.jsonl: a body of PUT /collections/NAME/points a line."""
     multi = {"size": dimension, "distance": "Dot", "multivector_config": {"comparator": "max_sim"}}
     (folder / "collection.json").write_text(json.dumps({"vectors": multi}) + "\n", encoding="utf-8")
     with (folder / "points.jsonl").open("w", encoding="utf-8") as file:
@@ -99,7 +104,7 @@ _VESPA_SCHEMA = """schema passage {{
 
 
 def _write_vespa(folder: Path, documents: Iterator[Documents], dimension: int) -> None:
-    """`passage.sd`, a schema with MaxSim as its ranking, and `feed.jsonl` (vespa feed feed.jsonl)."""
+    """passage.sd: a schema with MaxSim as its ranking; feed.jsonl: vespa feed feed.jsonl."""
     (folder / "passage.sd").write_text(_VESPA_SCHEMA.format(dimension=dimension), encoding="utf-8")
     with (folder / "feed.jsonl").open("w", encoding="utf-8") as file:
         for docid, tokens in (document for block in documents for document in block):
