@@ -179,6 +179,15 @@ LISTED: dict[tuple[str, str], Served | Instead | Elsewhere | Filled] = {
     ("docs/serving.md", "pip install 'ruri-kedro[onnx]'"): Elsewhere(
         "pyproject.toml", "installs packages, which are there"
     ),
+    **{
+        ("docs/containers.md", command): Elsewhere("tests/test_package_files.py", "a container engine, or a plug-in")
+        for command in (
+            "make image",
+            "make image DEVICE=cuda",
+            "docker compose up --detach mlflow",
+            "kedro airflow create --pipelines __default__ --group-by memory --target-dir dags",
+        )
+    },
     (
         "docs/engines.md",
         "kedro ruri index load exported/lancedb --into exported/db --check",

@@ -48,6 +48,7 @@ def cli() -> None:
 
 
 _OWN_FILES = {
+    "dvc": "ruri_kedro.cli.dvc_stages.dvc",
     "new": "ruri_kedro.cli.new.new",
     "pin": "ruri_kedro.cli.pin.pin",
     "recipe": "ruri_kedro.cli.recipe.recipe",
