@@ -179,6 +179,23 @@ LISTED: dict[tuple[str, str], Served | Instead | Elsewhere | Filled] = {
     ("docs/serving.md", "pip install 'ruri-kedro[onnx]'"): Elsewhere(
         "pyproject.toml", "installs packages, which are there"
     ),
+    **{
+        ("docs/containers.md", command): Elsewhere("tests/test_package_files.py", "a container engine, or a plug-in")
+        for command in (
+            "make image",
+            "make image DEVICE=cuda",
+            "docker compose up --detach mlflow",
+            "kedro airflow create --pipelines __default__ --group-by memory --target-dir dags",
+        )
+    },
+    (
+        "docs/engines.md",
+        "kedro ruri index load exported/lancedb --into exported/db --check",
+    ): Filled({}, status=(0, 1)),  # of weights that nobody has trained all cosines are alike
+    **{
+        ("docs/engines.md", first): Elsewhere("tests/search/test_retriever_examples.py", "it needs a model and a table")
+        for first in ("WITH by_vector AS (", "from typing import Any")
+    },
     ("docs/synthesis.md", "vllm serve <model> --port 8000"): Elsewhere(
         "tests/support/chat_server.py", "a GPU; a server with its API stands in"
     ),

@@ -1,7 +1,6 @@
 """Commands of the project: `kedro run` and `kedro ruri ...`. Kedro finds the group `cli` by its name."""
 
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from kedro.framework.cli.utils import LazyGroup
 
 from ruri_kedro.cli.index import index
 from ruri_kedro.cli.mlflow_store import connect, explained, may_have_models, store_file
+from ruri_kedro.cli.named_models import saved_model
 from ruri_kedro.cli.project import project_context, registry_context, reporting_folder, stored_test_sets
 from ruri_kedro.cli.publish import block_of, export, fetch, lineage, publish, sized
 from ruri_kedro.errors import DataError, RecipeError, RuriError
@@ -48,6 +48,7 @@ def cli() -> None:
 
 
 _OWN_FILES = {
+    "dvc": "ruri_kedro.cli.dvc_stages.dvc",
     "new": "ruri_kedro.cli.new.new",
     "pin": "ruri_kedro.cli.pin.pin",
     "recipe": "ruri_kedro.cli.recipe.recipe",
@@ -234,7 +235,7 @@ def evaluate(
         return
     check_blocks(context.params, "prompts", "task_prompts", "mteb")
     params = context.params["mteb"]
-    model = _saved_model(reference, params["device"])
+    model = saved_model(reference, params["device"])
 
     from ruri_kedro.benchmark.mteb.model import EncodingSettings, benchmark_encoder
     from ruri_kedro.benchmark.mteb.run import evaluate_tasks, missing_tasks, write_report
@@ -277,7 +278,7 @@ def _evaluate_recipe(context: Any, reference: str, only: Sequence[str], prompts:
     """Scores, runs and a table of a model on the tasks that `kedro run` has read for the recipe."""
     check_blocks(context.params, "prompts", "task_prompts", "mteb", "evaluation", "bm25", "tasks")
     sets, params = stored_test_sets(context), context.params
-    saved = None if reference == "bm25" else _saved_model(reference, params["mteb"]["device"])
+    saved = None if reference == "bm25" else saved_model(reference, params["mteb"]["device"])
 
     from ruri_kedro.benchmark.recipe_tasks import EvaluatedModel, evaluate_recipe
     from ruri_kedro.search.bm25.index import searcher_of
@@ -311,18 +312,6 @@ def dvc_code() -> None:
 
 for _command in (lineage, fetch, export, publish, index):
     ruri.add_command(_command)
-
-
-def _saved_model(reference: str, device: str) -> "SavedModel":
-    """The model that `--model` names."""
-    from ruri_kedro.models.saved import SavedModel
-
-    if not reference.startswith("models:/"):
-        return SavedModel.of(reference, device)
-    from ruri_kedro.registry.versions.registered import model_folder
-
-    name = re.split("[@/]", reference.removeprefix("models:/"))[0]
-    return SavedModel.of(str(model_folder(reference)), device, name=f"models/{name}")
 
 
 def _promotion_rules(env: str | None, size: str | None) -> dict[str, Any]:
