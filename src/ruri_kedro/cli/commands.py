@@ -48,6 +48,7 @@ def cli() -> None:
 
 
 _OWN_FILES = {
+    "embedding-map": "ruri_kedro.cli.embedding_map.embedding_map",
     "new": "ruri_kedro.cli.new.new",
     "pin": "ruri_kedro.cli.pin.pin",
     "recipe": "ruri_kedro.cli.recipe.recipe",

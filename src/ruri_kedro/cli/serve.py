@@ -12,7 +12,7 @@ from ruri_kedro.errors import RecipeError
 from ruri_kedro.recipe.blocks import check_blocks
 from ruri_kedro.startup import without_collector
 
-_READ = ("service", "bm25", "multi_vector", "promotion", "tasks", "sources", "mining")
+_READ = ("service", "bm25", "multi_vector", "promotion", "tasks", "sources")
 _MODEL = "models:/<name>@<alias>, models:/<name>/<version>, a folder, or <owner>/<model>@<commit>."
 
 

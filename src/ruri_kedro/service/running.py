@@ -5,7 +5,6 @@ import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ruri_kedro.errors import RuriError
 from ruri_kedro.service.blind import BlindVotes
 from ruri_kedro.service.deployment import Deployment, Loader
 from ruri_kedro.service.judgments import Judgments
@@ -42,21 +41,23 @@ class Service:
         return Searching(self.deployment, self.loader.pools, self.settings)
 
     async def follow(self) -> None:
-        """Take over what the registry calls the best, until cancelled. A model that cannot be served is told once."""
+        """Take over what the registry calls the best, until cancelled. What hinders that is told once."""
+        told = ""
         failed: dict[str, Chosen] | None = None
         while self.selection.asks_registry:
             await asyncio.sleep(self.settings.poll_s)
             try:
                 chosen = await asyncio.to_thread(self.selection.now)
-                now = {place: served.chosen for place, served in self.deployment.places.items()}
-                if chosen in (now, failed):
+                if chosen in ({place: served.chosen for place, served in self.deployment.places.items()}, failed):
                     continue
                 failed = chosen
                 self.deployment = await asyncio.to_thread(self.loader.load, chosen, self.deployment)
-            except (RuriError, OSError, RuntimeError) as error:
-                logger.warning("what is served stays as it is: %s", error)
+            except Exception as error:  # of the registry, its files, a model: the service goes on with what it has
+                if str(error) != told:
+                    told = str(error)
+                    logger.warning("what is served stays as it is: %s", error)
                 continue
-            failed = None
+            told, failed = "", None
             self.metrics.swap()
-            told = ", ".join(f"{place} {label}" for place, label in self.deployment.labels().items())
-            logger.warning("serving now: %s", told)
+            now = ", ".join(f"{place} {label}" for place, label in self.deployment.labels().items())
+            logger.warning("serving now: %s", now)
