@@ -168,6 +168,17 @@ LISTED: dict[tuple[str, str], Served | Instead | Elsewhere | Filled] = {
     ("docs/publication.md", "kedro ruri publish dataset --out release/data --repo <owner>/<name>"): Filled(
         {"<owner>/<name>": "team/data"}
     ),
+    ("docs/service.md", "kedro ruri serve"): Served("http://127.0.0.1:{port}/healthz"),
+    (
+        "docs/service.md",
+        "kedro ruri score-runs --runs <folder of runs> --qrels data/01_raw/sample/judgments/questions/task/qrels.tsv "
+        "--out scores.json",
+    ): Elsewhere("tests/service/test_judgments.py", "judgments of a person"),
+    (
+        "docs/service.md",
+        "curl -s http://127.0.0.1:8000/v1/embeddings -H 'Content-Type: application/json' "
+        """-d '{"input": "富士山の高さは？", "prompt_name": "query"}'""",
+    ): Elsewhere("tests/service/test_compatible.py", "it asks the service, which the commands above have ended"),
     ("docs/serving.md", "mlflow models serve --model-uri served --env-manager local --port 5001"): Elsewhere(
         "tests/registry/test_serving.py", "it asks the server that it starts"
     ),

@@ -49,9 +49,11 @@ def cli() -> None:
 
 _OWN_FILES = {
     "dvc": "ruri_kedro.cli.dvc_stages.dvc",
+    "embedding-map": "ruri_kedro.cli.embedding_map.embedding_map",
     "new": "ruri_kedro.cli.new.new",
     "pin": "ruri_kedro.cli.pin.pin",
     "recipe": "ruri_kedro.cli.recipe.recipe",
+    "serve": "ruri_kedro.cli.serve.serve",
 }
 
 
