@@ -124,6 +124,9 @@ LISTED: dict[tuple[str, str], Served | Instead | Elsewhere | Filled] = {
             '--pipelines ablations --params "ablations.seeds=42 43"',
         )
     },
+    ("docs/sweeps.md", "kedro ruri sweep-report --results all.csv --out best.csv"): Elsewhere(
+        "tests/experiments/test_selection.py", "a file of results; there it is the published one, or a small one"
+    ),
     **{
         ("docs/evidence.md", f"kedro ruri score-runs --runs <folder> --qrels <file> --out scores.json{more}"): Filled(
             {"<folder>": RUNS, "<file>": f"{RUNS}/qrels.trec.gz"}

@@ -51,6 +51,7 @@ _OWN_FILES = {
     "new": "ruri_kedro.cli.new.new",
     "pin": "ruri_kedro.cli.pin.pin",
     "recipe": "ruri_kedro.cli.recipe.recipe",
+    "sweep-report": "ruri_kedro.cli.sweep_report.sweep_report",
 }
 
 
