@@ -105,6 +105,7 @@ def _cost(row: Stage, base: Path, catalog: CatalogProtocol) -> "Cost":
             "source_prompts": own_prompts(sources),
             "teacher": _any_scores(examples) if row.teacher else None,
             "training_head": catalog.load("params:base_model")["training_head"],
+            "development": None,  # which the steps that are tried do without
         }
         model = resolve(kind.start)(base, prompts, settings["max_length"], run["seed"])
         own = {argument: given[argument] for argument in kind.trains_with}

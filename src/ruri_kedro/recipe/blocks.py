@@ -27,6 +27,7 @@ BLOCKS = {
     "consistency": "ruri_kedro.mining.settings:ConsistencyRules",
     "sources": "ruri_kedro.corpora.source:parse_sources",
     "tasks": "ruri_kedro.benchmark.tasks.rows:parse_tasks",
+    "development": "ruri_kedro.benchmark.tasks.rows:parse_development",
     "promotion": "ruri_kedro.registry.promotion.rules:Rules",
     "publication": "ruri_kedro.registry.publishing.terms:Terms",
     "synthesis": "ruri_kedro.corpora.synthesis.settings:parse_synthesis",

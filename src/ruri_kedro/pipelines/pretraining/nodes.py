@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from ruri_kedro.benchmark.development import development_pairs
 from ruri_kedro.corpora.source import own_prompts
 from ruri_kedro.models.kinds import KINDS, by_kind
 from ruri_kedro.models.settings import BaseModelSettings
@@ -35,9 +36,11 @@ def pretrain(
     run: Params,
     sources: Params,
     training_head: str | None,
+    development_sets: Path,
 ) -> Embedder:
     """Contrastive pre-training on all sources (Ruri, Section 2)."""
     return train_stage(
         "pretraining", base_model, examples, passages, settings, run, step_logger, prompts,
         source_prompts=own_prompts(sources), training_head=training_head,
+        development=development_pairs(settings, "pretraining", development_sets),
     )  # fmt: skip
