@@ -32,6 +32,7 @@ BLOCKS = {
     "publication": "ruri_kedro.registry.publishing.terms:Terms",
     "synthesis": "ruri_kedro.corpora.synthesis.settings:parse_synthesis",
     "mteb": "ruri_kedro.benchmark.settings:MtebSettings",
+    "sweep": "ruri_kedro.experiments.sweep_settings:SweepSettings",
     "ablations": "ruri_kedro.experiments.settings:AblationSettings",
 }
 OWN = "_"  # how the name of a value begins that stands in the parameters for `${...}` in others only

@@ -14,7 +14,6 @@ from ruri_kedro.text.prompts import with_prompt
 from ruri_kedro.training.held_out import rank_correlation, reading
 from ruri_kedro.training.settings import DevelopmentSettings
 
-REPORT_FILE = "development.json"  # beside the checkpoints of a stage: what `Development.report` gives
 METRIC = "spearman"
 
 

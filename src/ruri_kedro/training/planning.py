@@ -22,6 +22,7 @@ from ruri_kedro.training.plan import Plan, plan_batches
 log = logging.getLogger(__name__)
 
 STEPS_FILE = "steps.json"  # beside the checkpoints of a stage: what `Shares.report` gives
+DEVELOPMENT_FILE = "development.json"  # beside it: what `Development.report` gives
 
 OnStep = Callable[[int, Mapping[str, float]], None]
 

@@ -32,13 +32,13 @@ from ruri_kedro.text.hashing import digest_all, digest_json, stable_id
 from ruri_kedro.training import processes
 from ruri_kedro.training.checkpoints import Checkpoints, sole_training
 from ruri_kedro.training.data import TrainingSet
-from ruri_kedro.training.development import REPORT_FILE, Development, DevelopmentPairs, spearman_of
+from ruri_kedro.training.development import Development, DevelopmentPairs, spearman_of
 from ruri_kedro.training.dropout import check_dropout
 from ruri_kedro.training.fit import FitSettings, OnStep, fit
 from ruri_kedro.training.held_out import HeldOut, of_embedder, of_reranker
 from ruri_kedro.training.objectives import Budget, LossSettings, embedding_backward, reranking_backward
 from ruri_kedro.training.plan import Plan, stored_plan
-from ruri_kedro.training.planning import STEPS_FILE, BatchSettings, Shares, with_shares
+from ruri_kedro.training.planning import DEVELOPMENT_FILE, STEPS_FILE, BatchSettings, Shares, with_shares
 from ruri_kedro.training.reading import Reading, Scores, check_examples, read_examples, read_held_out
 from ruri_kedro.training.settings import HeldOutSettings, PretrainingSettings, RerankingSettings, WatchSettings
 from ruri_kedro.training.teacher import scores_digest
@@ -356,7 +356,7 @@ def _fit(
     watch = Watch(stage.watch, example_ids, settings.warmup(len(plan)))
     fit(model, plan, backward, settings, checkpoints, watch, with_shares(on_step, shares), stage.name, development)
     if development and processes.rank() == 0:
-        write_json(checkpoints.folder / REPORT_FILE, development.report())
+        write_json(checkpoints.folder / DEVELOPMENT_FILE, development.report())
     log.info("%s: %d steps done; examples in no batch: %s", stage.name, len(plan), shares.in_no_batch_text())
     model.to("cpu")
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from ruri_kedro.benchmark.development import development_pairs
+from ruri_kedro.benchmark.tasks.types import by_type
 from ruri_kedro.corpora.source import own_prompts
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.models.kinds import KINDS, saved_kind
@@ -138,6 +139,7 @@ def drop_weak_positives(
     return {source: part(source) for source in examples.parts()}, figure, weak
 
 
+@by_type("collecting")
 def finetune(
     pretrained_model: Path,
     examples: Table,

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ruri_kedro.benchmark.development import development_pairs
+from ruri_kedro.benchmark.tasks.types import by_type
 from ruri_kedro.corpora.source import own_prompts
 from ruri_kedro.models.kinds import KINDS, by_kind
 from ruri_kedro.models.settings import BaseModelSettings
@@ -27,6 +28,7 @@ def make_base_model(passages: Table, base_model: Params, prompts: Params, seed: 
     return resolve(KINDS[settings.kind].build)(texts, settings, prompts, seed)
 
 
+@by_type("collecting")
 def pretrain(
     base_model: Path,
     examples: Table,
