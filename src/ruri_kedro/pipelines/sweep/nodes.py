@@ -1,6 +1,7 @@
 """The sweep of a recipe: every cell of the grid trained and scored with every seed, and the report."""
 
 import logging
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,19 @@ def run_sweep(raw: Path, recipe: Params, variants: Variants, entries: Any) -> Pa
         untrained = _distinct(planner.run(cell.untrained().with_all_tests(), seeds[0]) for cell in best)
         chosen = _rows(do_runs([*wanted, *untrained], store, open_parent(), settings.workers), store)
     return {"runs": rows, "chosen": chosen}
+
+
+def size_sweep(raw: Path, recipe: Params, variants: Variants, entries: Any) -> str:
+    """What is done of a sweep and what is left: cells, steps, hours, disk. Nothing of it is kept."""
+    from ruri_kedro.experiments.sweep_cost import TrialStore, size_text
+
+    settings = parse(SweepSettings, recipe["sweep"], "sweep")
+    cells, seeds = parse_grid(settings, variants), parse_seeds(recipe["sweep"], "sweep")
+    store, planner = step_store(settings, raw, entries), Planner(raw)
+    runs = [planner.run(cell, seed) for seed in seeds for cell in cells]
+    bases = _distinct(planner.run(cell.untrained(), seeds[0]) for cell in cells)
+    with tempfile.TemporaryDirectory() as folder:
+        return size_text(runs, len(bases), store, TrialStore(Path(folder), store))
 
 
 def report_sweep(runs: Params, recipe: Params) -> tuple[Frame, Frame, str, str]:
