@@ -111,3 +111,10 @@ def test_a_cell_that_fails_is_recorded_and_the_others_go_on_in_processes_of_thei
         states = dict(store.execute("select name, status from runs"))
     assert states["set=nli, finetuning.batch_size=65, seed 1"] == "FAILED"
     assert states["set=nli, finetuning.batch_size=8, seed 1"] == "FINISHED"
+
+
+def test_ray_gives_the_same(project, output, tmp_path):
+    pytest.importorskip("ray")
+    other = make_sweep_project(tmp_path, workers=2)
+    run_kedro(other, *ARGUMENTS, "--params", "engine=ray")
+    assert figures(other) == figures(project) and report(other) == report(project)

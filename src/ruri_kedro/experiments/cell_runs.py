@@ -79,7 +79,7 @@ def figures_of(run: CellRun, store: StepStore) -> dict[str, float]:
 
 
 def do_runs(
-    runs: Sequence[CellRun], store: StepStore, parent: ParentRun | None, workers: int
+    runs: Sequence[CellRun], store: StepStore, parent: ParentRun | None, workers: int, engine: str = "local"
 ) -> Iterator[tuple[CellRun, Outcome]]:
     """The outcomes of runs as they end. Steps that several runs have are done first, here, one after the other.
 
@@ -93,7 +93,9 @@ def do_runs(
             waiting.append(run)
         else:
             yield run, Outcome({}, fault)
-    if workers == 1:
+    if engine == "ray":
+        yield from _on_ray(waiting, store, parent, workers)
+    elif workers == 1:
         yield from ((run, do_run(run, store, parent)) for run in waiting)
     else:
         yield from _in_processes(waiting, store, parent, workers)
@@ -118,6 +120,16 @@ def _do_shared(runs: Sequence[CellRun], store: StepStore) -> dict[str, str]:
                 logger.error("%s failed: %s", step.node.name, error)
                 failed[folder] = f"{step.node.name}: {type(error).__name__}: {error}".splitlines()[0]
     return failed
+
+
+def _on_ray(
+    runs: Sequence[CellRun], store: StepStore, parent: ParentRun | None, workers: int
+) -> Iterator[tuple[CellRun, Outcome]]:
+    """Each run as a task of Ray, so many at a time; all machines of the cluster see the store's folder."""
+    from ruri_kedro.engines.ray import tasks_on_ray
+
+    for run, result in tasks_on_ray(do_run, runs, workers, store, parent):
+        yield run, result if isinstance(result, Outcome) else Outcome({}, f"its task died: {result}".splitlines()[0])
 
 
 def _in_processes(

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ruri_kedro.engines.engine import engine_of
 from ruri_kedro.errors import TrainingError
 from ruri_kedro.experiments.cell_runs import CellRun, Outcome, do_runs
 from ruri_kedro.experiments.cells import parse_seeds
@@ -33,12 +34,13 @@ def run_sweep(raw: Path, recipe: Params, variants: Variants, entries: Any) -> Pa
     """
     settings = parse(SweepSettings, recipe["sweep"], "sweep")
     cells, seeds = parse_grid(settings, variants), parse_seeds(recipe["sweep"], "sweep")
+    engine_of(recipe["engine"])
     store = step_store(settings, raw, entries)
     planner = Planner(raw)
     runs = [planner.run(cell, seed) for seed in seeds for cell in cells]
     bases = _distinct(planner.run(cell.untrained(), seeds[0]) for cell in cells)
     logger.info("Sweep: %d cells, %d seeds, %d untrained models.", len(cells), len(seeds), len(bases))
-    rows = _rows(do_runs([*runs, *bases], store, open_parent(), settings.workers), store)
+    rows = _rows(do_runs([*runs, *bases], store, open_parent(), settings.workers, recipe["engine"]), store)
     done = [row for row in rows if not row["reason"] and row["trained"]]
     if not done:
         raise TrainingError(f"sweep: no cell could be done. {rows[0]['cell']}: {rows[0]['reason']}")
@@ -47,7 +49,7 @@ def run_sweep(raw: Path, recipe: Params, variants: Variants, entries: Any) -> Pa
         best = [cells[number] for number in chosen_cells(done, settings, cells)]
         wanted = [planner.run(cell.with_all_tests(), seed) for cell in best for seed in seeds]
         untrained = _distinct(planner.run(cell.untrained().with_all_tests(), seeds[0]) for cell in best)
-        chosen = _rows(do_runs([*wanted, *untrained], store, open_parent(), settings.workers), store)
+        chosen = _rows(do_runs([*wanted, *untrained], store, open_parent(), settings.workers, recipe["engine"]), store)
     return {"runs": rows, "chosen": chosen}
 
 
