@@ -3,10 +3,13 @@
 import json
 from functools import cache
 
+import numpy as np
 import pytest
 from recipes import recipe
 
+from ruri_kedro.benchmark.metrics import spearman, spearman_parts
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.experiments.pair_scores import compared_by_pairs
 from ruri_kedro.experiments.sweep_cells import parse_grid
 from ruri_kedro.experiments.sweep_report import sweep_report
 from ruri_kedro.experiments.sweep_settings import SweepSettings
@@ -117,12 +120,29 @@ def test_cells_are_chosen_by_the_mean_of_their_development_figures():
     assert len(chosen_cells(trained, settings(), known)) == 1
 
 
+NOISE = np.random.default_rng(0).normal(size=200)
+PAIRS = {
+    "janli": [{"jsick": 60 + NOISE, "jsts": NOISE[:50]}, {"jsick": 60 - NOISE, "jsts": NOISE[:50]}],
+    "rte": [{"jsick": 50 + 0 * NOISE, "jsts": NOISE[:50]}],
+    "failed": [],
+}
+
+
+def test_the_parts_of_the_pairs_are_spearmans_correlation():
+    cosines, scores = NOISE[:100], np.round(NOISE[:100] + NOISE[100:]).tolist()  # with ties
+    assert spearman_parts(cosines, scores).mean() == pytest.approx(spearman(cosines, scores), abs=1e-12)
+
+
 def test_the_report_says_what_was_chosen_what_differs_and_what_failed():
-    table, best, text, page = sweep_report(ROWS, [], settings(), "simcse-mini")
+    table, best, text, page = sweep_report(ROWS, [], compared_by_pairs(PAIRS), settings(), "simcse-mini")
     assert len(table) == 3 and best["set"].tolist() == ["janli", "rte"]
     assert "| janli | 64 | 5e-05 | 74.00 ± 1.00 | 8.00 ± 0.00 | 90.00 ± 0.00 | 90.00 ± 0.00 |" in text
     assert "| janli - untrained | +50.00 ± 0.00 | 3 | 0.750 |" in text and "| janli - rte | +41.00 ± 1.00 | 3 |" in text
     assert "p is 0.25 or more" in text
     assert "- rte 5e-05, seed 0: failed. TrainingError: the loss is not finite" in text
     assert "without sharing steps the same cells take" in text
+    assert (
+        "| janli - rte | jsick | +10.00 | 200 | 0.000" in text
+        and "| janli - rte | jsts | +0.00 | 50 | 1.0000 |" in text
+    )
     assert page.count("<figure>") == 1 and "74.00" in page

@@ -130,12 +130,9 @@ LISTED: dict[tuple[str, str], Served | Instead | Elsewhere | Filled] = {
         )
         for more in ("", " --params dry_run=true")
     },
-    **{
-        ("docs/simcse.md", f"kedro run --env {name} --params set={data}"): Elsewhere(
-            "tests/test_sweep_pipeline.py", "models and corpora of the hub; there they are small ones"
-        )
-        for name, data in (("simcse", "jsnli"), ("simcse-mini", "rte"))
-    },
+    ("docs/simcse.md", "kedro run --env simcse --params set=jsnli"): Elsewhere(
+        "tests/test_sweep_pipeline.py", "models and corpora of the hub; there they are small ones"
+    ),
     ("docs/sweeps.md", "kedro ruri sweep-report --results all.csv --out best.csv"): Elsewhere(
         "tests/experiments/test_selection.py", "a file of results; there it is the published one, or a small one"
     ),

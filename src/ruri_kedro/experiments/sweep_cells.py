@@ -1,12 +1,13 @@
 """The cells of a sweep: each is the recipe as other --params would have it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 
 from ruri_kedro.benchmark.development import development_fault
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.experiments import pair_scores
 from ruri_kedro.experiments.cells import scored_as
 from ruri_kedro.experiments.sweep_settings import SweepSettings
 from ruri_kedro.recipe.annotations import Params
@@ -26,6 +27,7 @@ class SweepCell:
     model: str  # the data set that is scored
     scored_model: str  # the sweep's model, whose place in the evaluation it takes
     skipped: tuple[str, ...] = ()  # tests that it is not scored on
+    by_pairs: bool = False  # its scores are those of each pair of sentences
     changes: Mapping[str, Any] = field(default_factory=dict, compare=False)  # what is given for these values
 
     @property
@@ -34,10 +36,14 @@ class SweepCell:
         values = ", ".join(f"{name}={value}" for name, value in self.values.items())
         return values if self.model == self.scored_model else f"untrained: {values}"
 
+    def group(self, names: Sequence[str]) -> str:
+        """Its values of some names, as reports call the chosen cell."""
+        return " ".join(str(self.values[name]) for name in names)
+
     @property
     def wanted(self) -> str:
         """The table of its scores."""
-        return scored_as(self.scored_model)[0]
+        return pair_scores.SCORES if self.by_pairs else scored_as(self.scored_model)[0]
 
     def parameters(self, recipe: Params, seed: int) -> Params:
         """Its parameters: the seed is that of the trainings, so that cells share all that is made before these."""
@@ -46,7 +52,7 @@ class SweepCell:
     def reads(self, node: str, dataset: str) -> str:
         """The data set that a node reads: where the sweep's model is scored, the cell's."""
         _, usual, judges = scored_as(self.scored_model)
-        return self.model if node in judges and dataset == usual else dataset
+        return self.model if node in (pair_scores.NODE, *judges) and dataset == usual else dataset
 
     def told(self, node: str, name: str, value: Any) -> Any:
         """A parameter of a node: where models are scored, the tests without those that are skipped.
@@ -62,11 +68,15 @@ class SweepCell:
 
     def with_all_tests(self) -> "SweepCell":
         """The cell that is scored on all tests."""
-        return SweepCell(self.values, self.params, self.model, self.scored_model, (), self.changes)
+        return replace(self, skipped=())
 
     def untrained(self) -> "SweepCell":
         """The base model of this cell in place of its trained one."""
-        return SweepCell(self.values, self.params, BASE, self.scored_model, self.skipped, self.changes)
+        return replace(self, model=BASE)
+
+    def pair_by_pair(self) -> "SweepCell":
+        """The same on all tests, scored for each pair of sentences."""
+        return replace(self, skipped=(), by_pairs=True)
 
 
 def parse_grid(settings: SweepSettings, variants: Variants) -> list[SweepCell]:

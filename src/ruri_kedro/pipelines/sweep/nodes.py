@@ -8,6 +8,7 @@ from typing import Any
 
 from ruri_kedro.engines.engine import engine_of
 from ruri_kedro.errors import TrainingError
+from ruri_kedro.experiments import pair_scores
 from ruri_kedro.experiments.cell_runs import CellRun, Outcome, do_runs
 from ruri_kedro.experiments.cells import parse_seeds
 from ruri_kedro.experiments.steps import StepStore, plan
@@ -45,12 +46,12 @@ def run_sweep(raw: Path, recipe: Params, variants: Variants, entries: Any) -> Pa
     if not done:
         raise TrainingError(f"sweep: no cell could be done. {rows[0]['cell']}: {rows[0]['reason']}")
     chosen: list[Params] = []
+    best = [cells[number] for number in chosen_cells(done, settings, cells)]
     if settings.chosen_tasks:
-        best = [cells[number] for number in chosen_cells(done, settings, cells)]
         wanted = [planner.run(cell.with_all_tests(), seed) for cell in best for seed in seeds]
         untrained = _distinct(planner.run(cell.untrained().with_all_tests(), seeds[0]) for cell in best)
         chosen = _rows(do_runs([*wanted, *untrained], store, open_parent(), settings.workers, recipe["engine"]), store)
-    return {"runs": rows, "chosen": chosen}
+    return {"runs": rows, "chosen": chosen, "by_pairs": _by_pairs(best, seeds, planner, store, settings)}
 
 
 def size_sweep(raw: Path, recipe: Params, variants: Variants, entries: Any) -> str:
@@ -71,14 +72,14 @@ def report_sweep(runs: Params, recipe: Params) -> tuple[Frame, Frame, str, str]:
     from ruri_kedro.experiments.sweep_report import sweep_report
 
     settings = parse(SweepSettings, recipe["sweep"], "sweep")
-    return sweep_report(runs["runs"], runs["chosen"], settings, recipe["recipe"])
+    return sweep_report(runs["runs"], runs["chosen"], runs["by_pairs"], settings, recipe["recipe"])
 
 
 class Planner:
     """Plans the steps of cells from the raw corpora on."""
 
     def __init__(self, raw: Path) -> None:
-        self._nodes = data_engineering.create_pipeline() + recipe_nodes()
+        self._nodes = data_engineering.create_pipeline() + recipe_nodes() + pair_scores.create_pipeline()
         files = sorted(path for path in Path(raw).rglob("*") if path.is_file())
         digest = key_of(**{path.relative_to(raw).as_posix(): file_digest(path) for path in files})
         self._given = {"raw": digest, _EQUAL: "none"}
@@ -91,6 +92,34 @@ class Planner:
 def step_store(settings: SweepSettings, raw: Path, entries: Any) -> StepStore:
     """Where the steps of the sweep are kept."""
     return StepStore(Path(settings.folder), {"raw": raw, _EQUAL: {}}, entries)
+
+
+def _by_pairs(
+    best: Sequence[SweepCell], seeds: Sequence[int], planner: Planner, store: StepStore, settings: SweepSettings
+) -> list[Params]:
+    """The chosen cells and their untrained models compared on the pairs of each test, without cells that failed."""
+    models: dict[str, list] = {}
+    bases = len({str(cell.params["base_model"]) for cell in best})
+    for cell in best:
+        name = cell.group(settings.groups)
+        models[name] = _parts(cell, seeds, planner, store)
+        untrained = "untrained" if bases == 1 else f"untrained {name}"
+        if untrained not in models:
+            models[untrained] = _parts(cell.untrained(), seeds[:1], planner, store)
+    return pair_scores.compared_by_pairs(models)
+
+
+def _parts(cell: SweepCell, seeds: Sequence[int], planner: Planner, store: StepStore) -> list:
+    """What each pair has of the correlations of a cell's model, for each seed whose training is done."""
+    found = []
+    for seed in seeds:
+        run = planner.run(cell.pair_by_pair(), seed)
+        *before, last = run.steps
+        if all(store.is_done(step) for step in before):
+            if not store.is_done(last):
+                store.run(last, None)
+            found.append(pair_scores.parts_by_task(store.load(last, run.cell.wanted)))
+    return found
 
 
 def _distinct(runs: Iterable[CellRun]) -> list[CellRun]:
