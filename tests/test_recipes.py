@@ -292,7 +292,8 @@ def test_what_is_promoted_by_default_is_what_the_recipe_registers(env, size):
 
 
 # Made without a model of the recipe, so that sizes share it.
-SHARED = {"raw", "duplicates", "passages", "pairs", "test_sets", "test_texts", "matches", "leaks", "inconsistent",
+SHARED = {"raw", "duplicates", "passages", "pairs", "test_sets", "development_sets", "test_texts", "matches", "leaks",
+          "inconsistent",
           "leak_counts", "leak_report", "profile", "profile_plot", "synthetic", "synthesis_report",
           "mining_{mining}.indexes", "mining_{mining}.embeddings", "mining_{mining}.candidates",
           "mining_{mining}.mined_pairs", "mining_{mining}.negatives_figures", "mining_{mining}.negatives_page",

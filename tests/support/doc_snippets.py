@@ -125,6 +125,18 @@ LISTED: dict[tuple[str, str], Served | Instead | Elsewhere | Filled] = {
         )
     },
     **{
+        ("docs/sweeps.md", f"kedro run --env simcse-mini --pipelines sweep{more}"): Elsewhere(
+            "tests/test_sweep_pipeline.py", "hours of trainings; there it is a small recipe"
+        )
+        for more in ("", " --params dry_run=true")
+    },
+    ("docs/simcse.md", "kedro run --env simcse --params set=jsnli"): Elsewhere(
+        "tests/test_sweep_pipeline.py", "models and corpora of the hub; there they are small ones"
+    ),
+    ("docs/sweeps.md", "kedro ruri sweep-report --results all.csv --out best.csv"): Elsewhere(
+        "tests/experiments/test_selection.py", "a file of results; there it is the published one, or a small one"
+    ),
+    **{
         ("docs/evidence.md", f"kedro ruri score-runs --runs <folder> --qrels <file> --out scores.json{more}"): Filled(
             {"<folder>": RUNS, "<file>": f"{RUNS}/qrels.trec.gz"}
         )

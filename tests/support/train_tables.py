@@ -32,6 +32,9 @@ PRETRAINING = RERANKING | {
     "homogeneous": True,
     "shuffle_positives": False,
     "freeze_position_embeddings": False,
+    "max_examples": None,
+    "draw_one": False,
+    "development": None,
 }
 FINETUNING = PRETRAINING | {
     "distillation_temperature": 1.0,

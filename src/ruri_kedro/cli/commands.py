@@ -54,6 +54,7 @@ _OWN_FILES = {
     "pin": "ruri_kedro.cli.pin.pin",
     "recipe": "ruri_kedro.cli.recipe.recipe",
     "serve": "ruri_kedro.cli.serve.serve",
+    "sweep-report": "ruri_kedro.cli.sweep_report.sweep_report",
 }
 
 

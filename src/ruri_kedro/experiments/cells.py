@@ -62,6 +62,10 @@ class Cell(CellRow):
             return self.model
         return self.data.get(node, {}).get(dataset, dataset)
 
+    def told(self, node: str, name: str, value: Any) -> Any:
+        """What a node of this cell is given for a parameter: its value."""
+        return value
+
     @property
     def _scored_as(self) -> tuple[str, str, tuple[str, ...]]:
         return _BENCHMARKED if self.benchmark else scored_as(self.model)
@@ -127,14 +131,14 @@ def check_columns(tables: Params, cells: Iterable[Cell], tasks: Params) -> None:
             _known(f"ablations.tables.{table}.columns.{column}", [column.rpartition("/")[0]], known)
 
 
-def parse_seeds(settings: Params) -> list[int]:
-    """`settings.seeds`, a number, a list of numbers or a text of them, as --params can give it."""
+def parse_seeds(settings: Params, block: str = "ablations") -> list[int]:
+    """`<block>.seeds`, a number, a list of numbers or a text of them, as --params can give it."""
     seeds = settings["seeds"]
     given = seeds.replace(",", " ").split() if isinstance(seeds, str) else seeds if isinstance(seeds, list) else [seeds]
     try:
         return list(dict.fromkeys(map(int, given)))
     except (TypeError, ValueError) as error:
-        raise RecipeError(f"ablations.seeds: '{seeds}' is not a list of whole numbers.") from error
+        raise RecipeError(f"{block}.seeds: '{seeds}' is not a list of whole numbers.") from error
 
 
 def _cell(table: str, name: str, row: Mapping[str, Any], benchmark: bool) -> Cell:

@@ -181,6 +181,7 @@ def _mining(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
 
 def _trainings(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
     """What is wrong with the trainings of the nodes."""
+    from ruri_kedro.benchmark.development import development_fault
     from ruri_kedro.training.stages import stage_of
 
     sources = catalog.load("params:sources") if "params:sources" in catalog else None
@@ -198,6 +199,9 @@ def _trainings(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
         if sources is not None and not takes_part(stage.name, sources):
             continue
         settings, run = (catalog.load(name) for name in (f"params:{stage.block}", "params:run"))
+        known = catalog.load("params:development") if "params:development" in catalog else {}
+        if fault := development_fault(settings, stage.block, known):
+            yield fault
         try:
             stage_of(stage.name, settings, run).check()
         except RecipeError as error:

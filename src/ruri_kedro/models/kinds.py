@@ -29,7 +29,7 @@ class Kind:
     # Training.
     start: str  # (folder, prompts, max_length, seed) -> the model that a stage begins with
     train: str  # (model, *, examples, passages, stage, on_step and those of `trains_with`) -> the same model
-    trains_with: tuple[str, ...]  # of prompts, source_prompts, teacher and training_head
+    trains_with: tuple[str, ...]  # of prompts, source_prompts, teacher, training_head and development
     mixes_sources: bool  # whether its batches do, whatever the parameter `homogeneous` says
     finish: str | None  # (model) -> the model as it is saved; None: as it is
     # Evaluation.
@@ -61,7 +61,7 @@ _ROWS = (
         build="ruri_kedro.models.building:build_embedder",
         start="ruri_kedro.models.starting:start_embedder",
         train="ruri_kedro.training.run:train_embedder",
-        trains_with=("prompts", "source_prompts", "teacher", "training_head"),
+        trains_with=("prompts", "source_prompts", "teacher", "training_head", "development"),
         mixes_sources=False,
         finish="ruri_kedro.models.base:with_unit_vectors",
         evaluate="ruri_kedro.pipelines.evaluation.pipeline:base_kind_nodes",

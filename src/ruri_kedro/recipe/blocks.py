@@ -27,11 +27,13 @@ BLOCKS = {
     "consistency": "ruri_kedro.mining.settings:ConsistencyRules",
     "sources": "ruri_kedro.corpora.source:parse_sources",
     "tasks": "ruri_kedro.benchmark.tasks.rows:parse_tasks",
+    "development": "ruri_kedro.benchmark.tasks.rows:parse_development",
     "promotion": "ruri_kedro.registry.promotion.rules:Rules",
     "publication": "ruri_kedro.registry.publishing.terms:Terms",
     "synthesis": "ruri_kedro.corpora.synthesis.settings:parse_synthesis",
     "mteb": "ruri_kedro.benchmark.settings:MtebSettings",
     "service": "ruri_kedro.service.settings:ServiceSettings",
+    "sweep": "ruri_kedro.experiments.sweep_settings:SweepSettings",
     "ablations": "ruri_kedro.experiments.settings:AblationSettings",
 }
 OWN = "_"  # how the name of a value begins that stands in the parameters for `${...}` in others only

@@ -75,6 +75,16 @@ class RerankingSettings:
 
 
 @parameters
+class DevelopmentSettings:
+    """What a training is measured on as it goes on, and which weights are its result; parameters `development`."""
+
+    task: str  # a name in the parameters `development`
+    evaluations: Count  # at even distances, the last step among them; one more is made before the first step
+    items: Count | None  # pairs, drawn by the seed of the run; None: all
+    keep: Literal["best", "last"]  # weights of the best evaluation, the first of equal ones, or of the last step
+
+
+@parameters
 class SideLengths:
     """Tokens of an anchor, and of everything else, prompt included; parameters `max_length` of a bi-encoder's stage."""
 
@@ -93,9 +103,14 @@ class PretrainingSettings(RerankingSettings):
     homogeneous: bool  # a batch holds one source
     shuffle_positives: bool  # order of their sentences
     freeze_position_embeddings: bool
+    max_examples: Count | None  # seen in all steps together, in place of epochs; None: by epochs
+    draw_one: bool  # each time that an anchor is seen, one of its positives and one of its negatives are drawn
+    development: DevelopmentSettings | None  # None: nothing is measured, and the result is the last step's
 
     def __post_init__(self) -> None:
         dims, weights = self.matryoshka_dims, self.matryoshka_weights
+        if self.averaging is not None and self.development is not None and self.development.keep == "best":
+            raise RecipeError("averaging: the mean of checkpoints and development.keep: best exclude each other.")
         if weights is not None and len(weights) != len(dims or ()):
             raise RecipeError(f"matryoshka_weights={list(weights)}: give one for each of matryoshka_dims, or null.")
 

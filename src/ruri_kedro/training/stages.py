@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ruri_kedro.datasets.models import HandedOn
+from ruri_kedro.errors import RecipeError
 from ruri_kedro.models.kinds import kind_in
 from ruri_kedro.recipe.addresses import resolve
 from ruri_kedro.recipe.annotations import Params
@@ -46,23 +47,28 @@ def train_stage(
     teacher: Mapping[tuple[str, str], float] | None = None,
     source_prompts: Mapping[str, Mapping[str, str]] | None = None,
     training_head: str | None = None,
+    development: Any = None,
 ) -> Any:
     """The model in the folder `start`, trained by a stage; the same model, unchanged, where no source takes part in it.
 
     `step_logger` gives the function that is told the figures of each step; `teacher` are scores by (query_id, docid),
     `source_prompts` the prompts by role of sources that have their own, `training_head` names a layer that the model
-    has in training only. A source that takes part and has no example is an error of the training.
+    has in training only, `development` are the pairs of the stage's own `development`. A source that takes part and has
+    no example is an error of the training.
     """
     if not examples.parts():
         logger.info("%s: no source takes part in it. Nothing is trained, the model is handed on unchanged.", name)
         return HandedOn(start)
     kind = kind_in(start, STAGES[name].kind)
+    if settings.get("development") and "development" not in kind.trains_with:
+        raise RecipeError(f"{STAGES[name].block}.development: a {kind.name} is not measured. Set it to null.")
     model = resolve(kind.start)(start, prompts or {}, settings["max_length"], run["seed"])
     given = {
         "prompts": prompts,
         "source_prompts": source_prompts,
         "teacher": teacher,
         "training_head": training_head,
+        "development": development,
     }
     trained = resolve(kind.train)(
         model,

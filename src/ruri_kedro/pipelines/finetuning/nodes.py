@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
+from ruri_kedro.benchmark.development import development_pairs
+from ruri_kedro.benchmark.tasks.types import by_type
 from ruri_kedro.corpora.source import own_prompts
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.models.kinds import KINDS, saved_kind
@@ -137,6 +139,7 @@ def drop_weak_positives(
     return {source: part(source) for source in examples.parts()}, figure, weak
 
 
+@by_type("collecting")
 def finetune(
     pretrained_model: Path,
     examples: Table,
@@ -147,12 +150,13 @@ def finetune(
     run: Params,
     sources: Params,
     training_head: str | None,
+    development_sets: Path,
 ) -> Embedder:
     """Distil retrieval sources, contrast inference sources."""
     teacher = _by_query_and_docid(teacher_scores)
     return train_stage(
         "finetuning", pretrained_model, examples, passages, settings, run, step_logger, prompts, teacher,
-        own_prompts(sources), training_head,
+        own_prompts(sources), training_head, development_pairs(settings, "finetuning", development_sets),
     )  # fmt: skip
 
 

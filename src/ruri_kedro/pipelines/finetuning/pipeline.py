@@ -29,7 +29,7 @@ def create_pipeline(**kwargs) -> Pipeline:
                 inputs=[
                     "pretrained_model", "distilled_examples", "teacher_scores", "passages", "params:finetuning",
                     "params:prompts", "params:run", "params:sources",
-                    "params:base_model.training_head",
+                    "params:base_model.training_head", "development_sets",
                 ],
                 outputs="embedder",
                 name="finetune",

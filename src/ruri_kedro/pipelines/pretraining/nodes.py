@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from ruri_kedro.benchmark.development import development_pairs
+from ruri_kedro.benchmark.tasks.types import by_type
 from ruri_kedro.corpora.source import own_prompts
 from ruri_kedro.models.kinds import KINDS, by_kind
 from ruri_kedro.models.settings import BaseModelSettings
@@ -26,6 +28,7 @@ def make_base_model(passages: Table, base_model: Params, prompts: Params, seed: 
     return resolve(KINDS[settings.kind].build)(texts, settings, prompts, seed)
 
 
+@by_type("collecting")
 def pretrain(
     base_model: Path,
     examples: Table,
@@ -35,9 +38,11 @@ def pretrain(
     run: Params,
     sources: Params,
     training_head: str | None,
+    development_sets: Path,
 ) -> Embedder:
     """Contrastive pre-training on all sources (Ruri, Section 2)."""
     return train_stage(
         "pretraining", base_model, examples, passages, settings, run, step_logger, prompts,
         source_prompts=own_prompts(sources), training_head=training_head,
+        development=development_pairs(settings, "pretraining", development_sets),
     )  # fmt: skip

@@ -21,7 +21,7 @@ def create_pipeline(**kwargs) -> Pipeline:
                 inputs=[
                     "base_model", "pretraining_examples", "passages", "params:pretraining",
                     "params:prompts", "params:run", "params:sources",
-                    "params:base_model.training_head",
+                    "params:base_model.training_head", "development_sets",
                 ],
                 outputs="pretrained_model",
                 name="pretrain",
