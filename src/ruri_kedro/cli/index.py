@@ -1,10 +1,33 @@
 """Commands around an index of token vectors."""
 
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from ruri_kedro.cli.mlflow_store import connect
+from ruri_kedro.cli.project import project_context
+from ruri_kedro.cli.saved import saved_model
+from ruri_kedro.errors import DataError, RecipeError
+from ruri_kedro.recipe.blocks import check_blocks
+
+if TYPE_CHECKING:
+    from ruri_kedro.search.multi_vector.retriever import MultiVectorRetriever
+
 _TARGETS = ("lancedb", "qdrant", "vespa")
+_BLOCK = 256  # documents encoded together
+
+_env = click.option("--env", "-e", default=None, help="Environment whose `multi_vector` and `encoding` count.")
+_model = click.option(
+    "--model",
+    "reference",
+    required=True,
+    help="A late interaction model: a folder, models:/<name>@<alias> or models:/<name>/<version> of the registry, or "
+    "<owner>/<model>@<commit>.",
+)
+_folder = click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 
 
 @click.group()
@@ -12,8 +35,64 @@ def index() -> None:
     """Work with an index of token vectors."""
 
 
+@index.command("build")
+@click.argument("collection")
+@_model
+@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder of the index.")
+@_env
+def build_index(collection: str, reference: str, out: Path, env: str | None) -> None:
+    """Index the rows of COLLECTION: a file, a folder or a pattern, rows with docid, title and text.
+
+    A call that was killed goes on where it stopped when it is given again; an index that is there already stays.
+    """
+    retriever = _retriever(env, reference, out)
+    retriever.build(_documents(collection), _digest(collection))
+    click.echo(f"{_described(out)}. Search it: kedro ruri index search {out} QUERY --model {reference}")
+
+
+@index.command("add")
+@_folder
+@click.argument("collection")
+@_model
+@_env
+def add(folder: Path, collection: str, reference: str, env: str | None) -> None:
+    """Add the rows of COLLECTION to the index in FOLDER, by the centroids that it has."""
+    _retriever(env, reference, folder).add(_documents(collection), _digest(collection))
+    click.echo(_described(folder))
+
+
+@index.command("delete")
+@_folder
+@click.argument("docids", nargs=-1)
+@click.option("--file", "file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A docid a line.")
+def delete(folder: Path, docids: Sequence[str], file: Path | None) -> None:
+    """Take documents out of the index in FOLDER; none of them if one is not there."""
+    from ruri_kedro.search.multi_vector.update import delete_documents
+
+    listed = [line for line in file.read_text("utf-8").splitlines() if line] if file else []
+    if not (gone := [*docids, *listed]):
+        raise DataError("no docid is given. Name them, or a file that has one a line (--file).")
+    delete_documents(folder, gone, None)
+    click.echo(_described(folder))
+
+
+@index.command("search")
+@_folder
+@click.argument("queries", nargs=-1, required=True)
+@_model
+@click.option("-k", default=10, show_default=True, type=click.IntRange(1), help="Hits of a query.")
+@_env
+def search(folder: Path, queries: Sequence[str], reference: str, k: int, env: str | None) -> None:
+    """The hits of QUERIES in the index in FOLDER: rank, docid and MaxSim."""
+    found = _retriever(env, reference, folder).search(list(queries), k)
+    for query, hits in zip(queries, found, strict=True):
+        click.echo(query)
+        for rank, (docid, score) in enumerate(hits, start=1):
+            click.echo(f"{rank:4} {docid} {score:.4f}")
+
+
 @index.command("export")
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@_folder
 @click.option("--to", required=True, type=click.Choice(_TARGETS), help="The engine that shall read it.")
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="New folder.")
 def export_index(folder: Path, to: str, out: Path) -> None:
@@ -22,3 +101,58 @@ def export_index(folder: Path, to: str, out: Path) -> None:
     from ruri_kedro.search.multi_vector.export import read_by
 
     click.echo(f"{export(folder, to, out)} documents in {out}. {read_by(to)}")
+
+
+def _retriever(env: str | None, reference: str, folder: Path) -> "MultiVectorRetriever":
+    """The index of a model in a folder, as the parameters say."""
+    context = project_context(env, anywhere=True)
+    params = context.params
+    check_blocks(params, "multi_vector", "encoding")
+    if reference.startswith("models:/"):
+        connect(context)
+    encoding = params["encoding"]
+    model = saved_model(reference, encoding["device"])
+    if not model.is_multi_vector:
+        raise RecipeError(
+            f"'{model.name}' has no vector for each token. Train one, or make one of any encoder: base_model.kind: "
+            "multi_vector."
+        )
+
+    from ruri_kedro.engines.engine import engine_of
+    from ruri_kedro.recipe.parse import parse
+    from ruri_kedro.search.multi_vector.retriever import MultiVectorRetriever
+    from ruri_kedro.search.multi_vector.settings import MultiVectorSettings
+
+    read = {name: encoding[name] for name in ("chunk_tokens", "precision")}
+    query, document = (partial(model.token_vectors, task=task, **read) for task in ("query", "document"))
+    settings = parse(MultiVectorSettings, params["multi_vector"], "multi_vector")
+    engine = engine_of(params["engine"])
+    return MultiVectorRetriever(folder, settings, model.revision, query, document, _BLOCK, engine)
+
+
+def _documents(collection: str) -> Iterator[tuple[str, str]]:
+    from ruri_kedro.benchmark.tasks.retrieval import read_documents
+
+    return ((docid, text) for _, docid, text in read_documents(*_placed(collection)))
+
+
+def _digest(collection: str) -> str:
+    """Digest of the files of a collection."""
+    from ruri_kedro.tables.raw import raw_files
+    from ruri_kedro.tables.store import file_digest, key_of
+
+    return key_of(files=[file_digest(path) for path in raw_files(*_placed(collection))])
+
+
+def _placed(collection: str) -> tuple[Path, str]:
+    """The folder that a collection is looked for in, and its path or pattern there."""
+    root = Path(Path(collection).anchor)
+    return root, str(Path(collection).relative_to(root)) if root.is_absolute() else collection
+
+
+def _described(folder: Path) -> str:
+    """The size of an index."""
+    from ruri_kedro.search.multi_vector.index import open_index
+
+    facts = open_index(folder, None).manifest
+    return f"{folder}: {facts['documents']} documents, {facts['tokens']} tokens, {facts['bits']} bits a component"

@@ -107,13 +107,24 @@ class PretrainingSettings(RerankingSettings):
 
 
 @parameters
+class Teacher(ModelName):
+    """The model whose scores are distilled; without a name the reranker of the recipe."""
+
+    kind: Literal["cross_encoder", "multi_vector"]
+
+    def __post_init__(self) -> None:
+        if self.kind != "cross_encoder" and self.name is None:
+            raise RecipeError(f"name: null, but the kind is {self.kind}: the recipe's own teacher is a cross-encoder.")
+
+
+@parameters
 class FinetuningSettings(PretrainingSettings):
     """A training of a bi-encoder with a teacher; parameters `finetuning`."""
 
     distillation_temperature: Positive  # of the objectives distillation and margin_mse
-    teacher: ModelName
-    teacher_max_length: Count
+    teacher: Teacher
+    teacher_max_length: Count  # of a cross-encoder
     teacher_precision: Precision
-    threshold: Share | None  # on the sigmoid of the positive's logit; None: by keep_share
+    threshold: Share | None  # on the sigmoid of the positive's score; None: by keep_share
     keep_share: Share  # of the distilled examples
     min_kept: Share  # an error if a smaller share of the distilled examples survives
