@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from kedro_project import make_project
+from mlflow import MlflowClient
 
 from ruri_kedro.cli.commands import cli
 from ruri_kedro.registry.versions.models import Registered
@@ -30,6 +31,7 @@ def test_status_without_models(project):
 def test_status_lists_versions_aliases_and_metrics(project, monkeypatch):
     found = [Registered("ruri-tiny", 2, ("challenger",), {"jsquad/ndcg_at_10": 0.25, "jsts/spearman": 0.5})]
     monkeypatch.setattr("ruri_kedro.registry.versions.models.list_registered", lambda: found)
+    MlflowClient(f"sqlite:///{project}/mlflow.db").create_registered_model("ruri-tiny")  # the store is asked first
     done = CliRunner().invoke(cli, ["ruri", "status"])
     assert "ruri-tiny version 2 (challenger)\n" in done.output
     assert done.output.index("jsquad/ndcg_at_10") < done.output.index("jsts/spearman")

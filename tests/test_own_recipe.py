@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from doc_snippets import snippets
 from kedro.config import OmegaConfigLoader
 from kedro_project import REPOSITORY
 from recipes import recipe
+from tiny import tiny_encoder
 
 from ruri_kedro.benchmark.tasks.load import load_task
 from ruri_kedro.cli.commands import cli
@@ -193,8 +195,18 @@ def kedro_in_one_process(root: Path, *commands: str) -> str:
 
 def test_the_data_of_questions_are_made_and_the_trainings_estimated(root, said):
     assert said("q", "--questions", "faq.csv", "--field", "title=品名")[0] == 0
-    text = kedro_in_one_process(root, "run --env q --pipelines data_engineering", "run --env q --params dry_run=true")
-    assert "Not everything can be estimated" in text and "Dry run: nothing was trained" in text
+    tiny_encoder().save_pretrained(str(root / "tiny"))
+    dry = "run --env q --params dry_run=true,base=tiny"
+    text = kedro_in_one_process(root, "run --env q --pipelines data_engineering", dry)
+    # All is estimated before anything was searched: random negatives stand in for those to come.
+    assert "Not everything can be estimated" not in text and text.count("negatives have not been searched yet") == 3
+    for step in ("BM25 index of", "BM25 search of", "vectors of", "dense search of"):
+        assert re.search(rf"^{step} questions +[\d,]+ (passages|queries) +[\d.]+ (s|min)", text, re.MULTILINE), step
+    assert re.search(r"^teacher's scores for finetuning +[\d,]+ pairs", text, re.MULTILINE)
+    for stage in ("reranking_stage1", "reranking_stage2", "finetuning"):
+        assert re.search(rf"^ *{stage} +[1-9]", text, re.MULTILINE), stage
+    assert "on one device" in text and "Dry run: nothing was trained" in text
+    assert not (root / "data/05_model_input/q").exists()
     assert parts_of(root, "q") == ["questions"]
     with (root / "data/08_reporting/q/versions/leaks.csv").open(encoding="utf-8") as file:
         leaks = list(csv.DictReader(file))

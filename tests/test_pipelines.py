@@ -253,6 +253,7 @@ def test_a_killed_run_is_continued_to_the_same_results(project, output, tmp_path
     assert_same_results(project, killed)
 
 
+@pytest.mark.slow
 def test_a_training_that_was_killed_continues_from_its_checkpoint(project, output, tmp_path):
     """kill -9 in the middle of pre-training, on data that stand already."""
     killed = tmp_path / "project"
@@ -281,6 +282,7 @@ def test_a_dry_run_without_data_names_what_makes_them(tmp_path):
     assert not (fresh / "data/03_primary").exists()
 
 
+@pytest.mark.slow
 def test_the_notebooks_run_on_what_a_run_has_left(project, output):
     done = subprocess.run(
         [sys.executable, "-c", RUN_NOTEBOOKS, *map(str, NOTEBOOKS)],

@@ -1,3 +1,3 @@
 """ruri-kedro: Japanese general text embeddings as Kedro pipelines."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

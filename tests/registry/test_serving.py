@@ -146,6 +146,7 @@ def installed(folder: Path) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), str(REPOSITORY / "src")])}
 
 
+@pytest.mark.slow
 def test_mlflow_finds_the_check_by_the_entry_point(registered, tmp_path):
     environment = installed(tmp_path / "installed") | {"MLFLOW_TRACKING_URI": f"sqlite:///{registered / 'mlflow.db'}"}
     uri = f"models:/{NAME}@challenger"

@@ -1,7 +1,7 @@
-"""A dry run: what the trainings of a pipeline would cost. Imports that take long stand inside the functions."""
+"""A dry run: what searches, teacher and trainings would cost. Imports that take long stand inside the functions."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,15 +14,16 @@ from kedro.pipeline import Pipeline
 from ruri_kedro.errors import RecipeError, RuriError
 from ruri_kedro.hooks.inputs import remedies
 from ruri_kedro.hooks.refusal import fail
+from ruri_kedro.hooks.unmined_examples import READ, unmined_examples
 from ruri_kedro.recipe.addresses import resolve
 from ruri_kedro.recipe.stages import BASE, BASE_KIND, STAGES, Stage, kind_of_model, takes_part
 
 if TYPE_CHECKING:
-    from ruri_kedro.training.dry_run import Cost
+    from ruri_kedro.training.dry_run import Cost, Estimate
 
 
 class DryRunHooks:
-    """With the parameter `dry_run` says what the trainings of a run would cost, and ends it before it is tracked."""
+    """With the parameter `dry_run` says what a run would cost, and ends it before it is tracked."""
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
@@ -33,23 +34,41 @@ class DryRunHooks:
         stages = [stage for stage in STAGES.values() if stage.node in names]
         if "params:sources" in catalog:
             stages = _with_sources(stages, catalog.load("params:sources"))
-        needed = {name for stage in stages for name in ("passages", _examples(stage, catalog))}
-        missing = sorted(name for name in needed if not catalog.exists(name))
+        # What is missing, and what is made in its place where only the searches have not been done.
+        needed = {stage.name: _needed(stage, names, catalog) for stage in stages}
+        missing = sorted({name for wanted in needed.values() for name in wanted if not catalog.exists(name)})
         if missing:
-            wet = {name: value for name, value in (run_params.get("runtime_params") or {}).items() if name != "dry_run"}
-            lines = remedies(missing, catalog, {**run_params, "runtime_params": wet})
+            lines = remedies(missing, catalog, run_params)
             click.echo("\n".join(["Not everything can be estimated, data are missing.", *lines]))
-        ready = [stage for stage in stages if not {"passages", _examples(stage, catalog)} & set(missing)]
+        ready = [stage for stage in stages if not needed[stage.name] & set(missing)]
         if ready:
-            from ruri_kedro.training.dry_run import cost_table
-
-            costs, errors = _costs(ready, pipeline, catalog)
-            if costs:
-                click.echo(cost_table(costs, Path(catalog.load("params:run")["checkpoints"])))
-            if errors:
-                fail(RecipeError("\n".join(map(str, errors))))
+            _say_costs(ready, pipeline, catalog)
         click.echo("Dry run: nothing was trained or stored." if stages else "Dry run: this run trains nothing.")
         raise click.exceptions.Exit(0)
+
+
+def _say_costs(stages: list[Stage], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    """Print what the searches, the teacher and the trainings cost; end the command where a training could not start."""
+    from ruri_kedro.training.dry_run import cost_table, estimate_table, total_time
+
+    with tempfile.TemporaryDirectory() as folder:
+        base = _base_model(pipeline, catalog, Path(folder) / "base")
+        examples = {stage.name: _read_examples(stage, catalog, Path(folder) / stage.name) for stage in stages}
+        estimates = [*_searches(stages, base, pipeline, catalog), *_teachers(stages, examples, base, pipeline, catalog)]
+        costs: list[Cost] = []
+        errors: list[RuriError] = []
+        for stage in stages:
+            try:
+                costs.append(_cost(stage, *examples[stage.name], base, catalog))
+            except RuriError as error:
+                errors.append(error)
+    if estimates:
+        click.echo(estimate_table(estimates))
+    if costs:
+        click.echo(cost_table(costs, Path(catalog.load("params:run")["checkpoints"])))
+        click.echo(total_time(estimates, costs))
+    if errors:
+        fail(RecipeError("\n".join(map(str, errors))))
 
 
 def _with_sources(stages: list[Stage], sources: Mapping[str, Mapping]) -> list[Stage]:
@@ -60,36 +79,91 @@ def _with_sources(stages: list[Stage], sources: Mapping[str, Mapping]) -> list[S
     return [stage for stage in stages if takes_part(stage.name, sources)]
 
 
-def _examples(stage: Stage, catalog: CatalogProtocol) -> str:
-    """The data set of examples that is there for a training; if none is, the one to be made.
+def _examples(stage: Stage, catalog: CatalogProtocol) -> str | None:
+    """The data set of a training's examples that is there; None if there is none.
 
     Before the teacher has dropped any there are more examples: the cost is then the most that it can be.
     """
-    names = (stage.examples, stage.mined_examples)
-    return next((name for name in names if catalog.exists(name)), names[-1])
+    return next((name for name in (stage.examples, stage.mined_examples) if catalog.exists(name)), None)
 
 
-def _costs(stages: list[Stage], pipeline: Pipeline, catalog: CatalogProtocol) -> tuple[list["Cost"], list[RuriError]]:
-    """Cost of each training, by steps of it on the devices of the run, and why others could not start."""
+def _needed(stage: Stage, names: set[str], catalog: CatalogProtocol) -> set[str]:
+    """The data sets that the cost of a stage is told from.
+
+    Examples that a node of this run would choose are made with random negatives, if the tables for that are there.
+    """
+    if found := _examples(stage, catalog):
+        return {"passages", found}
+    is_chosen_here = f"choose_{stage.mined_examples}" in names
+    return set(READ) if is_chosen_here and all(map(catalog.exists, READ)) else {"passages", stage.mined_examples}
+
+
+def _read_examples(stage: Stage, catalog: CatalogProtocol, folder: Path) -> tuple[Any, str | None]:
+    """The examples of a stage, and what is to be said of them."""
+    found = _examples(stage, catalog)
+    if found == stage.examples:
+        return catalog.load(found), None
+    if found:
+        return catalog.load(found), "the teacher has not yet dropped weak positives: this is the most that it can be"
+    note = "negatives have not been searched yet: random ones stand in for them, with other lengths"
+    return unmined_examples(stage, catalog.load, folder), note
+
+
+def _base_model(pipeline: Pipeline, catalog: CatalogProtocol, folder: Path) -> Path:
+    """The folder of a model of the base's kind: that of the catalog, or made as the run would make it."""
     maker = next((node for node in pipeline.nodes if node.outputs == [BASE]), None)
-    with tempfile.TemporaryDirectory() as folder:
-        base = Path(folder) / "base"
-        if maker is None:
-            starts = [stage.start for stage in reversed(STAGES.values()) if kind_of_model(stage.start) == BASE_KIND]
-            base = catalog.load(next((name for name in starts if catalog.exists(name)), BASE))
+    if maker is None:
+        starts = [stage.start for stage in reversed(STAGES.values()) if kind_of_model(stage.start) == BASE_KIND]
+        return catalog.load(next((name for name in starts if catalog.exists(name)), BASE))
+    maker.func(*(catalog.load(name) for name in maker.inputs)).save_pretrained(str(folder))
+    return folder
+
+
+def _searches(stages: list[Stage], base: Path, pipeline: Pipeline, catalog: CatalogProtocol) -> Iterator["Estimate"]:
+    """What the searches of this run cost."""
+    names = {node.name for node in pipeline.nodes}
+    for mining in dict.fromkeys(stage.mining for stage in stages):
+        if f"mining_{mining}.search" not in names or not catalog.exists("pairs"):
+            continue
+        from ruri_kedro.mining.dry_run import search_estimates
+        from ruri_kedro.mining.encoder import CachedEncoder
+
+        rules, encoder = catalog.load(f"params:mining.{mining}"), None
+        if "encoder" in rules:
+            encoder = CachedEncoder.of(base, rules, catalog.load("params:prompts"), catalog.load("params:encoding"))
+        tables = (catalog.load(name) for name in ("passages", "pairs", "params:sources"))
+        own = [stage.name for stage in stages if stage.mining == mining]
+        shared = catalog.load("params:engine") == "ray"
+        yield from search_estimates(*tables, rules, catalog.load("params:bm25"), encoder, own, shared)
+
+
+def _teachers(
+    stages: list[Stage], examples: Mapping[str, tuple[Any, Any]], base: Path, pipeline: Pipeline,
+    catalog: CatalogProtocol,
+) -> Iterator["Estimate"]:  # fmt: skip
+    """What the scores of the teachers of this run cost."""
+    names = {node.short_name for node in pipeline.nodes}
+    for stage in (stage for stage in stages if stage.teacher and "score_with_teacher" in names):
+        from ruri_kedro.models.base import device_kind, load_cross_encoder
+        from ruri_kedro.models.kinds import KINDS
+        from ruri_kedro.training.dry_run import teacher_estimate
+
+        settings, run = catalog.load(f"params:{stage.block}"), catalog.load("params:run")
+        row = settings["teacher"]
+        if row["name"] is None:
+            prompts = catalog.load("params:prompts")
+            start = resolve(KINDS[kind_of_model(stage.teacher)].start)
+            teacher = start(base, prompts, settings["teacher_max_length"], run["seed"])
         else:
-            maker.func(*(catalog.load(name) for name in maker.inputs)).save_pretrained(str(base))
-        costs: list[Cost] = []
-        errors: list[RuriError] = []
-        for stage in stages:
-            try:
-                costs.append(_cost(stage, base, catalog))
-            except RuriError as error:
-                errors.append(error)
-    return costs, errors
+            teacher = load_cross_encoder(row["name"], revision=row["revision"])
+        teacher.to(device_kind(run["device"]))
+        rows = examples[stage.name][0].iter_rows()
+        found = teacher_estimate(stage.name, rows, catalog.load("passages"), teacher, settings)
+        if found:
+            yield found
 
 
-def _cost(row: Stage, base: Path, catalog: CatalogProtocol) -> "Cost":
+def _cost(row: Stage, examples: Any, note: str | None, base: Path, catalog: CatalogProtocol) -> "Cost":
     from ruri_kedro.corpora.source import own_prompts
     from ruri_kedro.models.kinds import kind_in
     from ruri_kedro.training.dry_run import training_cost
@@ -111,13 +185,10 @@ def _cost(row: Stage, base: Path, catalog: CatalogProtocol) -> "Cost":
         resolve(kind.train)(model, examples=examples, passages=passages, stage=stage, on_step=on_step, **own)
 
     # What the training itself would look at, and some of its steps.
-    examples, stage = catalog.load(_examples(row, catalog)), stage_of(row.name, settings, run)
+    stage = stage_of(row.name, settings, run)
     homogeneous = not kind.mixes_sources and settings["homogeneous"]
     cost = training_cost(examples, passages, row.objectives, stage, homogeneous, probe)
-    if _examples(row, catalog) == row.examples:
-        return cost
-    most = "the teacher has not yet dropped weak positives: this is the most that it can be"
-    return replace(cost, notes=(*cost.notes, most))
+    return replace(cost, notes=(*cost.notes, note)) if note else cost
 
 
 def _any_scores(examples: Any) -> dict[tuple[str, str], float]:

@@ -75,6 +75,8 @@ def file_of(dataset: AbstractDataset | None) -> Path | None:
 
 def remedies(missing: Iterable[str], catalog: CatalogProtocol, run_params: Mapping[str, Any]) -> list[str]:
     """What to do about missing data sets, a line for each, in the order in which the pipelines have to run."""
+    given = run_params.get("runtime_params") or {}
+    run_params = {**run_params, "runtime_params": {name: given[name] for name in given if name != "dry_run"}}
     makers = {name: _maker(name) for name in missing}
     order = pipeline_order()
     ordered = sorted(makers.items(), key=lambda pair: order.index(pair[1]) if pair[1] in order else -1)

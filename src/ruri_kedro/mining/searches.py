@@ -42,9 +42,9 @@ def build_indexes(
         key = key_of(
             documents=_digest(collection, passages, pairs), settings=bm25, code=behaviour_digest(build_indexes)
         )
-        build_index(_documents(collection, passages, pairs), folder, settings, key, passages.rows(collection))
+        build_index(searchable_documents(collection, passages, pairs), folder, settings, key, passages.rows(collection))
 
-    return {name: partial(build, name) for name in _collections(_searching(known, stages), "bm25")}
+    return {name: partial(build, name) for name in searched_collections(searching(known, stages), "bm25")}
 
 
 def embed_collections(
@@ -72,13 +72,13 @@ def embed_collections(
     known = parse_sources(sources)
     check_mining(known.values(), stages, mining)
     encoder = CachedEncoder.of(pretrained_model, mining, prompts, encoding)
-    collections = _collections(_searching(known, stages), "dense")
+    collections = searched_collections(searching(known, stages), "dense")
     tokens = TokenEncoder.of(pretrained_model, mining, encoding, multi_vector) if collections else None
     nearest = parse(NearestSettings, mining["nearest"], "mining.supervised.nearest")
     index = partial(write_nearest_index, settings=nearest, threads=bm25["threads"])
 
     def build(collection: str, folder: Path) -> None:
-        texts, digest = _documents(collection, passages, pairs), _digest(collection, passages, pairs)
+        texts, digest = searchable_documents(collection, passages, pairs), _digest(collection, passages, pairs)
         code, most = behaviour_digest(embed_collections), passages.rows(collection)
         if tokens:
             tokens.build(texts, folder, key_of(documents=digest, code=code), engine_of(engine), most)
@@ -110,7 +110,7 @@ def search_bm25(
         found = {"bm25": bm25_rankings(indexes / source.candidates, queries, mining["depth"], bm25)}
         return candidate_rows(source.name, source.candidates, queries, found, 0)
 
-    wanted = _searching(parse_sources(sources), stages)
+    wanted = searching(parse_sources(sources), stages)
     dependencies = {"depth": mining["depth"], "bm25": bm25}
     return {
         source.name: _candidates_part(
@@ -140,8 +140,8 @@ def search(
     encoder = CachedEncoder.of(pretrained_model, mining, prompts, encoding)
     # The sources that search, and the collections that they search by vectors.
     known = parse_sources(sources)
-    wanted = _searching(known, stages)
-    collections = _collections(wanted, "dense")
+    wanted = searching(known, stages)
+    collections = searched_collections(wanted, "dense")
     tokens = TokenEncoder.of(pretrained_model, mining, encoding, multi_vector) if collections else None
     opened = {
         name: IndexedCollection(embeddings / name, tokens)
@@ -161,7 +161,7 @@ def search(
     return {source.name: part(source, retrievers) for source, retrievers in wanted}
 
 
-def _searching(sources: Mapping[str, Source], stages: list[str] | tuple[str, ...]) -> list[tuple[Source, set[str]]]:
+def searching(sources: Mapping[str, Source], stages: Sequence[str]) -> list[tuple[Source, set[str]]]:
     """Sources whose negatives in one of the stages come from a search, with the retrievers that it takes."""
     found = []
     for source in sources.values():
@@ -172,12 +172,12 @@ def _searching(sources: Mapping[str, Source], stages: list[str] | tuple[str, ...
     return found
 
 
-def _collections(wanted: list[tuple[Source, set[str]]], retriever: str) -> list[str]:
+def searched_collections(wanted: list[tuple[Source, set[str]]], retriever: str) -> list[str]:
     """The collections that are searched by a retriever, sorted."""
     return sorted({source.candidates for source, retrievers in wanted if retriever in retrievers})
 
 
-def _documents(collection: str, passages: Table, pairs: Table) -> Iterator[tuple[str, str]]:
+def searchable_documents(collection: str, passages: Table, pairs: Table) -> Iterator[tuple[str, str]]:
     """(docid, text) of the passages of a source that a query may find: all but those that are anchors only."""
     parts = [collection] if collection in pairs.parts() else []
     sides = (
@@ -191,20 +191,20 @@ def _documents(collection: str, passages: Table, pairs: Table) -> Iterator[tuple
 
 
 def _digest(collection: str, passages: Table, pairs: Table) -> list[str]:
-    """Digests of what `_documents` reads."""
+    """Digests of what `searchable_documents` reads."""
     parts = [collection] if collection in pairs.parts() else []
     return [passages.digest([collection]), pairs.digest(parts)]
 
 
 def _query_shards(source: Source, pairs: Table, passages: Table, size: int, skip: int) -> Iterator[Queries]:
     """The queries of a source, each once, in order of the pairs, without the first `skip` shards of `size`."""
-    anchors = blocks(_distinct_queries(source, pairs), size)
+    anchors = blocks(distinct_queries(source, pairs), size)
     for shard in islice(anchors, skip, None):
         texts = passage_texts(passages, {row["anchor"] for row in shard}, [source.name])
         yield {row["query_id"]: texts[row["anchor"]] for row in shard}
 
 
-def _distinct_queries(source: Source, pairs: Table) -> Iterator[dict]:
+def distinct_queries(source: Source, pairs: Table) -> Iterator[dict]:
     """query_id and anchor of the first pair of each query."""
     seen = Seen()
     for rows in blocks(pairs.iter_rows([source.name], ["query_id", "anchor"])):
@@ -237,7 +237,7 @@ def _candidates_part(
         prepare(missing, engine)
         return engine(partial(_candidates, rows), missing())
 
-    return ShardedPart(key, shards, lambda: -(-sum(1 for _ in _distinct_queries(source, pairs)) // size))
+    return ShardedPart(key, shards, lambda: -(-sum(1 for _ in distinct_queries(source, pairs)) // size))
 
 
 def _candidates(rows: Callable[[Queries], Iterator[dict]], queries: Queries) -> pa.Table:

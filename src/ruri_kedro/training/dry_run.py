@@ -1,33 +1,43 @@
 """What a training will cost: its plan, and some real steps of it with weights that are thrown away.
 
-The plan is that of the training itself, made of all of its examples; tokens and time are projected from the steps.
+The plan is that of the training itself, made of all of its examples; tokens and time are projected from the steps. What
+is done before a training is an `Estimate` each, in the same table of the whole run.
 """
 
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, median
-from typing import Any
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ruri_kedro.tables import Part, Table, write_table
+from ruri_kedro.tables.lookup import passage_texts
 from ruri_kedro.text.layout import aligned, duration
+from ruri_kedro.training import processes
 from ruri_kedro.training.logs import quiet
 from ruri_kedro.training.measures import source_metric
 from ruri_kedro.training.plan import Plan
 from ruri_kedro.training.planning import Shares
 from ruri_kedro.training.reading import check_examples, read_for_plan
 from ruri_kedro.training.run import Stage
+from ruri_kedro.training.teacher import pairs_to_score
+
+if TYPE_CHECKING:
+    from sentence_transformers import CrossEncoder
 
 _FULL_BATCHES = 3  # of the largest source; the first step is slower and is not counted
 _ROWS = 256  # of each other source
 _ALL = "all sources"  # in mixed batches
+_SCORED = 64  # pairs that the teacher scores
+_DEVICES = 8  # of a large machine
 
 Probe = Callable[[Table, Stage, Callable[[int, Mapping[str, float]], None]], Any]
 
@@ -47,11 +57,23 @@ class Cost:
     free_gb: float  # where the checkpoints go
     kept_checkpoints: int = 2  # beside the one that is being written
     notes: tuple[str, ...] = ()  # what the table does not show
+    devices: int = 1  # that the steps were done on
 
     @property
     def disk_gb(self) -> float:
         """The most that checkpoints take at a time: those kept and the one being written."""
         return self.checkpoint_gb * (self.kept_checkpoints + 1)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a step costs that is no training."""
+
+    name: str
+    amount: str  # what it is done with, as "1,200 passages"
+    seconds: float
+    disk_gb: float = 0.0
+    shared: bool = False  # whether several devices or machines do it together
 
 
 def training_cost(
@@ -87,7 +109,28 @@ def training_cost(
         free_gb=_free(stage.checkpoints) / 2**30,
         kept_checkpoints=stage.kept_checkpoints,
         notes=tuple(shares.notes()),
+        devices=processes.wanted(stage.device, stage.devices) or 1,
     )
+
+
+def teacher_estimate(
+    name: str, examples: Iterable[Mapping], passages: Table, teacher: "CrossEncoder", settings: Mapping[str, Any]
+) -> Estimate | None:
+    """What the teacher's scores of a stage cost; None where no example is learnt from it. settings: of the stage."""
+    from ruri_kedro.models.forward import score_pairs
+
+    wanted = list(pairs_to_score(examples).items())
+    if not wanted:
+        return None
+    some = wanted[:: max(1, len(wanted) // _SCORED)]
+    texts = passage_texts(passages, {text for (_, docid), anchor in some for text in (docid, anchor)})
+    pairs = [(texts[anchor], texts[docid]) for (_, docid), anchor in some]
+    read = (settings["teacher_max_length"], settings["chunk_tokens"], None, settings["teacher_precision"])
+    score_pairs(teacher, pairs[:8], *read)
+    started = perf_counter()
+    score_pairs(teacher, pairs, *read)
+    each = (perf_counter() - started) / len(pairs)
+    return Estimate(f"teacher's scores for {name}", f"{len(wanted):,} pairs", each * len(wanted))
 
 
 def sampled(plan: Plan) -> np.ndarray:
@@ -160,7 +203,7 @@ def _free(folder: Path) -> int:
 
 
 def cost_table(costs: Sequence[Cost], folder: Path) -> str:
-    """The costs as lines of text; `folder` is that of the checkpoints."""
+    """The costs of trainings as lines of text; `folder` is that of the checkpoints."""
     head = ("training", "examples", "steps", "tokens", "padding", "memory", "time", "checkpoints")
     body = [
         (
@@ -171,9 +214,27 @@ def cost_table(costs: Sequence[Cost], folder: Path) -> str:
     ]  # fmt: skip
     lines = aligned([head, *body], left=0).splitlines()
     free = min(cost.free_gb for cost in costs)
-    lines.append(f"Time together: {duration(sum(cost.seconds for cost in costs))}. Memory is that of one device.")
+    lines.append("Memory is that of one device.")
     lines += [f"{cost.name}: {note}" for cost in costs for note in cost.notes]
     lines.append(f"Free for checkpoints in {folder}: {free:.1f} GiB; they go when the models are stored.")
     if max(cost.disk_gb for cost in costs) > free:
         lines.append("That is too little: set run.checkpoints to another disk.")
     return "\n".join(lines)
+
+
+def estimate_table(estimates: Sequence[Estimate]) -> str:
+    """What is done before the trainings, as lines of text."""
+    head = ("before the trainings", "of", "time", "disk")
+    body = [
+        (each.name, each.amount, duration(each.seconds), f"{each.disk_gb:.2f} GiB" if each.disk_gb > 0.005 else "")
+        for each in estimates
+    ]
+    return aligned([head, *body], left=1)
+
+
+def total_time(estimates: Sequence[Estimate], costs: Sequence[Cost]) -> str:
+    """The time of all, on one device and on eight, as a sentence."""
+    alone = sum(each.seconds for each in estimates if not each.shared)
+    shared = sum(each.seconds for each in estimates if each.shared) + sum(cost.seconds * cost.devices for cost in costs)
+    one, eight = (duration(alone + shared / devices) for devices in (1, _DEVICES))
+    return f"Time together: {one} on one device, {eight} on {_DEVICES}, without what these take to exchange gradients."
