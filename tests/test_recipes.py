@@ -295,7 +295,8 @@ def test_fio_learns_from_labels_alone_three_epochs_of_inference_and_one_of_quest
     found = recipe("fio")
     assert (found["pretraining"]["epochs"], found["finetuning"]["epochs"]) == (3, 1)
     stages = {name: dict(row["stages"]) for name, row in found["sources"].items()}
-    assert {row["objective"] for given in stages.values() for row in given.values()} == {"angle"}
+    objectives = {row["objective"] for given in stages.values() for rows in given.values() for row in rows}
+    assert objectives == {"angle", "cosent"}  # AnglE, Eq. 8
     assert {name for name, given in stages.items() if "pretraining" in given} == {"jnli", "jsnli"}
     assert 2 * found["sources"]["mmarco"]["max_rows"] == 100_000
     assert found["tasks"] == recipe("jacolbert")["tasks"] and found["published"] == recipe("jacolbert")["published"]

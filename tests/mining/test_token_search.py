@@ -1,5 +1,7 @@
 """Mining by a late interaction model, beside sentence-transformers' own MaxSim."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from sentence_transformers import MultiVectorEncoder
@@ -7,6 +9,7 @@ from tiny import TEXTS, save_tiny_late
 
 from ruri_kedro.datasets import FolderDataset
 from ruri_kedro.mining import searches
+from ruri_kedro.mining.dry_run import encoder_of, search_estimates
 from ruri_kedro.models import late_interaction as late
 from ruri_kedro.recipe.stages import mined_stages
 from ruri_kedro.tables import SCHEMAS, Part, write_table
@@ -31,8 +34,8 @@ def model(tmp_path_factory):
 
 
 @pytest.fixture
-def mine(model, tmp_path):
-    """A function that searches the collection: rows of the table candidates, by query."""
+def tables(tmp_path):
+    """Passages and pairs."""
 
     def passage(source, docid, text):
         return {"docid": docid, "source": source, "title": "", "section": "", "text": text}
@@ -44,17 +47,28 @@ def mine(model, tmp_path):
     pairs = [{"pair_id": f"p{i}", "query_id": f"q{i}", "source": "asked", "split": "train", "anchor": f"a{i}",
               "positive": own[QUERIES + i]["docid"], "given_negatives": [], "answers": [], "origin": "given"}
              for i in range(QUERIES)]  # fmt: skip
-    tables = [
+    return [
         write_table(tmp_path / "passages", SCHEMAS["passages"],
                     {name: Part(name, lambda rows=rows: [rows]) for name, rows in passages.items()}),
         write_table(tmp_path / "pairs", SCHEMAS["pairs"],
                     {"asked": Part("k", lambda: [pairs]), "texts": Part("k", list)}),
     ]  # fmt: skip
-    mining = {"encoder": {"name": None, "prompts": None}, "cache": {"folder": str(tmp_path / "cache"), "block": 9},
-              "nearest": {"exact_below": 100, "kind": "flat", "cells": 1, "probes": 1, "links": 1, "effort": 1},
-              "shard_rows": 4, "depth": 8, "rrf_k": 60, "negatives": 2, "fill": True,
-              "mine_window": None, "max_mined": 0, "min_answer_chars": 2, "max_score_ratio": None,
-              "window": {"first": 1, "last": 8}}  # fmt: skip
+
+
+@pytest.fixture
+def mining(tmp_path):
+    """Parameters `mining.supervised`."""
+    return {
+        "encoder": {"name": None, "prompts": None}, "cache": {"folder": str(tmp_path / "cache"), "block": 9},
+        "nearest": {"exact_below": 100, "kind": "flat", "cells": 1, "probes": 1, "links": 1, "effort": 1},
+        "shard_rows": 4, "depth": 8, "rrf_k": 60, "negatives": 2, "fill": True, "window": {"first": 1, "last": 8},
+        "mine_window": None, "max_mined": 0, "min_answer_chars": 2, "max_score_ratio": None,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def mine(model, tables, mining, tmp_path):
+    """A function that searches the collection: rows of the table candidates, by query."""
 
     def run():
         common = (model, SOURCES, mining, BM25, PROMPTS, ENCODING, "local", INDEX)
@@ -90,3 +104,11 @@ def test_what_was_indexed_and_searched_is_not_done_again(mine, monkeypatch):
     first = mine()
     monkeypatch.setattr(late, "encode_tokens", lambda *_: pytest.fail("a text was encoded again"))
     assert mine() == first
+
+
+def test_a_dry_run_tells_what_encoding_costs(model, tables, mining):
+    encoder = partial(encoder_of, model, mining, PROMPTS, ENCODING, INDEX)
+    found = list(search_estimates(*tables, SOURCES, mining, BM25, encoder, STAGES, False))
+    named = {estimate.name: estimate for estimate in found}
+    assert {"token vectors of texts", "token vectors of asked", "BM25 index of texts"} <= named.keys()
+    assert named["token vectors of texts"].amount == f"{len(TEXTS)} passages"

@@ -44,5 +44,5 @@ def multi_vector(
     return late.mean_scores
 
 
-# By the parameter `kind` of a teacher.
-SCORERS: dict[str, Callable[..., ScorePairs]] = {"cross_encoder": cross_encoder, "multi_vector": multi_vector}
+# By the parameter `kind` of a teacher, a name of models.kinds.
+SCORERS: dict[str, Callable[..., ScorePairs]] = {scorer.__name__: scorer for scorer in (cross_encoder, multi_vector)}

@@ -3,8 +3,10 @@
 from typing import Literal
 
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.models.pair_scores import SCORERS
 from ruri_kedro.models.settings import ModelName, Precision
-from ruri_kedro.recipe.parse import Count, NotNegative, Positive, Share, Size, parameters
+from ruri_kedro.recipe.parse import Count, NotNegative, Positive, Share, Size, meant, parameters
+from ruri_kedro.recipe.stages import kind_of_model
 
 
 @parameters
@@ -110,11 +112,14 @@ class PretrainingSettings(RerankingSettings):
 class Teacher(ModelName):
     """The model whose scores are distilled; without a name the reranker of the recipe."""
 
-    kind: Literal["cross_encoder", "multi_vector"]
+    kind: str  # a name of SCORERS
 
     def __post_init__(self) -> None:
-        if self.kind != "cross_encoder" and self.name is None:
-            raise RecipeError(f"name: null, but the kind is {self.kind}: the recipe's own teacher is a cross-encoder.")
+        if self.kind not in SCORERS:
+            raise RecipeError(f"kind: {self.kind!r} is given. {meant(self.kind, SCORERS)}")
+        own = kind_of_model("reranker")
+        if self.name is None and self.kind != own:
+            raise RecipeError(f"name: null, but the kind is {self.kind}, and the recipe's own teacher is a {own}.")
 
 
 @parameters
