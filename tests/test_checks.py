@@ -62,7 +62,7 @@ def test_every_fault_is_named_at_once():
             base_model=HUB,
             mining__supervised__encoder=HUB,
             encoding__precision="bf16",
-            finetuning={"teacher": HUB, "teacher_precision": "half"},
+            finetuning={"teacher": {"kind": "cross_encoder", **HUB}, "teacher_precision": "half"},
             reranking__stage2__precision="float16",
             run={"device": "cuda:1"},
         )
@@ -84,7 +84,10 @@ def test_a_teacher_is_asked_for_where_one_is_needed(tmp_path):
         check(**source(finetuning=[{"negatives": "rrf"}, taught]))
     check(**source(finetuning={"negatives": "rrf"}))
     check(**source(finetuning=taught, reranking_stage1={"negatives": "bm25"}))
-    check(**source(finetuning=taught), finetuning={"teacher": {"name": str(tmp_path), "revision": None}})
+    check(
+        **source(finetuning=taught),
+        finetuning={"teacher": {"kind": "cross_encoder", "name": str(tmp_path), "revision": None}},
+    )
 
 
 def test_a_recipe_that_would_train_nothing_is_refused():
@@ -119,9 +122,14 @@ def test_a_name_of_ones_own_begins_with_an_underscore_or_comes_with_params():
 
 
 def test_only_what_the_run_needs_is_checked():
-    check(pipeline=pretraining.create_pipeline(), finetuning={"teacher": HUB})
+    teacher = {"teacher": {"kind": "cross_encoder", **HUB}}
+    check(pipeline=pretraining.create_pipeline(), finetuning=teacher)
     with pytest.raises(RecipeError, match=r"finetuning.teacher: model 'cl-nagoya/ruri-base' is not a local folder"):
-        check(pipeline=finetuning.create_pipeline(), finetuning={"teacher": HUB}, base_model=HUB)
+        check(
+            pipeline=finetuning.create_pipeline(),
+            finetuning={"teacher": {"kind": "cross_encoder", **HUB}},
+            base_model=HUB,
+        )
 
 
 def test_on_the_command_line_it_is_a_message():

@@ -102,7 +102,7 @@ def test_a_model_without_vectors_of_texts_is_sent_to_the_recipes_tasks(project, 
     shutil.rmtree(project / "model")
     save_tiny_late(project / "model")
     done = evaluate("--task", "JSTS")
-    assert done.exit_code == 1 and "'local/model' has no vectors of texts" in done.output
+    assert done.exit_code == 1 and "not for local/model, which has no vectors of texts: JSTS" in done.output
     assert not (project / "out/results").exists()
 
 

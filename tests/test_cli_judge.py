@@ -31,9 +31,14 @@ PARAMETERS = {
         "max_length_of": {},
         "chunk_tokens": 512,
         "rerank_queries": 10,
+        "multi_vector": "exact",
         "exact_documents": 1000,
+        "indexes": "data/indexes",
     },
-}
+    "published": {"title": None, "columns": {}, "average": False, "models": {}},
+    "multi_vector": {"bits": 4, "centroids": None, "iterations": 4, "seed": 0, "shard_tokens": 1000, "probes": 8,
+                     "candidates": 100, "rescored": 50, "threads": 1},
+}  # fmt: skip
 CATALOG = "test_sets:\n  type: ruri_kedro.datasets.FolderDataset\n  filepath: data/test_sets\n"
 
 
@@ -106,6 +111,14 @@ def test_all_three_kinds_meet_on_the_same_tasks(read, models):
     assert lines["similar/spearman"].count("| - ") == 2, "only an embedder has a similarity of sentences"
     assert "similar: not a task for local/reranker" in done.output
 
+    paper = {"title": "Table 2", "columns": {"Wiki": ["wiki/recall@1", "wiki/recall@3"]}, "models": {"E5": [0.5, 0.75]}}
+    (read / "conf/local").mkdir(exist_ok=True)
+    (read / "conf/local/parameters_paper.yml").write_text(yaml.safe_dump({"published": paper}), "utf-8")
+    assert evaluate("bm25").exit_code == 0
+    table = (read / "out/recipe.md").read_text("utf-8")
+    assert "## Table 2" in table and "| E5 (published) | 0.500 | 0.750 |" in table
+    assert "| bm25 (measured here) | " in table and "| local/reranker (measured here) | - | - |" in table
+
 
 def test_without_a_name_an_embedder_has_its_own_prompts_and_a_reranker_none(read, models):
     named = evaluate(models / "embedder", "--prompts", "ruri")
@@ -148,6 +161,13 @@ def test_late_interaction_searches_small_collections_and_orders_candidates_of_ot
     (read / "conf/local/parameters_mteb.yml").write_text(yaml.safe_dump(small), "utf-8")
     assert evaluate(models / "late", "--task", "wiki").exit_code == 0
     assert "wiki_rerank/mrr@10" in (read / "out/recipe.md").read_text("utf-8")
+
+    through_an_index = small | {"evaluation": {"multi_vector": "index"}}
+    (read / "conf/local/parameters_mteb.yml").write_text(yaml.safe_dump(through_an_index), "utf-8")
+    assert evaluate(models / "late", "--task", "wiki").exit_code == 0
+    [line] = [line for line in (read / "out/recipe.md").read_text("utf-8").splitlines() if "wiki/recall@3" in line]
+    assert float(line.split("|")[2].strip(" *")) == approx(rows["wiki/recall@3"], abs=0.06)
+    assert len(list((read / "data/indexes").iterdir())) == 1
 
 
 def test_runs_score_as_the_table_says(read, models):

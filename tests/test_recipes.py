@@ -281,7 +281,7 @@ def test_every_file_of_the_paper_is_one_of_the_next_generation():
     ("env", "size"),
     [
         *((env, size) for env, sizes in SIZES_OF.items() for size in sizes),
-        *((env, size) for env in ("e5", "jacolbert-mini") for size in ("12l", "4l")),
+        *((env, size) for env in ("e5", "jacolbert-mini", "fio-mini") for size in ("12l", "4l")),
     ],
 )
 def test_what_is_promoted_by_default_is_what_the_recipe_registers(env, size):
@@ -289,6 +289,17 @@ def test_what_is_promoted_by_default_is_what_the_recipe_registers(env, size):
 
     found = sized(env, size)
     assert found["promotion"]["model"] == registered_names(found["recipe"])["embedder"]
+
+
+def test_fio_learns_from_labels_alone_three_epochs_of_inference_and_one_of_questions():
+    found = recipe("fio")
+    assert (found["pretraining"]["epochs"], found["finetuning"]["epochs"]) == (3, 1)
+    stages = {name: dict(row["stages"]) for name, row in found["sources"].items()}
+    objectives = {row["objective"] for given in stages.values() for rows in given.values() for row in rows}
+    assert objectives == {"angle", "cosent"}  # AnglE, Eq. 8
+    assert {name for name, given in stages.items() if "pretraining" in given} == {"jnli", "jsnli"}
+    assert 2 * found["sources"]["mmarco"]["max_rows"] == 100_000
+    assert found["tasks"] == recipe("jacolbert")["tasks"] and found["published"] == recipe("jacolbert")["published"]
 
 
 # Made without a model of the recipe, so that sizes share it.

@@ -117,11 +117,12 @@ def test_a_model_of_ones_own_searches_and_orders(root, capitals):
 
 def test_both_go_through_the_command(root, encode):
     said = []
+    published = {"title": None, "columns": {}, "average": False, "models": {}}
     bm25 = Bm25("bm25", lambda documents, queries, depth: [[] for _ in queries])
     types = {"odd": "odd_one_out", "given": "reranking"}
     for model in (SharedCharacters(), Embedder("hash", encode)):
         judged = EvaluatedModel(model, model.name, bm25, 10)
-        table = evaluate_recipe(judged, root / "sets", types, root / "out", 1, said.append)
+        table = evaluate_recipe(judged, root / "sets", types, root / "out", 1, said.append, published)
     assert said == ["odd: not a task for characters", "given ...", "odd ...", "given ..."]
     assert "| odd/odd_found | - |" in table and "given/ndcg@10" in table
     assert read_run(root / "out/characters/runs/given/run.trec.gz")["q1"] == {"林檎": 2.0, "蜜柑": 0.0}

@@ -366,7 +366,8 @@ def test_every_output_of_mini_is_pinned():
 def test_mini_is_fetched_as_it_is_known(server, tmp_path, capsys):
     """The published forms, written back from the known rows, give the known rows."""
     makers = {
-        "jaquad": raw_forms.squad, "jsquad": raw_forms.squad, "jsts": raw_forms.jsts, "janli": raw_forms.janli,
+        "jaquad": raw_forms.squad, "jsquad": raw_forms.squad, "jsts": raw_forms.jsts, "jnli": raw_forms.jsts,
+        "janli": raw_forms.janli,
         "jsick": raw_forms.jsick, "jsick_train": raw_forms.jsick, "counterfactual": raw_forms.counterfactual,
         "livedoor": raw_forms.livedoor, "wikipedia_leads": raw_forms.wikipedia,
     }  # fmt: skip

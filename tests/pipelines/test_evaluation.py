@@ -25,8 +25,10 @@ TASKS = {
     "second": {"type": "retrieval", "shape": "qa", "path": "second.jsonl"},
     "given": {"type": "reranking", "shape": "pairs", "path": "given.jsonl"},
 }
-EVALUATION = {"depth": 10, "rerank_queries": 5, "max_length": 8, "max_length_of": {}, "chunk_tokens": 64}
+EVALUATION = {"depth": 10, "rerank_queries": 5, "max_length": 8, "max_length_of": {}, "chunk_tokens": 64,
+              "multi_vector": "exact"}  # fmt: skip
 PROMPTS = {"query": "q", "document": "d"}
+PUBLISHED = {"title": None, "columns": {}, "average": False, "models": {}}
 
 
 class Encoder:
@@ -77,7 +79,7 @@ def places(tmp_path):
 
 def search(places):
     builds = searching.search_model(
-        places / "sets", TASKS, places / "bm25", places / "model", PROMPTS, EVALUATION, name="m"
+        places / "sets", TASKS, places / "bm25", places / "model", PROMPTS, EVALUATION, {}, name="m"
     )
     dataset = FolderDataset(filepath=str(places / "runs"))
     dataset.save(builds)
@@ -200,7 +202,7 @@ def report_tables(tmp_path, **tasks):
 
 def report(tmp_path, **tasks):
     """The report of models that were scored on these tasks only."""
-    return nodes.report("shop", {"name": None, "package": None}, **report_tables(tmp_path, **tasks))
+    return nodes.report("shop", {"name": None, "package": None}, PUBLISHED, **report_tables(tmp_path, **tasks))
 
 
 def test_a_recipe_without_tasks_is_reported_and_registered_as_not_tested(tmp_path, monkeypatch):
@@ -236,10 +238,10 @@ def test_a_model_that_was_handed_on_is_evaluated_once(tmp_path):
         write_json(folders[name] / "manifest.json", {"files": {"model.safetensors": weights}})
     equal = nodes.equal_models(**folders)
     assert equal == {"pretrained": "base", "reranker": "base"}
-    assert searching.search_model(tmp_path, TASKS, tmp_path, folders["base"], {}, {}, "pretrained", equal) == {}
+    assert searching.search_model(tmp_path, TASKS, tmp_path, folders["base"], {}, {}, {}, "pretrained", equal) == {}
     assert nodes.score_reranker(tmp_path, TASKS, tmp_path, {}, "reranker", equal) == {}
     tables = report_tables(tmp_path, base=["sts"], finetuned=["sts"])
-    metrics, *_, text = nodes.report("shop", {"name": None, "package": None}, equal, **tables)
+    metrics, *_, text = nodes.report("shop", {"name": None, "package": None}, PUBLISHED, equal, **tables)
     assert list(metrics) == ["base", "finetuned"] and "Not tested: bm25." in text
     assert "The same model has one line: pretrained is base." in text
     assert "Not trained, and so left out: reranker." in text
@@ -258,6 +260,6 @@ def test_the_report_names_the_base_model_after_what_it_is(tmp_path, base, packag
         return write_table(tmp_path / model, SCHEMAS["scores"], {"first": Part("k", lambda: iter([[row]]))})
 
     tables = {f"scores_{model}": scores(model) for model in nodes.tested_models()}
-    metrics, frame, _, text = nodes.report("recipe", {"name": base, "package": package}, **tables)
+    metrics, frame, _, text = nodes.report("recipe", {"name": base, "package": package}, PUBLISHED, **tables)
     assert f"| metric | bm25 | {title} | pretrained |" in text and title in set(frame["model"])
     assert list(metrics) == list(nodes.tested_models())

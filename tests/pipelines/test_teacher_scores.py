@@ -4,16 +4,23 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny import tiny_reranker
-from train_tables import tables
+from tiny import save_tiny_late, tiny_reranker
+from train_tables import FINETUNING, tables
 
 from ruri_kedro.errors import RecipeError, TrainingError
 from ruri_kedro.models import base
 from ruri_kedro.models import forward as encode
 from ruri_kedro.pipelines.finetuning import nodes
+from ruri_kedro.recipe.parse import parse
 from ruri_kedro.tables import SCHEMAS, write_table
+from ruri_kedro.training.settings import FinetuningSettings
 
-SETTINGS = {"teacher": {"name": None}, "teacher_max_length": 32, "teacher_precision": "float32", "chunk_tokens": 64}
+SETTINGS = {
+    "teacher": {"kind": "cross_encoder", "name": None},
+    "teacher_max_length": 32,
+    "teacher_precision": "float32",
+    "chunk_tokens": 64,
+}
 PAIRS = 36  # of each source: 12 examples of one positive and two negatives
 
 
@@ -118,3 +125,25 @@ def test_a_score_that_is_no_number_is_an_error_and_not_kept(score, tmp_path, pre
     with pytest.raises(TrainingError, match=rf"score of query q0 and passage 12 is nan, 10 of 10 .*{remedy}"):
         score("scores", teacher_precision=precision)
     assert not list((tmp_path / "scores").glob("*/manifest.json"))
+
+
+def test_a_late_interaction_model_teaches_by_its_mean_max_sim(score, tmp_path):
+    from sentence_transformers import MultiVectorEncoder
+
+    late = save_tiny_late(tmp_path / "late")
+    teacher = {"kind": "multi_vector", "name": str(late), "revision": None}
+    table, _ = score("scores", teacher=teacher)
+    found = {(row["query_id"], row["docid"]): row["score"] for row in table.iter_rows(["faq"])}
+    examples, passages = tables(tmp_path, "distillation")
+    rows = [row for row in examples.iter_rows(["faq"]) if row["split"] == "train"]
+    texts = {row["docid"]: row["text"] for row in passages.iter_rows(["faq"])}
+    model = MultiVectorEncoder(str(late), device="cpu")
+    asked = model.encode_query([texts[row["anchor"]] for row in rows])
+    given = model.encode_document([texts[row["positive"]] for row in rows])
+    sums = model.similarity_pairwise(asked, given).tolist()
+    expected = [total / len(query) for total, query in zip(sums, asked, strict=True)]
+    assert [found[row["query_id"], row["positive"]] for row in rows] == pytest.approx(expected, abs=1e-4)
+    with pytest.raises(RecipeError, match="is not a model of the kind multi_vector"):
+        score("refused", teacher=teacher | {"name": str(tmp_path / "teacher")})
+    with pytest.raises(RecipeError, match=r"finetuning.teacher.name: null, but the kind is multi_vector"):
+        parse(FinetuningSettings, FINETUNING | {"teacher": teacher | {"name": None}}, "finetuning")

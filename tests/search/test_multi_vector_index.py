@@ -148,6 +148,19 @@ def test_adding_is_as_building_anew(index, tmp_path):
     assert recalls[0] >= recalls[1] - 0.002
 
 
+def test_deleting_is_as_building_anew(tmp_path):
+    """Recall@10 of both, by the best of brute force."""
+    build(joined(COLLECTION, MORE), tmp_path / "index")
+    delete_documents(tmp_path / "index", MORE.docids, MODEL)
+    build(COLLECTION, tmp_path / "anew")
+    queries = make_queries(COLLECTION, 100)
+    recalls = [
+        np.mean([COLLECTION.best(query, 1)[0] in dict(found) for query, found in zip(queries, some, strict=True)])
+        for some in (hits(tmp_path / name, queries) for name in ("index", "anew"))
+    ]
+    assert recalls[0] >= recalls[1] - 0.002
+
+
 def test_what_is_deleted_is_not_found_and_can_be_added_again(index):
     gone = [found[0][0] for found in hits(index)]
     kept = [(docid, vectors) for docid, vectors in zip(COLLECTION.docids, COLLECTION.documents, strict=True)]

@@ -166,6 +166,28 @@ LISTED: dict[tuple[str, str], Served | Instead | Elsewhere | Filled] = {
             'ai-forever/ru-en-RoSBERTa@<commit> --prompts ru-en-rosberta --benchmark "MTEB(rus, v1)"',
         )
     },
+    **{
+        (
+            "docs/evidence.md",
+            f"kedro ruri evaluate --env jacolbert --benchmark recipe --model {rest} --out results",
+        ): Elsewhere("tests/test_cli_judge.py", HUB)
+        for rest in (
+            "bm25",
+            "intfloat/multilingual-e5-small@<commit> --prompts e5",
+            "models:/ruri-jacolbert@challenger",
+        )
+    },
+    **{
+        ("docs/scaling.md", f"kedro ruri index {rest}"): Elsewhere(
+            "tests/test_cli_index.py", "a model of token vectors"
+        )
+        for rest in (
+            "build passages.jsonl.gz --model <folder> --out index",
+            "add index more.jsonl.gz --model <folder>",
+            "delete index <docid> <docid>",
+            'search index "日本の首都は?" --model <folder>',
+        )
+    },
     (
         "docs/evidence.md",
         "kedro ruri compare --model old=results/scores/<model>/<revision> --model new=results/scores/<model>/<revision>",

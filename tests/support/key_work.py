@@ -136,6 +136,7 @@ KEYS = {
             "benchmark.tasks.stored.stored_task",
             "models.saved.SavedModel",
             "search.bm25.index.searcher_of",
+            "benchmark.scoring.token_index.TokenIndexes",
             *of_types("scoring"),
         ],
     ),
@@ -143,6 +144,13 @@ KEYS = {
         "benchmark.mteb.model",
         "BenchmarkEncoder, _ENCODES, _EVALUATES",
         ["benchmark.mteb.model.BenchmarkEncoder", "models.saved.SavedModel", "benchmark.mteb.run.evaluate_tasks"],
+    ),
+    "evaluate: mteb, late interaction": (
+        "benchmark.mteb.searcher",
+        "BenchmarkSearcher, multi_vector, TokenIndexes, _LOADS, _EVALUATES",
+        ["benchmark.mteb.searcher.BenchmarkSearcher", "benchmark.scoring.asking.multi_vector",
+         "benchmark.scoring.token_index.TokenIndexes", "models.saved.SavedModel",
+         "benchmark.mteb.run.evaluate_tasks"],
     ),
     "evaluate: vectors": (
         "benchmark.mteb.model",

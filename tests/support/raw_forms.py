@@ -22,7 +22,8 @@ def squad(rows: Iterable[dict]) -> bytes:
 
 def jsts(rows: Iterable[dict]) -> bytes:
     """JSON Lines with JGLUE's names."""
-    names = {"id": "sentence_pair_id", "text1": "sentence1", "text2": "sentence2", "score": "label"}
+    names = {"id": "sentence_pair_id", "text1": "sentence1", "text2": "sentence2", "score": "label",
+             "premise": "sentence1", "hypothesis": "sentence2"}  # fmt: skip
     renamed = ({names.get(key, key): value for key, value in row.items()} for row in rows)
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in renamed).encode()
 

@@ -38,7 +38,7 @@ PRETRAINING = RERANKING | {
 }
 FINETUNING = PRETRAINING | {
     "distillation_temperature": 1.0,
-    "teacher": {"name": None, "revision": None},
+    "teacher": {"kind": "cross_encoder", "name": None, "revision": None},
     "teacher_max_length": 32,
     "teacher_precision": "float32",
     "threshold": None,

@@ -14,7 +14,7 @@ from tiny_examples import examples, training_set
 from ruri_kedro.errors import DataError, RecipeError
 from ruri_kedro.models.forward import embed
 from ruri_kedro.models.tokens import chunk_by_tokens, pad, tokenize
-from ruri_kedro.recipe.objectives import LABELLED, TAUGHT, UNTAUGHT
+from ruri_kedro.recipe.objectives import LABELLED, RERANKING, TAUGHT, UNTAUGHT
 from ruri_kedro.training.data import ANCHOR, NEGATIVES, POSITIVE, assemble
 from ruri_kedro.training.gradcache import cached_backward, draws
 from ruri_kedro.training.losses import distillation, improved_contrastive, listwise_cross_entropy
@@ -241,7 +241,7 @@ def assert_within_a_ten_thousandth(ours, theirs):
 
 
 def test_the_table_of_losses_is_the_one_recipes_are_checked_with():
-    assert set(LOSSES) == {*UNTAUGHT, *TAUGHT, *LABELLED}
+    assert set(LOSSES) == {*UNTAUGHT, *RERANKING, *TAUGHT, *LABELLED}
 
 
 @pytest.mark.parametrize(

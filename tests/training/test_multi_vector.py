@@ -108,6 +108,22 @@ def test_rows_may_share_a_query_and_lack_negatives(tmp_path):
         torch.testing.assert_close(ours[name], gradient / 2, atol=1e-6, rtol=1e-4)
 
 
+def test_listwise_compares_a_query_with_its_own_passages_alone(tmp_path):
+    model = tiny_late(tmp_path)
+    rows, texts = examples(objective="listwise", negatives=2)
+    data, _ = training_set(model, rows, texts)
+    backward = multi_vector_backward(model, data, Budget(4096, 100_000, "float32"), SETTINGS)
+    together = backward(Batch(0, np.arange(8))).loss
+    own = [[texts[docid] for docid in (row["positive"], *row["negatives"])] for row in rows]
+    with torch.no_grad():
+        scores = [
+            model.similarity(model.encode_query([texts[row["anchor"]]]), model.encode_document(passages))[0]
+            for row, passages in zip(rows, own, strict=True)
+        ]
+    expected = torch.nn.functional.cross_entropy(torch.stack(scores) / SETTINGS.temperature, torch.zeros(8).long())
+    assert together == pytest.approx(expected.item(), rel=1e-4)
+
+
 TEACHER = {(f"q{i}", str(d)): float(d * 7 % 5) for i in range(12) for d in range(12, 36)}
 
 
@@ -157,8 +173,8 @@ def test_what_it_cannot_train(tmp_path):
     model = tiny_late(tmp_path)
     with pytest.raises(RecipeError, match=r"tuned\.matryoshka_dims: a multi-vector model has none"):
         trained(tmp_path, model, matryoshka_dims=[8])
-    with pytest.raises(RecipeError, match=r"'cosent' cannot be trained here. Allowed: contrastive, info_nce, dist"):
+    with pytest.raises(RecipeError, match=r"'cosent' cannot be trained here. .* info_nce, listwise, dist"):
         trained(tmp_path / "labelled", model, "cosent")
-    with pytest.raises(RecipeError, match=r"'distillation' cannot be trained here. Allowed: contrastive, info_nce\."):
+    with pytest.raises(RecipeError, match=r"'distillation' cannot be trained here. .* info_nce, listwise\."):
         data = tables(tmp_path / "taught", "distillation")
         train_multi_vector(model, *data, PROMPTS, stage(tmp_path), lambda *_: None)

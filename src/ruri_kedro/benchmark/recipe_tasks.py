@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from ruri_kedro.benchmark.comparing.published import published_table
 from ruri_kedro.benchmark.comparing.report import table_by_metric
 from ruri_kedro.benchmark.mteb.model import EncodingSettings
 from ruri_kedro.benchmark.mteb.prompts import mteb_name, named_prompts, saved_prompts
@@ -18,6 +19,7 @@ from ruri_kedro.benchmark.runs import write_qrels, write_run
 from ruri_kedro.benchmark.scoring import asking
 from ruri_kedro.benchmark.scoring.evaluate import can_do, evaluate, summarize
 from ruri_kedro.benchmark.scoring.models import Bm25, Embedder, Find, Model
+from ruri_kedro.benchmark.scoring.token_index import TokenIndexes
 from ruri_kedro.benchmark.tasks.stored import stored_digest, stored_task
 from ruri_kedro.benchmark.tasks.types import Fitting, task_types
 from ruri_kedro.errors import RecipeError
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from ruri_kedro.models.saved import SavedModel
 
 # What `EvaluatedModel` is given to encode and to search with, by name, since it comes from those who call.
-_HANDED_OVER = ("ruri_kedro.models.saved.SavedModel", "ruri_kedro.search.bm25.index.searcher_of")
+_HANDED_OVER = ("ruri_kedro.models.saved.SavedModel", "ruri_kedro.search.bm25.index.searcher_of", TokenIndexes)
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,13 @@ class EvaluatedModel:
         search: Find,
         bm25: Mapping[str, Any],
         depth: int,
+        index: TokenIndexes | None = None,
     ) -> "EvaluatedModel":
         """A saved model of any kind, asked as the parameters `mteb` say, with the prompts of this name.
 
         Without a name an embedder has those it was saved with; `own` are the recipe's. Of late interaction the
-        prompts and lengths are the model's own, and a cross-encoder has none.
+        prompts and lengths are the model's own, and it searches through an `index` if one is given; a cross-encoder has
+        no prompts.
         """
         # Prompts: those of the name, else the model's own.
         asks_pairs = model.is_multi_vector or model.is_cross_encoder
@@ -84,8 +88,8 @@ class EvaluatedModel:
         # The model as it is asked, and what its results depend on.
         settings = EncodingSettings.of(params, {} if asks_pairs else chosen)
         if model.is_multi_vector:
-            asked: dict[str, Any] = {"exact_documents": params["exact_documents"]}
-            made: Model = asking.multi_vector(model.name, lambda: model.multi_vector, {}, params)
+            asked: dict[str, Any] = {"exact_documents": params["exact_documents"], "index": index and index.settings}
+            made: Model = asking.multi_vector(model.name, lambda: model.multi_vector, {}, {**params, "index": index})
         else:
             asked = {"length": settings.max_length, "prompts": dict(settings.prompts)}
             if model.is_cross_encoder:
@@ -119,11 +123,13 @@ def evaluate_recipe(
     out: Path,
     seed: int,
     on_task: Callable[[str], Any],
+    published: Mapping[str, Any],
 ) -> str:
     """Evaluate a model on stored tasks (`types` by name) below `out`; the table of all models there, as Markdown.
 
     Leaves <out>/<model>/scores (a table of scores, a part per task), <out>/<model>/runs/<task> and <out>/recipe.md.
-    `on_task` is told what is evaluated and what is left out.
+    `on_task` is told what is evaluated and what is left out. The table of a paper that `published` (the parameters of
+    this name) describes stands below the other one.
     """
     # The tasks that the model can do; of the others it is said.
     called = model.model.name
@@ -144,7 +150,9 @@ def evaluate_recipe(
     # What is there already stays; then the table of all models.
     present = dict.fromkeys(Table(home / "scores", SCHEMAS["scores"]).parts())
     write_table(home / "scores", SCHEMAS["scores"], present | {name: part(name) for name in types if name in wanted})
-    text = table_by_metric(_means(out))
+    means = _means(out)
+    paper = published_table(means, published)
+    text = table_by_metric(means) + (f"\n{paper}" if paper else "")
     with replace_file(out / "recipe.md") as aside:
         aside.write_text(text, encoding="utf-8")
     return text

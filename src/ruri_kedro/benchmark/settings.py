@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from ruri_kedro.benchmark.tasks.types import prompted_types
+from ruri_kedro.errors import RecipeError
 from ruri_kedro.models.settings import Device
 from ruri_kedro.recipe.parse import Count, Size, parameters
 
@@ -19,7 +20,37 @@ class EvaluationSettings:
     chunk_tokens: Count  # padded tokens of one forward pass
     depth: Count  # candidates reranked, and depth of every run
     rerank_queries: Count  # queries of a task whose candidates are reranked
-    exact_documents: Size  # larger collections: late interaction orders BM25's candidates
+    multi_vector: Literal["exact", "index"]  # how late interaction searches
+    exact_documents: Size  # exact, larger collections: it orders BM25's candidates
+    indexes: str  # folder of the indexes
+
+
+@parameters
+class PublishedTable:
+    """A paper's table of models, in whose layout those of the recipe are reported; parameters `published`.
+
+    average: whether the mean over the groups of columns stands behind them, of their first figures, their second ones
+    and so on.
+    """
+
+    title: str | None
+    columns: Mapping[str, tuple[str, ...]]  # by heading, <task>/<metric>
+    average: bool
+    models: Mapping[str, tuple[float, ...]]  # figures from 0 to 1, in the order of the columns; none: no such table
+
+    def __post_init__(self) -> None:
+        count = sum(map(len, self.columns.values()))
+        faults = [
+            f"models.{name}: {len(figures)} figures are given for {count} columns."
+            for name, figures in self.models.items()
+            if len(figures) != count
+        ]
+        if self.models and self.title is None:
+            faults.append("title: null, but there are models. Name the paper and the table.")
+        if self.average and len({len(group) for group in self.columns.values()}) != 1:
+            faults.append("average: true, but the groups of columns are not equally long. Set it to false.")
+        if faults:
+            raise RecipeError("\n".join(faults))
 
 
 # What stands before texts that are neither query nor passage, by their role; parameters `task_prompts`.
@@ -41,7 +72,7 @@ class MtebSettings:
     device: Device
     max_length: Count  # tokens
     chunk_tokens: Count  # padded tokens of one forward pass
-    exact_documents: Size  # larger collections: late interaction orders BM25's candidates
+    exact_documents: Size  # late interaction does not compare every query with every document of larger collections
     tasks: Mapping[str, MtebTaskRow]
     official: Mapping[str, Mapping[str, str]]  # by benchmark and type of task: the authors' metric
     prompts: Mapping[str, Mapping[str, str]]  # sets, by name

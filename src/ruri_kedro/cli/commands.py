@@ -19,6 +19,7 @@ from ruri_kedro.recipe.blocks import check_blocks
 if TYPE_CHECKING:
     from ruri_kedro.benchmark.comparing.comparison import Comparison, Scores
     from ruri_kedro.benchmark.comparing.page import First, Texts
+    from ruri_kedro.benchmark.mteb.run import Evaluated
     from ruri_kedro.models.saved import SavedModel
 
 _resamples = click.option("--resamples", default=10_000, show_default=True, type=click.IntRange(100))
@@ -240,35 +241,48 @@ def evaluate(
     params = context.params["mteb"]
     model = saved_model(reference, params["device"])
 
-    from ruri_kedro.benchmark.mteb.model import EncodingSettings, benchmark_encoder
     from ruri_kedro.benchmark.mteb.run import evaluate_tasks, missing_tasks, write_report
     from ruri_kedro.benchmark.mteb.tasks import benchmark_tasks, check_data, hub_reachable
 
-    settings = EncodingSettings.of(params, prompts or _own_prompts(context.params, model, benchmark))
-    encoder = benchmark_encoder(model.name, model.revision, model.encode, settings, out)
     tasks = benchmark_tasks(benchmark, only)
+    if model.is_multi_vector:
+        encoder, tasks = _searcher(context, model, tasks, out)
+    else:
+        encoder = _encoder(context, model, prompts, benchmark, out)
     missing = missing_tasks(tasks, encoder, out)
     click.echo(f"{benchmark}, {model.name}: {len(tasks) - len(missing)} of {len(tasks)} tasks are done already")
     if missing:
         check_data(missing, online=hub_reachable())
-        _check_vectors(model, benchmark)
-        _ = model.model  # what cannot be loaded is to say so before any data are fetched
+        # What cannot be loaded is to say so before any data are fetched.
+        _ = model.multi_vector if model.is_multi_vector else model.model
     evaluate_tasks(missing, encoder, out, lambda done: click.echo(f"{done.task_name}: {100 * done.main_score:.2f}"))
     click.echo(write_report(benchmark, params["official"].get(benchmark, {}), out), nl=False)
 
 
-def _check_vectors(model: "SavedModel", benchmark: str) -> None:
-    """Raise RecipeError for a model of pairs or of tokens."""
-    if model.is_multi_vector or model.is_cross_encoder:
-        raise RecipeError(f"'{model.name}' has no vectors of texts, which {benchmark} needs. Use --benchmark recipe.")
-
-
-def _own_prompts(params: dict[str, Any], model: "SavedModel", benchmark: str) -> dict[str, str]:
-    """The prompts that a model of vectors was saved with."""
+def _encoder(context: Any, model: "SavedModel", prompts: str | None, benchmark: str, out: Path) -> "Evaluated":
+    """A model of vectors as mteb asks it, with the prompts of this name or those it was saved with."""
+    from ruri_kedro.benchmark.mteb.model import EncodingSettings, benchmark_encoder
     from ruri_kedro.benchmark.mteb.prompts import saved_prompts
 
-    _check_vectors(model, benchmark)
-    return saved_prompts(model.name, model.prompts, params["mteb"], _recipe_prompts(params))
+    if model.is_cross_encoder:
+        raise RecipeError(f"'{model.name}' has no vectors of texts, which {benchmark} needs. Use --benchmark recipe.")
+    params = context.params["mteb"]
+    chosen = prompts or saved_prompts(model.name, model.prompts, params, _recipe_prompts(context.params))
+    settings = EncodingSettings.of(params, chosen)
+    return benchmark_encoder(model.name, model.revision, model.encode, settings, out)
+
+
+def _searcher(context: Any, model: "SavedModel", tasks: list[Any], out: Path) -> tuple["Evaluated", list[Any]]:
+    """A late interaction model as mteb asks it, and the tasks that it can do; of the others it is said."""
+    from ruri_kedro.benchmark.mteb.searcher import benchmark_searcher, searches
+
+    check_blocks(context.params, "multi_vector")
+    able = [task for task in tasks if searches(task)]
+    if others := [task.metadata.name for task in tasks if not searches(task)]:
+        click.echo(f"not for {model.name}, which has no vectors of texts: {', '.join(others)}")
+    if not able:
+        raise RecipeError(f"'{model.name}' has no vectors of texts, and none of the tasks is a search.")
+    return benchmark_searcher(model, context.params["mteb"], context.params["multi_vector"], out), able
 
 
 def _recipe_prompts(params: dict[str, Any]) -> dict[str, str]:
@@ -279,11 +293,13 @@ def _recipe_prompts(params: dict[str, Any]) -> dict[str, str]:
 
 def _evaluate_recipe(context: Any, reference: str, only: Sequence[str], prompts: str | None, out: Path) -> None:
     """Scores, runs and a table of a model on the tasks that `kedro run` has read for the recipe."""
-    check_blocks(context.params, "prompts", "task_prompts", "mteb", "evaluation", "bm25", "tasks")
+    blocks = ("prompts", "task_prompts", "mteb", "evaluation", "multi_vector", "bm25", "tasks", "published")
+    check_blocks(context.params, *blocks)
     sets, params = stored_test_sets(context), context.params
     saved = None if reference == "bm25" else saved_model(reference, params["mteb"]["device"])
 
     from ruri_kedro.benchmark.recipe_tasks import EvaluatedModel, evaluate_recipe
+    from ruri_kedro.benchmark.scoring.token_index import TokenIndexes
     from ruri_kedro.search.bm25.index import searcher_of
 
     search = searcher_of(params["bm25"])
@@ -291,15 +307,17 @@ def _evaluate_recipe(context: Any, reference: str, only: Sequence[str], prompts:
     if saved is None:
         model = EvaluatedModel.of_bm25(search, params["bm25"], depth)
     else:
+        index = TokenIndexes.of(params["evaluation"], params["multi_vector"], saved.revision)
         model = EvaluatedModel.of(
-            saved, params["mteb"], prompts, _recipe_prompts(params), search, params["bm25"], depth
+            saved, params["mteb"], prompts, _recipe_prompts(params), search, params["bm25"], depth, index
         )
     types = {name: spec["type"] for name, spec in params["tasks"].items()}
     for name in only:
         if name not in types:
             raise RecipeError(f"the recipe has no task '{name}'. It has: {', '.join(types)}.")
     chosen = {name: kind for name, kind in types.items() if not only or name in only}
-    click.echo(evaluate_recipe(model, sets, chosen, out, params["seed"], click.echo), nl=False)
+    text = evaluate_recipe(model, sets, chosen, out, params["seed"], click.echo, params["published"])
+    click.echo(text, nl=False)
 
 
 @ruri.command("dvc-code")

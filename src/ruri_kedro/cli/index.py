@@ -1,130 +1,150 @@
-"""kedro ruri index: vectors for the engines that people search with."""
+"""kedro ruri index: indexes of token vectors, and vectors for other search engines."""
 
-from collections.abc import Callable
-from functools import reduce
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from ruri_kedro.cli.mlflow_store import connect
 from ruri_kedro.cli.named_models import saved_model
 from ruri_kedro.cli.project import project_context
-from ruri_kedro.errors import RecipeError
+from ruri_kedro.cli.vector_stores import export_vectors, load_vectors
+from ruri_kedro.errors import DataError, RecipeError
 from ruri_kedro.recipe.blocks import check_blocks
 
 if TYPE_CHECKING:
-    from ruri_kedro.search.vector_stores.sources import Source
+    from ruri_kedro.search.multi_vector.retriever import MultiVectorRetriever
 
-_TARGETS = ("qdrant", "opensearch", "elasticsearch", "pgvector", "lancedb", "vespa", "parquet")
-_ANALYSERS = ("kuromoji", "sudachi")
-_QUERIES = 100  # that --check asks
+_BLOCK = 256  # documents encoded together
 
-_into = click.option("--into", metavar="ADDRESS", help="Load it into the engine that runs here; can be repeated.")
-_check = click.option("--check", is_flag=True, help="Search there and compare with exact search here (recall@10).")
+_env = click.option("--env", "-e", default=None, help="Environment whose `multi_vector` and `encoding` count.")
+_model = click.option(
+    "--model",
+    "reference",
+    required=True,
+    help="A late interaction model: a folder, models:/<name>@<alias> or models:/<name>/<version> of the registry, or "
+    "<owner>/<model>@<commit>.",
+)
+_folder = click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 
 
 @click.group()
 def index() -> None:
-    """Vectors and texts for other search engines."""
+    """Work with indexes of token vectors; take vectors to other search engines."""
 
 
-def _made_of(command: Callable) -> Callable:
-    """The options that say which vectors are exported."""
-    options = (
-        click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False),
-        click.option("--model", "reference", help="A folder, models:/<name>@<alias>, or <owner>/<model>@<commit>."),
-        click.option("--collection", help="A file, or a source or searched task of the recipe: what is encoded."),
-        click.option("--prompts", help="Name in mteb.prompts. Default: the prompts the model was saved with."),
-        click.option("--env", "-e", default=None, help="Environment (recipe) of the collection and the registry."),
-    )
-    return reduce(lambda made, option: option(made), reversed(options), command)
+for _command in (export_vectors, load_vectors):
+    index.add_command(_command)
 
 
-@index.command("export")
-@_made_of
-@click.option("--to", required=True, type=click.Choice(_TARGETS), help="The engine that shall read it.")
-@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="New folder.")
-@click.option("--name", default="passages", show_default=True, help="Of the collection, index or table there.")
-@click.option(
-    "--analyser", default=_ANALYSERS[0], show_default=True, type=click.Choice(_ANALYSERS),
-    help="Of Japanese texts, for OpenSearch and Elasticsearch.",
-)  # fmt: skip
-@_into
-@_check
-def export_index(
-    folder: Path | None, reference: str | None, collection: str | None, prompts: str | None, env: str | None,
-    to: str, out: Path, name: str, analyser: Any, into: str | None, check: bool,
-) -> None:  # fmt: skip
-    """Write vectors, texts and ids in the form of another engine.
+@index.command("build")
+@click.argument("collection")
+@_model
+@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder of the index.")
+@_env
+def build_index(collection: str, reference: str, out: Path, env: str | None) -> None:
+    """Index the rows of COLLECTION: a file, a folder or a pattern, rows with docid, title and text.
 
-    Of FOLDER, an index of token vectors or what --to parquet wrote; or of --model and --collection: a vector for each
-    text, or of a late interaction model one for each token.
+    A call that was killed goes on where it stopped when it is given again; an index that is there already stays.
     """
-    if (folder is None) == (reference is None) or (reference is None) != (collection is None):
-        raise click.UsageError("Name a FOLDER, or a model and what it encodes: --model MODEL --collection COLLECTION.")
-    from ruri_kedro.search.vector_stores.export import export
-    from ruri_kedro.search.vector_stores.sources import stored
-    from ruri_kedro.search.vector_stores.stores import read_by
-
-    source = _encoded(reference, collection, prompts, env) if folder is None else stored(folder)
-    click.echo(f"{export(source, to, out, name, analyser)} documents in {out}. {read_by(to)}")
-    _load_and_check(out, into, check)
+    retriever = _retriever(env, reference, out)
+    retriever.build(_documents(collection), _digest(collection))
+    click.echo(f"{_described(out)}. Search it: kedro ruri index search {out} QUERY --model {reference}")
 
 
-@index.command("load")
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@_into
-@_check
-def load_index(folder: Path, into: str | None, check: bool) -> None:
-    """Send what was exported to FOLDER to its engine; documents that are there are replaced."""
-    _load_and_check(folder, into, check)
+@index.command("add")
+@_folder
+@click.argument("collection")
+@_model
+@_env
+def add(folder: Path, collection: str, reference: str, env: str | None) -> None:
+    """Add the rows of COLLECTION to the index in FOLDER, by the centroids that it has."""
+    _retriever(env, reference, folder).add(_documents(collection), _digest(collection))
+    click.echo(_described(folder))
 
 
-def _load_and_check(folder: Path, address: str | None, is_checked: bool) -> None:
-    from ruri_kedro.search.vector_stores import export
+@index.command("delete")
+@_folder
+@click.argument("docids", nargs=-1)
+@click.option("--file", "file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A docid a line.")
+def delete(folder: Path, docids: Sequence[str], file: Path | None) -> None:
+    """Take documents out of the index in FOLDER; none of them if one is not there."""
+    from ruri_kedro.search.multi_vector.update import delete_documents
 
-    if address is not None:
-        export.load(folder, address)
-        click.echo("loaded")
-    if is_checked:
-        recall = export.check(folder, address)
-        click.echo(str(recall))
-        if not recall.is_enough:
-            raise click.ClickException(f"at least {export.LEAST_EXACT} and {export.LEAST} are expected.")
+    listed = [line for line in file.read_text("utf-8").splitlines() if line] if file else []
+    if not (gone := [*docids, *listed]):
+        raise DataError("no docid is given. Name them, or a file that has one a line (--file).")
+    delete_documents(folder, gone, None)
+    click.echo(_described(folder))
 
 
-def _encoded(reference: str, name: str, prompts: str | None, env: str | None) -> "Source":
-    """The documents of a collection by a model, whose kind decides what they become."""
-    from ruri_kedro.cli.collection import read_collection
+@index.command("search")
+@_folder
+@click.argument("queries", nargs=-1, required=True)
+@_model
+@click.option("-k", default=10, show_default=True, type=click.IntRange(1), help="Hits of a query.")
+@_env
+def search(folder: Path, queries: Sequence[str], reference: str, k: int, env: str | None) -> None:
+    """The hits of QUERIES in the index in FOLDER: rank, docid and MaxSim."""
+    found = _retriever(env, reference, folder).search(list(queries), k)
+    for query, hits in zip(queries, found, strict=True):
+        click.echo(query)
+        for rank, (docid, score) in enumerate(hits, start=1):
+            click.echo(f"{rank:4} {docid} {score:.4f}")
 
+
+def _retriever(env: str | None, reference: str, folder: Path) -> "MultiVectorRetriever":
+    """The index of a model in a folder, as the parameters say."""
     context = project_context(env, anywhere=True)
-    check_blocks(context.params, "prompts", "task_prompts", "mteb")
-    collection, model, settings = read_collection(context, name), _model(context, reference), context.params["mteb"]
-    if model.is_cross_encoder:
-        raise RecipeError(f"'{reference}' gives scores to pairs and no vectors. Name an embedding model.")
-    from ruri_kedro.search.vector_stores.encoding import MultiVectors, SingleVectors
-    from ruri_kedro.search.vector_stores.sources import encoded_texts
-
-    if model.is_multi_vector:
-        encoder: Any = MultiVectors(model, settings["chunk_tokens"])
-    else:
-        chosen = _prompts(context.params, model, prompts)
-        encoder = SingleVectors(model, chosen, settings["max_length"], settings["chunk_tokens"])
-    facts = {"model": {"name": model.name, "revision": model.revision}, "collection": name}
-    return encoded_texts(encoder, collection.documents, collection.asked(_QUERIES), facts)
-
-
-def _model(context: Any, reference: str) -> Any:
+    params = context.params
+    check_blocks(params, "multi_vector", "encoding")
     if reference.startswith("models:/"):
         connect(context)
-    return saved_model(reference, context.params["mteb"]["device"])
+    encoding = params["encoding"]
+    model = saved_model(reference, encoding["device"])
+    if not model.is_multi_vector:
+        raise RecipeError(
+            f"'{model.name}' has no vector for each token. Train one, or make one of any encoder: base_model.kind: "
+            "multi_vector."
+        )
+
+    from ruri_kedro.engines.engine import engine_of
+    from ruri_kedro.recipe.parse import parse
+    from ruri_kedro.search.multi_vector.retriever import MultiVectorRetriever
+    from ruri_kedro.search.multi_vector.settings import MultiVectorSettings
+
+    read = {name: encoding[name] for name in ("chunk_tokens", "precision")}
+    query, document = (partial(model.token_vectors, task=task, **read) for task in ("query", "document"))
+    settings = parse(MultiVectorSettings, params["multi_vector"], "multi_vector")
+    engine = engine_of(params["engine"])
+    return MultiVectorRetriever(folder, settings, model.revision, query, document, _BLOCK, engine)
 
 
-def _prompts(params: dict[str, Any], model: Any, name: str | None) -> dict[str, str]:
-    from ruri_kedro.benchmark.mteb.prompts import named_prompts, recipe_prompts, saved_prompts
+def _documents(collection: str) -> Iterator[tuple[str, str]]:
+    from ruri_kedro.benchmark.tasks.retrieval import read_documents
 
-    if name is not None:
-        return dict(named_prompts(params["mteb"], name))
-    own = recipe_prompts(params.get("prompts", {}), params.get("task_prompts", {}))
-    return saved_prompts(model.name, model.prompts, params["mteb"], own)
+    return ((docid, text) for _, docid, text in read_documents(*_placed(collection)))
+
+
+def _digest(collection: str) -> str:
+    """Digest of the files of a collection."""
+    from ruri_kedro.tables.raw import raw_files
+    from ruri_kedro.tables.store import file_digest, key_of
+
+    return key_of(files=[file_digest(path) for path in raw_files(*_placed(collection))])
+
+
+def _placed(collection: str) -> tuple[Path, str]:
+    """The folder that a collection is looked for in, and its path or pattern there."""
+    root = Path(Path(collection).anchor)
+    return root, str(Path(collection).relative_to(root)) if root.is_absolute() else collection
+
+
+def _described(folder: Path) -> str:
+    """The size of an index."""
+    from ruri_kedro.search.multi_vector.index import open_index
+
+    facts = open_index(folder, None).manifest
+    return f"{folder}: {facts['documents']} documents, {facts['tokens']} tokens, {facts['bits']} bits a component"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ruri_kedro.tables.raw import label_text
-from ruri_kedro.text.hashing import stable_id
+from ruri_kedro.text.hashing import stable_id, unit_interval
 from ruri_kedro.text.normalize import normalize
 from ruri_kedro.text.prompts import passage_text
 from ruri_kedro.text.sentences import split_sentences
@@ -165,6 +165,35 @@ def labelled_pair(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
         yield Draft(Text(normalize(row["text2"])), Text(anchor), group=anchor, label=float(row["label"]))
 
 
+def labelled_inference(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
+    """A premise and a hypothesis, however they are related, with a number in the order of GRADES (Fio).
+
+    `labels` maps the file's labels to the names there; rows with other labels are left out.
+    """
+    for row in rows:
+        label = label_text(row["label"])
+        if (grade := GRADES.get(labels.get(label, label))) is not None:
+            premise = normalize(row["premise"])
+            yield Draft(Text(normalize(row["hypothesis"])), Text(premise), group=premise, label=grade)
+
+
+def judged_pair(rows: Iterable[dict], labels: Mapping[str, str]) -> Drafts:
+    """An anchor with its positive, label 1, and with its first negative, label 0, so that half the pairs are positive.
+
+    A row without negatives has the positive of another row, drawn by its own texts, in place of one.
+    """
+    read = [(normalize(row["anchor"]), normalize(row["positive"]), _negatives(row)) for row in rows]
+    positives = list(dict.fromkeys(positive for _, positive, _ in read))
+    for anchor, positive, negatives in read:
+        yield Draft(Text(positive), Text(anchor), group=anchor, label=1.0)
+        if negatives:
+            yield Draft(negatives[0], Text(anchor), group=anchor, label=0.0)
+        elif len(positives) > 1:
+            drawn = int(unit_interval("judged_pair", anchor, positive) * len(positives))
+            other = positives[drawn] if positives[drawn] != positive else positives[drawn - 1]
+            yield Draft(Text(other), Text(anchor), group=anchor, label=0.0)
+
+
 def _text(row: Mapping[str, Any]) -> Text:
     """Title, section and text of a row. A `title [SEP] text` form is split here and nowhere else."""
     title, section, text = (normalize(row.get(name, "")) for name in ("title", "section", "text"))
@@ -188,6 +217,7 @@ def _sentences(text: str) -> list[str]:
 
 _TEXTS = (list, str)
 _PASSAGE = {"title": str, "section": str, "text": str}
+_PAIR = {"anchor": str, "positive": str, "negatives": _TEXTS}
 _PREMISE = {"premise": str, "hypothesis": str, "label": (str, int, bool)}
 
 KINDS: dict[str, Kind] = {
@@ -206,9 +236,13 @@ KINDS: dict[str, Kind] = {
     "labelled_pair": Kind(
         labelled_pair, {"text1": str, "text2": str, "label": (float, int)}, twins=True, is_labelled=True
     ),
-    "pair": Kind(pair, {"anchor": str, "positive": str, "negatives": _TEXTS}),
+    "labelled_inference": Kind(labelled_inference, _PREMISE, twins=True, is_labelled=True),
+    "pair": Kind(pair, _PAIR),
+    "judged_pair": Kind(judged_pair, _PAIR, twins=True, by_row=False, is_labelled=True),
 }
-MEANINGS = ("entailment", "contradiction", "neutral")  # of labels; rows that are neutral are left out
+# Numbers of labels for losses in which their order alone counts.
+GRADES = {"entailment": 1.0, "neutral": 0.5, "contradiction": 0.0}
+MEANINGS = ("entailment", "contradiction", "neutral")  # of labels; neutral rows count for labelled_inference only
 # Read where a row has them; `fields: {answers: null}` says that a source has none.
 OPTIONAL_FIELDS = ("title", "section", "negatives")
 NULLABLE_FIELDS = (*OPTIONAL_FIELDS, "answers")

@@ -10,7 +10,7 @@ from kedro.io.core import AbstractDataset
 from ruri_kedro.datasets.marker import mark, marked_parts, unmark
 from ruri_kedro.errors import DataError
 from ruri_kedro.tables.checksums import MANIFEST, check_folders, facts_of
-from ruri_kedro.tables.files import sole_writer
+from ruri_kedro.tables.files import UNFINISHED, sole_writer
 from ruri_kedro.text.hashing import digest_all, digest_json, stable_id
 from ruri_kedro.text.names import check_name
 
@@ -48,8 +48,9 @@ class FolderDataset(AbstractDataset[Mapping[str, Build], Path]):
 
     def _build(self, data: Mapping[str, Build]) -> None:
         unmark(self._filepath)
+        kept = {*data, *(f"{UNFINISHED}{name}" for name in data)}  # an index goes on where it was killed
         for folder in self._filepath.iterdir():
-            if folder.is_dir() and folder.name not in data:
+            if folder.is_dir() and folder.name not in kept:
                 shutil.rmtree(folder)
         for name, build in data.items():
             build(self._filepath / name)

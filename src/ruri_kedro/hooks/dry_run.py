@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,12 +139,12 @@ def _searches(stages: list[Stage], base: Path, pipeline: Pipeline, catalog: Cata
     for mining in dict.fromkeys(stage.mining for stage in stages):
         if f"mining_{mining}.search" not in names or not catalog.exists("pairs"):
             continue
-        from ruri_kedro.mining.dry_run import search_estimates
-        from ruri_kedro.mining.encoder import CachedEncoder
+        from ruri_kedro.mining.dry_run import encoder_of, search_estimates
 
         rules, encoder = catalog.load(f"params:mining.{mining}"), None
         if "encoder" in rules:
-            encoder = CachedEncoder.of(base, rules, catalog.load("params:prompts"), catalog.load("params:encoding"))
+            read = (catalog.load(f"params:{name}") for name in ("prompts", "encoding", "multi_vector"))
+            encoder = partial(encoder_of, base, rules, *read)
         tables = (catalog.load(name) for name in ("passages", "pairs", "params:sources"))
         own = [stage.name for stage in stages if stage.mining == mining]
         shared = catalog.load("params:engine") == "ray"
@@ -157,21 +158,23 @@ def _teachers(
     """What the scores of the teachers of this run cost."""
     names = {node.short_name for node in pipeline.nodes}
     for stage in (stage for stage in stages if stage.teacher and "score_with_teacher" in names):
-        from ruri_kedro.models.base import device_kind, load_cross_encoder
+        from ruri_kedro.models.base import device_kind
+        from ruri_kedro.models.forward import score_pairs
         from ruri_kedro.models.kinds import KINDS
+        from ruri_kedro.models.pair_scores import SCORERS
         from ruri_kedro.training.dry_run import teacher_estimate
 
         settings, run = catalog.load(f"params:{stage.block}"), catalog.load("params:run")
-        row = settings["teacher"]
+        row, length = settings["teacher"], settings["teacher_max_length"]
+        read = {"chunk_tokens": settings["chunk_tokens"], "precision": settings["teacher_precision"]}
         if row["name"] is None:
             prompts = catalog.load("params:prompts")
             start = resolve(KINDS[kind_of_model(stage.teacher)].start)
-            teacher = start(base, prompts, settings["teacher_max_length"], run["seed"])
+            teacher = start(base, prompts, length, run["seed"]).to(device_kind(run["device"]))
+            score = partial(score_pairs, teacher, max_length=length, **read)
         else:
-            teacher = load_cross_encoder(row["name"], revision=row["revision"])
-        teacher.to(device_kind(run["device"]))
-        rows = examples[stage.name][0].iter_rows()
-        found = teacher_estimate(stage.name, rows, catalog.load("passages"), teacher, settings)
+            score = SCORERS[row["kind"]](row["name"], row["revision"], run["device"], length, **read)
+        found = teacher_estimate(stage.name, examples[stage.name][0].iter_rows(), catalog.load("passages"), score)
         if found:
             yield found
 

@@ -1,6 +1,6 @@
 """Rows of the candidates table: what each retriever found for each query, and how to read them as rankings."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 
@@ -12,6 +12,9 @@ from ruri_kedro.search.dense.embeddings import Embeddings
 from ruri_kedro.search.fusion import reciprocal_rank_fusion
 
 Ranking = Sequence[tuple[str, float]]  # (docid, score), best first
+
+# (numbers of queries in the order of the rows, docids of each) -> the scores of these.
+Score = Callable[[Sequence[int], Sequence[Sequence[str]]], list[list[float]]]
 
 # Columns that `candidates_of` reads.
 COLUMNS = ["query_id", "docids", "bm25_ranks", "dense_ranks", "dense_scores", "positives", "positive_scores"]
@@ -133,17 +136,31 @@ def add_dense_scores(
     `queries` (q, d) stand in the order of the rows; `known` has the positives of each query_id, whose vectors are in
     `positives`, since a source's own passages need not be in the collection that is searched.
     """
+
+    def of(documents: Embeddings) -> Score:
+        return lambda numbers, wanted: _cosines(np.asarray(queries[numbers], dtype=np.float32), documents, wanted)
+
+    return add_scores(rows, known, of(collection), of(positives))
+
+
+def add_scores(
+    rows: Iterable[dict], known: Mapping[str, Sequence[str]], of_candidates: Score, of_positives: Score
+) -> Iterator[dict]:
+    """The rows with the score of every candidate, found by the encoder or not, and of every known positive.
+
+    `known` has the positives of each query_id.
+    """
     stream = iter(rows)
     start = 0
     while block := list(islice(stream, _SCORED_AT_ONCE)):
-        vectors = np.asarray(queries[start : start + len(block)], dtype=np.float32)
+        numbers = list(range(start, start + len(block)))
         start += len(block)
         unranked = [
             [docid for docid, rank in zip(row["docids"], row["dense_ranks"], strict=True) if not rank] for row in block
         ]
         sides = [known.get(row["query_id"], ()) for row in block]
-        more = _cosines(vectors, collection, unranked)
-        own = _cosines(vectors, positives, sides)
+        more = of_candidates(numbers, unranked)
+        own = of_positives(numbers, sides)
         for row, scores, docids, positive_scores in zip(block, more, sides, own, strict=True):
             rest = iter(scores)
             ranked = zip(row["dense_ranks"], row["dense_scores"], strict=True)

@@ -6,12 +6,14 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
 from ruri_kedro.corpora.source import Source, parse_sources
 from ruri_kedro.mining.encoder import CachedEncoder
 from ruri_kedro.mining.searches import distinct_queries, searchable_documents, searched_collections, searching
+from ruri_kedro.mining.token_search import TokenEncoder
 from ruri_kedro.recipe.annotations import Params
 from ruri_kedro.recipe.parse import parse
 from ruri_kedro.tables import Table
@@ -20,6 +22,7 @@ from ruri_kedro.training.dry_run import Estimate
 
 _INDEXED, _SEARCHED, _ENCODED = 2_000, 50, 64  # documents, queries and texts that are tried
 _VECTORS = 20_000  # that are compared
+_PLACES = 8  # bytes of a token's vector in an index besides its residual
 
 Rows = Sequence[tuple[str, str]]  # (id, text)
 
@@ -30,23 +33,32 @@ def search_estimates(
     sources: Params,
     mining: Params,
     bm25: Params,
-    encoder: CachedEncoder | None,
+    encoder: Callable[[], CachedEncoder | TokenEncoder] | None,
     stages: Sequence[str],
     shared: bool,
 ) -> Iterator[Estimate]:
     """Indexing, encoding and searching for the negatives of `stages`, one estimate for each collection and source.
 
-    encoder: None where no stage searches by vectors; shared: whether several devices or machines encode.
+    encoder: gives what `encoder_of` does, None where no stage searches by vectors; shared: whether several devices or
+    machines encode.
     """
     known = parse_sources(sources)
     wanted = searching(known, stages)
-    for retriever, estimate in (("bm25", partial(_by_bm25, bm25)), ("dense", partial(_by_vectors, encoder, shared))):
+    for retriever, estimate in (("bm25", partial(_by_bm25, bm25)), ("dense", partial(_by_encoder, encoder, shared))):
         for name in searched_collections(wanted, retriever):
             count = passages.rows(name)
             documents = list(spread(searchable_documents(name, passages, pairs), count, _INDEXED))
             asking = [source for source, retrievers in wanted if source.candidates == name and retriever in retrievers]
             queries = {source.name: _queries(source, pairs, passages) for source in asking}
             yield from estimate(known[name], count, documents, asking, queries, mining)
+
+
+def encoder_of(
+    pretrained: Path, mining: Params, prompts: Params, encoding: Params, multi_vector: Params
+) -> CachedEncoder | TokenEncoder:
+    """The encoder that `mining.encoder` names, by default the pre-trained one."""
+    late = TokenEncoder.of(pretrained, mining, encoding, multi_vector)
+    return late or CachedEncoder.of(pretrained, mining, prompts, encoding)
 
 
 def spread(rows: Iterable, total: int, wanted: int) -> Iterator:
@@ -86,6 +98,31 @@ def _by_bm25(
             seconds = _seconds(partial(find, index, some))
             # Of a collection twice as large twice as many passages hold a word of the query.
             yield Estimate(f"BM25 search of {source.name}", f"{asked:,} queries", seconds * grows * asked / len(some))
+
+
+def _by_encoder(encoder: Callable[[], CachedEncoder | TokenEncoder], *rest: Any) -> Iterator[Estimate]:
+    made = encoder()
+    return (_by_token_vectors if isinstance(made, TokenEncoder) else _by_vectors)(made, *rest)
+
+
+def _by_token_vectors(
+    encoder: TokenEncoder, shared: bool, collection: Source, count: int, documents: Rows, asking: Sequence[Source],
+    queries: dict, mining: Params,
+) -> Iterator[Estimate]:  # fmt: skip
+    """Encoding and the size of the index; its building and searches take little beside them."""
+    texts = [text for _, text in spread(documents, len(documents), _ENCODED)]
+    retriever = encoder.retriever(Path())
+    retriever.encode_document(texts[:8])
+    started = perf_counter()
+    vectors = retriever.encode_document(texts)
+    each = (perf_counter() - started) / len(texts)
+    tokens = sum(map(len, vectors)) / len(vectors)
+    disk = count * tokens * (vectors[0].shape[1] * retriever.settings.bits / 8 + _PLACES) / 2**30
+    yield Estimate(f"token vectors of {collection.name}", f"{count:,} passages", each * count, disk, shared)
+    for source in asking:
+        asked, some = queries[source.name]
+        each = _seconds(lambda some=some: retriever.encode_query(some)) / len(some)
+        yield Estimate(f"token vectors of {source.name}", f"{asked:,} queries", each * asked)
 
 
 def _by_vectors(

@@ -17,6 +17,7 @@ from ruri_kedro.mining.candidates import RETRIEVERS
 from ruri_kedro.mining.drawing import check_mining
 from ruri_kedro.mining.encoder import CachedEncoder, EmbeddedCollection
 from ruri_kedro.mining.source_search import Queries, SourceSearch, bm25_rankings
+from ruri_kedro.mining.token_search import IndexedCollection, TokenEncoder
 from ruri_kedro.recipe.annotations import Params
 from ruri_kedro.recipe.parse import parse
 from ruri_kedro.tables import SCHEMAS, ShardedPart, Table
@@ -56,10 +57,14 @@ def embed_collections(
     prompts: Params,
     encoding: Params,
     engine: str = "local",
+    multi_vector: Params | None = None,
     *,
     stages: Sequence[str],
 ) -> dict[str, Callable]:
-    """Embeddings of each collection by the encoder that `mining.encoder` names, by default the pre-trained one."""
+    """Embeddings of each collection by the encoder that `mining.encoder` names, by default the pre-trained one.
+
+    Of a late interaction model they are an index of token vectors, by the parameters `multi_vector`.
+    """
     from ruri_kedro.search.dense.embeddings import build_embeddings
     from ruri_kedro.search.dense.nearest import NearestSettings, write_nearest_index
 
@@ -67,19 +72,23 @@ def embed_collections(
     known = parse_sources(sources)
     check_mining(known.values(), stages, mining)
     encoder = CachedEncoder.of(pretrained_model, mining, prompts, encoding)
+    collections = searched_collections(searching(known, stages), "dense")
+    tokens = TokenEncoder.of(pretrained_model, mining, encoding, multi_vector) if collections else None
     nearest = parse(NearestSettings, mining["nearest"], "mining.supervised.nearest")
     index = partial(write_nearest_index, settings=nearest, threads=bm25["threads"])
 
     def build(collection: str, folder: Path) -> None:
-        reader, documents = encoder.of_source(known[collection]), _digest(collection, passages, pairs)
-        key = key_of(documents=documents, encoder=reader.key("document"), nearest=mining["nearest"],
-                     code=behaviour_digest(embed_collections))  # fmt: skip
-        documents = searchable_documents(collection, passages, pairs)
+        texts, digest = searchable_documents(collection, passages, pairs), _digest(collection, passages, pairs)
+        code, most = behaviour_digest(embed_collections), passages.rows(collection)
+        if tokens:
+            tokens.build(texts, folder, key_of(documents=digest, code=code), engine_of(engine), most)
+            return
+        reader = encoder.of_source(known[collection])
+        key = key_of(documents=digest, encoder=reader.key("document"), nearest=mining["nearest"], code=code)
         encode = reader.encode("document", f"encode {collection}")
-        cache, most = reader.cache("document"), passages.rows(collection)
-        build_embeddings(documents, folder, key, cache, encode, index, engine_of(engine), most)
+        build_embeddings(texts, folder, key, reader.cache("document"), encode, index, engine_of(engine), most)
 
-    return {name: partial(build, name) for name in searched_collections(searching(known, stages), "dense")}
+    return {name: partial(build, name) for name in collections}
 
 
 def search_bm25(
@@ -123,6 +132,7 @@ def search(
     prompts: Params,
     encoding: Params,
     engine: str = "local",
+    multi_vector: Params | None = None,
     *,
     stages: Sequence[str],
 ) -> dict[str, ShardedPart]:
@@ -131,9 +141,13 @@ def search(
     # The sources that search, and the collections that they search by vectors.
     known = parse_sources(sources)
     wanted = searching(known, stages)
+    collections = searched_collections(wanted, "dense")
+    tokens = TokenEncoder.of(pretrained_model, mining, encoding, multi_vector) if collections else None
     opened = {
-        name: EmbeddedCollection(embeddings / name, encoder.of_source(known[name]))
-        for name in searched_collections(wanted, "dense")
+        name: IndexedCollection(embeddings / name, tokens)
+        if tokens
+        else EmbeddedCollection(embeddings / name, encoder.of_source(known[name]))
+        for name in collections
     }
 
     def part(source: Source, retrievers: set[str]) -> ShardedPart:

@@ -3,7 +3,7 @@
 Searches and encoders are imported inside the functions, so that listing the pipelines starts neither Java nor torch.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -12,6 +12,7 @@ from pathlib import Path
 from ruri_kedro.corpora.source import Source
 from ruri_kedro.engines.engine import Engine
 from ruri_kedro.mining.encoder import CachedEncoder, EmbeddedCollection
+from ruri_kedro.mining.token_search import IndexedCollection, ScoreDocuments
 from ruri_kedro.recipe.annotations import Params
 from ruri_kedro.recipe.parse import parse
 from ruri_kedro.tables import Table
@@ -28,19 +29,23 @@ class SourceSearch:
     passages: Table
     pairs: Table
     encoder: CachedEncoder
-    collection: EmbeddedCollection | None  # None: no dense search
+    collection: EmbeddedCollection | IndexedCollection | None  # None: no search by an encoder
     bm25_index: Path | None  # None: no BM25
     mining: Params
     bm25: Params
 
     def dependencies(self) -> Params:
         """What the rows depend on besides the texts."""
-        dense = self.collection and [
-            self.encoder.key("query"),
-            self.encoder.key("document"),
-            self.collection.encoder.key("document"),
-            self.mining["nearest"],
-        ]
+        dense: list | None = None
+        if isinstance(self.collection, IndexedCollection):
+            dense = [self.collection.encoder.key(), self.collection.encoder.settings]
+        elif self.collection:
+            dense = [
+                self.encoder.key("query"),
+                self.encoder.key("document"),
+                self.collection.encoder.key("document"),
+                self.mining["nearest"],
+            ]
         return {
             "bm25": self.bm25 if self.bm25_index else None,
             "dense": dense,
@@ -59,6 +64,9 @@ class SourceSearch:
         fused = partial(candidate_rows, name, self.source.candidates, queries, found, self.mining["rrf_k"])
         if not self.collection:
             return fused()
+        if isinstance(self.collection, IndexedCollection):
+            found["dense"], score = self.collection.search(list(queries.values()), depth)
+            return self._add_max_sim(fused(), queries, score)
         vectors = self.encoder.embed("query", f"encode queries of {name}", queries.items()).vectors
         collection = self.collection.embeddings
         nearest = parse(NearestSettings, self.mining["nearest"], "mining.supervised.nearest")
@@ -68,13 +76,38 @@ class SourceSearch:
         positives = self.encoder.embed("document", f"encode positives of {name}", self._texts(known).items())
         return add_dense_scores(fused(), vectors, collection, known, positives)
 
+    def _add_max_sim(self, rows: Iterator[dict], queries: Queries, score: ScoreDocuments) -> Iterator[dict]:
+        """The rows with MaxSim of every candidate and known positive: by the index, or of texts that are not in it.
+
+        A candidate of BM25 that has no token vector scores 0.
+        """
+        from ruri_kedro.mining.candidates import add_scores
+
+        known, asked = self._known(queries), list(queries.values())
+
+        def of_candidates(numbers: Sequence[int], docids: Sequence[Sequence[str]]) -> list[list[float]]:
+            return [[value or 0.0 for value in scores] for scores in score(numbers, docids)]
+
+        def of_positives(numbers: Sequence[int], docids: Sequence[Sequence[str]]) -> list[list[float]]:
+            found = score(numbers, docids)
+            places = [
+                (row, place) for row, scores in enumerate(found) for place, value in enumerate(scores) if value is None
+            ]
+            texts = passage_texts(self.passages, {docids[row][place] for row, place in places}, [self.source.name])
+            pairs = [(asked[numbers[row]], texts[docids[row][place]]) for row, place in places]
+            for (row, place), value in zip(places, self.collection.encoder.score(pairs), strict=True):
+                found[row][place] = value
+            return found
+
+        return add_scores(rows, known, of_candidates, of_positives)
+
     def encode(self, shards: Callable[[], Iterator[Queries]], engine: Engine) -> None:
         """Put the queries of all shards and their positives into the cache, a block at a time.
 
         How a vector is rounded depends on the texts it is encoded with. If each shard encoded what the ones before
         have not, these would depend on the engine.
         """
-        if self.collection:
+        if isinstance(self.collection, EmbeddedCollection):
             queries = chain.from_iterable(some.items() for some in shards())
             self.encoder.fill("query", f"encode queries of {self.source.name}", queries, engine)
             texts = chain.from_iterable(self._texts(self._known(some)).items() for some in shards())

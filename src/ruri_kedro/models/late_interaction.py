@@ -22,6 +22,7 @@ class LateInteraction:
     model: MultiVectorEncoder
     chunk_tokens: int  # padded tokens of one forward pass
     prompts: Mapping[str, str] = field(default_factory=dict)  # by role, query or document; else the model's own
+    precision: str = "float32"  # of forward passes
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
         """MaxSim of (query, passage) pairs, float32 (pairs,); each distinct text is encoded once."""
@@ -41,6 +42,13 @@ class LateInteraction:
         scores = max_sim_of(*self._tensors(asked), *self._tensors(given), candidates)
         return scores.cpu().numpy()[queries, places]
 
+    def mean_scores(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
+        """`score` divided by the number of the query's vectors, float32 (pairs,); 0 for a query without one."""
+        queries = list(dict.fromkeys(query for query, _ in pairs))
+        lengths = dict(zip(queries, self.encode(queries, "query").lengths.tolist(), strict=True))
+        counts = np.array([max(lengths[query], 1) for query, _ in pairs], dtype=np.float32)
+        return self.score(pairs) / counts
+
     def search(self, queries: Sequence[str], passages: Sequence[str]) -> np.ndarray:
         """MaxSim of every query with every passage, float32 (queries, passages)."""
         asked = self.encode(queries, "query")
@@ -56,7 +64,12 @@ class LateInteraction:
         """Vectors of the tokens of queries or documents, as `task` says."""
         side = Side.of(self.model, task)
         side = replace(side, prompt=self.prompts.get(task, side.prompt))
-        return encode_tokens(self.model, texts, side, self.chunk_tokens)
+        return encode_tokens(self.model, texts, side, self.chunk_tokens, self.precision)
+
+    def vectors(self, texts: Sequence[str], task: str) -> list[np.ndarray]:
+        """The vectors of each text, (tokens, d) float32, as an index of token vectors takes them."""
+        found = self.encode(texts, task)
+        return np.split(found.vectors, np.cumsum(found.lengths)[:-1])
 
     @torch.inference_mode()
     def scores(self, queries: TokenVectors, documents: TokenVectors) -> np.ndarray:

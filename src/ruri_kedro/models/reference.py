@@ -17,7 +17,9 @@ from ruri_kedro.text.hashing import digest_json
 
 if TYPE_CHECKING:
     import numpy as np
-    from sentence_transformers import SentenceTransformer
+    from sentence_transformers import MultiVectorEncoder, SentenceTransformer
+
+    from ruri_kedro.models.late_interaction import LateInteraction
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,32 @@ class EncoderReference:
         from ruri_kedro.models.base import device_kind, load_encoder
 
         return load_encoder(self.name, revision=self.revision).to(device_kind(self.device))
+
+    @cached_property
+    def is_multi_vector(self) -> bool:
+        """Whether it has a vector for each token (late interaction)."""
+        from ruri_kedro.models.multi_vector import is_multi_vector
+
+        return is_multi_vector(self.name, self.revision)
+
+    @cached_property
+    def _multi_vector(self) -> "MultiVectorEncoder":
+        from ruri_kedro.models.base import device_kind
+        from ruri_kedro.models.multi_vector import load_multi_vector
+
+        return load_multi_vector(self.name, self.revision).to(device_kind(self.device))
+
+    def late(self, prompts: Mapping[str, str], chunk_tokens: int, precision: str) -> "LateInteraction":
+        """Scores of a late interaction model, loaded and on its device; `prompts` by role, else its own."""
+        from ruri_kedro.models.late_interaction import LateInteraction
+
+        return LateInteraction(self._multi_vector, chunk_tokens, prompts, precision)
+
+    def token_vectors(
+        self, texts: list[str], task: str, prompts: Mapping[str, str], chunk_tokens: int, precision: str
+    ) -> "list[np.ndarray]":
+        """The vectors of each text's tokens, (tokens, d) float32; `task` is query or document."""
+        return self.late(prompts, chunk_tokens, precision).vectors(texts, task)
 
     def encode(
         self,

@@ -104,6 +104,12 @@ class SavedModel:
         limit = min(max_length, self.model.max_seq_length or max_length)
         return encode(self.model, texts, prompt, limit, chunk_tokens, progress="texts")
 
+    def token_vectors(self, texts: list[str], task: str, chunk_tokens: int, precision: str) -> "list[np.ndarray]":
+        """Of a late interaction model the vectors of each text, (tokens, d) float32; `task` is query or document."""
+        from ruri_kedro.models.late_interaction import LateInteraction
+
+        return LateInteraction(self.multi_vector, chunk_tokens, precision=precision).vectors(texts, task)
+
     @property
     def _hub_revision(self) -> str | None:
         return None if Path(self.source).is_dir() else self.revision

@@ -24,6 +24,7 @@ BLOCKS = {
     "mining": "ruri_kedro.mining.settings:MiningSettings",
     "base_model": "ruri_kedro.models.settings:BaseModelSettings",
     "evaluation": "ruri_kedro.benchmark.settings:EvaluationSettings",
+    "published": "ruri_kedro.benchmark.settings:PublishedTable",
     "consistency": "ruri_kedro.mining.settings:ConsistencyRules",
     "sources": "ruri_kedro.corpora.source:parse_sources",
     "tasks": "ruri_kedro.benchmark.tasks.rows:parse_tasks",

@@ -20,6 +20,7 @@ from ruri_kedro.errors import DamagedError, DataError
 logger = logging.getLogger(__name__)
 
 _ASIDE = ".writing-"
+UNFINISHED = ".unfinished-"  # before the name of a folder that a killed call goes on with
 _LOCK = ".lock-"
 
 

@@ -31,14 +31,13 @@ from ruri_kedro.tables.checksums import (
     remedy,
     write_checked,
 )
-from ruri_kedro.tables.files import move_dir, remove_leftovers, replace_dir, replace_file, sole_writer
+from ruri_kedro.tables.files import UNFINISHED, move_dir, remove_leftovers, replace_dir, replace_file, sole_writer
 from ruri_kedro.text.hashing import digest_all, digest_json, stable_id
 from ruri_kedro.text.names import check_name
 
 logger = logging.getLogger(__name__)
 
 SHARD_ROWS = 200_000
-_UNFINISHED = ".unfinished-"
 _CHUNK_ROWS = 4096
 
 
@@ -192,8 +191,8 @@ def write_parts(root: Path, schema: pa.Schema, parts: Mapping[str, AnyPart | Non
     for name in table.parts():
         if name not in parts:
             shutil.rmtree(root / name)
-    for folder in root.glob(f"{_UNFINISHED}*"):
-        if folder.name.removeprefix(_UNFINISHED) not in parts:
+    for folder in root.glob(f"{UNFINISHED}*"):
+        if folder.name.removeprefix(UNFINISHED) not in parts:
             shutil.rmtree(folder)
     for name, part in parts.items():
         target = root / name
@@ -328,7 +327,7 @@ def _tidy(folder: Path) -> None:
 
 
 def _unfinished(target: Path) -> Path:
-    return target.parent / f"{_UNFINISHED}{target.name}"
+    return target.parent / f"{UNFINISHED}{target.name}"
 
 
 def _shards(batches: Iterable[list[dict] | pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:

@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, median
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ruri_kedro.models.pair_scores import ScorePairs
 from ruri_kedro.tables import Part, Table, write_table
 from ruri_kedro.tables.lookup import passage_texts
 from ruri_kedro.text.layout import aligned, duration
@@ -30,9 +31,6 @@ from ruri_kedro.training.reading import check_examples, read_for_plan
 from ruri_kedro.training.run import Stage
 from ruri_kedro.training.settings import PretrainingSettings
 from ruri_kedro.training.teacher import pairs_to_score
-
-if TYPE_CHECKING:
-    from sentence_transformers import CrossEncoder
 
 _FULL_BATCHES = 3  # of the largest source; the first step is slower and is not counted
 _ROWS = 256  # of each other source
@@ -111,22 +109,17 @@ def training_cost(
     )
 
 
-def teacher_estimate(
-    name: str, examples: Iterable[Mapping], passages: Table, teacher: "CrossEncoder", settings: Mapping[str, Any]
-) -> Estimate | None:
-    """What the teacher's scores of a stage cost; None where no example is learnt from it. settings: of the stage."""
-    from ruri_kedro.models.forward import score_pairs
-
+def teacher_estimate(name: str, examples: Iterable[Mapping], passages: Table, score: ScorePairs) -> Estimate | None:
+    """What the teacher's scores of a stage cost; None where no example is learnt from it."""
     wanted = list(pairs_to_score(examples).items())
     if not wanted:
         return None
     some = wanted[:: max(1, len(wanted) // _SCORED)]
     texts = passage_texts(passages, {text for (_, docid), anchor in some for text in (docid, anchor)})
     pairs = [(texts[anchor], texts[docid]) for (_, docid), anchor in some]
-    read = (settings["teacher_max_length"], settings["chunk_tokens"], None, settings["teacher_precision"])
-    score_pairs(teacher, pairs[:8], *read)
+    score(pairs[:8])
     started = perf_counter()
-    score_pairs(teacher, pairs, *read)
+    score(pairs)
     each = (perf_counter() - started) / len(pairs)
     return Estimate(f"teacher's scores for {name}", f"{len(wanted):,} pairs", each * len(wanted))
 

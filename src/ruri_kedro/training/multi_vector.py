@@ -22,7 +22,7 @@ from ruri_kedro.training.data import ANCHOR, NEGATIVES, POSITIVE, TrainingSet
 from ruri_kedro.training.fit import OnStep
 from ruri_kedro.training.gradcache import cached_backward
 from ruri_kedro.training.held_out import HeldOut, ndcg, reading
-from ruri_kedro.training.losses import distillation, in_batch_cross_entropy, margin_mse
+from ruri_kedro.training.losses import distillation, in_batch_cross_entropy, listwise_cross_entropy, margin_mse
 from ruri_kedro.training.measures import Measures
 from ruri_kedro.training.objectives import Backward, Budget, LossSettings, mean_cosine
 from ruri_kedro.training.plan import Batch
@@ -105,30 +105,34 @@ class Rows:
     texts: Texts
     teacher: torch.Tensor | None  # (b, 1 + n), scores of positive and negatives; NaN for none
 
-    @property
-    def present(self) -> torch.Tensor:
-        """The mask of positive and negatives, (b, 1 + n), for losses with a teacher."""
-        return torch.as_tensor(self.texts.documents >= 0).to(self.teacher.device)
+    def present(self, like: torch.Tensor) -> torch.Tensor:
+        """The mask of positive and negatives, (b, 1 + n), on the device of a tensor."""
+        return torch.as_tensor(self.texts.documents >= 0).to(like.device)
 
 
 def _in_batch(vectors: torch.Tensor, rows: Rows, settings: LossSettings) -> torch.Tensor:
     return in_batch_cross_entropy(rows.texts.batch_scores(vectors), settings.temperature)
 
 
+def _listwise(vectors: torch.Tensor, rows: Rows, settings: LossSettings) -> torch.Tensor:
+    return listwise_cross_entropy(rows.texts.own_scores(vectors) / settings.temperature, rows.present(vectors))
+
+
 def _distillation(vectors: torch.Tensor, rows: Rows, settings: LossSettings) -> torch.Tensor:
     scores = rows.texts.own_scores(vectors)
-    return distillation(scores, rows.teacher.nan_to_num(), rows.present, settings.distillation_temperature)
+    return distillation(scores, rows.teacher.nan_to_num(), rows.present(vectors), settings.distillation_temperature)
 
 
 def _margin_mse(vectors: torch.Tensor, rows: Rows, settings: LossSettings) -> torch.Tensor:
     student = rows.texts.own_scores(vectors) / settings.distillation_temperature
-    return margin_mse(student, rows.teacher.nan_to_num(), rows.present)
+    return margin_mse(student, rows.teacher.nan_to_num(), rows.present(vectors))
 
 
 # Queries are not compared with queries, nor documents with documents: what is left of GTE's loss is cross-entropy.
 LOSSES: dict[str, Callable[[torch.Tensor, Rows, LossSettings], torch.Tensor]] = {
     "contrastive": _in_batch,
     "info_nce": _in_batch,
+    "listwise": _listwise,
     "distillation": _distillation,
     "margin_mse": _margin_mse,
 }

@@ -23,6 +23,7 @@ from ruri_kedro.training.losses import (
     distillation,
     improved_contrastive,
     info_nce,
+    listwise_cross_entropy,
     listwise_losses,
     margin_mse,
     matryoshka,
@@ -87,6 +88,10 @@ def _info_nce(rows: Rows, settings: LossSettings) -> torch.Tensor:
     return info_nce(*_columns(rows), rows.mask, settings.temperature)
 
 
+def _listwise(rows: Rows, settings: LossSettings) -> torch.Tensor:
+    return listwise_cross_entropy(_cosines(rows) / settings.temperature, _present(rows))
+
+
 def _distillation(rows: Rows, settings: LossSettings) -> torch.Tensor:
     return distillation(_cosines(rows), rows.teacher.nan_to_num(), _present(rows), settings.distillation_temperature)
 
@@ -108,6 +113,7 @@ def _angle(rows: Rows, settings: LossSettings) -> torch.Tensor:
 LOSSES: dict[str, Callable[[Rows, LossSettings], torch.Tensor]] = {
     "contrastive": _contrastive,
     "info_nce": _info_nce,
+    "listwise": _listwise,
     "distillation": _distillation,
     "margin_mse": _margin_mse,
     "cosent": _cosent,

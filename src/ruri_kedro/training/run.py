@@ -136,7 +136,7 @@ def train_embedder(
         return model
     losses = stage.select(LossSettings)
     losses.check(model.get_embedding_dimension(), stage.name)
-    objectives = UNTAUGHT + LABELLED if teacher is None else UNTAUGHT + TAUGHT + LABELLED
+    objectives = UNTAUGHT + RERANKING + LABELLED + (() if teacher is None else TAUGHT)
     reading = stage.reading(objectives, prompts, source_prompts or {}, examples.parts())
     with heads.training_head(model, training_head, stage.seed), sole_training(stage.checkpoints / stage.name):
         prepare(model, stage, max(stage.settings.lengths))

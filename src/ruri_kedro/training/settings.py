@@ -3,8 +3,10 @@
 from typing import Literal
 
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.models.pair_scores import SCORERS
 from ruri_kedro.models.settings import ModelName, Precision
-from ruri_kedro.recipe.parse import Count, NotNegative, Positive, Share, Size, parameters
+from ruri_kedro.recipe.parse import Count, NotNegative, Positive, Share, Size, meant, parameters
+from ruri_kedro.recipe.stages import kind_of_model
 
 
 @parameters
@@ -122,13 +124,27 @@ class PretrainingSettings(RerankingSettings):
 
 
 @parameters
+class Teacher(ModelName):
+    """The model whose scores are distilled; without a name the reranker of the recipe."""
+
+    kind: str  # a name of SCORERS
+
+    def __post_init__(self) -> None:
+        if self.kind not in SCORERS:
+            raise RecipeError(f"kind: {self.kind!r} is given. {meant(self.kind, SCORERS)}")
+        own = kind_of_model("reranker")
+        if self.name is None and self.kind != own:
+            raise RecipeError(f"name: null, but the kind is {self.kind}, and the recipe's own teacher is a {own}.")
+
+
+@parameters
 class FinetuningSettings(PretrainingSettings):
     """A training of a bi-encoder with a teacher; parameters `finetuning`."""
 
     distillation_temperature: Positive  # of the objectives distillation and margin_mse
-    teacher: ModelName
-    teacher_max_length: Count
+    teacher: Teacher
+    teacher_max_length: Count  # of a cross-encoder
     teacher_precision: Precision
-    threshold: Share | None  # on the sigmoid of the positive's logit; None: by keep_share
+    threshold: Share | None  # on the sigmoid of the positive's score; None: by keep_share
     keep_share: Share  # of the distilled examples
     min_kept: Share  # an error if a smaller share of the distilled examples survives

@@ -96,6 +96,13 @@ class BenchmarkEncoder(AbsEncoder):
         self._encode = encode
         self._store = store
 
+    @property
+    def described(self) -> dict[str, Any]:
+        """What all results in a folder have in common: prompts and lengths."""
+        settings = self.settings
+        lengths = {task: row["max_length"] for task, row in settings.tasks.items() if "max_length" in row}
+        return {"prompts": dict(settings.prompts), "lengths": {"max_length": settings.max_length, **lengths}}
+
     def task_key(self, task: Any) -> str:
         """Key of everything that a task's scores depend on."""
         name = task.metadata.name

@@ -16,6 +16,7 @@ from mteb.results import TaskResult
 from ruri_kedro.benchmark.mteb.model import BenchmarkEncoder
 from ruri_kedro.benchmark.mteb.queries import has_queries, record_queries, save_queries
 from ruri_kedro.benchmark.mteb.report import as_json, covers, markdown, read_scores
+from ruri_kedro.benchmark.mteb.searcher import BenchmarkSearcher
 from ruri_kedro.benchmark.mteb.tasks import benchmark_tasks, fresh
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.tables.files import read_json, replace_file, sole_user, write_json
@@ -24,6 +25,8 @@ from ruri_kedro.tables.files import read_json, replace_file, sole_user, write_js
 logging.getLogger("mteb.abstasks.abstask").addFilter(lambda record: "is superseded by" not in record.getMessage())
 
 logger = logging.getLogger(__name__)
+
+Evaluated = BenchmarkEncoder | BenchmarkSearcher
 
 _LOADER_ROWS = 1024  # texts that mteb's data loader hands over at once; forward passes are cut by tokens
 
@@ -128,21 +131,19 @@ def _with_others(result: TaskResult, old: TaskResult) -> TaskResult:
     return result.model_copy(update={"scores": scores})
 
 
-def missing_tasks(tasks: Iterable[Any], encoder: BenchmarkEncoder, out: Path) -> list[Any]:
+def missing_tasks(tasks: Iterable[Any], encoder: Evaluated, out: Path) -> list[Any]:
     """The tasks without a current result below `out`.
 
     Raises RecipeError where a task has no prompt, or the results there were made with other settings.
     """
     results = Results(out, encoder.mteb_model_meta)
     keys = {task.metadata.name: encoder.task_key(task) for task in tasks}
-    settings = encoder.settings
-    lengths = {task: row["max_length"] for task, row in settings.tasks.items() if "max_length" in row}
-    results.open({"prompts": dict(settings.prompts), "lengths": {"max_length": settings.max_length, **lengths}})
+    results.open(encoder.described)
     return [task for task in tasks if not results.has(task, keys[task.metadata.name])]
 
 
 def evaluate_tasks(
-    tasks: Iterable[Any], encoder: BenchmarkEncoder, out: Path, on_result: Callable[[TaskResult], None] | None = None
+    tasks: Iterable[Any], encoder: Evaluated, out: Path, on_result: Callable[[TaskResult], None] | None = None
 ) -> None:
     """Evaluate the tasks by mteb, each to a file of its own that is written when the task is done.
 

@@ -1,11 +1,12 @@
 """How the benchmark asks a model of each kind: with the settings of an evaluation, or as those do who download it.
 
 A model is loaded by `load` when it is first asked. Of `evaluation`, the parameters of this name, a kind reads what it
-has a use for: late interaction, whose lengths are the model's own, `chunk_tokens` and `exact_documents`.
+has a use for: late interaction, whose lengths are the model's own, `chunk_tokens` and `exact_documents`, and `index`,
+TokenIndexes, where collections are searched through one.
 """
 
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -49,11 +50,13 @@ def multi_vector(name: str, load: Load, prompts: Mapping[str, str], evaluation: 
 
         return LateInteraction(load(), evaluation["chunk_tokens"], prompts)
 
+    index = evaluation.get("index")
     return MultiVector(
         name,
         lambda pairs: late().score(pairs),
         lambda queries, passages: late().search(queries, passages),
         evaluation["exact_documents"],
+        index and partial(index.find, late),
     )
 
 

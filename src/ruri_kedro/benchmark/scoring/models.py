@@ -117,19 +117,25 @@ class Reranker:
 
 @dataclass(frozen=True)
 class MultiVector(Reranker):
-    """A late interaction model: it searches collections of up to `exact_documents`."""
+    """A late interaction model: it searches collections of any size by `find`, or of up to `exact_documents` itself."""
 
     score_all: ScoreAll
     exact_documents: int
+    find: Find | None = None  # through an index
 
     def searches(self, task: RetrievalTask) -> bool:
-        """Unless the collection is too large."""
-        return len(task.corpus) <= self.exact_documents
+        """Unless there is no index and the collection is too large."""
+        return self.find is not None or len(task.corpus) <= self.exact_documents
 
     def search(self, task: RetrievalTask, depth: int, candidates: Run) -> tuple[Run, Run]:
-        """By MaxSim over all documents."""
-        scores = self.score_all(list(task.queries.values()), list(task.corpus.values()))
-        run = best_documents(list(task.queries), list(task.corpus), scores, depth)
+        """By MaxSim over all documents, or through the index."""
+        qids, queries = list(task.queries), list(task.queries.values())
+        if self.find is not None:
+            hits = self.find(task.corpus, queries, depth)
+            run = {qid: dict(found) for qid, found in zip(qids, hits, strict=True)}
+        else:
+            scores = self.score_all(queries, list(task.corpus.values()))
+            run = best_documents(qids, list(task.corpus), scores, depth)
         return run, self.order(task, candidates)
 
 

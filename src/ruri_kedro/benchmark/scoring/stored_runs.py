@@ -11,6 +11,7 @@ from typing import Any
 
 from ruri_kedro.benchmark.scoring.evaluate import RERANKED, RUN, Ordered, candidates_of, find_runs
 from ruri_kedro.benchmark.scoring.models import FOUND, Bm25, Model, Reranker
+from ruri_kedro.benchmark.scoring.token_index import TokenIndexes
 from ruri_kedro.benchmark.tasks.retrieval import RetrievalTask
 from ruri_kedro.benchmark.tasks.stored import stored_digest, stored_task
 from ruri_kedro.benchmark.tasks.types import by_type, is_searched, task_types, type_of
@@ -70,22 +71,27 @@ def search_model(
     model: Path,
     prompts: Params,
     evaluation: Params,
+    multi_vector: Params,
     name: str,
     equal: Params | None = None,
 ) -> dict[str, Callable]:
     """A model's run for every retrieval task, and its order of the candidates; it is of a kind of base models.
 
-    None for a model that is `equal` to another one, as nodes.equal_models has it.
+    None for a model that is `equal` to another one, as nodes.equal_models has it. `multi_vector`: of an index of token
+    vectors, through which late interaction searches if `evaluation` says so.
     """
     if name in (equal or {}):
         return {}
+    digest = EncoderReference.of({}, model).digest()
+    index = TokenIndexes.of(evaluation, multi_vector, digest)
 
     @cache  # for all tasks
     def asked() -> Model:
-        return asked_model(name, model, prompts, evaluation)
+        return asked_model(name, model, prompts, {**evaluation, "index": index})
 
-    settings = {"model": EncoderReference.of({}, model).digest(), "prompts": prompts}
-    return _run_folders(test_sets, tasks, bm25_runs, evaluation, name, asked, settings, asks(model))
+    settings = {"model": digest, "prompts": prompts, "index": index and multi_vector}
+    work = (asks(model), TokenIndexes) if index else (asks(model),)
+    return _run_folders(test_sets, tasks, bm25_runs, evaluation, name, asked, settings, *work)
 
 
 def asked_model(name: str, folder: Path, prompts: Params, evaluation: Params) -> Model:

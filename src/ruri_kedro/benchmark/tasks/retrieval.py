@@ -142,10 +142,16 @@ def _qa_corpus(root: Path, path: str) -> dict[str, str]:
 
 def _docs_corpus(root: Path, path: str) -> dict[str, str]:
     corpus: dict[str, str] = {}
+    for where, docid, text in read_documents(root, path):
+        put(corpus, where, "docid", docid, text)
+    return corpus
+
+
+def read_documents(root: Path, path: str) -> Iterator[tuple[str, str, str]]:
+    """(place, docid, text with the title before it) of the rows of raw files that have docid, title and text."""
     for where, row in raw_rows(root, path, {"docid": str, "title": NULLABLE, "text": str}):
         text = passage_text(normalize(row["title"] or ""), "", clean(where, "text", row["text"]))
-        put(corpus, where, "docid", read_id(where, "docid", row["docid"]), text)
-    return corpus
+        yield where, read_id(where, "docid", row["docid"]), text
 
 
 def _articles_corpus(root: Path, path: str) -> dict[str, str]:

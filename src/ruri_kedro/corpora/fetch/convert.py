@@ -37,6 +37,20 @@ def jsts(files: Files) -> Iterator[dict]:
             }
 
 
+def jnli(files: Files) -> Iterator[dict]:
+    """JSON Lines of premise, hypothesis and a label in words."""
+    for _, text in files:
+        for line in _lines(text):
+            row = json.loads(line)
+            yield {
+                "id": row["sentence_pair_id"],
+                "premise": row["sentence1"],
+                "hypothesis": row["sentence2"],
+                "label": row["label"],
+                "yjcaptions_id": row["yjcaptions_id"],
+            }
+
+
 def janli(files: Files) -> Iterator[dict]:
     """A table whose first column has no name."""
     for row in _table(files):
@@ -132,7 +146,7 @@ def wikinews_queries(files: Files) -> Iterator[dict]:
 CONVERTERS: dict[str, Converter] = {
     function.__name__: function
     for function in (
-        jaquad, jsquad, jsts, janli, jrte, jsick_train, jsick, counterfactual, livedoor, wikipedia_leads,
+        jaquad, jsquad, jsts, jnli, janli, jrte, jsick_train, jsick, counterfactual, livedoor, wikipedia_leads,
         wikinews_corpus, wikinews_queries,
     )
 }  # fmt: skip

@@ -118,12 +118,14 @@ def score_reranker(
 
 
 def report(
-    recipe: str, base_model: Params, equal: Params | None = None, **scores: Table
+    recipe: str, base_model: Params, published: Params, equal: Params | None = None, **scores: Table
 ) -> tuple[dict, Frame, Figure, str]:
     """Means by model and task, as metrics, table, plot and Markdown. A model without scores is left out.
 
-    For people the base model has the name of what it is.
+    For people the base model has the name of what it is. The table of a paper that `published` describes stands in the
+    Markdown, too.
     """
+    from ruri_kedro.benchmark.comparing.published import published_table
     from ruri_kedro.benchmark.comparing.report import bar_plot, named, table_by_metric
     from ruri_kedro.benchmark.scoring.evaluate import summarize
 
@@ -139,6 +141,8 @@ def report(
     if tested and (left := [model for model in models if model not in tested]):
         parts.append(f"Not tested: {', '.join(left)}. The recipe has no task for them (retrieval or reranking).\n")
     parts += [f"{line}\n" for line in _left_out(equal)]
+    if paper := published_table(summary, published):
+        parts.append(paper)
     return metrics, summary.to_pandas(), bar_plot(summary), "\n\n".join(parts)
 
 

@@ -59,6 +59,7 @@ def create_pipeline(**kwargs) -> Pipeline:
                 inputs={
                     "recipe": "params:recipe",
                     "base_model": "params:base_model",
+                    "published": "params:published",
                     "equal": "equal_models",
                     **dict(zip(scores, scores, strict=True)),
                 },
@@ -77,7 +78,7 @@ def base_kind_nodes(name: str, dataset: str) -> list[Node]:
     return [
         Node(
             func=_named(searching.search_model, name),
-            inputs={**evaluated, **encoded, "bm25_runs": "bm25_runs"},
+            inputs={**evaluated, **encoded, "bm25_runs": "bm25_runs", "multi_vector": "params:multi_vector"},
             outputs=f"runs_{name}",
             name=f"search_{name}",
         ),

@@ -13,6 +13,7 @@ from ruri_kedro.benchmark.tasks.types import by_type
 from ruri_kedro.corpora.source import own_prompts
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.models.kinds import KINDS, saved_kind
+from ruri_kedro.models.pair_scores import SCORERS
 from ruri_kedro.models.precision import check_precision
 from ruri_kedro.models.reference import EncoderReference
 from ruri_kedro.recipe.annotations import Embedder, Figure, Frame, Params
@@ -40,7 +41,7 @@ from ruri_kedro.training.teacher import (
 def score_with_teacher(
     examples: Table, passages: Table, reranker: Path, settings: Params, device: str
 ) -> dict[str, ShardedPart]:
-    """The teacher's logit for every positive and negative of the distilled examples, a part per source.
+    """The teacher's score for every positive and negative of the distilled examples, a part per source.
 
     The scores are written in shards: a killed run continues with the first that is missing.
     """
@@ -50,6 +51,7 @@ def score_with_teacher(
         key = key_of(
             examples=examples.digest([source]),
             teacher=teacher.digest(),
+            kind=settings["teacher"]["kind"],
             max_length=settings["teacher_max_length"],
             precision=settings["teacher_precision"],
             shard=SHARD_PAIRS,
@@ -73,10 +75,7 @@ def _teacher_shards(
     done: Sequence[Path],
 ) -> Iterator[pa.Table]:
     """The scores of a source that are missing behind the shards that are `done`."""
-    from ruri_kedro.models.base import check_length, device_kind, load_cross_encoder
-    from ruri_kedro.models.forward import score_pairs
-
-    max_length, precision = settings["teacher_max_length"], settings["teacher_precision"]
+    precision = settings["teacher_precision"]
     check_precision(precision, "finetuning.teacher_precision")
     # What is left to score, and whether there is a teacher for it.
     wanted = list(pairs_to_score(examples.iter_rows([source])).items())
@@ -90,13 +89,14 @@ def _teacher_shards(
         )
     # The model and the texts are read once, for all shards.
     texts = passage_texts(passages, {text for (_, docid), anchor in left for text in (docid, anchor)})
-    model = load_cross_encoder(teacher.name, revision=teacher.revision).to(device_kind(device))
-    check_length(model, max_length, "finetuning.teacher_max_length")
+    score_pairs = SCORERS[settings["teacher"]["kind"]](
+        teacher.name, teacher.revision, device, settings["teacher_max_length"], settings["chunk_tokens"], precision
+    )
     finished = len(wanted) - len(left)
     with tqdm(total=len(wanted), initial=finished, desc=f"teacher scores {source}", unit="pair", disable=None) as bar:
         for block in blocks(left, SHARD_PAIRS):
             pairs = [(texts[anchor], texts[docid]) for (_, docid), anchor in block]
-            scores = score_pairs(model, pairs, max_length, settings["chunk_tokens"], precision=precision)
+            scores = score_pairs(pairs)
             ids = [pair for pair, _ in block]
             check_scores(ids, scores, precision)
             rows = [

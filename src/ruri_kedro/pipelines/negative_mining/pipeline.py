@@ -78,7 +78,7 @@ def _supervised() -> list[Node]:
             func=_with(searching.embed_collections, stages=stages),
             inputs=[
                 "passages", "pairs", "pretrained_model", "params:sources", "params:mining.supervised",
-                "params:bm25", "params:prompts", "params:encoding", "params:engine",
+                "params:bm25", "params:prompts", "params:encoding", "params:engine", "params:multi_vector",
             ],
             outputs="embeddings",
             name="embed",
@@ -88,7 +88,7 @@ def _supervised() -> list[Node]:
             inputs=[
                 "passages", "pairs", "indexes", "embeddings", "pretrained_model",
                 "params:sources", "params:mining.supervised", "params:bm25", "params:prompts", "params:encoding",
-                "params:engine",
+                "params:engine", "params:multi_vector",
             ],
             outputs="candidates",
             name="search",

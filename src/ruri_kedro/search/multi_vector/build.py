@@ -21,7 +21,7 @@ from ruri_kedro.search.multi_vector.segment import write_segment
 from ruri_kedro.search.multi_vector.settings import MultiVectorSettings, number_of_centroids
 from ruri_kedro.search.multi_vector.spool import Blocks, Spool
 from ruri_kedro.tables.checksums import MANIFEST, checksum, checksums, is_current, read_checked, write_checked
-from ruri_kedro.tables.files import move_dir, remove_leftovers, sole_writer
+from ruri_kedro.tables.files import UNFINISHED, move_dir, remove_leftovers, sole_writer
 from ruri_kedro.tables.store import key_of
 
 KEY = "key.json"
@@ -41,7 +41,7 @@ def build_index(blocks: Blocks, folder: Path, settings: MultiVectorSettings, mod
     key = key_of(documents=key, model=model, settings=settings.built_with, format=FORMAT)
     with sole_writer(folder):
         remove_leftovers(folder)
-        work = folder.parent / f".unfinished-{folder.name}"
+        work = folder.parent / f"{UNFINISHED}{folder.name}"
         if not is_current(folder, key):
             if not is_current(work, key):
                 begin(work, key)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,36 @@ class Searcher:
             self._check(number, query)
         with ThreadPoolExecutor(self._settings.threads) as pool:
             yield from pool.map(partial(self._best, k=k), queries)
+
+    def scores(self, queries: Sequence[np.ndarray], docids: Sequence[Sequence[str]]) -> list[list[float | None]]:
+        """MaxSim of each query, token vectors (m, d), with documents of its own; None for one that is not indexed."""
+        for number, query in enumerate(queries):
+            self._check(number, query)
+        with ThreadPoolExecutor(self._settings.threads) as pool:
+            return list(pool.map(self._scores_of, queries, docids))
+
+    def _scores_of(self, query: np.ndarray, docids: Sequence[str]) -> list[float | None]:
+        if not len(query):
+            return [0.0 if docid in self._places else None for docid in docids]
+        asked = _Query(query, self._index)
+        scores: list[float | None] = [None] * len(docids)
+        for number, segment in enumerate(self._index.segments):
+            found = [(place, self._places.get(docid)) for place, docid in enumerate(docids)]
+            here = [(place, at[1]) for place, at in found if at is not None and at[0] == number]
+            rows = np.array([row for _, row in here], dtype=np.int32)
+            for (place, _), score in zip(here, asked.max_sim(segment, rows).tolist(), strict=True):
+                scores[place] = score
+        return scores
+
+    @cached_property
+    def _places(self) -> dict[str, tuple[int, int]]:
+        """The segment and the row of each document that is not deleted."""
+        return {
+            docid: (number, row)
+            for number, (segment, deleted) in enumerate(zip(self._index.segments, self._index.deleted, strict=True))
+            for row, docid in enumerate(segment.docids.to_pylist())
+            if not deleted[row]
+        }
 
     def _check(self, number: int, query: np.ndarray) -> None:
         expected = self._index.codec.dimension

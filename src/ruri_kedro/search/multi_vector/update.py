@@ -49,8 +49,8 @@ def add_documents(blocks: Blocks, folder: Path, settings: MultiVectorSettings, m
         shutil.rmtree(work)
 
 
-def delete_documents(folder: Path, docids: Sequence[str], model: str) -> None:
-    """Take documents out of an index; their vectors stay on disk until it is built anew.
+def delete_documents(folder: Path, docids: Sequence[str], model: str | None) -> None:
+    """Take documents out of the index of a model (None: of any); their vectors stay on disk until it is built anew.
 
     Raises as `open_index`, and DataError for a docid that is not there or is named twice; nothing is then deleted.
     """

@@ -1,0 +1,57 @@
+"""A training of a late interaction model that is killed ends with the bytes of one that was not."""
+
+import multiprocessing
+import random
+import signal
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from test_multi_vector import tiny_late, trained
+
+_PROCESSES = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload(["train_tables", "sentence_transformers"])
+
+pytestmark = pytest.mark.slow
+
+
+def train(folder):
+    """Train a tiny model in `folder`, with dropout, and save its weights there."""
+    torch.set_num_threads(1)
+    folder.mkdir(exist_ok=True)
+    weights, _ = trained(folder, tiny_late(folder, dropout=0.1), epochs=6)
+    save_file(weights, folder / "weights.safetensors")
+
+
+def run_apart(folder, seconds=None):
+    """Exit code of `train` in a process of its own, which is killed after so many seconds; and how many it took."""
+    process = _PROCESSES.Process(target=train, args=(folder,))
+    began = time.monotonic()
+    process.start()
+    process.join(seconds)
+    if process.is_alive():
+        process.kill()
+    process.join()
+    return process.exitcode, time.monotonic() - began
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The weights of a training that nothing stopped, and the seconds it took."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert run_apart(folder / "warm")[0] == 0
+    code, seconds = run_apart(folder / "trained")
+    assert code == 0
+    return load_file(folder / "trained/weights.safetensors"), seconds
+
+
+@pytest.mark.parametrize("moment", range(20))
+def test_twenty_kills(whole, tmp_path, moment):
+    weights, seconds = whole
+    code, _ = run_apart(tmp_path / "killed", random.Random(moment).uniform(0.1, 0.95) * seconds)
+    assert code in (-signal.SIGKILL, 0)
+    assert run_apart(tmp_path / "killed")[0] == 0
+    found = load_file(tmp_path / "killed/weights.safetensors")
+    assert found.keys() == weights.keys()
+    assert all(torch.equal(found[name], value) for name, value in weights.items())
