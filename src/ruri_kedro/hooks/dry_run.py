@@ -33,6 +33,7 @@ class DryRunHooks:
         stages = [stage for stage in STAGES.values() if stage.node in names]
         if "params:sources" in catalog:
             stages = _with_sources(stages, catalog.load("params:sources"))
+        stages = _estimated(stages)
         needed = {name for stage in stages for name in ("passages", _examples(stage, catalog))}
         missing = sorted(name for name in needed if not catalog.exists(name))
         if missing:
@@ -58,6 +59,14 @@ def _with_sources(stages: list[Stage], sources: Mapping[str, Mapping]) -> list[S
         if not takes_part(stage.name, sources):
             click.echo(f"{stage.name}: no source takes part in it. It costs nothing, the model is handed on unchanged.")
     return [stage for stage in stages if takes_part(stage.name, sources)]
+
+
+def _estimated(stages: list[Stage]) -> list[Stage]:
+    """The stages whose steps go by examples; of the others it is said what they do."""
+    for stage in stages:
+        if stage.train:
+            click.echo(f"{stage.name}: its texts are packed into blocks of tokens, so its cost is not estimated.")
+    return [stage for stage in stages if not stage.train]
 
 
 def _examples(stage: Stage, catalog: CatalogProtocol) -> str:
@@ -93,7 +102,7 @@ def _cost(row: Stage, base: Path, catalog: CatalogProtocol) -> "Cost":
     from ruri_kedro.corpora.source import own_prompts
     from ruri_kedro.models.kinds import kind_in
     from ruri_kedro.training.dry_run import training_cost
-    from ruri_kedro.training.stages import stage_of
+    from ruri_kedro.training.stages import stage_of, training_of
 
     run, settings, prompts = (catalog.load(name) for name in ("params:run", f"params:{row.block}", "params:prompts"))
     passages, kind = catalog.load("passages"), kind_in(base, row.kind)
@@ -107,8 +116,9 @@ def _cost(row: Stage, base: Path, catalog: CatalogProtocol) -> "Cost":
             "training_head": catalog.load("params:base_model")["training_head"],
         }
         model = resolve(kind.start)(base, prompts, settings["max_length"], run["seed"])
-        own = {argument: given[argument] for argument in kind.trains_with}
-        resolve(kind.train)(model, examples=examples, passages=passages, stage=stage, on_step=on_step, **own)
+        train, trains_with = training_of(row, kind)
+        own = {argument: given[argument] for argument in trains_with}
+        train(model, examples=examples, passages=passages, stage=stage, on_step=on_step, **own)
 
     # What the training itself would look at, and some of its steps.
     examples, stage = catalog.load(_examples(row, catalog)), stage_of(row.name, settings, run)

@@ -6,6 +6,7 @@ UNTAUGHT = ("contrastive", "info_nce")
 TAUGHT = ("distillation", "margin_mse")  # learn from the scores of a teacher
 LABELLED = ("cosent", "angle")  # learn from the label of a pair: how alike its texts are
 RERANKING = ("listwise",)
+READING = ("masked_language_modelling",)  # learn from the texts of a pair alone
 
 SEARCHED = ("bm25", "dense", "rrf")
 STRATEGIES = ("given", "random", *SEARCHED)
@@ -29,6 +30,7 @@ NEEDS = {
     "distillation": Needs(in_batch=False, negatives=2),
     "margin_mse": Needs(in_batch=False, negatives=1),
     "listwise": Needs(in_batch=False, negatives=1),
+    "masked_language_modelling": Needs(in_batch=False, negatives=0),
 }
 
 Group = tuple[str, str]  # source, objective

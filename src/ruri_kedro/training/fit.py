@@ -111,7 +111,8 @@ def fit(
                     checkpoints.save(step, model, optimizer, watch)
                 due = False
     if settings.averaging is not None:
-        means = processes.from_first(partial(checkpoints.mean, settings.averaging.last))
+        averaged = settings.averaging
+        means = processes.from_first(partial(checkpoints.mean, averaged.last, averaged.weights))
         model.load_state_dict(means, strict=False)
     if watch.suspects:
         log.warning("%s ended on steps that look bad, too few to stop it: look at its loss and similarity.", label)
