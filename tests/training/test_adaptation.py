@@ -13,12 +13,14 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from train_tables import ADAPTATION, examples_table, tables
 from transformers import BertConfig, BertForMaskedLM, BertModel, PreTrainedTokenizerFast
 
+from ruri_kedro.errors import RecipeError
 from ruri_kedro.models.base import load_encoder
 from ruri_kedro.models.building import base_encoder
 from ruri_kedro.models.masked import guesses, masked_model, word_starts
 from ruri_kedro.models.settings import BaseModelSettings
 from ruri_kedro.models.tokens import TokenRows, pad
 from ruri_kedro.recipe.parse import parse
+from ruri_kedro.tables import SCHEMAS, Part, write_table
 from ruri_kedro.training.adaptation import Blocks, masked_backward, train_adaptation
 from ruri_kedro.training.masking import Masking, packed
 from ruri_kedro.training.plan import Batch
@@ -216,6 +218,46 @@ def test_texts_are_learnt_and_held_out_ones_tell_the_perplexity(tmp_path):
     measured = [metrics["held_out/perplexity"] for metrics in seen if "held_out/perplexity" in metrics]
     assert len(measured) >= 2 and min(measured) < 0.9 * measured[0] < 300
     assert seen[-1]["loss"] < 0.8 * seen[0]["loss"]
+
+
+def test_of_added_tokens_alone_all_other_rows_stay_as_they_were(tmp_path):
+    """Also after a kill."""
+    folder = bert_folder(tmp_path / "base")
+    other = bert_folder(tmp_path / "other", words=[*WORDS[:5], "▁домами", "ами", *WORDS[5:]])
+    added = {"name": str(other), "revision": None, "scripts": ["Cyrillic"], "initial": "mean"}
+    block = BASE_MODEL | {"name": str(folder), "add_vocabulary": added}
+    examples, _ = tables(tmp_path, "masked_language_modelling")
+    texts = [{"docid": str(i), "source": "faq", "title": "", "section": "", "text": "в домами и ами 東京の駅"}
+             for i in range(36)]  # fmt: skip
+    passages = write_table(tmp_path / "russian", SCHEMAS["passages"], {"faq": Part("k", lambda: iter([texts]))})
+    before = base_encoder(lambda: TEXTS, base_of(folder, add_vocabulary=added), {}, 0)
+    before.save_pretrained(str(tmp_path / "made"))
+    found = []
+    for kill_at in (None, 3):
+        place = stage(tmp_path / str(kill_at), train="added", epochs=40, checkpoint_steps=1)
+
+        def on_step(step, metrics, kill_at=kill_at):
+            if step == kill_at:
+                raise Killed
+
+        def trained(on_step, place=place):
+            model = load_encoder(tmp_path / "made")
+            return train_adaptation(model, examples, passages, place, on_step, block).state_dict()
+
+        if kill_at:
+            with pytest.raises(Killed):
+                trained(on_step)
+        found.append(trained(lambda *_: None))
+    old = before.state_dict()
+    table = next(name for name in old if "word_embeddings" in name)
+    kept = [name for name in old if name != table]
+    for after in found:
+        assert all(torch.equal(after[name], old[name]) for name in kept)
+        assert torch.equal(after[table][: len(WORDS)], old[table][: len(WORDS)])
+        assert not torch.equal(after[table][len(WORDS) :], old[table][len(WORDS) :])
+    assert torch.equal(found[0][table], found[1][table])
+    with pytest.raises(RecipeError, match=r"adaptation\.train: added, but base_model\.add_vocabulary is null"):
+        adapted(tmp_path / "none", train="added")
 
 
 def test_a_frozen_body_keeps_its_weights(tmp_path):

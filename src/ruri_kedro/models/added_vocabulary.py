@@ -46,9 +46,10 @@ def added_description(
         )
     wanted = _wanted(first, second, scripts)
     if not wanted:
+        of = f" of letters of {', '.join(scripts)}" if scripts else ""
         raise RecipeError(
-            "base_model.add_vocabulary: the model's tokenizer has all tokens of the other one, in the scripts "
-            f"{', '.join(scripts) if scripts else 'of any kind'}. Set it to null, or change scripts."
+            f"base_model.add_vocabulary: the other tokenizer has no token{of} that the model's own has not. Correct "
+            "scripts, such as Cyrillic or Latin, or set add_vocabulary to null."
         )
     made = {**copy.deepcopy(dict(first)), "truncation": None, "padding": None}
     _ADDERS[kind](made["model"], second["model"], wanted, _first_free_id(first))

@@ -84,6 +84,20 @@ def _take_head(
     model.load_state_dict(head, strict=False)
 
 
+def added_tokens(tokenizer: PreTrainedTokenizerBase, base: BaseModelSettings | None) -> np.ndarray:
+    """The ids of the tokens that the checkpoint which `base` names has not, int64 ascending.
+
+    Raises RecipeError where there are none.
+    """
+    if base is None or base.add_vocabulary is None:
+        raise RecipeError(
+            "adaptation.train: added, but base_model.add_vocabulary is null, so no token is new. Take another one."
+        )
+    with _checkpoint(base) as folder:
+        known = AutoTokenizer.from_pretrained(folder, trust_remote_code=False).get_vocab()
+    return np.array(sorted(number for token, number in tokenizer.get_vocab().items() if token not in known), np.int64)
+
+
 def guesses(model: PreTrainedModel, features: Mapping[str, Any], wanted: torch.Tensor) -> torch.Tensor:
     """Logits (m, tokens) at the `wanted` places of a batch, a mask (texts, length) with m places.
 

@@ -13,7 +13,7 @@ from sentence_transformers import MultiVectorEncoder, SentenceTransformer
 from transformers import PreTrainedModel
 
 from ruri_kedro.models.base import load_encoder
-from ruri_kedro.models.masked import guesses, masked_model
+from ruri_kedro.models.masked import added_tokens, guesses, masked_model
 from ruri_kedro.models.multi_vector import load_multi_vector
 from ruri_kedro.models.precision import autocast
 from ruri_kedro.models.settings import BaseModelSettings
@@ -91,7 +91,8 @@ def train_adaptation(
         if held_out:
             on_step = measured(on_step, _perplexity(head, held_out, masking, stage), stage, plan)
         backward = masked_backward(head, data, masking, settings.chunk_tokens, settings.precision)
-        with _only(head, settings.train):
+        added = added_tokens(model.tokenizer, base) if settings.train == "added" else None
+        with _only(head, settings.train, added):
             fit_stage(head, plan, shares, backward, stage, data.example_ids, {"examples": examples.digest()}, on_step)
     return model
 
@@ -132,19 +133,27 @@ def _blocks(stage: Stage, cache: TokenCache, texts: Mapping[str, list[str]], mos
 
 
 @contextmanager
-def _only(model: PreTrainedModel, train: str) -> Iterator[None]:
-    """In this context only what `train` names has gradients: all, or the embeddings of tokens and the head."""
-    frozen = []
-    if train == "embeddings":
-        kept = model.base_model.get_input_embeddings().weight
-        frozen = [p for p in model.base_model.parameters() if p is not kept and p.requires_grad]
+def _only(model: PreTrainedModel, train: str, added: np.ndarray | None) -> Iterator[None]:
+    """In this context what `train` names is trained, and the head: all, the rows of tokens, or the `added` ones."""
+    table = model.base_model.get_input_embeddings().weight
+    frozen = [] if train == "all" else [p for p in model.base_model.parameters() if p is not table and p.requires_grad]
     for parameter in frozen:
         parameter.requires_grad_(False)
+    hook = None
+    if added is not None:
+        old = torch.ones(len(table), dtype=torch.bool, device=table.device)
+        old[torch.from_numpy(added).to(table.device)] = False
+        before = table.detach().clone()
+        hook = table.register_hook(lambda gradient: gradient.masked_fill(old[:, None], 0.0))
     try:
         yield
     finally:
         for parameter in frozen:
             parameter.requires_grad_(True)
+        if hook is not None:
+            hook.remove()
+            with torch.no_grad():  # weight decay has shrunk the others a little
+                table[old.to(table.device)] = before[old].to(table.device)
 
 
 def masked_backward(

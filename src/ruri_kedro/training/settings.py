@@ -146,4 +146,5 @@ class AdaptationSettings(RerankingSettings):
 
     mask_share: ShareAbove  # of the tokens, that are to be guessed
     max_word_pieces: Count  # a longer run of pieces is not taken for a word, whose pieces are masked together
-    train: Literal["all", "embeddings"]  # all weights, or those of the tokens alone
+    # All weights; those of the tokens alone; or of these the ones that `base_model.add_vocabulary` has added.
+    train: Literal["all", "embeddings", "added"]
