@@ -298,10 +298,15 @@ LISTED: dict[tuple[str, str], Served | Instead | Elsewhere | Filled] = {
         "docs/lineage.md",
         "81a52c0b70cc374f78c4c025: a text of the source 'questions', 郵便船の回廊 / 発表と反響",
     ): Elsewhere("tests/test_docs_commands.py", "shows what a command prints"),
+    (
+        "docs/languages.md",
+        "kedro run --env ru-en-mini --params base=models/japanese,tokenizer=models/russian",
+    ): Elsewhere("tests/test_recipes.py", "needs a model and data sets that the reader has"),
 }
 
 # YAML that shows a part of a recipe: the whole that it is a part of.
 FRAGMENTS = {
     ("docs/recipes.md", "hub: {id: hotchpotch/JQaRA, revision: <commit>, split: dev+unused}"): "a source",
     ("docs/recipes.md", "finetuning: {negatives: rrf, window: {first: 30, last: 100}, count: 15}"): "stages",
+    ("docs/languages.md", "adaptation: {negatives: given}"): "stages",
 }

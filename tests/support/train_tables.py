@@ -44,7 +44,9 @@ FINETUNING = PRETRAINING | {
     "threshold": None,
     "keep_share": 0.5,
     "min_kept": 0.1,
+    "merging": None,
 }
+ADAPTATION = RERANKING | {"mask_share": 0.15, "max_word_pieces": 6, "train": "all"}
 
 
 def stage(tmp_path, held_out=None, **settings):

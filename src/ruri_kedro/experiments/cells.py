@@ -21,8 +21,9 @@ logger = logging.getLogger(__name__)
 # The scores that are wanted of a cell's model, the recipe's model in whose place it is, and the nodes that read it.
 _Scored = tuple[str, str, tuple[str, ...]]
 _BENCHMARKED: _Scored = ("scores_benchmark", "embedder", ("score_benchmark",))
-# What the tables that all cells share are made with; of `sources` all but `stages`.
+# What the tables that all cells share are made with; of `sources` all but what stages alone read.
 DATA = ("sources", "tasks", "deduplication", "leaks", "consistency", "only", "engine")
+_OF_STAGES = ("stages", "prompts")
 
 
 CHANGES = ("params", "copies", "data", "without", "objectives")
@@ -144,7 +145,7 @@ def parse_seeds(settings: Params, block: str = "ablations") -> list[int]:
 def _cell(table: str, name: str, row: Mapping[str, Any], benchmark: bool) -> Cell:
     place = f"ablations.tables.{table}.cells.{name}"
     parsed = parse(CellRow, row, place)
-    models = [BASE, *(stage.model for stage in STAGES.values())]
+    models = [BASE, *(name for stage in STAGES.values() for name in dict.fromkeys((stage.output, stage.model)))]
     embedders = [model for model in models if kind_of_model(model) == kind_of_model(_BENCHMARKED[1])]
     _known(f"{place}.model", [row["model"]], embedders if benchmark else models)
     return Cell(table=table, name=name, benchmark=benchmark, **vars(parsed))
@@ -176,7 +177,10 @@ def _check(cell: Cell, others: Mapping[str, Any], recipe: Params, nodes: Pipelin
 def _built_from(params: Params, name: str) -> Any:
     if name != "sources":
         return params[name]
-    return {source: {key: row[key] for key in row if key != "stages"} for source, row in params[name].items()}
+    return {
+        source: {key: value for key, value in row.items() if key not in _OF_STAGES}
+        for source, row in params[name].items()
+    }
 
 
 def parameter(params: Params, path: str) -> Any:

@@ -21,6 +21,7 @@ from ruri_kedro.errors import RecipeError
 from ruri_kedro.experiments.cells import parameter
 from ruri_kedro.experiments.work import work_of
 from ruri_kedro.recipe.annotations import Params
+from ruri_kedro.recipe.stages import STAGES
 from ruri_kedro.tables.checksums import MANIFEST, read_checked, write_checked
 from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.files import read_json, replace_dir
@@ -89,6 +90,8 @@ def plan(cell: Planned, seed: int, recipe: Params, nodes: Pipeline, given: Mappi
             told = dict(values)
             if _RUN in told:
                 told[_RUN] = {name: value for name, value in told[_RUN].items() if name not in _NO_RESULT}
+            if node.short_name in {stage.node for stage in STAGES.values()}:
+                told = {name: _without_merging(value) for name, value in told.items()}
             if _SOURCES in told:
                 told[_SOURCES] = _sources_read(node, told[_SOURCES], recipe["sources"])
             read_keys = {name: [made, maker.key if maker else given[made]] for name, (maker, made) in inputs.items()}
@@ -221,6 +224,11 @@ def _sources_read(node: Node, sources: Params, recipe: Params) -> Params:
         return {**sources[source], "stages": {name: made for name, made in found.items() if made is not None}}
 
     return {source: read(source) if "stages" in recipe[source] else row for source, row in sources.items()}
+
+
+def _without_merging(block: Any) -> Any:
+    """The parameters of a training, which does not merge what it has trained."""
+    return {name: value for name, value in block.items() if name != "merging"} if isinstance(block, Mapping) else block
 
 
 def _without_objective(rows: Any) -> Any:

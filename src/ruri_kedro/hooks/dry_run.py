@@ -37,6 +37,7 @@ class DryRunHooks:
         stages = [stage for stage in STAGES.values() if stage.node in names]
         if "params:sources" in catalog:
             stages = _with_sources(stages, catalog.load("params:sources"))
+        stages = _estimated(stages)
         # What is missing, and what is made in its place where only the searches have not been done.
         needed = {stage.name: _needed(stage, names, catalog) for stage in stages}
         missing = sorted({name for wanted in needed.values() for name in wanted if not catalog.exists(name)})
@@ -91,6 +92,14 @@ def _with_sources(stages: list[Stage], sources: Mapping[str, Mapping]) -> list[S
         if not takes_part(stage.name, sources):
             click.echo(f"{stage.name}: no source takes part in it. It costs nothing, the model is handed on unchanged.")
     return [stage for stage in stages if takes_part(stage.name, sources)]
+
+
+def _estimated(stages: list[Stage]) -> list[Stage]:
+    """The stages whose steps go by examples; of the others it is said what they do."""
+    for stage in stages:
+        if stage.train:
+            click.echo(f"{stage.name}: its texts are packed into blocks of tokens, so its cost is not estimated.")
+    return [stage for stage in stages if not stage.train]
 
 
 def _examples(stage: Stage, catalog: CatalogProtocol) -> str | None:

@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ruri_kedro.errors import DamagedError, TrainingError
+from ruri_kedro.models.merging import weighted_mean
 from ruri_kedro.tables.checksums import checksums, fault_in, read_checked, write_checked
 from ruri_kedro.tables.files import replace_dir, sole_user
 from ruri_kedro.training.development import Development
@@ -140,8 +141,10 @@ class Checkpoints:
             development.load_state_dict(state["development"], best)
         return int(state["step"])
 
-    def mean(self, last: int) -> dict[str, torch.Tensor]:
+    def mean(self, last: int, weights: Sequence[float] | None = None) -> dict[str, torch.Tensor]:
         """The mean of the weights of the newest `last` checkpoints, by name; what is no float is the newest one's.
+
+        weights: of the checkpoints, the oldest first; None: all alike.
 
         Raises TrainingError where one of them is missing or damaged.
         """
@@ -153,16 +156,7 @@ class Checkpoints:
                 f"{self.folder}: the last {last} checkpoints are to be averaged, but {found}. Set averaging to null "
                 "for the weights of the last step, or remove the folder to train anew."
             )
-        means: dict[str, torch.Tensor] = {}
-        for number, path in enumerate(paths, 1):
-            for name, tensor in load_file(path / _MODEL).items():
-                if tensor.is_floating_point():
-                    before = means.get(name, torch.zeros(1, dtype=torch.float64))
-                    means[name] = before + (tensor.double() - before) / number
-                else:
-                    means[name] = tensor
-        kinds = {name: tensor.dtype for name, tensor in load_file(paths[-1] / _MODEL).items()}
-        return {name: mean.to(kinds[name]) for name, mean in means.items()}
+        return weighted_mean((load_file(path / _MODEL) for path in paths), weights or [1.0] * last)
 
     def _newest_sound(self) -> Path | None:
         """The newest checkpoint that is not damaged; None where there is none at all. Newer ones are removed."""

@@ -117,7 +117,8 @@ def fit(
                     checkpoints.save(step, model, optimizer, watch, development)
                 due = False
     if settings.averaging is not None:
-        means = processes.from_first(partial(checkpoints.mean, settings.averaging.last))
+        averaged = settings.averaging
+        means = processes.from_first(partial(checkpoints.mean, averaged.last, averaged.weights))
         model.load_state_dict(means, strict=False)
     if development and development.keeps_best:
         model.load_state_dict(processes.from_first(lambda: development.weights))

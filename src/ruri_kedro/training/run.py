@@ -180,9 +180,9 @@ def train_texts(
     if "angle" in data.objectives:
         losses.check_halves(model.get_embedding_dimension(), stage.name)
     backward = work.backward(model, data, budget, losses)
-    plan, shares = _plan(data, stage, examples.digest(), homogeneous)
+    plan, shares = plan_stage(data, stage, examples.digest(), homogeneous)
     if held_out:
-        on_step = _measured(on_step, work.measures(model, held_out, budget.chunk_tokens, budget.precision), stage, plan)
+        on_step = measured(on_step, work.measures(model, held_out, budget.chunk_tokens, budget.precision), stage, plan)
     made_of = {"examples": examples.digest(), "prompts": list(reading.prompts)}
     if reading.own_prompts:
         made_of["prompts of sources"] = {name: list(own) for name, own in sorted(reading.own_prompts.items())}
@@ -192,7 +192,7 @@ def train_texts(
     if settings.development is not None:
         development = _development(model, work.development, stage, len(plan), reading.prompts[0], budget)
         made_of["development"] = digest_json([*vars(work.development).values()])
-    _fit(model, plan, shares, backward, stage, data.example_ids, made_of, on_step, development)
+    fit_stage(model, plan, shares, backward, stage, data.example_ids, made_of, on_step, development)
 
 
 def _development(
@@ -230,11 +230,11 @@ def _train_reranker(model: CrossEncoder, examples: Table, passages: Table, stage
     budget, length = stage.select(Budget), stage.settings.max_length
     data, held_out = _read(stage, model, examples, passages, Reading(RERANKING), None)
     backward = reranking_backward(model, data, budget, length)
-    plan, shares = _plan(data, stage, examples.digest(), homogeneous=False)
+    plan, shares = plan_stage(data, stage, examples.digest(), homogeneous=False)
     if held_out:
         measures = of_reranker(model, held_out, length, budget.chunk_tokens, budget.precision)
-        on_step = _measured(on_step, measures, stage, plan)
-    _fit(model, plan, shares, backward, stage, data.example_ids, {"examples": examples.digest()}, on_step)
+        on_step = measured(on_step, measures, stage, plan)
+    fit_stage(model, plan, shares, backward, stage, data.example_ids, {"examples": examples.digest()}, on_step)
 
 
 def prepare(model: SentenceTransformer | MultiVectorEncoder | CrossEncoder, stage: Stage, max_length: int) -> None:
@@ -287,7 +287,7 @@ def _read(
     return data, read_held_out(examples, passages, reading, cache, stage.held_out.rows)
 
 
-def _measured(on_step: OnStep, measures: HeldOut, stage: Stage, plan: Plan) -> OnStep:
+def measured(on_step: OnStep, measures: HeldOut, stage: Stage, plan: Plan) -> OnStep:
     """`on_step`, with what is measured on held-out examples where that is due."""
     settings = stage.held_out
 
@@ -297,8 +297,11 @@ def _measured(on_step: OnStep, measures: HeldOut, stage: Stage, plan: Plan) -> O
     return report
 
 
-def _plan(data: TrainingSet, stage: Stage, examples: str, homogeneous: bool) -> tuple[Plan, Shares]:
-    """The plan of a stage, beside its checkpoints, and what each source has of it; raises if one has nothing."""
+def plan_stage(data: TrainingSet, stage: Stage, examples: str, homogeneous: bool) -> tuple[Plan, Shares]:
+    """The plan of a stage, beside its checkpoints, and what each source has of it; raises if one has nothing.
+
+    data: a TrainingSet, or other rows that have what a plan and its report read of one; examples: digest of them.
+    """
     settings, folder = stage.batches(homogeneous), stage.checkpoints / stage.name
     key = key_of(
         examples=examples, **asdict(settings), objectives=data.objectives, code=behaviour_digest(BatchSettings)
@@ -333,7 +336,7 @@ def _dropped(plan: Plan, names: list[str], example_ids: Sequence[str]) -> list[d
     return listed
 
 
-def _fit(
+def fit_stage(
     model: torch.nn.Module,
     plan: Plan,
     shares: Shares,
@@ -344,6 +347,7 @@ def _fit(
     on_step: OnStep,
     development: Development | None = None,
 ) -> None:
+    """Train a model in place over a plan, with the checkpoints of the stage; `made_of` is told of its identity."""
     given = {name: value for name, value in asdict(stage.settings).items() if name not in _NOT_OF_THE_STEPS}
     identity = given | {
         "seed": stage.seed,

@@ -7,7 +7,7 @@ from ruri_kedro.pipelines.finetuning import nodes
 
 
 def create_pipeline(**kwargs) -> Pipeline:
-    """pretrained_model, reranker, examples -> teacher_scores, embedder and its validation."""
+    """pretrained_model, reranker, examples -> teacher_scores, finetuned_model, embedder and its validation."""
     return Pipeline(
         [
             Node(
@@ -31,8 +31,17 @@ def create_pipeline(**kwargs) -> Pipeline:
                     "params:prompts", "params:run", "params:sources",
                     "params:base_model.training_head", "development_sets",
                 ],
-                outputs="embedder",
+                outputs="finetuned_model",
                 name="finetune",
+            ),
+            Node(
+                func=nodes.merge_with_older,
+                inputs=[
+                    "finetuned_model", "pretrained_model", "base_model", "pairs", "passages", "params:sources",
+                    "params:prompts", "params:evaluation", "params:finetuning.merging",
+                ],
+                outputs=["embedder", "merging_table"],
+                name="merge_with_older",
             ),
             Node(
                 func=validate,
