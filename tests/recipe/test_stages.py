@@ -61,7 +61,7 @@ def test_a_source_that_is_of_another_form_takes_no_part():
 def test_what_the_rows_name_is_there():
     addresses = [value for kind in KINDS.values() for value in vars(kind).values() if isinstance(value, str)]
     found = [resolve(address) for address in addresses if ":" in address]
-    assert len(found) == 32 and all(found)
+    assert len(found) == 35 and all(found)
     for stage in STAGES.values():
         pipeline = resolve(f"{stage.pipeline}:create_pipeline")()
         [node] = [node for node in pipeline.nodes if node.short_name == stage.node]
