@@ -14,10 +14,9 @@ from ruri_kedro.cli.project import project_context
 from ruri_kedro.cli.publish import sized
 from ruri_kedro.cli.stage_code import pipeline_digest, types_of_datasets
 from ruri_kedro.errors import DataError, RecipeError
+from ruri_kedro.recipe.stages import pipeline_order
 from ruri_kedro.tables.files import replace_file
 
-STAGES = ("data_engineering", "mining_pretraining", "pretraining", "mining_supervised", "reranking", "finetuning",
-          "evaluation")  # fmt: skip
 _FILE, _VALUES = "dvc.yaml", "dvc.values.yml"
 # No outputs for DVC: caches, what names a run, and what is written again for each model.
 _LEFT_OUT = re.compile(
@@ -66,7 +65,7 @@ def recipe_stages(context: Any, env: str, size: str | None = None) -> tuple[dict
     types, params = types_of_datasets(project), context.params
     chosen = f"versioned=false,size={size}" if size else "versioned=false"
     stages, values = {}, {}
-    for name in STAGES:
+    for name in pipeline_order():
         pipeline = pipelines[name]
         read = {key.removeprefix(_PARAMETER) for key in pipeline.inputs() if key.startswith(_PARAMETER)}
         values[name] = {
