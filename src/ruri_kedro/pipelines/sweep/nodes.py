@@ -34,7 +34,7 @@ def run_sweep(raw: Path, recipe: Params, variants: Variants, entries: Any) -> Pa
     Raises TrainingError where no cell could be done.
     """
     settings = parse(SweepSettings, recipe["sweep"], "sweep")
-    cells, seeds = parse_grid(settings, variants), parse_seeds(recipe["sweep"], "sweep")
+    cells, seeds = parse_grid(settings, variants, recipe), parse_seeds(recipe["sweep"], "sweep")
     engine_of(recipe["engine"])
     store = step_store(settings, raw, entries)
     planner = Planner(raw)
@@ -59,7 +59,7 @@ def size_sweep(raw: Path, recipe: Params, variants: Variants, entries: Any) -> s
     from ruri_kedro.experiments.sweep_cost import TrialStore, size_text
 
     settings = parse(SweepSettings, recipe["sweep"], "sweep")
-    cells, seeds = parse_grid(settings, variants), parse_seeds(recipe["sweep"], "sweep")
+    cells, seeds = parse_grid(settings, variants, recipe), parse_seeds(recipe["sweep"], "sweep")
     store, planner = step_store(settings, raw, entries), Planner(raw)
     runs = [planner.run(cell, seed) for seed in seeds for cell in cells]
     bases = _distinct(planner.run(cell.untrained(), seeds[0]) for cell in cells)
