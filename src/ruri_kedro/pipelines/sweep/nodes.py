@@ -98,11 +98,10 @@ def _by_pairs(
     best: Sequence[SweepCell], seeds: Sequence[int], planner: Planner, store: StepStore, settings: SweepSettings
 ) -> list[Params]:
     """The chosen cells and their untrained models compared on the pairs of each test, without cells that failed."""
-    models: dict[str, list] = {}
+    names = {cell.group(settings.groups): cell for cell in best}
+    models = {name: _parts(cell, seeds, planner, store) for name, cell in names.items()}
     bases = len({str(cell.params["base_model"]) for cell in best})
-    for cell in best:
-        name = cell.group(settings.groups)
-        models[name] = _parts(cell, seeds, planner, store)
+    for name, cell in names.items():
         untrained = "untrained" if bases == 1 else f"untrained {name}"
         if untrained not in models:
             models[untrained] = _parts(cell.untrained(), seeds[:1], planner, store)
