@@ -54,7 +54,7 @@ def test_one_command_leaves_a_report_and_a_run_for_each_cell(project, output):
         (s, n) for s in ("nli", "lines") for n in (1, 2)
     }
     assert all({"best-dev", "best-step", "test/spearman", "avg"} == set(row["figures"]) for row in trained)
-    assert len(found["chosen"]) == 5 and all("long/spearman" in row["figures"] for row in found["chosen"])
+    assert len(found["chosen"]) == 6 and all("long/spearman" in row["figures"] for row in found["chosen"])
     table, best = (pd.read_csv(project / REPORTING / name) for name in ("sweep.csv", "sweep_best.csv"))
     assert len(table) == 4 and (table["count"] == 2).all() and len(best) == 2
     highest = table.loc[table.groupby("set")["best-dev"].idxmax()].set_index("set")["finetuning.learning_rate"]

@@ -46,6 +46,7 @@ def test_the_mini_sweep_has_48_runs():
     assert list(last.told("score_finetuned", "params:tasks", last.params["tasks"])) == ["jsick", "jsts_val"]
     assert "jsts_train" in last.with_all_tests().told("score_finetuned", "params:tasks", last.params["tasks"])
     assert last.told("read_tasks", "params:tasks", last.params["tasks"]) == last.params["tasks"]
+    assert (last.wanted, last.pair_by_pair().wanted) == ("scores_finetuned", "scores_pairs")
     assert last.untrained().reads("score_finetuned", "embedder") == "base_model"
     assert last.reads("score_finetuned", "embedder") == "embedder"
     run = last.parameters({}, 7)["run"]

@@ -1,7 +1,7 @@
 """The cells of a sweep: each is the recipe as other --params would have it."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -28,7 +28,6 @@ class SweepCell:
     scored_model: str  # the sweep's model, whose place in the evaluation it takes
     skipped: tuple[str, ...] = ()  # tests that it is not scored on
     by_pairs: bool = False  # its scores are those of each pair of sentences
-    changes: Mapping[str, Any] = field(default_factory=dict, compare=False)  # what is given for these values
 
     @property
     def title(self) -> str:
@@ -79,9 +78,10 @@ class SweepCell:
         return replace(self, skipped=(), by_pairs=True)
 
 
-def parse_grid(settings: SweepSettings, variants: Variants) -> list[SweepCell]:
+def parse_grid(settings: SweepSettings, variants: Variants, known: Iterable[str] = ()) -> list[SweepCell]:
     """The cells of the grid in its order, the last name fastest.
 
+    known: names at the top level of the run's own parameters, which were checked, such as those of --params only.
     Raises one RecipeError with what is wrong in the parameters of any cell.
     """
     if settings.choose is None or not settings.grid:
@@ -97,9 +97,9 @@ def parse_grid(settings: SweepSettings, variants: Variants) -> list[SweepCell]:
             _put_all(changes, given)
         labels = dict(zip(settings.grid, (label for label, _ in combination), strict=True))
         params = variants(changes)
-        cell = SweepCell(labels, params, settings.model, settings.model, settings.chosen_tasks, changes)
+        cell = SweepCell(labels, params, settings.model, settings.model, settings.chosen_tasks)
         cells.append(cell)
-        for fault in _faults(cell, settings, stage.block, changes):
+        for fault in _faults(cell, settings, stage.block, {*changes, *known}):
             faults.setdefault(fault, cell.title)
     if faults:
         lines = [f"{fault} (cell {title})" for fault, title in faults.items()]
@@ -107,10 +107,8 @@ def parse_grid(settings: SweepSettings, variants: Variants) -> list[SweepCell]:
     return cells
 
 
-def _faults(cell: SweepCell, settings: SweepSettings, block: str, changes: Mapping[str, Any]) -> list[str]:
-    own = [name for name in changes if name not in cell.params or not isinstance(cell.params[name], Mapping)]
-    found = list(faults_in(cell.params, own))
-    if found:
+def _faults(cell: SweepCell, settings: SweepSettings, block: str, known: Iterable[str]) -> list[str]:
+    if found := list(faults_in(cell.params, known)):
         return found
     training, choose = cell.params[block], settings.choose
     if fault := development_fault(training, block, cell.params["development"]):

@@ -34,7 +34,7 @@ def run_sweep(raw: Path, recipe: Params, variants: Variants, entries: Any) -> Pa
     Raises TrainingError where no cell could be done.
     """
     settings = parse(SweepSettings, recipe["sweep"], "sweep")
-    cells, seeds = parse_grid(settings, variants), parse_seeds(recipe["sweep"], "sweep")
+    cells, seeds = parse_grid(settings, variants, recipe), parse_seeds(recipe["sweep"], "sweep")
     engine_of(recipe["engine"])
     store = step_store(settings, raw, entries)
     planner = Planner(raw)
@@ -59,7 +59,7 @@ def size_sweep(raw: Path, recipe: Params, variants: Variants, entries: Any) -> s
     from ruri_kedro.experiments.sweep_cost import TrialStore, size_text
 
     settings = parse(SweepSettings, recipe["sweep"], "sweep")
-    cells, seeds = parse_grid(settings, variants), parse_seeds(recipe["sweep"], "sweep")
+    cells, seeds = parse_grid(settings, variants, recipe), parse_seeds(recipe["sweep"], "sweep")
     store, planner = step_store(settings, raw, entries), Planner(raw)
     runs = [planner.run(cell, seed) for seed in seeds for cell in cells]
     bases = _distinct(planner.run(cell.untrained(), seeds[0]) for cell in cells)
@@ -98,11 +98,10 @@ def _by_pairs(
     best: Sequence[SweepCell], seeds: Sequence[int], planner: Planner, store: StepStore, settings: SweepSettings
 ) -> list[Params]:
     """The chosen cells and their untrained models compared on the pairs of each test, without cells that failed."""
-    models: dict[str, list] = {}
+    names = {cell.group(settings.groups): cell for cell in best}
+    models = {name: _parts(cell, seeds, planner, store) for name, cell in names.items()}
     bases = len({str(cell.params["base_model"]) for cell in best})
-    for cell in best:
-        name = cell.group(settings.groups)
-        models[name] = _parts(cell, seeds, planner, store)
+    for name, cell in names.items():
         untrained = "untrained" if bases == 1 else f"untrained {name}"
         if untrained not in models:
             models[untrained] = _parts(cell.untrained(), seeds[:1], planner, store)
