@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.recipe.addresses import resolve
-from ruri_kedro.recipe.parse import Size, parameters, parse, unknown
+from ruri_kedro.recipe.parse import Positive, Size, parameters, parse, unknown
 from ruri_kedro.recipe.stages import STAGES
 
 # By block, but for those of the stages, which their table names: a dataclass, or a function that checks a block whose
@@ -51,6 +51,7 @@ class General:
     only: int | str | tuple[int | str, ...] | None  # names of the sources to build; None: all
     tested_on: tuple[str, ...]  # benchmarks of mteb
     size: str | None = None  # of the models of a recipe that has several
+    system_metrics: Positive | None = None  # between measurements of the machine; None: none
     raw_root: str | None = None  # folder of the raw corpora
     versioned: bool = True  # false: the outputs are at one place, as DVC wants them
 
