@@ -8,6 +8,7 @@ import pytest
 
 from ruri_kedro.benchmark.comparing.comparison import compare
 from ruri_kedro.benchmark.comparing.page import comparison_page
+from ruri_kedro.text.pages import markdown_page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HOSTILE = "<script>document.title='run'</script><img src=x onerror=alert(1)>"
@@ -70,3 +71,12 @@ def test_tables_are_sorted_and_searched(page, tmp_path):
     values = [float(value) for value in falling.split()]
     assert values == sorted(values, reverse=True) and falling.split()[::-1] == rising.split()
     assert (direction, found, theme) == ("ascending", "1", "dark")
+
+
+def test_a_report_in_markdown_is_such_a_page(tmp_path):
+    report = f"---\nlicense: mit\n---\n# Evaluation of `x`\n\n{HOSTILE}\n\n![bars](https://elsewhere/x.png)\n\n"
+    made = markdown_page(report + "| model | ndcg@10 |\n| --- | ---: |\n| b | **0.5** |\n| a | 0.25 |\n")
+    assert "<title>Evaluation of x</title>" in made and "license" not in made and "<img" not in made
+    assert "&lt;script&gt;" in made and made.count("<script>") == 1
+    dom = shown(made, tmp_path)
+    assert re.search(r"<th[^>]*><button type=\"button\">ndcg@10</button>", dom)

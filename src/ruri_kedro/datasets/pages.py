@@ -1,15 +1,17 @@
 """Reports as Kedro data sets: a page in HTML or a text in Markdown, which Kedro-Viz shows."""
 
 import re
+from pathlib import Path
 
 from kedro_datasets._typing import HTMLPreview
 from kedro_datasets.text import TextDataset
 
-from ruri_kedro.text.pages import without_front_matter
+from ruri_kedro.tables.files import replace_file
+from ruri_kedro.text.pages import markdown_body, markdown_page
 
 # Kedro-Viz takes every page for Markdown as well: what is a mark there is replaced by a character that is none.
 _MARKS = str.maketrans({"_": " ", "*": "∗", "`": "'", "[": "［", "]": "］"})
-_UNSEEN = re.compile(r"<!DOCTYPE.*?>|<head>.*?</head>", re.DOTALL)
+_UNSEEN = re.compile(r"<!DOCTYPE.*?>|<head>.*?</head>|<script>.*?</script>|<div id=\"controls\".*?</div>", re.DOTALL)
 _CODE = re.compile(r"<pre>.*?</pre>", re.DOTALL)
 
 
@@ -25,17 +27,20 @@ class PageDataset(TextDataset):
 
 
 class MarkdownDataset(TextDataset):
-    """A text in Markdown, as tables and headings in Kedro-Viz; a YAML head is left out there.
+    """A text in Markdown, and beside it the same as a page; a YAML head is left out there and in Kedro-Viz.
 
     >>> MarkdownDataset(filepath="data/08_reporting/sample/report.md")
     """
 
+    def save(self, data: str) -> None:
+        """Store the text, and the page as a file of the same name that ends with .html."""
+        super().save(data)
+        with replace_file(Path(self._get_save_path()).with_suffix(".html")) as aside:
+            aside.write_text(markdown_page(data), encoding="utf-8")
+
     def preview(self) -> HTMLPreview:
         """The text as HTML."""
-        from markdown_it import MarkdownIt
-
-        text = without_front_matter(self.load())
-        return _preview(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))
+        return _preview(markdown_body(self.load()))
 
 
 def _preview(page: str) -> HTMLPreview:

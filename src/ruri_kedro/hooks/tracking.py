@@ -107,7 +107,10 @@ class TrackingHooks:
         dataset = self._catalog.get(dataset_name)
         kind = (getattr(dataset, "metadata", None) or {}).get("mlflow")
         if kind == "artifact":
-            tracking.log_file(self._run_id, file_of(dataset))
+            path = file_of(dataset)
+            tracking.log_file(self._run_id, path)
+            if path.suffix == ".md" and (page := path.with_suffix(".html")).is_file():  # see MarkdownDataset
+                tracking.log_file(self._run_id, page)
             if dataset.metadata.get("description"):
                 tracking.describe_run(self._run_id, data)
         elif kind == "metrics":

@@ -5,6 +5,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from functools import cache
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,24 @@ _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n+", re.DOTALL)
 def without_front_matter(markdown: str) -> str:
     """A Markdown page without the YAML head that the Hugging Face hub reads and others show as text."""
     return _FRONT_MATTER.sub("", markdown)
+
+
+def markdown_body(markdown: str) -> str:
+    """A Markdown page as HTML, without its YAML head; HTML that stands in it is shown as text."""
+    from markdown_it import MarkdownIt
+
+    reader = MarkdownIt("commonmark", {"html": False}).enable("table")
+    reader.add_render_rule("image", lambda self, tokens, place, *_: escape(tokens[place].content))
+    return reader.render(without_front_matter(markdown))
+
+
+def markdown_page(markdown: str) -> str:
+    """A Markdown page as a page of its own, called as its first heading; of pictures it has their descriptions."""
+    from markupsafe import Markup
+
+    heading = re.search(r"^#+ (.*)$", without_front_matter(markdown), re.MULTILINE)
+    title = heading[1].replace("`", "") if heading else "Report"
+    return render_page(__package__, "markdown.html", heading=title, text=Markup(markdown_body(markdown)))
 
 
 def render_page(package: str, template: str, **values: Any) -> str:
