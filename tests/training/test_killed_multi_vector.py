@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload(["late_training"])
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
 def run_apart(folder, seconds=None):
