@@ -1,9 +1,10 @@
 # make run: a virtual environment, the locked packages, the shipped recipe. make test: lint, import rules, tests.
 PYTHON ?= python3
+DEVICE ?= cpu
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run repro test install install-dev lint viz ui docs docs-serve clean
+.PHONY: run repro wheel image test install install-dev lint viz ui docs docs-serve clean
 
 run: install
 	$(BIN)/kedro run
@@ -40,6 +41,14 @@ $(VENV)/.installed: $(VENV)/.python requirements.lock pyproject.toml
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
 	touch $@
+
+# dist/ruri_kedro-*.whl, with the files of a new project inside.
+wheel: $(VENV)/.python
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+
+# make image DEVICE=cuda: with CUDA.
+image:
+	docker build --build-arg DEVICE=$(DEVICE) --tag ruri-kedro:$(DEVICE) .
 
 viz: install
 	$(BIN)/kedro viz run

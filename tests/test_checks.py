@@ -13,15 +13,26 @@ from recipes import at, recipe
 
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.hooks.checks import CheckHooks, check_recipe_names
-from ruri_kedro.pipelines import data_engineering, finetuning, negative_mining, pretraining, reranking
+from ruri_kedro.pipelines import adaptation, data_engineering, finetuning, negative_mining, pretraining, reranking
 
 PIPELINE = sum(
-    room.create_pipeline() for room in (data_engineering, pretraining, negative_mining, reranking, finetuning)
+    room.create_pipeline()
+    for room in (data_engineering, adaptation, pretraining, negative_mining, reranking, finetuning)
 )
 HUB = {"name": "cl-nagoya/ruri-base", "revision": None}
 
 
-BLOCKS = ("base_model", "consistency", "mining", "encoding", "run", "pretraining", "reranking", "finetuning")
+BLOCKS = (
+    "base_model",
+    "consistency",
+    "mining",
+    "encoding",
+    "run",
+    "adaptation",
+    "pretraining",
+    "reranking",
+    "finetuning",
+)
 
 
 def check(pipeline=PIPELINE, given=None, sources=None, **changed):

@@ -94,13 +94,13 @@ TRAININGS = {"step pretrain", "step finetune", "step train_reranker_stage1", "st
         ),
         (
             "training/plan.py", "_TRIED = 65_536", "_TRIED = 65_537",
-            {"plan"}, TRAININGS, {"pretraining", "reranking", "finetuning"},
+            {"plan"}, TRAININGS | {"step adapt"}, {"adaptation", "pretraining", "reranking", "finetuning"},
         ),
         (
             "benchmark/metrics.py", '"mrr": "recip_rank"', '"mrr": "map"',
             {name for name in KEYS if name.startswith("scores of ")} | {"evaluate: recipe", "evaluate: mteb"},
             {name for name in STEP_WORK if name.startswith(("step score_", "step validate_"))}
-            - {"step score_with_teacher"},
+            - {"step score_with_teacher"} | {"step merge_with_older"},
             {"pretraining", "finetuning", "evaluation"},  # the former two validate what they train
         ),
     ],

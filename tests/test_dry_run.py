@@ -7,11 +7,11 @@ import pytest
 from kedro.io import DataCatalog, MemoryDataset
 from tiny import BASE_MODEL, PROMPTS, tiny_encoder
 from tiny_fit import WATCHED
-from train_tables import FINETUNING, PRETRAINING, RERANKING, examples_table, tables
+from train_tables import ADAPTATION, FINETUNING, PRETRAINING, RERANKING, examples_table, tables
 
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.hooks.dry_run import DryRunHooks
-from ruri_kedro.pipelines import finetuning, pretraining, reranking
+from ruri_kedro.pipelines import adaptation, finetuning, pretraining, reranking
 
 
 def catalog(tmp_path, **parameters) -> DataCatalog:
@@ -27,6 +27,8 @@ def catalog(tmp_path, **parameters) -> DataCatalog:
         "reranking_stage2_examples": listwise,
         "finetuning_examples": tables(tmp_path / "distillation", "distillation")[0],
         "params:run": {**run, "checkpoints": str(tmp_path / "checkpoints")},
+        "adaptation_examples": tables(tmp_path / "read", "masked_language_modelling")[0],
+        "params:adaptation": ADAPTATION,
         "params:prompts": PROMPTS,
         "params:seed": 1,
         "params:base_model": BASE_MODEL | {"name": str(tmp_path / "base")},
@@ -39,7 +41,8 @@ def catalog(tmp_path, **parameters) -> DataCatalog:
     return DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in data.items()})
 
 
-PIPELINE = pretraining.create_pipeline() + reranking.create_pipeline() + finetuning.create_pipeline()
+ROOMS = (pretraining, reranking, finetuning)
+PIPELINE = sum((room.create_pipeline() for room in ROOMS), start=adaptation.create_pipeline())
 
 
 def test_every_training_of_a_run_is_estimated_and_nothing_is_kept(tmp_path, capsys):
@@ -62,7 +65,8 @@ def test_a_training_that_cannot_start_is_named_beside_the_cost_of_the_others(tmp
     rows = [row | {"positive": "35", "negatives": []} for row in first.iter_rows(["nli"])]
     alike = examples_table(tmp_path / "alike", {"faq": list(first.iter_rows(["faq"])), "nli": rows})
     known = catalog(tmp_path, pretraining_examples=alike, **{"params:dry_run": True})
-    both = pretraining.create_pipeline() + reranking.create_pipeline().only_nodes("train_reranker_stage1")
+    both = adaptation.create_pipeline() + pretraining.create_pipeline()
+    both += reranking.create_pipeline().only_nodes("train_reranker_stage1")
     with pytest.raises(RecipeError, match=r"pretraining would learn nothing from 1 .*\n  nli \(contrastive\)"):
         DryRunHooks().before_pipeline_run({"runtime_params": {}}, both, known)
     assert "reranking_stage1: steps by source: faq (listwise)" in capsys.readouterr().out

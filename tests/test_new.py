@@ -51,6 +51,18 @@ def test_its_stages_depend_on_the_version_in_place_of_code(project):
         assert stage["outs"] == ours["stages"][name]["outs"]
 
 
+@pytest.mark.parametrize("recipe", ["e5", "ruri"])
+def test_a_project_that_begins_with_a_recipe_has_that_alone(tmp_path, recipe):
+    done = CliRunner().invoke(cli, ["ruri", "new", str(tmp_path / "mine"), "--from", recipe])
+    assert done.exit_code == 0 and f"kedro run --env {recipe}" in done.output
+    conf = tmp_path / "mine/conf"
+    assert {path.name for path in conf.iterdir() if path.is_dir()} == {"base", recipe, "local"}
+    assert differences(REPOSITORY / "conf" / recipe, conf / recipe) == []
+    assert not (tmp_path / "mine/dvc.yaml").exists()
+    readme = (tmp_path / "mine/README.md").read_text("utf-8")
+    assert f"kedro ruri dvc --env {recipe}" in readme and "{" not in readme
+
+
 def test_a_folder_with_something_in_it_is_left_alone(project):
     done = CliRunner().invoke(cli, ["ruri", "new", str(project)])
     assert done.exit_code == 1 and "is there already and is not empty" in done.output

@@ -32,8 +32,9 @@ from ruri_kedro.tables.raw import write_rows
 
 PACKAGE = Path(stages.__file__).parents[1]
 # Where a stage or a kind may be named: its row, its own pipeline, and the functions of a kind.
-OWN = ("recipe/stages.py", "models/kinds.py", "pipelines/pretraining", "pipelines/reranking", "pipelines/finetuning",
-       "registry/versions/models.py", "registry/evidence/card_texts.py", "registry/versions/stored.py")  # fmt: skip
+OWN = ("recipe/stages.py", "models/kinds.py", "pipelines/adaptation", "pipelines/pretraining", "pipelines/reranking",
+       "pipelines/finetuning", "registry/versions/models.py", "registry/evidence/card_texts.py",
+       "registry/versions/stored.py")  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +52,11 @@ def test_every_list_of_stages_has_it():
     assert stages.pipeline_order()[-3:] == ("finetuning", "word_model", "evaluation")
     assert stages.evaluated_models()["words"] == "word_model"
     assert stages.registered_names("shop")["word_model"] == "ruri-words-shop"
-    assert list(of_kind({"stages": dict.fromkeys(STAGES, 1)}, "word_model")["stages"]) == ["pretraining", "counting"]
+    assert list(of_kind({"stages": dict.fromkeys(STAGES, 1)}, "word_model")["stages"]) == [
+        "adaptation",
+        "pretraining",
+        "counting",
+    ]
     source = {"kind": "title_to_text", "path": "x", "stages": {"counting": {"negatives": "rrf"}}}
     assert parse_sources({"news": source})["news"].rows_of("counting")
     source["stages"]["counting"]["objective"] = "listwise"

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import yaml
 from cut_project import run_kedro
 from partial_project import make_partial_project
 from safetensors.numpy import load_file
@@ -36,17 +37,18 @@ def test_sentence_embeddings_of_one_stage(tmp_path):
     """No pre-training, no reranker, no teacher, no task that is searched."""
     project = make_partial_project(tmp_path, {"inference": {"finetuning": GIVEN}}, ["sts"])
     said = run_kedro(project, "run", "--env", "part")
-    for stage in ("pretraining", "reranking_stage1", "reranking_stage2"):
+    for stage in ("adaptation", "pretraining", "reranking_stage1", "reranking_stage2"):
         assert f"{stage}: no source takes part in it. Nothing is trained" in said
     assert "finetuning: no source" not in said and not list(project.glob("data/06_models/**/.checkpoints/*"))
     assert list(metrics(project)) == ["base", "finetuned"] and registered(project) == {"ruri-part"}
     assert weights(project, "base_model") == weights(project, "pretrained_model") == weights(project, "reranker")
     assert weights(project, "embedder") != weights(project, "base_model")
-    for text in ("The same model has one line: pretrained is base", "left out: reranker.", "Not tested: bm25."):
+    same = "The same model has one line: pretrained is base"
+    for text in (same, "left out: reranker.", "Not tested: bm25."):
         assert text in said, text
     card = (project / "data/08_reporting/part/versions/embedder_card.md").read_text("utf-8")
     assert "| parameter | finetuning |" in card
-    assert "Nothing was trained in pretraining, reranking_stage1, reranking_stage2: no source took part" in card
+    assert "Nothing was trained in adaptation, pretraining, reranking_stage1, reranking_stage2: no source" in card
 
 
 @pytest.mark.slow
@@ -85,7 +87,27 @@ def test_a_recipe_without_pre_training_teaches_by_a_reranker_on_the_base_model(t
     assert list(metrics(project)) == ["bm25", "base", "finetuned", "reranker"]
     assert registered(project) == {"ruri-part", "ruri-reranker-part"} and "left out" not in said
     card = (project / "data/08_reporting/part/versions/reranker_card.md").read_text("utf-8")
-    assert "Nothing was trained in pretraining, reranking_stage1: no source" in card
+    assert "Nothing was trained in adaptation, pretraining, reranking_stage1: no source" in card
+
+
+@pytest.mark.slow
+def test_texts_are_read_before_pairs_are_learnt_and_the_model_is_merged(tmp_path):
+    project = make_partial_project(tmp_path, {"inference": {"adaptation": GIVEN, "finetuning": GIVEN}}, ["sts"])
+    path = project / "conf/part/parameters.yml"
+    given = yaml.safe_load(path.read_text("utf-8"))
+    merging = {"method": "slerp", "model": "base", "weights": [0.2, 0.8], "weight_of": {}}
+    given.setdefault("finetuning", {})["merging"] = merging
+    path.write_text(yaml.safe_dump(given), encoding="utf-8")
+    said = run_kedro(project, "run", "--env", "part")
+    assert list(metrics(project)) == ["base", "pretrained", "finetuned"] and registered(project) == {"ruri-part"}
+    assert weights(project, "adapted_model") != weights(project, "base_model")
+    assert weights(project, "adapted_model") == weights(project, "pretrained_model")
+    assert weights(project, "embedder") != weights(project, "finetuned_model")
+    table = (project / "data/08_reporting/part/versions/merging.csv").read_text("utf-8").splitlines()
+    assert table[0].startswith("weight,") and len(table) == 3 and sum(line.endswith(",True") for line in table) == 1
+    assert "of the fine-tuned model is best on the held-out pairs" in said and "Traceback" not in said
+    said = run_kedro(project, "run", "--env", "part", "--params", "dry_run=true")
+    assert "adaptation: its texts are packed into blocks" in said and "Time together" in said
 
 
 @pytest.mark.slow

@@ -37,7 +37,7 @@ for path in sys.argv[1:]:
             shell.run_cell(cell["source"]).raise_error()
 """
 
-MODELS = ("base_model", "pretrained_model", "reranker_stage1", "reranker", "embedder")
+MODELS = ("base_model", "adapted_model", "pretrained_model", "reranker_stage1", "reranker", "embedder")
 
 
 @pytest.fixture(scope="module")

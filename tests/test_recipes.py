@@ -4,6 +4,7 @@ import pytest
 from kedro_project import REPOSITORY
 from recipes import SIZES, SIZES_OF, at, recipe, sized, written
 
+from ruri_kedro.corpora.source import parse_sources
 from ruri_kedro.recipe.stages import rows_of
 
 
@@ -283,7 +284,7 @@ def test_every_file_of_the_paper_is_one_of_the_next_generation():
     ("env", "size"),
     [
         *((env, size) for env, sizes in SIZES_OF.items() for size in sizes),
-        *((env, size) for env in ("e5", "jacolbert-mini", "fio-mini") for size in ("12l", "4l")),
+        *((env, size) for env in ("e5", "jacolbert-mini", "fio-mini", "ru-en-mini") for size in ("12l", "4l")),
     ],
 )
 def test_what_is_promoted_by_default_is_what_the_recipe_registers(env, size):
@@ -305,7 +306,8 @@ def test_fio_learns_from_labels_three_epochs_of_inference_and_one_of_questions()
 
 
 # Made without a model of the recipe, so that sizes share it.
-SHARED = {"raw", "duplicates", "passages", "pairs", "test_sets", "test_texts", "matches", "leaks", "inconsistent",
+SHARED = {"raw", "duplicates", "passages", "pairs", "test_sets", "development_sets", "test_texts", "matches", "leaks",
+          "inconsistent",
           "leak_counts", "leak_report", "profile", "profile_plot", "synthetic", "synthesis_report",
           "mining_{mining}.indexes", "mining_{mining}.embeddings", "mining_{mining}.candidates",
           "mining_{mining}.mined_pairs", "mining_{mining}.negatives_figures", "mining_{mining}.negatives_page",
@@ -335,3 +337,47 @@ def test_a_recipe_without_sizes_has_no_folders_for_them():
 def test_an_unknown_size_is_named():
     with pytest.raises(Exception, match="huge"):
         recipe("ruri", size="huge")
+
+
+RU_EN = [
+    ("card", "base_model.name", "ai-forever/ruRoberta-large"),
+    ("card", "base_model.add_vocabulary.name", "FacebookAI/roberta-large"),
+    ("card", "base_model.pooling", "cls"),
+    ("card", "prompts", {"query": "search_query: ", "document": "search_document: "}),
+    ("card", "task_prompts.sts", "classification: "),
+    ("card", "task_prompts.clustering", "clustering: "),
+    ("Section 4.3", "finetuning.homogeneous", True),
+    ("Section 4.3", "finetuning.merging.method", "slerp"),
+    ("Section 3", "tested_on", ["MTEB(rus, v1)"]),
+]
+
+
+@pytest.mark.parametrize(("place", "path", "value"), RU_EN, ids=[path for _, path, _ in RU_EN])
+def test_ru_en_has_what_its_paper_and_card_say(place, path, value):
+    assert at(recipe("ru-en"), path) == value, place
+
+
+def test_every_source_of_ru_en_has_the_prefix_of_its_type_of_pair():
+    found = {name: source.prompts_or(recipe("ru-en")["prompts"]) for name, source in
+             parse_sources(recipe("ru-en")["sources"]).items()}  # fmt: skip
+    by_prefix = {}
+    for name, prompts in found.items():
+        by_prefix.setdefault((prompts["query"], prompts["document"]), set()).add(name)
+    assert by_prefix == {
+        ("search_query: ", "search_document: "): {"miracl_ru", "miracl_en", "yandex_q", "ru_stackoverflow"},
+        ("clustering: ", "clustering: "): {"habr", "pikabu"},
+        ("classification: ", "classification: "): {"xnli_ru", "xnli_en", "news_commentary"},
+    }
+
+
+@pytest.mark.parametrize("env", ["ru-en", "ru-en-mini"])
+def test_a_recipe_of_two_languages_and_its_ablations_are_accepted(env):
+    from ruri_kedro.experiments.cells import parse_cells
+    from ruri_kedro.pipelines.ablations.nodes import recipe_nodes
+    from ruri_kedro.recipe.blocks import faults_in
+
+    found = recipe(env)
+    assert list(faults_in(found)) == []
+    own = " ".join(written(env)["ablations"]["tables"])
+    cells = parse_cells(found["ablations"] | {"only": own}, found, recipe_nodes())
+    assert {cell.table for cell in cells} == set(own.split())

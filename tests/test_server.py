@@ -1,19 +1,15 @@
 """The tracking server of docs/server.md: a trainer registers challengers, only a promoter releases."""
 
 import os
-import pwd
 import re
-import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
-from glob import glob
 from pathlib import Path
 
 import pytest
 from background import free_port, running
+from postgresql import postgresql
 from registered import NAME, PROMOTION, evidence, register
 from tiny import tiny_encoder
 
@@ -34,39 +30,6 @@ def block(language: str) -> str:
     """The one block of a language in the document."""
     (found,) = re.findall(rf"```{language}\n(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL)
     return found
-
-
-@contextmanager
-def postgresql():
-    """A server on loopback with the databases of the document; gives their common address."""
-    # Debian keeps the programs of a server off the path.
-    path = os.pathsep.join([os.environ["PATH"], *sorted(glob("/usr/lib/postgresql/*/bin"), reverse=True)])
-    programs = {name: shutil.which(name, path=path) for name in ("initdb", "pg_ctl", "createdb")}
-    if missing := [name for name, found in programs.items() if found is None]:
-        pytest.skip(f"no PostgreSQL here: {', '.join(missing)} not found on the path")
-    # PostgreSQL refuses to run as root.
-    if os.getuid() == 0 and "postgres" not in {user.pw_name for user in pwd.getpwall()}:
-        pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
-    own = {"user": "postgres", "group": "postgres"} if os.getuid() == 0 else {}
-    folder, port = Path(tempfile.mkdtemp(prefix="pg-")), free_port()
-    if own:
-        shutil.chown(folder, "postgres")
-
-    def run(program: str, *arguments: str) -> None:
-        command = [programs[program], *arguments]
-        done = subprocess.run(command, **own, cwd=folder, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stdout + done.stderr
-
-    run("initdb", "-D", str(folder / "data"), "-U", "mlflow", "-A", "trust", "--no-sync")
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder}"
-    run("pg_ctl", "-D", str(folder / "data"), "-l", str(folder / "log"), "-w", "-t", "200", "-o", options, "start")
-    try:
-        for name in ("mlflow", "mlflow_auth"):
-            run("createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "mlflow", name)
-        yield f"postgresql+psycopg2://mlflow@127.0.0.1:{port}"
-    finally:
-        run("pg_ctl", "-D", str(folder / "data"), "-m", "immediate", "stop")
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -97,7 +60,7 @@ def server(request, tmp_path, monkeypatch):
 
     with ExitStack() as opened:
         is_file = request.param == "sqlite"
-        databases = f"sqlite:///{tmp_path}" if is_file else opened.enter_context(postgresql())
+        databases = f"sqlite:///{tmp_path}" if is_file else opened.enter_context(postgresql(("mlflow", "mlflow_auth")))
         address = opened.enter_context(tracking_server(tmp_path, databases))
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         for user in ("trainer", "promoter"):

@@ -15,8 +15,8 @@ def test_each_pipeline_is_a_box_that_unfolds():
     tree = manager.create_modular_pipelines_tree_for_registered_pipeline("__default__")
     boxes = {name: {child.id for child in box.children} for name, box in tree.items()}
     top = boxes.pop("__root__")
-    assert boxes.keys() == {"data_engineering", "mining_pretraining", "pretraining", "mining_supervised", "reranking",
-                            "finetuning", "evaluation"}  # fmt: skip
+    assert boxes.keys() == {"data_engineering", "mining_pretraining", "adaptation", "pretraining", "mining_supervised",
+                            "reranking", "finetuning", "evaluation"}  # fmt: skip
     tasks = {node.id: node.full_name for node in manager.nodes.as_list() if node.type == "task"}
     assert boxes.keys() <= top and not top & tasks.keys(), "no node is outside a box"
     for name, children in boxes.items():

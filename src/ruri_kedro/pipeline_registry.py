@@ -7,7 +7,7 @@ from kedro.pipeline import Pipeline
 from ruri_kedro.recipe.stages import MINING, STAGES
 
 _HOME = "ruri_kedro.pipelines"
-APART = ("synthesis", "promotion", "ablations")  # run by name only
+APART = ("synthesis", "promotion", "ablations", "sweep")  # run by name only
 
 
 def register_pipelines() -> dict[str, Pipeline]:

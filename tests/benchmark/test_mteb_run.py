@@ -189,6 +189,15 @@ def test_scores_by_query_that_are_gone_are_made_again(tmp_path):
     assert kept.parts() == sorted(only[:2]) and kept.digest() == digest
 
 
+def test_rumteb_has_a_table_of_its_seven_categories_and_a_line_for_each_of_its_tasks(evaluated):
+    """arXiv 2408.12503: in the order of the paper's list."""
+    _, out = evaluated("MTEB(rus, v1)")
+    text = write_report("MTEB(rus, v1)", {}, out)
+    assert "| Model | Class. | Clustering | Multilabel | Pair. | Reranking | Retrieval | STS | Avg. |" in text
+    lines = text.partition("## Tasks")[2].splitlines()
+    assert len([line for line in lines if line.startswith("| ") and not line.startswith("| Task ")]) == 23
+
+
 def test_official_metrics_stand_beside(evaluated):
     _, out = evaluated("MTEB(jpn, v1)")
     text = write_report("MTEB(jpn, v1)", PARAMS["official"]["MTEB(jpn, v1)"], out)

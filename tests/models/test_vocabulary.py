@@ -18,7 +18,7 @@ from ruri_kedro.errors import RecipeError
 from ruri_kedro.models.base import load_encoder
 from ruri_kedro.models.settings import BaseModelSettings
 from ruri_kedro.models.vocabulary import cut_description, cut_vocabulary, describe, needed_ids, used_ids
-from ruri_kedro.pipelines.pretraining.nodes import make_base_model
+from ruri_kedro.pipelines.adaptation.nodes import make_base_model
 from ruri_kedro.recipe.parse import parse
 
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]

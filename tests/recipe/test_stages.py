@@ -14,20 +14,20 @@ from ruri_kedro.recipe.stages import STAGES
 from ruri_kedro.tables.files import write_json
 from ruri_kedro.training.stages import train_stage
 
-ALL = ("pretraining", "reranking_stage1", "reranking_stage2", "finetuning")
+ALL = ("adaptation", "pretraining", "reranking_stage1", "reranking_stage2", "finetuning")
 
 
 def test_the_stages_behind_each_model():
     assert stages.stages_behind("embedder") == ALL, "the teacher's are among them"
-    assert stages.stages_behind("reranker") == ALL[:3]
-    assert stages.stages_behind("pretrained_model") == ALL[:1] and stages.stages_behind("base_model") == ()
+    assert stages.stages_behind("reranker") == ALL[:4]
+    assert stages.stages_behind("pretrained_model") == ALL[:2] and stages.stages_behind("base_model") == ()
     assert stages.parents_of("embedder") == ("pretrained_model", "reranker")
 
 
-def test_the_order_and_the_names_are_those_of_version_0_1():
+def test_the_order_and_the_names():
     assert stages.pipeline_order() == (
-        "data_engineering", "mining_pretraining", "pretraining", "mining_supervised", "reranking", "finetuning",
-        "evaluation",
+        "data_engineering", "mining_pretraining", "adaptation", "pretraining", "mining_supervised", "reranking",
+        "finetuning", "evaluation",
     )  # fmt: skip
     assert list(stages.evaluated_models()) == ["base", "pretrained", "finetuned", "reranker"]
     assert stages.registered_names("x") == {"embedder": "ruri-x", "reranker": "ruri-reranker-x"}
@@ -61,13 +61,13 @@ def test_a_source_that_is_of_another_form_takes_no_part():
 def test_what_the_rows_name_is_there():
     addresses = [value for kind in KINDS.values() for value in vars(kind).values() if isinstance(value, str)]
     found = [resolve(address) for address in addresses if ":" in address]
-    assert len(found) == 32 and all(found)
+    assert len(found) == 35 and all(found)
     for stage in STAGES.values():
         pipeline = resolve(f"{stage.pipeline}:create_pipeline")()
         [node] = [node for node in pipeline.nodes if node.short_name == stage.node]
         assert {stage.start, stage.examples, f"params:{stage.block}"} <= set(node.inputs)
-        assert node.outputs == [stage.model] and kinds_of(stage.kind) and stage.mining in stages.MINING
-        assert any("ruri_kedro.training.run" in str(work) for work in work_of(node))
+        assert node.outputs == [stage.output] and kinds_of(stage.kind) and stage.mining in stages.MINING
+        assert any("ruri_kedro.training." in str(work) for work in work_of(node))
 
 
 def test_a_stage_without_sources_hands_on_the_same_files(tmp_path, caplog):

@@ -95,3 +95,8 @@ def test_a_model_that_was_not_tested_says_so():
     text = card(replace(EVIDENCE, scores={}, tests={}, contamination=EVIDENCE.contamination | {"tests": []}))
     assert "Nothing was tested" in text and "Searched for no test" in text and "- Not tested. Test on your own" in text
     assert ModelCard(text).data.eval_results is None
+
+
+def test_it_says_which_sentence_transformers_reads_the_folder():
+    assert "it needs 6.2 or newer (`pip install 'sentence-transformers>=6.2'`)" in card(library="6.2.0")
+    assert "Written by" not in card()

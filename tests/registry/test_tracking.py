@@ -249,3 +249,33 @@ def test_the_closing_lines_name_a_database_with_a_login_by_its_variable(tmp_path
     monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: "postgresql://mlflow:geheim@localhost/mlflow")
     said = summary.closing_lines(None, tmp_path, None)
     assert "geheim" not in said and '--backend-store-uri "$MLFLOW_TRACKING_URI"' in said
+
+
+@pytest.fixture
+def run_id(tmp_path, monkeypatch):
+    """A run in a store of its own."""
+    import mlflow
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    mlflow.set_experiment("machine")
+    with mlflow.start_run() as run:
+        yield run.info.run_id
+
+
+def test_a_run_is_described_by_the_first_lines_of_its_report(run_id):
+    tracking.describe_run(run_id, "# Evaluation\n\n" + "\n".join(f"| {row} | 富士山 |" for row in range(500)))
+    note = tracking.mlflow_client().get_run(run_id).data.tags["mlflow.note.content"]
+    assert note.startswith("# Evaluation") and len(note.splitlines()) == 40
+
+
+def test_the_machine_is_measured_until_it_is_told_to_stop(run_id):
+    end = tracking.measure_machine(run_id, 0.2)
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        metrics = tracking.mlflow_client().get_run(run_id).data.metrics
+        if "system/cpu_utilization_percentage" in metrics:
+            break
+        time.sleep(0.2)
+    end()
+    assert "system/cpu_utilization_percentage" in metrics and "system/system_memory_usage_percentage" in metrics

@@ -12,19 +12,22 @@ from ruri_kedro.tables import SCHEMAS, Part, write_table
 from ruri_kedro.tables.files import write_json
 
 EXAMPLES = {
+    "adaptation": "adaptation_examples",
     "pretraining": "pretraining_examples",
     "reranking_stage1": "reranking_stage1_examples",
     "reranking_stage2": "reranking_stage2_examples",
     "finetuning": "distilled_examples",
 }
 MADE_OF = {
-    "pretraining": {"pretraining_examples": "examples"},
+    "adaptation": {},
+    "pretraining": {"adapted_model": "adapted", "pretraining_examples": "examples"},
     "reranking": {"pretrained_model": "pretrained"},
     "finetuning": {"pretrained_model": "pretrained", "reranker": "reranker"},
     "evaluation": {"embedder": "embedder", "pretrained_model": "pretrained", "reranker": "reranker"},
 }
 MAKES = {
-    "pretraining": {"base_model": "base", "pretrained_model": "pretrained"},
+    "adaptation": {"base_model": "base", "adapted_model": "adapted"},
+    "pretraining": {"pretrained_model": "pretrained"},
     "reranking": {"reranker_stage1": "stage1", "reranker": "reranker"},
     "finetuning": {"distilled_examples": "distilled", "embedder": "embedder"},
     "evaluation": {"scores_finetuned": "scores"},
@@ -46,9 +49,8 @@ def tracked(*names: str, params: dict | None = None, **digests: str) -> str:
 
 
 def test_each_stage_has_the_parameters_of_its_own_run(store):
-    first = tracked(
-        "pretraining", params={"pretraining.epochs": 1, "base_model.name": None, "base_model.tiny.layers": 2}
-    )
+    tracked("adaptation", params={"adaptation.epochs": 4, "base_model.name": None, "base_model.tiny.layers": 2})
+    first = tracked("pretraining", params={"pretraining.epochs": 1})
     tracked("reranking", params={"reranking.stage1.epochs": 2, "reranking.stage2.learning_rate": 1e-05})
     last = tracked(
         "finetuning", params={"finetuning.epochs": 3, "finetuning.teacher.name": "org/x", "finetuning.dims": [64, 32]}
@@ -57,6 +59,7 @@ def test_each_stage_has_the_parameters_of_its_own_run(store):
     found = trained_with("embedder", "embedder", evaluation, EXAMPLES)
     assert {stage: row["settings"] for stage, row in found.items()} == {
         "base_model": {"name": None, "tiny": {"layers": 2}},
+        "adaptation": {"epochs": 4},
         "pretraining": {"epochs": 1},
         "reranking_stage1": {"epochs": 2},
         "reranking_stage2": {"learning_rate": 1e-05},
@@ -67,11 +70,11 @@ def test_each_stage_has_the_parameters_of_its_own_run(store):
     assert found["finetuning"]["reproduce"] == "kedro run --pipelines finetuning"
     assert (found["pretraining"]["run_id"], found["pretraining"]["examples"]) == (first, "examples")
     assert found["finetuning"]["examples"] == "distilled" and "examples" not in found["reranking_stage1"]
-    assert list(trained_with("reranker", "reranker", evaluation, EXAMPLES)) == ["base_model", *list(EXAMPLES)[:3]]
+    assert list(trained_with("reranker", "reranker", evaluation, EXAMPLES)) == ["base_model", *list(EXAMPLES)[:4]]
 
 
 def test_a_stage_that_hands_its_model_on_has_trained_nothing(store):
-    tracked("pretraining", params={"pretraining.epochs": 1}, base_model="one", pretrained_model="one")
+    tracked("pretraining", params={"pretraining.epochs": 1}, adapted_model="one", pretrained_model="one")
     tracked("finetuning", params={"finetuning.epochs": 3}, pretrained_model="one")
     found = trained_with("embedder", "embedder", tracked("evaluation"), EXAMPLES)
     assert found["pretraining"]["handed_on"] and found["pretraining"]["settings"] == {}
@@ -85,7 +88,7 @@ def test_one_run_of_all_is_told_for_every_stage(store):
     tracked(*MAKES)
     run_id = tracked(*MAKES)
     found = trained_with("embedder", "embedder", run_id, EXAMPLES)
-    assert len(found) == 5 and {row["run_id"] for row in found.values()} == {run_id}
+    assert len(found) == 6 and {row["run_id"] for row in found.values()} == {run_id}
 
 
 def test_a_model_that_was_made_anew_since_is_not_what_the_embedder_was_made_of(store):
@@ -105,6 +108,7 @@ def test_the_teachers_pretraining_does_not_stand_for_one_that_is_not_known(store
 
 
 def test_what_no_run_has_made_is_not_told(store):
+    tracked("adaptation")
     tracked("pretraining")
     evaluation = tracked("evaluation")
     assert trained_with("embedder", "embedder", evaluation, EXAMPLES) == {}, "reading a model is not making it"
@@ -112,7 +116,8 @@ def test_what_no_run_has_made_is_not_told(store):
     tracked("finetuning")
     later = tracked("evaluation")
     assert trained_with("embedder", "embedder", evaluation, EXAMPLES) == {}, "a run that came later"
-    assert list(trained_with("embedder", "embedder", later, EXAMPLES)) == ["base_model", "pretraining", "finetuning"]
+    found = list(trained_with("embedder", "embedder", later, EXAMPLES))
+    assert found == ["base_model", "adaptation", "pretraining", "finetuning"]
 
 
 def test_examples_that_were_made_anew_after_the_training_are_known():

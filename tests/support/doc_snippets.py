@@ -125,6 +125,18 @@ LISTED: dict[tuple[str, str], Served | Instead | Elsewhere | Filled] = {
         )
     },
     **{
+        ("docs/sweeps.md", f"kedro run --env simcse-mini --pipelines sweep{more}"): Elsewhere(
+            "tests/test_sweep_pipeline.py", "hours of trainings; there it is a small recipe"
+        )
+        for more in ("", " --params dry_run=true")
+    },
+    ("docs/simcse.md", "kedro run --env simcse --params set=jsnli"): Elsewhere(
+        "tests/test_sweep_pipeline.py", "models and corpora of the hub; there they are small ones"
+    ),
+    ("docs/sweeps.md", "kedro ruri sweep-report --results all.csv --out best.csv"): Elsewhere(
+        "tests/experiments/test_selection.py", "a file of results; there it is the published one, or a small one"
+    ),
+    **{
         ("docs/evidence.md", f"kedro ruri score-runs --runs <folder> --qrels <file> --out scores.json{more}"): Filled(
             {"<folder>": RUNS, "<file>": f"{RUNS}/qrels.trec.gz"}
         )
@@ -190,6 +202,17 @@ LISTED: dict[tuple[str, str], Served | Instead | Elsewhere | Filled] = {
     ("docs/publication.md", "kedro ruri publish dataset --out release/data --repo <owner>/<name>"): Filled(
         {"<owner>/<name>": "team/data"}
     ),
+    ("docs/service.md", "kedro ruri serve"): Served("http://127.0.0.1:{port}/healthz"),
+    (
+        "docs/service.md",
+        "kedro ruri score-runs --runs <folder of runs> --qrels data/01_raw/sample/judgments/questions/task/qrels.tsv "
+        "--out scores.json",
+    ): Elsewhere("tests/service/test_judgments.py", "judgments of a person"),
+    (
+        "docs/service.md",
+        "curl -s http://127.0.0.1:8000/v1/embeddings -H 'Content-Type: application/json' "
+        """-d '{"input": "富士山の高さは？", "prompt_name": "query"}'""",
+    ): Elsewhere("tests/service/test_compatible.py", "it asks the service, which the commands above have ended"),
     ("docs/serving.md", "mlflow models serve --model-uri served --env-manager local --port 5001"): Elsewhere(
         "tests/registry/test_serving.py", "it asks the server that it starts"
     ),
@@ -201,6 +224,23 @@ LISTED: dict[tuple[str, str], Served | Instead | Elsewhere | Filled] = {
     ("docs/serving.md", "pip install 'ruri-kedro[onnx]'"): Elsewhere(
         "pyproject.toml", "installs packages, which are there"
     ),
+    **{
+        ("docs/containers.md", command): Elsewhere("tests/test_package_files.py", "a container engine, or a plug-in")
+        for command in (
+            "make image",
+            "make image DEVICE=cuda",
+            "docker compose up --detach mlflow",
+            "kedro airflow create --pipelines __default__ --group-by memory --target-dir dags",
+        )
+    },
+    (
+        "docs/engines.md",
+        "kedro ruri index load exported/lancedb --into exported/db --check",
+    ): Filled({}, status=(0, 1)),  # of weights that nobody has trained all cosines are alike
+    **{
+        ("docs/engines.md", first): Elsewhere("tests/search/test_retriever_examples.py", "it needs a model and a table")
+        for first in ("WITH by_vector AS (", "from typing import Any")
+    },
     ("docs/synthesis.md", "vllm serve <model> --port 8000"): Elsewhere(
         "tests/support/chat_server.py", "a GPU; a server with its API stands in"
     ),
@@ -258,10 +298,15 @@ LISTED: dict[tuple[str, str], Served | Instead | Elsewhere | Filled] = {
         "docs/lineage.md",
         "81a52c0b70cc374f78c4c025: a text of the source 'questions', 郵便船の回廊 / 発表と反響",
     ): Elsewhere("tests/test_docs_commands.py", "shows what a command prints"),
+    (
+        "docs/languages.md",
+        "kedro run --env ru-en-mini --params base=models/japanese,tokenizer=models/russian",
+    ): Elsewhere("tests/test_recipes.py", "needs a model and data sets that the reader has"),
 }
 
 # YAML that shows a part of a recipe: the whole that it is a part of.
 FRAGMENTS = {
     ("docs/recipes.md", "hub: {id: hotchpotch/JQaRA, revision: <commit>, split: dev+unused}"): "a source",
     ("docs/recipes.md", "finetuning: {negatives: rrf, window: {first: 30, last: 100}, count: 15}"): "stages",
+    ("docs/languages.md", "adaptation: {negatives: given}"): "stages",
 }

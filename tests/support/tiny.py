@@ -18,8 +18,8 @@ TINY = {"vocab_size": 300, "max_piece_chars": 4, "hidden_size": 32, "intermediat
 
 # Parameters `base_model` that build the tiny model.
 BASE_MODEL = {"kind": "embedder", "name": None, "revision": None, "package": None, "wheels": "wheels",
-              "vocabulary": None, "pooling": None, "training_head": None, "layers": None, "tiny": TINY,
-              "dimensions": 8, "projection_passages": 20, "query_length": 16, "document_length": 24,
+              "vocabulary": None, "add_vocabulary": None, "pooling": None, "training_head": None, "layers": None,
+              "tiny": TINY, "dimensions": 8, "projection_passages": 20, "query_length": 16, "document_length": 24,
               "query_expansion": True, "skip": "punctuation", "skip_query": None, "marks": True}  # fmt: skip
 
 

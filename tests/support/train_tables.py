@@ -32,6 +32,9 @@ PRETRAINING = RERANKING | {
     "homogeneous": True,
     "shuffle_positives": False,
     "freeze_position_embeddings": False,
+    "max_examples": None,
+    "draw_one": False,
+    "development": None,
 }
 FINETUNING = PRETRAINING | {
     "distillation_temperature": 1.0,
@@ -41,7 +44,9 @@ FINETUNING = PRETRAINING | {
     "threshold": None,
     "keep_share": 0.5,
     "min_kept": 0.1,
+    "merging": None,
 }
+ADAPTATION = RERANKING | {"mask_share": 0.15, "max_word_pieces": 6, "train": "all"}
 
 
 def stage(tmp_path, held_out=None, **settings):

@@ -1,7 +1,7 @@
 """The parameters of a training: what is refused, under the name that the recipe has for it."""
 
 import pytest
-from train_tables import FINETUNING, PRETRAINING, RERANKING
+from train_tables import ADAPTATION, FINETUNING, PRETRAINING, RERANKING
 
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.recipe.addresses import resolve
@@ -9,6 +9,7 @@ from ruri_kedro.recipe.parse import parse
 from ruri_kedro.recipe.stages import STAGES
 
 GIVEN = {
+    "adaptation": ADAPTATION,
     "pretraining": PRETRAINING,
     "reranking_stage1": RERANKING,
     "reranking_stage2": RERANKING,

@@ -92,6 +92,15 @@ def cosines(vectors1: np.ndarray, vectors2: np.ndarray) -> np.ndarray:
     return np.einsum("nd,nd->n", vectors1, vectors2)
 
 
+def spearman_parts(cosines: np.ndarray, scores: Sequence[float]) -> np.ndarray:
+    """What each pair has of Spearman's correlation, (n,): the products of the standardised ranks, whose mean it is."""
+    from scipy.stats import rankdata
+
+    ranks = (rankdata(values) for values in (cosines, scores))
+    first, second = ((values - values.mean()) / (values.std() or 1.0) for values in ranks)
+    return first * second
+
+
 def spearman(cosines: Sequence[float], gold: Sequence[float]) -> float:
     """Spearman's rank correlation of two equally long sequences; ties share their mean rank.
 

@@ -10,9 +10,9 @@ from kedro.framework.cli.utils import LazyGroup
 
 from ruri_kedro.cli.index import index
 from ruri_kedro.cli.mlflow_store import connect, explained, may_have_models, store_file
+from ruri_kedro.cli.named_models import saved_model
 from ruri_kedro.cli.project import project_context, registry_context, reporting_folder, stored_test_sets
 from ruri_kedro.cli.publish import block_of, export, fetch, lineage, publish, sized
-from ruri_kedro.cli.saved import saved_model
 from ruri_kedro.errors import DataError, RecipeError, RuriError
 from ruri_kedro.recipe.blocks import check_blocks
 
@@ -49,9 +49,13 @@ def cli() -> None:
 
 
 _OWN_FILES = {
+    "dvc": "ruri_kedro.cli.dvc_stages.dvc",
+    "embedding-map": "ruri_kedro.cli.embedding_map.embedding_map",
     "new": "ruri_kedro.cli.new.new",
     "pin": "ruri_kedro.cli.pin.pin",
     "recipe": "ruri_kedro.cli.recipe.recipe",
+    "serve": "ruri_kedro.cli.serve.serve",
+    "sweep-report": "ruri_kedro.cli.sweep_report.sweep_report",
 }
 
 

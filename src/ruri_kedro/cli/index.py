@@ -1,4 +1,4 @@
-"""Commands around an index of token vectors."""
+"""kedro ruri index: indexes of token vectors, and vectors for other search engines."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import click
 
 from ruri_kedro.cli.mlflow_store import connect
+from ruri_kedro.cli.named_models import saved_model
 from ruri_kedro.cli.project import project_context
-from ruri_kedro.cli.saved import saved_model
+from ruri_kedro.cli.vector_stores import export_vectors, load_vectors
 from ruri_kedro.errors import DataError, RecipeError
 from ruri_kedro.recipe.blocks import check_blocks
 
 if TYPE_CHECKING:
     from ruri_kedro.search.multi_vector.retriever import MultiVectorRetriever
 
-_TARGETS = ("lancedb", "qdrant", "vespa")
 _BLOCK = 256  # documents encoded together
 
 _env = click.option("--env", "-e", default=None, help="Environment whose `multi_vector` and `encoding` count.")
@@ -32,7 +32,11 @@ _folder = click.argument("folder", type=click.Path(exists=True, file_okay=False,
 
 @click.group()
 def index() -> None:
-    """Work with an index of token vectors."""
+    """Work with indexes of token vectors; take vectors to other search engines."""
+
+
+for _command in (export_vectors, load_vectors):
+    index.add_command(_command)
 
 
 @index.command("build")
@@ -89,18 +93,6 @@ def search(folder: Path, queries: Sequence[str], reference: str, k: int, env: st
         click.echo(query)
         for rank, (docid, score) in enumerate(hits, start=1):
             click.echo(f"{rank:4} {docid} {score:.4f}")
-
-
-@index.command("export")
-@_folder
-@click.option("--to", required=True, type=click.Choice(_TARGETS), help="The engine that shall read it.")
-@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="New folder.")
-def export_index(folder: Path, to: str, out: Path) -> None:
-    """Write the documents of the index in FOLDER as multi-vectors of another engine."""
-    from ruri_kedro.search.multi_vector.export import export_index as export
-    from ruri_kedro.search.multi_vector.export import read_by
-
-    click.echo(f"{export(folder, to, out)} documents in {out}. {read_by(to)}")
 
 
 def _retriever(env: str | None, reference: str, folder: Path) -> "MultiVectorRetriever":

@@ -11,6 +11,7 @@ from kedro.framework.project import pipelines
 from kedro.pipeline import Pipeline
 
 from ruri_kedro.cli import mlflow_store
+from ruri_kedro.cli.log_form import log_option
 from ruri_kedro.cli.project import project_context
 from ruri_kedro.errors import RecipeError, RuriError
 from ruri_kedro.hooks.inputs import MissingInputHooks
@@ -57,7 +58,7 @@ class CheckedRun(click.Command):
 run = CheckedRun(
     name="run",
     callback=kedro_run.callback,
-    params=kedro_run.params,
+    params=[*kedro_run.params, log_option],
     help=kedro_run.help,
     context_settings=kedro_run.context_settings,
 )

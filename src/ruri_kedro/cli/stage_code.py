@@ -47,22 +47,33 @@ def stage_work(project: Path) -> dict[str, list[str]]:
 
     A stage runs a module (`python -m <module>`), or else a pipeline, which its command names last.
     """
-    from ruri_kedro.experiments.work import work_of
     from ruri_kedro.pipeline_registry import register_pipelines
 
     stages, pipelines = _stages(project), register_pipelines()
-    types = _types(project)
+    types = types_of_datasets(project)
     work = {}
     for name, stage in stages.items():
         if module := _MODULE.match(stage["cmd"]):
             is_package = find_spec(module[1]).submodule_search_locations
             work[name] = [f"{module[1]}.__main__" if is_package else module[1]]
         else:
-            pipeline = pipelines[stage["cmd"].split()[-1]]
-            functions = {name_of(each) for node in pipeline.nodes for each in work_of(node)}
-            datasets = {types(dataset) for dataset in pipeline.datasets() if not dataset.startswith("params:")}
-            work[name] = sorted(functions | {kind for kind in datasets if kind.startswith("ruri_kedro.")})
+            work[name] = work_of_pipeline(pipelines[stage["cmd"].split()[-1]], types)
     return work
+
+
+def pipeline_digest(pipeline: Any, types: Callable[[str], str]) -> str:
+    """Digest of what the code of a pipeline does; `types` as in `work_of_pipeline`."""
+    names = work_of_pipeline(pipeline, types)
+    return behaviour_digest(*names)
+
+
+def work_of_pipeline(pipeline: Any, types: Callable[[str], str]) -> list[str]:
+    """The functions and data set classes that do the work of a pipeline; `types` has the type of a data set."""
+    from ruri_kedro.experiments.work import work_of
+
+    functions = {name_of(each) for node in pipeline.nodes for each in work_of(node)}
+    datasets = {types(dataset) for dataset in pipeline.datasets() if not dataset.startswith("params:")}
+    return sorted(functions | {kind for kind in datasets if kind.startswith("ruri_kedro.")})
 
 
 def _stages(project: Path) -> Mapping[str, Any]:
@@ -84,7 +95,7 @@ def _read_digests(stage: Mapping[str, Any]) -> Iterator[str]:
             yield from row.get(_PARAMETER, [])
 
 
-def _types(project: Path) -> Callable[[str], str]:
+def types_of_datasets(project: Path) -> Callable[[str], str]:
     """A function from the name of a data set to its type in the catalog."""
     from kedro.io import CatalogConfigResolver
 

@@ -10,7 +10,7 @@ from ruri_kedro.corpora.hub import Hub
 from ruri_kedro.corpora.kinds import KINDS, MEANINGS, NULLABLE_FIELDS
 from ruri_kedro.corpora.shape_names import Shape
 from ruri_kedro.errors import RecipeError
-from ruri_kedro.recipe.objectives import LABELLED
+from ruri_kedro.recipe.objectives import LABELLED, READING
 from ruri_kedro.recipe.parse import Count, ShareBelow, parameters, parse, unknown
 from ruri_kedro.recipe.stage_rows import StageRow
 from ruri_kedro.recipe.stages import STAGES
@@ -240,6 +240,8 @@ def _stages(row: SourceRow) -> Iterator[str]:
 def _labels(kind: str, part: StageRow, stage: str, at: str) -> Iterator[str]:
     """What is wrong between the labels of a source and what it is trained for."""
     objective = STAGES[stage].objective_of(vars(part))
+    if objective in READING:
+        return
     fitting = [name for name in STAGES[stage].objectives if (name in LABELLED) == KINDS[kind].is_labelled]
     allowed = f"Allowed: {', '.join(fitting)}." if fitting else "No objective of this stage is; leave the stage out."
     if KINDS[kind].is_labelled and objective not in LABELLED:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from kedro.io.core import AbstractVersionedDataset, Version
 
 from ruri_kedro.errors import DataError
+from ruri_kedro.models.older_keys import add_older_keys
 from ruri_kedro.tables.checksums import MANIFEST, read_checked, write_checked
 from ruri_kedro.tables.files import replace_dir
 from ruri_kedro.tables.manifest import describe_files, differing_files
@@ -60,6 +61,8 @@ class ModelFolder(AbstractVersionedDataset[Saveable, Path]):
         """Save the model beside its place, add the manifest, rename."""
         with replace_dir(Path(self._get_save_path())) as aside:
             data.save_pretrained(str(aside))
+            if not isinstance(data, HandedOn):
+                add_older_keys(aside)
             write_checked(aside / MANIFEST, {"files": describe_files(aside)})
 
     def fingerprint(self) -> tuple[str, None]:

@@ -1,4 +1,4 @@
-"""Shards made by Ray Data (extra `scale`)."""
+"""Shards made by Ray Data, and tasks of Ray (extra `scale`)."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -24,6 +24,32 @@ def on_ray(make: Callable[[Any], pa.Table], shards: Iterable[Any]) -> Iterator[p
         made = ray.data.from_items(rows, override_num_blocks=len(rows)).map(lambda row: _packed(make, row))
         for row in sorted(made.take_all(), key=lambda row: row["number"]):
             yield _unpacked(row["rows"])
+
+
+def tasks_on_ray(
+    work: Callable[..., Any], items: Iterable[Any], at_once: int, *arguments: Any
+) -> Iterator[tuple[Any, Any]]:
+    """Each item with `work(item, *arguments)`, as they end, so many at a time; with an exception where its task died.
+
+    A task has a CUDA device to itself where the cluster has any.
+    """
+    import ray
+
+    if not ray.is_initialized():
+        ray.init(log_to_driver=False)
+    devices = 1 if ray.cluster_resources().get("GPU") else 0
+    task = ray.remote(work).options(max_retries=0, num_gpus=devices)
+    waiting, working = list(items), {}
+    while waiting or working:
+        while waiting and len(working) < at_once:
+            item = waiting.pop(0)
+            working[task.remote(item, *arguments)] = item
+        [done], _ = ray.wait(list(working), num_returns=1)
+        try:
+            result = ray.get(done)
+        except ray.exceptions.RayError as error:
+            result = error
+        yield working.pop(done), result
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,9 @@ logger = logging.getLogger(__name__)
 # The scores that are wanted of a cell's model, the recipe's model in whose place it is, and the nodes that read it.
 _Scored = tuple[str, str, tuple[str, ...]]
 _BENCHMARKED: _Scored = ("scores_benchmark", "embedder", ("score_benchmark",))
-# What the tables that all cells share are made with; of `sources` all but `stages`.
+# What the tables that all cells share are made with; of `sources` all but what stages alone read.
 DATA = ("sources", "tasks", "deduplication", "leaks", "consistency", "only", "engine")
+_OF_STAGES = ("stages", "prompts")
 
 
 CHANGES = ("params", "copies", "data", "without", "objectives")
@@ -61,6 +62,10 @@ class Cell(CellRow):
         if node in judges and dataset == usual:
             return self.model
         return self.data.get(node, {}).get(dataset, dataset)
+
+    def told(self, node: str, name: str, value: Any) -> Any:
+        """What a node of this cell is given for a parameter: its value."""
+        return value
 
     @property
     def _scored_as(self) -> tuple[str, str, tuple[str, ...]]:
@@ -127,20 +132,20 @@ def check_columns(tables: Params, cells: Iterable[Cell], tasks: Params) -> None:
             _known(f"ablations.tables.{table}.columns.{column}", [column.rpartition("/")[0]], known)
 
 
-def parse_seeds(settings: Params) -> list[int]:
-    """`settings.seeds`, a number, a list of numbers or a text of them, as --params can give it."""
+def parse_seeds(settings: Params, block: str = "ablations") -> list[int]:
+    """`<block>.seeds`, a number, a list of numbers or a text of them, as --params can give it."""
     seeds = settings["seeds"]
     given = seeds.replace(",", " ").split() if isinstance(seeds, str) else seeds if isinstance(seeds, list) else [seeds]
     try:
         return list(dict.fromkeys(map(int, given)))
     except (TypeError, ValueError) as error:
-        raise RecipeError(f"ablations.seeds: '{seeds}' is not a list of whole numbers.") from error
+        raise RecipeError(f"{block}.seeds: '{seeds}' is not a list of whole numbers.") from error
 
 
 def _cell(table: str, name: str, row: Mapping[str, Any], benchmark: bool) -> Cell:
     place = f"ablations.tables.{table}.cells.{name}"
     parsed = parse(CellRow, row, place)
-    models = [BASE, *(stage.model for stage in STAGES.values())]
+    models = [BASE, *(name for stage in STAGES.values() for name in dict.fromkeys((stage.output, stage.model)))]
     embedders = [model for model in models if kind_of_model(model) == kind_of_model(_BENCHMARKED[1])]
     _known(f"{place}.model", [row["model"]], embedders if benchmark else models)
     return Cell(table=table, name=name, benchmark=benchmark, **vars(parsed))
@@ -172,7 +177,10 @@ def _check(cell: Cell, others: Mapping[str, Any], recipe: Params, nodes: Pipelin
 def _built_from(params: Params, name: str) -> Any:
     if name != "sources":
         return params[name]
-    return {source: {key: row[key] for key in row if key != "stages"} for source, row in params[name].items()}
+    return {
+        source: {key: value for key, value in row.items() if key not in _OF_STAGES}
+        for source, row in params[name].items()
+    }
 
 
 def parameter(params: Params, path: str) -> Any:

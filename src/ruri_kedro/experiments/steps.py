@@ -11,25 +11,44 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from kedro.io.core import AbstractDataset
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from ruri_kedro.errors import RecipeError
-from ruri_kedro.experiments.cells import Cell, parameter
+from ruri_kedro.experiments.cells import parameter
 from ruri_kedro.experiments.work import work_of
 from ruri_kedro.recipe.annotations import Params
+from ruri_kedro.recipe.stages import STAGES
 from ruri_kedro.tables.checksums import MANIFEST, read_checked, write_checked
 from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.files import read_json, replace_dir
 from ruri_kedro.tables.store import key_of
-from ruri_kedro.training.planning import STEPS_FILE
+from ruri_kedro.training.planning import DEVELOPMENT_FILE, STEPS_FILE
 
 _RUN, _SOURCES = "params:run", "params:sources"
 # Parameters of runs on which no result depends; the store has its own place for checkpoints.
 _NO_RESULT = ("checkpoints", "held_out", "allow_untrained")
+
+
+class Planned(Protocol):
+    """What is known of a cell when its steps are planned."""
+
+    wanted: str  # the table of scores that says what its model is worth
+
+    def parameters(self, recipe: Params, seed: int) -> Params:
+        """Its parameters."""
+        ...
+
+    def reads(self, node: str, dataset: str) -> str:
+        """The data set that a node of it reads where the recipe's reads `dataset`."""
+        ...
+
+    def told(self, node: str, name: str, value: Any) -> Any:
+        """What a node of it is given for an input `params:...` of this value."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -47,7 +66,7 @@ class Step:
         return f"{self.node.name}-{self.key}"
 
 
-def plan(cell: Cell, seed: int, recipe: Params, nodes: Pipeline, given: Mapping[str, str]) -> list[Step]:
+def plan(cell: Planned, seed: int, recipe: Params, nodes: Pipeline, given: Mapping[str, str]) -> list[Step]:
     """The steps to the scores of a cell, each behind those that it reads from.
 
     `given` are digests of the recipe's own data sets, which no cell makes anew.
@@ -63,10 +82,16 @@ def plan(cell: Cell, seed: int, recipe: Params, nodes: Pipeline, given: Mapping[
         if node.name not in steps:
             read = [name for name in node.inputs if not name.startswith("params:")]
             inputs = {name: source(cell.reads(node.name, name)) for name in read}
-            values = {name: parameter(params, name.removeprefix("params:")) for name in node.inputs if name not in read}
+            values = {
+                name: cell.told(node.name, name, parameter(params, name.removeprefix("params:")))
+                for name in node.inputs
+                if name not in read
+            }
             told = dict(values)
             if _RUN in told:
                 told[_RUN] = {name: value for name, value in told[_RUN].items() if name not in _NO_RESULT}
+            if node.short_name in {stage.node for stage in STAGES.values()}:
+                told = {name: _without_merging(value) for name, value in told.items()}
             if _SOURCES in told:
                 told[_SOURCES] = _sources_read(node, told[_SOURCES], recipe["sources"])
             read_keys = {name: [made, maker.key if maker else given[made]] for name, (maker, made) in inputs.items()}
@@ -105,6 +130,14 @@ class StepStore:
             for objective, steps in report["objectives"].items()
         }
 
+    def development_of(self, step: Step) -> dict[str, Any]:
+        """The evaluations on development data of the trainings of a step that is done, by stage."""
+        return read_checked(self._folder / step.folder / MANIFEST).get("development", {})
+
+    def seconds_of(self, step: Step) -> float:
+        """How long a step that is done took, without what was lost to kills."""
+        return float(read_checked(self._folder / step.folder / MANIFEST)["seconds"])
+
     def run(self, step: Step, run_id: str | None) -> None:
         """Do the step: run its node on what earlier steps have left, save what comes out, then say that it is done."""
         folder, start = self._folder / step.folder, time.monotonic()
@@ -115,11 +148,16 @@ class StepStore:
         inputs = {name: self.load(maker, made) for name, (maker, made) in step.inputs.items()}
         for name, value in step.node.run(inputs | values).items():
             self._dataset(step, name).save(value)
-        trained = {path.parent.name: read_json(path) for path in (folder / ".checkpoints").glob(f"*/{STEPS_FILE}")}
+        trained, measured = (
+            {path.parent.name: read_json(path) for path in (folder / ".checkpoints").glob(f"*/{file}")}
+            for file in (STEPS_FILE, DEVELOPMENT_FILE)
+        )
         shutil.rmtree(folder / ".checkpoints", ignore_errors=True)
+        shutil.rmtree(folder / ".tokens", ignore_errors=True)
         made = {
             "node": step.node.name,
             "trained": trained,
+            "development": measured,
             "params": step.params,
             "inputs": {name: maker.folder if maker else None for name, (maker, _) in step.inputs.items()},
             "run_id": run_id,
@@ -186,6 +224,11 @@ def _sources_read(node: Node, sources: Params, recipe: Params) -> Params:
         return {**sources[source], "stages": {name: made for name, made in found.items() if made is not None}}
 
     return {source: read(source) if "stages" in recipe[source] else row for source, row in sources.items()}
+
+
+def _without_merging(block: Any) -> Any:
+    """The parameters of a training, which does not merge what it has trained."""
+    return {name: value for name, value in block.items() if name != "merging"} if isinstance(block, Mapping) else block
 
 
 def _without_objective(rows: Any) -> Any:

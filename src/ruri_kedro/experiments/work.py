@@ -15,7 +15,8 @@ def work_of(node: Node) -> list[Callable | str]:
     Of a training that is what the table of kinds names by address, else the functions of the types of task, or of the
     kinds of base model.
     """
-    kinds = [kind for stage in STAGES.values() if stage.node == node.short_name for kind in kinds_of(stage.kind)]
-    addresses = [address for kind in kinds for address in (kind.start, kind.train, kind.finish) if address]
+    stages = [stage for stage in STAGES.values() if stage.node == node.short_name]
+    kinds = [(stage, kind) for stage in stages for kind in kinds_of(stage.kind)]
+    addresses = [a for stage, kind in kinds for a in (kind.start, stage.train or kind.train, kind.finish) if a]
     trained = (address.replace(":", ".") for address in addresses)
     return [node.func, *work_by_type(node.func), *work_by_kind(node.func), *trained]

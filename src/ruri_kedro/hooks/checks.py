@@ -5,6 +5,7 @@ What takes long to import is imported inside the functions: Kedro imports this m
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,13 @@ from ruri_kedro.text.names import check_name, check_names
 
 # Nodes that load a model of another's making, by their names without that of the pipeline: the parameters that name the
 # model, and where in them.
-_MODELS = {
-    "make_base_model": ("base_model", None),
-    "consistency": ("consistency", "encoder"),
-    "embed": ("mining.supervised", "encoder"),
-    "score_with_teacher": ("finetuning", "teacher"),
-}
+_MODELS = (
+    ("make_base_model", "base_model", None),
+    ("make_base_model", "base_model", "add_vocabulary"),
+    ("consistency", "consistency", "encoder"),
+    ("embed", "mining.supervised", "encoder"),
+    ("score_with_teacher", "finetuning", "teacher"),
+)
 
 
 logger = logging.getLogger(__name__)
@@ -152,7 +154,7 @@ def _models(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
     """What is wrong with the models that the nodes load."""
     from ruri_kedro.models.reference import EncoderReference  # with it comes pyarrow
 
-    for parameters, key in (place for node, place in _MODELS.items() if node in nodes):
+    for parameters, key in (place for node, *place in _MODELS if node in nodes):
         block = catalog.load(f"params:{parameters}")
         row = block.get(key) if key and isinstance(block, Mapping) else block
         if not isinstance(row, Mapping):
@@ -181,6 +183,7 @@ def _mining(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
 
 def _trainings(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
     """What is wrong with the trainings of the nodes."""
+    from ruri_kedro.benchmark.development import development_fault
     from ruri_kedro.training.stages import stage_of
 
     sources = catalog.load("params:sources") if "params:sources" in catalog else None
@@ -198,10 +201,15 @@ def _trainings(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
         if sources is not None and not takes_part(stage.name, sources):
             continue
         settings, run = (catalog.load(name) for name in (f"params:{stage.block}", "params:run"))
+        known = catalog.load("params:development") if "params:development" in catalog else {}
+        if fault := development_fault(settings, stage.block, known):
+            yield fault
         try:
             stage_of(stage.name, settings, run).check()
         except RecipeError as error:
             yield from str(error).splitlines()
+        if settings.get("merging") and find_spec("mergekit") is None:
+            yield f"{stage.block}.merging: it needs mergekit: pip install 'ruri-kedro[merging]'."
 
 
 def _teachers(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:

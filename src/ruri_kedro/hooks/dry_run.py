@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
-from kedro.pipeline import Pipeline
+from kedro.pipeline import Node, Pipeline
 
 from ruri_kedro.errors import RecipeError, RuriError
 from ruri_kedro.hooks.inputs import remedies
@@ -32,9 +32,12 @@ class DryRunHooks:
         if not ("params:dry_run" in catalog and catalog.load("params:dry_run")):
             return
         names = {node.short_name for node in pipeline.nodes}
+        if sweep := next((node for node in pipeline.nodes if node.short_name == "run_sweep"), None):
+            self._size(sweep, catalog)
         stages = [stage for stage in STAGES.values() if stage.node in names]
         if "params:sources" in catalog:
             stages = _with_sources(stages, catalog.load("params:sources"))
+        stages = _estimated(stages)
         # What is missing, and what is made in its place where only the searches have not been done.
         needed = {stage.name: _needed(stage, names, catalog) for stage in stages}
         missing = sorted({name for wanted in needed.values() for name in wanted if not catalog.exists(name)})
@@ -45,6 +48,17 @@ class DryRunHooks:
         if ready:
             _say_costs(ready, pipeline, catalog)
         click.echo("Dry run: nothing was trained or stored." if stages else "Dry run: this run trains nothing.")
+        raise click.exceptions.Exit(0)
+
+    def _size(self, sweep: Node, catalog: CatalogProtocol) -> None:
+        """Print what is left of a sweep, and end the command with success."""
+        from ruri_kedro.pipelines.sweep.nodes import size_sweep
+
+        try:
+            click.echo(size_sweep(*(catalog.load(name) for name in sweep.inputs)))
+        except RuriError as error:
+            fail(error)
+        click.echo("Dry run: nothing was trained or stored.")
         raise click.exceptions.Exit(0)
 
 
@@ -78,6 +92,14 @@ def _with_sources(stages: list[Stage], sources: Mapping[str, Mapping]) -> list[S
         if not takes_part(stage.name, sources):
             click.echo(f"{stage.name}: no source takes part in it. It costs nothing, the model is handed on unchanged.")
     return [stage for stage in stages if takes_part(stage.name, sources)]
+
+
+def _estimated(stages: list[Stage]) -> list[Stage]:
+    """The stages whose steps go by examples; of the others it is said what they do."""
+    for stage in stages:
+        if stage.train:
+            click.echo(f"{stage.name}: its texts are packed into blocks of tokens, so its cost is not estimated.")
+    return [stage for stage in stages if not stage.train]
 
 
 def _examples(stage: Stage, catalog: CatalogProtocol) -> str | None:
@@ -168,36 +190,12 @@ def _teachers(
 
 def _cost(row: Stage, examples: Any, note: str | None, base: Path, catalog: CatalogProtocol) -> "Cost":
     from ruri_kedro.corpora.source import own_prompts
-    from ruri_kedro.models.kinds import kind_in
-    from ruri_kedro.training.dry_run import training_cost
-    from ruri_kedro.training.stages import stage_of
+    from ruri_kedro.training.stage_cost import stage_cost
 
     run, settings, prompts = (catalog.load(name) for name in ("params:run", f"params:{row.block}", "params:prompts"))
-    passages, kind = catalog.load("passages"), kind_in(base, row.kind)
     sources = catalog.load("params:sources") if "params:sources" in catalog else {}
-
-    def probe(examples: Any, stage: Any, on_step: Any) -> None:
-        given = {
-            "prompts": prompts,
-            "source_prompts": own_prompts(sources),
-            "teacher": _any_scores(examples) if row.teacher else None,
-            "training_head": catalog.load("params:base_model")["training_head"],
-        }
-        model = resolve(kind.start)(base, prompts, settings["max_length"], run["seed"])
-        own = {argument: given[argument] for argument in kind.trains_with}
-        resolve(kind.train)(model, examples=examples, passages=passages, stage=stage, on_step=on_step, **own)
-
-    # What the training itself would look at, and some of its steps.
-    stage = stage_of(row.name, settings, run)
-    homogeneous = not kind.mixes_sources and settings["homogeneous"]
-    cost = training_cost(examples, passages, row.objectives, stage, homogeneous, probe)
+    cost = stage_cost(
+        row, base, examples, catalog.load("passages"), settings, run, prompts, own_prompts(sources),
+        catalog.load("params:base_model")["training_head"],
+    )  # fmt: skip
     return replace(cost, notes=(*cost.notes, note)) if note else cost
-
-
-def _any_scores(examples: Any) -> dict[tuple[str, str], float]:
-    """Scores in place of a teacher's: which they are does not change the cost."""
-    return {
-        (row["query_id"], docid): float(rank)
-        for row in examples.iter_rows()
-        for rank, docid in enumerate((row["positive"], *row["negatives"]))
-    }

@@ -13,6 +13,7 @@ from kedro.pipeline.node import Node
 from omegaconf.errors import InterpolationKeyError
 
 from ruri_kedro.errors import DataError, RecipeError
+from ruri_kedro.hooks.recipe_variants import RecipeVariants
 from ruri_kedro.hooks.refusal import fail
 from ruri_kedro.recipe.overrides import fault_in
 from ruri_kedro.recipe.stages import pipeline_order
@@ -49,15 +50,21 @@ class MissingInputHooks:
 
 
 class RecipeHooks:
-    """Lets a node run others as a recipe would that differs from this one, as the ablations do for their cells."""
+    """Lets a node run others as a recipe would that differs from this one, as those of ablations and sweeps do."""
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Keep what the run's parameters are loaded with."""
+        self._loader = context.config_loader
 
     @hook_impl
     def after_catalog_created(self, catalog: CatalogProtocol, parameters: dict[str, Any]) -> None:
-        """Put the recipe's parameters, and what knows the catalog's entries by name, into the catalog.
+        """Put the recipe's parameters, those of other --params, and what knows the catalog's entries into the catalog.
 
         Under the name `parameters` kedro-mlflow would log all of them, one by one.
         """
         catalog["recipe_parameters"] = MemoryDataset(parameters["parameters"])
+        catalog["recipe_variants"] = MemoryDataset(RecipeVariants.of(self._loader), copy_mode="assign")
         catalog["recipe_entries"] = MemoryDataset(catalog.config_resolver, copy_mode="assign")
 
 

@@ -43,6 +43,12 @@ class PrecisionHooks:
             run_params["runtime_params"] = _with(run_params.get("runtime_params") or {}, self._decided.items())
 
 
+def decided(parameters: dict[str, Any]) -> dict[str, Any]:
+    """The parameters with the fastest precision of this machine in place of each `auto`."""
+    device = (parameters.get("run") or {}).get("device", "auto")
+    return _with(parameters, ((place, fastest(str(device))) for place in automatic(parameters)))
+
+
 def _with(parameters: dict[str, Any], values: Iterable[tuple[tuple[str, ...], str]]) -> dict[str, Any]:
     """A copy of nested parameters with these values at their paths."""
     copied = deepcopy(parameters)

@@ -1,7 +1,7 @@
 """What MLflow is told of a run."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class TrackingHooks:
         self._run_id: str | None = None
         self._stages: dict[str, str] = {}
         self._known: set[str] = set()
+        self._end_measuring: Callable[[], None] | None = None
 
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
@@ -87,6 +88,9 @@ class TrackingHooks:
             **provenance.dvc_tags(project, [Path(path) for path in paths if path]),
         }
         tracking.set_tags(self._run_id, tags)
+        seconds = catalog.load("params:system_metrics") if "params:system_metrics" in catalog else None
+        if seconds is not None:
+            self._end_measuring = tracking.measure_machine(self._run_id, seconds)
 
     @hook_impl
     def after_dataset_loaded(self, dataset_name: str, node: Node) -> None:
@@ -104,6 +108,8 @@ class TrackingHooks:
         kind = (getattr(dataset, "metadata", None) or {}).get("mlflow")
         if kind == "artifact":
             tracking.log_file(self._run_id, file_of(dataset))
+            if dataset.metadata.get("description"):
+                tracking.describe_run(self._run_id, data)
         elif kind == "metrics":
             tracking.log_metric_tree(self._run_id, data, prefix=dataset_name)
         self._log_lineage(dataset_name, f"output of {self._stages.get(node.name, '')}")
@@ -111,11 +117,13 @@ class TrackingHooks:
     @hook_impl(trylast=True)
     def after_pipeline_run(self) -> None:
         """The run has ended."""
+        self._stop_measuring()
         interruption.release()
 
     @hook_impl(trylast=True)
     def on_pipeline_error(self) -> None:
         """The run has failed."""
+        self._stop_measuring()
         interruption.release()
 
     @hook_impl
@@ -127,6 +135,11 @@ class TrackingHooks:
     def on_node_error(self) -> None:
         """Send the last metrics of a training that failed."""
         tracking.flush_step_loggers()
+
+    def _stop_measuring(self) -> None:
+        if self._end_measuring is not None:
+            self._end_measuring()
+            self._end_measuring = None
 
     def _log_lineage(self, name: str, context: str) -> None:
         self._known.add(name)

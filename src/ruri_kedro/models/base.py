@@ -173,7 +173,7 @@ def build_cross_encoder(encoder: Path, max_length: int, seed: int) -> CrossEncod
     """
     set_seed(seed)
     with tempfile.TemporaryDirectory() as folder:
-        with _no_load_report():
+        with no_load_report():
             refuse_code(encoder)
             body = AutoModelForSequenceClassification.from_pretrained(
                 encoder, num_labels=1, use_safetensors=True, dtype=torch.float32, trust_remote_code=False
@@ -192,7 +192,7 @@ def _renew_empty_pooler(body: torch.nn.Module) -> None:
 
 
 @contextmanager
-def _no_load_report() -> Iterator[None]:
+def no_load_report() -> Iterator[None]:
     """transformers tells in a table that a new head is new."""
     before = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()

@@ -29,7 +29,7 @@ class Kind:
     # Training.
     start: str  # (folder, prompts, max_length, seed) -> the model that a stage begins with
     train: str  # (model, *, examples, passages, stage, on_step and those of `trains_with`) -> the same model
-    trains_with: tuple[str, ...]  # of prompts, source_prompts, teacher and training_head
+    trains_with: tuple[str, ...]  # of prompts, source_prompts, teacher, training_head and development
     mixes_sources: bool  # whether its batches do, whatever the parameter `homogeneous` says
     finish: str | None  # (model) -> the model as it is saved; None: as it is
     # Evaluation.
@@ -44,6 +44,8 @@ class Kind:
     flavors: str  # the keys of MLmodel that registration writes, with checks of their values
     code: str | None = None  # file of code beside the model
     code_digests: str | None = None  # SHA-256 of every content that it has had
+    # The service.
+    inference: str | None = None  # (SavedModel, ServiceSettings) -> what it does there; None: it is not served
 
     @property
     def saved_as(self) -> str:
@@ -59,7 +61,7 @@ _ROWS = (
         build="ruri_kedro.models.building:build_embedder",
         start="ruri_kedro.models.starting:start_embedder",
         train="ruri_kedro.training.run:train_embedder",
-        trains_with=("prompts", "source_prompts", "teacher", "training_head"),
+        trains_with=("prompts", "source_prompts", "teacher", "training_head", "development"),
         mixes_sources=False,
         finish="ruri_kedro.models.base:with_unit_vectors",
         evaluate="ruri_kedro.pipelines.evaluation.pipeline:base_kind_nodes",
@@ -70,6 +72,7 @@ _ROWS = (
         card="ruri_kedro.registry.evidence.card_texts:EMBEDDER",
         folder="model.sentence_transformer",
         flavors="ruri_kedro.registry.versions.stored:EMBEDDER_FLAVORS",
+        inference="ruri_kedro.service.inference:Embedder",
     ),
     Kind(
         name="cross_encoder",
@@ -91,6 +94,7 @@ _ROWS = (
         flavors="ruri_kedro.registry.versions.stored:RERANKER_FLAVORS",
         code="reranker_model.py",
         code_digests="ruri_kedro.registry.versions.stored:RERANKER_CODES",
+        inference="ruri_kedro.service.inference:PairScorer",
     ),
     Kind(
         name="multi_vector",
@@ -112,6 +116,7 @@ _ROWS = (
         flavors="ruri_kedro.registry.versions.stored:MULTI_VECTOR_FLAVORS",
         code="multi_vector_model.py",
         code_digests="ruri_kedro.registry.versions.stored:MULTI_VECTOR_CODES",
+        inference="ruri_kedro.service.inference:TokenEmbedder",
     ),
 )
 KINDS: dict[str, Kind] = {row.name: row for row in _ROWS}

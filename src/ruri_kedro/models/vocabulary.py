@@ -1,6 +1,7 @@
-"""The vocabulary of a model whose tokenizer is SentencePiece's unigram, changed together with its embeddings.
+"""The vocabulary of a model, changed together with its embeddings: cut to a corpus, or with the tokens of another.
 
-A unigram tokenizer takes the pieces with the highest sum of log-probabilities (Kudo, arXiv 1804.10959, Section 3.2).
+A vocabulary that is cut is SentencePiece's. A unigram tokenizer takes the pieces with the highest sum of
+log-probabilities (Kudo, arXiv 1804.10959, Section 3.2).
 Pieces that the best split of no text has can be left out, and every text keeps its split. A tokenizer's description is
 here the JSON value of its tokenizer.json.
 """
@@ -18,6 +19,7 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from ruri_kedro.errors import RecipeError
+from ruri_kedro.models.added_vocabulary import Initial, added_description, carried_rows, read_description
 from ruri_kedro.models.base import ids_below_positions
 from ruri_kedro.models.tokens import tokenize
 
@@ -35,7 +37,32 @@ def cut_vocabulary(model: SentenceTransformer, texts: Iterable[str]) -> Sentence
     description = describe(model.tokenizer)
     kept = needed_ids(description, used_ids(model.tokenizer, texts), first=ids_below_positions(model))
     rows = model[0].auto_model.get_input_embeddings().weight.detach()[torch.from_numpy(kept)]
-    return replace_vocabulary(model, cut_description(description, kept), rows, kept)
+    return replace_vocabulary(model, _tokenizer(cut_description(description, kept), model.tokenizer), rows, kept)
+
+
+def add_vocabulary(
+    model: SentenceTransformer,
+    other: Mapping[str, Any],
+    scripts: Sequence[str] | None = None,
+    initial: Initial = "mean",
+    seed: int = 0,
+) -> SentenceTransformer:
+    """The model, changed in place: its tokenizer and embeddings have the tokens of the tokenizer `other` as well.
+
+    other: its description; scripts: as of `added_description`; initial, seed: of the new rows, as of `carried_rows`.
+    Tokens that are there keep their ids and rows, so texts without a new token have the vectors that they had. Raises
+    RecipeError as `added_description`, and for a tokenizer that is not a fast one.
+    """
+    tokenizer = model.tokenizer
+    if not tokenizer.is_fast:
+        raise RecipeError(
+            f"base_model.add_vocabulary: the model's tokenizer is {type(tokenizer).__name__}, which has no "
+            "tokenizer.json that tokens could be added to. Set it to null."
+        )
+    first = json.loads(tokenizer.backend_tokenizer.to_str())
+    extended = _tokenizer(added_description(first, read_description(other), scripts), tokenizer)
+    rows = carried_rows(model[0].auto_model.get_input_embeddings().weight.detach(), tokenizer, extended, initial, seed)
+    return replace_vocabulary(model, extended, rows, range(len(tokenizer)))
 
 
 def describe(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
@@ -92,9 +119,12 @@ def cut_description(description: Mapping[str, Any], kept: Sequence[int] | np.nda
 
 
 def replace_vocabulary(
-    model: SentenceTransformer, description: Mapping[str, Any], rows: torch.Tensor, old_ids: Sequence[int] | np.ndarray
+    model: SentenceTransformer,
+    tokenizer: PreTrainedTokenizerFast,
+    rows: torch.Tensor,
+    old_ids: Sequence[int] | np.ndarray,
 ) -> SentenceTransformer:
-    """The model, changed in place: its tokenizer is the described one, its embeddings are `rows` (pieces, width).
+    """The model, changed in place: this is its tokenizer, its embeddings are `rows` (pieces, width).
 
     `old_ids` are the ids that the pieces had, by their new ones, as far as they had any.
     """
@@ -106,7 +136,7 @@ def replace_vocabulary(
     for key, value in body.config.to_dict().items():
         if key.endswith("_token_id") and isinstance(value, int):
             setattr(body.config, key, new.get(value))
-    model[0].processor = _tokenizer(description, model.tokenizer)
+    model[0].processor = tokenizer
     return model
 
 

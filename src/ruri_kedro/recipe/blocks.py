@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.recipe.addresses import resolve
-from ruri_kedro.recipe.parse import Size, parameters, parse, unknown
+from ruri_kedro.recipe.parse import Positive, Size, parameters, parse, unknown
 from ruri_kedro.recipe.stages import STAGES
 
 # By block, but for those of the stages, which their table names: a dataclass, or a function that checks a block whose
@@ -28,10 +28,13 @@ BLOCKS = {
     "consistency": "ruri_kedro.mining.settings:ConsistencyRules",
     "sources": "ruri_kedro.corpora.source:parse_sources",
     "tasks": "ruri_kedro.benchmark.tasks.rows:parse_tasks",
+    "development": "ruri_kedro.benchmark.tasks.rows:parse_development",
     "promotion": "ruri_kedro.registry.promotion.rules:Rules",
     "publication": "ruri_kedro.registry.publishing.terms:Terms",
     "synthesis": "ruri_kedro.corpora.synthesis.settings:parse_synthesis",
     "mteb": "ruri_kedro.benchmark.settings:MtebSettings",
+    "service": "ruri_kedro.service.settings:ServiceSettings",
+    "sweep": "ruri_kedro.experiments.sweep_settings:SweepSettings",
     "ablations": "ruri_kedro.experiments.settings:AblationSettings",
 }
 OWN = "_"  # how the name of a value begins that stands in the parameters for `${...}` in others only
@@ -48,6 +51,7 @@ class General:
     only: int | str | tuple[int | str, ...] | None  # names of the sources to build; None: all
     tested_on: tuple[str, ...]  # benchmarks of mteb
     size: str | None = None  # of the models of a recipe that has several
+    system_metrics: Positive | None = None  # between measurements of the machine; None: none
     raw_root: str | None = None  # folder of the raw corpora
     versioned: bool = True  # false: the outputs are at one place, as DVC wants them
 

@@ -10,7 +10,8 @@ STRATEGIES = ("given", "random", *SEARCHED)
 class Needs:
     """What a loss needs to teach anything."""
 
-    learns_from: str  # passages: which is the positive; teacher: its scores; label: how alike the texts of a pair are
+    learns_from: str  # passages: which is the positive; teacher: its scores; label: how alike the texts of a pair are;
+    # texts: their own tokens
     in_batch: bool  # other rows' passages are negatives: a text may stand in a batch once only
     negatives: int  # of a row's own; one that has fewer teaches nothing
     reranks: bool = False  # a loss of cross-encoders
@@ -27,6 +28,7 @@ NEEDS = {
     "cosent": Needs("label", in_batch=False, negatives=0),
     "angle": Needs("label", in_batch=False, negatives=0),
     "listwise": Needs("passages", in_batch=False, negatives=1, reranks=True),
+    "masked_language_modelling": Needs("texts", in_batch=False, negatives=0),
 }
 
 
@@ -35,7 +37,7 @@ def _learning_from(what: str, reranks: bool = False) -> tuple[str, ...]:
 
 
 UNTAUGHT, TAUGHT, LABELLED = _learning_from("passages"), _learning_from("teacher"), _learning_from("label")
-RERANKING = _learning_from("passages", reranks=True)
+RERANKING, READING = _learning_from("passages", reranks=True), _learning_from("texts")
 
 Group = tuple[str, str]  # source, objective
 

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 # Their keys are the user's own, or optional.
-OPEN = ("sources", "tasks", "_corpora", "_benchmarks")
+OPEN = ("sources", "tasks", "development", "_corpora", "_benchmarks")
 
 
 def fault_in(conf: Path, env: str | None, given: Mapping[str, Any]) -> str | None:

@@ -7,7 +7,7 @@ lineage, ablations.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ruri_kedro.recipe.objectives import LABELLED, RERANKING, STRATEGIES, TAUGHT, UNTAUGHT
+from ruri_kedro.recipe.objectives import LABELLED, READING, RERANKING, STRATEGIES, TAUGHT, UNTAUGHT
 
 BASE = "base_model"  # the model of the catalog that no stage trains
 # Its kind is what `base_model.kind` says, and so is that of what is trained from it: in this table, which no recipe
@@ -35,7 +35,15 @@ class Stage:
     examples: str  # table that it trains on; the examples as they are mined where a step between changes them
     teacher: str | None = None  # model whose scores it learns from, unless its parameters name another one
     evaluated_as: str | None = None  # what the model is called in reports; None: it is not evaluated
+    train: str | None = None  # what trains it, by address; None: what the kind of its model names
+    trains_with: tuple[str, ...] = ()  # of what `train` takes by name
+    trained: str | None = None  # what its node gives, where a step between makes the model of it; None: `model`
     registered_as: str | None = None  # name of the registered model, with {recipe}; None: it is not registered
+
+    @property
+    def output(self) -> str:
+        """What its node gives."""
+        return self.trained or self.model
 
     @property
     def mined_examples(self) -> str:
@@ -59,12 +67,27 @@ class Stage:
 
 _ROWS = (
     Stage(
+        name="adaptation",
+        pipeline="ruri_kedro.pipelines.adaptation",
+        node="adapt",
+        block="adaptation",
+        settings="ruri_kedro.training.settings:AdaptationSettings",
+        start=BASE,
+        model="adapted_model",
+        kind=BASE_KIND,
+        objectives=READING,
+        mining="pretraining",
+        examples="adaptation_examples",
+        train="ruri_kedro.training.adaptation:train_adaptation",
+        trains_with=("base_model",),
+    ),
+    Stage(
         name="pretraining",
         pipeline="ruri_kedro.pipelines.pretraining",
         node="pretrain",
         block="pretraining",
         settings="ruri_kedro.training.settings:PretrainingSettings",
-        start=BASE,
+        start="adapted_model",
         model="pretrained_model",
         kind=BASE_KIND,
         objectives=UNTAUGHT + RERANKING + LABELLED,
@@ -108,6 +131,7 @@ _ROWS = (
         settings="ruri_kedro.training.settings:FinetuningSettings",
         start="pretrained_model",
         model="embedder",
+        trained="finetuned_model",  # before it is merged with an older one
         kind=BASE_KIND,
         objectives=UNTAUGHT + RERANKING + TAUGHT + LABELLED,
         mining="supervised",
@@ -127,7 +151,7 @@ def example_tables() -> dict[str, str]:
 
 def stage_of_model(model: str) -> Stage | None:
     """The stage that a model of the catalog comes out of; None for the base model, which no stage trains."""
-    return next((stage for stage in STAGES.values() if stage.model == model), None)
+    return next((stage for stage in STAGES.values() if model in (stage.model, stage.output)), None)
 
 
 def parents_of(model: str) -> tuple[str, ...]:

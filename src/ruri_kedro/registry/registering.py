@@ -108,7 +108,7 @@ def compile_evidence(
             probe=[{"query": query, "passage": passage} for query, passage in rules.probe_pairs],
         )
         # The card says what the evidence holds, and is a part of it.
-        own = _prompts(path), saved_with_unit_vectors(path)
+        own = _prompts(path), saved_with_unit_vectors(path), _library(path)
         card = model_card(evidence, names[model], rules.card.licence, rules.card.limits, *own)
         compiled[model] = replace(evidence, card=card)
         cards.append(card)
@@ -151,8 +151,17 @@ def _rows(name: str, given: Params, equal: Params) -> list[dict]:
 
 
 def _prompts(model: Path) -> Params:
+    return _library_config(model).get("prompts") or {}
+
+
+def _library(model: Path) -> str | None:
+    """The version of sentence-transformers that wrote the folder."""
+    return (_library_config(model).get("__version__") or {}).get("sentence_transformers")
+
+
+def _library_config(model: Path) -> Params:
     path = model / "config_sentence_transformers.json"
-    return (read_json(path).get("prompts") or {}) if path.is_file() else {}
+    return read_json(path) if path.is_file() else {}
 
 
 def _is_of(stage: Stage, model: Path) -> bool:

@@ -1,6 +1,11 @@
 """HTML pages from templates that lie beside the code that fills them, and the text of Markdown pages."""
 
+import base64
+import hashlib
 import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n+", re.DOTALL)
@@ -12,17 +17,37 @@ def without_front_matter(markdown: str) -> str:
 
 
 def render_page(package: str, template: str, **values: Any) -> str:
-    """The template of that name in a package, filled in.
+    """The template of that name in a package, which extends `page.html` beside this file, filled in.
 
-    Values are escaped as HTML. Raises jinja2.UndefinedError for a name that the template uses and `values` has not.
+    Values are escaped as HTML. The page is whole in itself: its style and script stand in it, and its security policy
+    allows those two, by their digests, and nothing else. Raises jinja2.UndefinedError for a name that the template uses
+    and `values` has not.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader(package, "."),
+        loader=ChoiceLoader([PackageLoader(package, "."), PackageLoader(__package__, ".")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(template).render(**values)
+    own = {"page_style": _Inline.of("page.css"), "page_script": _Inline.of("page.js")}
+    return environment.get_template(template).render(**own, **values)
+
+
+@dataclass(frozen=True)
+class _Inline:
+    """A style or script that stands in a page, and what a security policy knows it by."""
+
+    text: Any  # jinja2's Markup
+    digest: str
+
+    @staticmethod
+    @cache
+    def of(name: str) -> "_Inline":
+        from markupsafe import Markup
+
+        text = Path(__file__).with_name(name).read_text("utf-8")
+        digest = base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+        return _Inline(Markup(text), f"sha256-{digest}")

@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +13,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ruri_kedro.errors import DamagedError, TrainingError
+from ruri_kedro.models.merging import weighted_mean
 from ruri_kedro.tables.checksums import checksums, fault_in, read_checked, write_checked
 from ruri_kedro.tables.files import replace_dir, sole_user
+from ruri_kedro.training.development import Development
 from ruri_kedro.training.processes import from_first, rank
 from ruri_kedro.training.watch import Watch
 
@@ -22,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _STATE = "state.json"
 _MODEL, _OPTIMIZER, _RANDOM = "model.safetensors", "optimizer.safetensors", "random.safetensors"
+_BEST = "best.safetensors"  # weights of the best evaluation so far
 
 
 @contextmanager
@@ -61,7 +64,14 @@ class Checkpoints:
     def _complete(self) -> list[Path]:
         return sorted(path.parent for path in self.folder.glob(f"step-*/{_STATE}"))
 
-    def save(self, step: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer, watch: Watch) -> None:
+    def save(
+        self,
+        step: int,
+        model: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        watch: Watch,
+        development: Development | None = None,
+    ) -> None:
         """Write the state after `step` steps, then remove the older ones beyond `keep`.
 
         A disk that is full costs no training: all but the newest checkpoint make room, and if that is not enough it
@@ -69,7 +79,7 @@ class Checkpoints:
         """
         for _ in range(2):
             try:
-                self._write(step, model, optimizer, watch)
+                self._write(step, model, optimizer, watch, development)
             except (OSError, SafetensorError) as error:
                 reason = error
                 self._remove_all_but(1)
@@ -81,20 +91,37 @@ class Checkpoints:
             step, reason, self.folder, self.latest() or "none yet",
         )  # fmt: skip
 
-    def _write(self, step: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer, watch: Watch) -> None:
+    def _write(
+        self,
+        step: int,
+        model: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        watch: Watch,
+        development: Development | None,
+    ) -> None:
         with replace_dir(self.folder / f"step-{step:08d}") as aside:
             save_file(_distinct(model.state_dict()), aside / _MODEL)
             save_file(_flatten(optimizer, model), aside / _OPTIMIZER)
             save_file(_random_state(), aside / _RANDOM)
             state = {"step": step, "identity": self.identity, "watch": watch.state_dict()}
+            if development is not None:
+                state["development"] = development.state_dict()
+                if development.weights is not None:
+                    save_file(_distinct(development.weights), aside / _BEST)
             write_checked(aside / _STATE, {**state, "files": checksums(aside)})
 
     def _remove_all_but(self, newest: int) -> None:
         for old in self._complete()[:-newest]:
             shutil.rmtree(old, ignore_errors=True)
 
-    def restore(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, watch: Watch) -> int:
-        """Load the newest sound checkpoint into model, optimizer and watch; the step it was taken after, 0 without one.
+    def restore(
+        self,
+        model: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        watch: Watch,
+        development: Development | None = None,
+    ) -> int:
+        """Load the newest sound checkpoint into what is given; the step it was taken after, 0 without one.
 
         Of several processes the first one reads. Raises TrainingError if it belongs to another recipe, naming what
         differs, and where all checkpoints are damaged.
@@ -108,10 +135,16 @@ class Checkpoints:
         _unflatten(optimizer, model, from_first(lambda: load_file(path / _OPTIMIZER)))
         _set_random_state(from_first(lambda: load_file(path / _RANDOM)))
         watch.load_state_dict(state.get("watch", {}))
+        if development is not None:
+            kept = path / _BEST
+            best = load_file(kept) if rank() == 0 and kept.is_file() else None
+            development.load_state_dict(state["development"], best)
         return int(state["step"])
 
-    def mean(self, last: int) -> dict[str, torch.Tensor]:
+    def mean(self, last: int, weights: Sequence[float] | None = None) -> dict[str, torch.Tensor]:
         """The mean of the weights of the newest `last` checkpoints, by name; what is no float is the newest one's.
+
+        weights: of the checkpoints, the oldest first; None: all alike.
 
         Raises TrainingError where one of them is missing or damaged.
         """
@@ -123,16 +156,7 @@ class Checkpoints:
                 f"{self.folder}: the last {last} checkpoints are to be averaged, but {found}. Set averaging to null "
                 "for the weights of the last step, or remove the folder to train anew."
             )
-        means: dict[str, torch.Tensor] = {}
-        for number, path in enumerate(paths, 1):
-            for name, tensor in load_file(path / _MODEL).items():
-                if tensor.is_floating_point():
-                    before = means.get(name, torch.zeros(1, dtype=torch.float64))
-                    means[name] = before + (tensor.double() - before) / number
-                else:
-                    means[name] = tensor
-        kinds = {name: tensor.dtype for name, tensor in load_file(paths[-1] / _MODEL).items()}
-        return {name: mean.to(kinds[name]) for name, mean in means.items()}
+        return weighted_mean((load_file(path / _MODEL) for path in paths), weights or [1.0] * last)
 
     def _newest_sound(self) -> Path | None:
         """The newest checkpoint that is not damaged; None where there is none at all. Newer ones are removed."""

@@ -29,6 +29,7 @@ from ruri_kedro.training.plan import Plan
 from ruri_kedro.training.planning import Shares
 from ruri_kedro.training.reading import check_examples, read_for_plan
 from ruri_kedro.training.run import Stage
+from ruri_kedro.training.settings import PretrainingSettings
 from ruri_kedro.training.teacher import pairs_to_score
 
 _FULL_BATCHES = 3  # of the largest source; the first step is slower and is not counted
@@ -90,10 +91,7 @@ def training_cost(
     shares.check(stage.name, stage.allow_untrained)
     # Some of them are done with weights that are thrown away.
     seen, saved = _probed(examples, sampled(plan), stage, probe)
-    if homogeneous:
-        used = {share.source: settings.epochs * share.examples - share.in_no_batch for share in shares.each}
-    else:
-        used = {_ALL: len(plan.rows)}
+    used = {share.source: share.rows for share in shares.each} if homogeneous else {_ALL: len(plan.rows)}
     tokens, seconds, padding = _projected({name: count for name, count in used.items() if count}, seen)
     return Cost(
         name=stage.name,
@@ -146,6 +144,8 @@ def _probed(examples: Table, rows: np.ndarray, stage: Stage, probe: Probe) -> tu
     with tempfile.TemporaryDirectory() as folder:
         sample = write_table(Path(folder) / "examples", examples.schema, _sample(examples, rows))
         settings = replace(stage.settings, epochs=1, checkpoint_steps=10**9, averaging=None)
+        if isinstance(settings, PretrainingSettings):
+            settings = replace(settings, max_examples=None, development=None)
         checkpoints = Path(folder) / "checkpoints"
         probed = replace(stage, settings=settings, checkpoints=checkpoints, held_out=None, allow_untrained=True)
         # What a training says of its batches is true of the sample only.

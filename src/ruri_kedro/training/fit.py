@@ -16,6 +16,7 @@ from ruri_kedro.recipe.stages import STAGES
 from ruri_kedro.tables.files import write_json
 from ruri_kedro.training import processes
 from ruri_kedro.training.checkpoints import Checkpoints
+from ruri_kedro.training.development import Development
 from ruri_kedro.training.measures import Measures
 from ruri_kedro.training.memory import reused_memory
 from ruri_kedro.training.plan import Batch
@@ -56,12 +57,14 @@ def fit(
     watch: Watch,
     on_step: OnStep,
     label: str,
+    development: Development | None = None,
 ) -> None:
     """Train `model` in place over `batches` in their order.
 
     `backward` puts the gradient of one batch into the parameters and returns what it saw. If there is a checkpoint of
     the same identity, training continues behind it and ends with the same weights as without interruption.
-    `on_step(step, metrics)` is called after each step, 1-based. Of several processes each is given the same batches,
+    `on_step(step, metrics)` is called after each step, 1-based, and with `development` before the first one, as step 0.
+    Where that keeps the best weights, `model` ends with these. Of several processes each is given the same batches,
     and the first one alone writes checkpoints and shows progress. Raises TrainingError when `watch` gives an
     alarm or the device has no memory left; the last good checkpoint stays, and but for that of the last step none is
     written while anything is suspect.
@@ -72,7 +75,7 @@ def fit(
     torch.manual_seed(settings.seed)
     processes.forget_peak_memory()
     optimizer = torch.optim.AdamW(_parameter_groups(model, settings.weight_decay), lr=settings.learning_rate)
-    done = checkpoints.restore(model, optimizer, watch)
+    done = checkpoints.restore(model, optimizer, watch, development)
     if done:
         log.info("%s continues after step %d of %d (%s)", label, done, len(batches), checkpoints.folder)
     model.train()
@@ -83,6 +86,8 @@ def fit(
         total=len(batches), initial=done, desc=label, unit="step", mininterval=1.0, disable=None if first else True
     )
     with bar, reused_memory(), _memory_named(label):
+        if development and not done and (found := development.see(0, model)):
+            on_step(0, found)
         for step in range(done + 1, len(batches) + 1):
             began = time.perf_counter()
             batch = batches[step - 1]
@@ -100,6 +105,7 @@ def fit(
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             metrics = seen.metrics(len(batch.rows), time.perf_counter() - began)
+            metrics |= development.see(step, model) if development else {}
             memory = processes.peak_memory() / 2**30
             on_step(step, {"learning_rate": rate, "grad_norm": norm, "memory_gb": memory, **metrics})
             bar.set_postfix(loss=f"{seen.loss:.4f}", refresh=False)
@@ -108,11 +114,14 @@ def fit(
             due = due or step % settings.checkpoint_steps == 0
             if step == len(batches) or (due and not watch.suspects):
                 if first:
-                    checkpoints.save(step, model, optimizer, watch)
+                    checkpoints.save(step, model, optimizer, watch, development)
                 due = False
     if settings.averaging is not None:
-        means = processes.from_first(partial(checkpoints.mean, settings.averaging.last))
+        averaged = settings.averaging
+        means = processes.from_first(partial(checkpoints.mean, averaged.last, averaged.weights))
         model.load_state_dict(means, strict=False)
+    if development and development.keeps_best:
+        model.load_state_dict(processes.from_first(lambda: development.weights))
     if watch.suspects:
         log.warning("%s ended on steps that look bad, too few to stop it: look at its loss and similarity.", label)
     model.eval()

@@ -18,7 +18,7 @@ from ruri_kedro.recipe.objectives import TAUGHT
 from ruri_kedro.tables import Table
 from ruri_kedro.training import processes
 from ruri_kedro.training.checkpoints import sole_training
-from ruri_kedro.training.data import ANCHOR, POSITIVE, TrainingSet
+from ruri_kedro.training.data import ANCHOR, NEGATIVES, POSITIVE, TrainingSet
 from ruri_kedro.training.fit import OnStep
 from ruri_kedro.training.gradcache import cached_backward
 from ruri_kedro.training.held_out import HeldOut, ndcg, reading
@@ -146,7 +146,7 @@ def multi_vector_backward(
 
     def backward(batch: Batch) -> Measures:
         # The texts of the batch, each once: queries first, in chunks of one side each.
-        columns = data.texts[batch.rows]
+        columns = batch.columns(data.texts, NEGATIVES)
         asked, queries = np.unique(columns[:, ANCHOR], return_inverse=True)
         given, documents = _present(columns[:, POSITIVE:])
         tokens = [side.read_lengths(data.tokens.lengths[own]) for side, own in zip(sides, (asked, given), strict=True)]

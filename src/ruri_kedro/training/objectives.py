@@ -153,7 +153,7 @@ def embedding_backward(
     """Gradients of a bi-encoder; the group of a batch names its objective, a key of LOSSES."""
 
     def backward(batch: Batch) -> Measures:
-        columns = data.texts[batch.rows]
+        columns = batch.columns(data.texts, NEGATIVES)
         distinct, positions = np.unique(columns, return_inverse=True)
         positions = positions.reshape(columns.shape) - (distinct[0] < 0)
         distinct = distinct[distinct >= 0]

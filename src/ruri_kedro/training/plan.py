@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,15 @@ class Batch:
 
     group: int
     rows: np.ndarray  # int64, (batch size,)
+    negatives: np.ndarray | None = None  # int64, (batch size,), the drawn ones by number, -1: none; None: all
+
+    def columns(self, values: np.ndarray, first: int) -> np.ndarray:
+        """The batch's part of `values` (rows, c), whose negatives begin at column `first`; -1 where a row has none."""
+        chosen = values[self.rows]
+        if self.negatives is None:
+            return chosen
+        drawn = chosen[np.arange(len(chosen)), first + self.negatives.clip(min=0)] if first < values.shape[1] else -1
+        return np.column_stack([chosen[:, :first], np.where(self.negatives < 0, -1, drawn)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,13 +43,16 @@ class Plan(Sequence[Batch]):
     rows: np.ndarray  # int32 or int64, one batch after the other
     batches: np.ndarray  # int64 (batches, 3): group, place of the first row in `rows`, size
     dropped: np.ndarray  # (rows,): epoch from 1, group, row, and whether it repeats a text or the last batch was small
+    negatives: np.ndarray | None = None  # int16, as long as `rows`: of each the number of its drawn negative; None: all
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __getitem__(self, index: int) -> Batch:
         group, start, size = self.batches[index].tolist()
-        return Batch(group, self.rows[start : start + size].astype(np.int64))
+        place = slice(start, start + size)
+        drawn = None if self.negatives is None else self.negatives[place].astype(np.int64)
+        return Batch(group, self.rows[place].astype(np.int64), drawn)
 
     def dropped_by_group(self) -> dict[int, int]:
         """How many rows are in no batch, summed over epochs."""
@@ -47,22 +60,39 @@ class Plan(Sequence[Batch]):
         return dict(zip(found.tolist(), counts.tolist(), strict=True))
 
     def digest(self) -> str:
-        """Of the rows of all batches in their order."""
-        parts = (np.ascontiguousarray(values) for values in (self.rows, self.batches))
+        """Of the rows of all batches in their order, and of what was drawn."""
+        drawn = () if self.negatives is None else (self.negatives,)
+        parts = (np.ascontiguousarray(values) for values in (self.rows, self.batches, *drawn))
         return digest_all(hashlib.sha256(part).hexdigest() for part in parts)
 
     def save(self, folder: Path, key: str) -> None:
         """Write the plan to a folder, whole or not at all; `key` says what it was made of."""
         with replace_dir(folder) as aside:
-            for name in ("rows", "batches", "dropped"):
-                np.save(aside / f"{name}.npy", getattr(self, name))
+            for name in ("rows", "batches", "dropped", "negatives"):
+                if getattr(self, name) is not None:
+                    np.save(aside / f"{name}.npy", getattr(self, name))
             write_manifest(aside, {"key": key})
 
     @staticmethod
     def open(folder: Path) -> "Plan":
         """A saved plan; its rows stay on disk."""
-        rows = np.load(folder / "rows.npy", mmap_mode="r")
-        return Plan(rows, np.load(folder / "batches.npy"), np.load(folder / "dropped.npy"))
+        drawn = folder / "negatives.npy"
+        return Plan(
+            np.load(folder / "rows.npy", mmap_mode="r"),
+            np.load(folder / "batches.npy"),
+            np.load(folder / "dropped.npy"),
+            np.load(drawn, mmap_mode="r") if drawn.is_file() else None,
+        )
+
+    def first(self, examples: int) -> "Plan":
+        """The plan of its first batches that have at most so many rows together."""
+        batches = self.batches[np.cumsum(self.batches[:, 2]) <= examples].copy()
+        sizes = batches[:, 2]
+        starts = np.cumsum(sizes) - sizes
+        places = np.repeat(batches[:, 1] - starts, sizes) + np.arange(sizes.sum())
+        batches[:, 1] = starts
+        drawn = None if self.negatives is None else self.negatives[places]
+        return Plan(self.rows[places], batches, self.dropped, drawn)
 
 
 def stored_plan(folder: Path, key: str, make: Callable[[], Plan]) -> Plan:
@@ -83,6 +113,8 @@ def plan_batches(
     homogeneous: bool,
     seed: int,
     distinct: Sequence[bool] | None = None,
+    max_examples: int | None = None,
+    draw_one: bool = False,
 ) -> Plan:
     """Batches of `batch_size` rows, every row at most once per epoch, in a `distinct` group no text twice in a batch.
 
@@ -91,27 +123,60 @@ def plan_batches(
     (Ruri, Section 2.4); else one distinct group makes all of them so. The batches of a group are smaller where it has
     fewer rows, or repeats its texts so often that most rows would be in no batch. Rows that fit nowhere and
     incomplete last batches are dropped and listed.
+
+    With `max_examples` there are as many epochs as it takes, and the batches end before their rows are more. With
+    `draw_one` an epoch has of the rows of a group with the same anchor one, and of its negatives one.
     """
     rng = np.random.default_rng(seed)
     kind = np.int32 if len(groups) < 2**31 else np.int64
     labels = range(int(groups.max(initial=-1)) + 1) if homogeneous else [-1]
     distinct = [True] * len(labels) if distinct is None else distinct if homogeneous else [any(distinct)]
     rows, batches, dropped = [np.empty(0, kind)], [np.empty((0, 3), np.int64)], [np.empty(0, _DROPPED)]
+    negatives = [np.empty(0, np.int16)]
     start = 0
-    for epoch in range(1, epochs + 1):
+    for epoch in count(1) if max_examples else range(1, epochs + 1):
         made: list[tuple[int, int, int]] = []
+        began = start
+        drawn = _drawn_negatives(texts, rng) if draw_one else None
+        used = texts if drawn is None else _with_drawn(texts, drawn)
         for group in labels:
             members = np.flatnonzero(groups == group) if homogeneous else np.arange(len(groups))
             if not len(members):
                 continue
             order = rng.permutation(members.astype(kind))
-            filled, size = _fill_most(order, texts, batch_size) if distinct[group] else _cut(order, batch_size)
+            if draw_one:
+                order = rng.permutation(_one_of_each(order, groups, texts))
+            filled, size = _fill_most(order, used, batch_size) if distinct[group] else _cut(order, batch_size)
             made += [(group, start + place, size) for place in range(0, len(filled.rows), size)]
             start += len(filled.rows)
             rows.append(filled.rows)
+            if drawn is not None:
+                negatives.append(drawn[filled.rows])
             dropped.append(_listed(epoch, group, filled))
         batches.append(np.array(made, np.int64).reshape(-1, 3)[rng.permutation(len(made))])
-    return Plan(np.concatenate(rows), np.concatenate(batches), np.concatenate(dropped))
+        if max_examples and (start >= max_examples or start == began):
+            break
+    chosen = np.concatenate(negatives) if draw_one else None
+    plan = Plan(np.concatenate(rows), np.concatenate(batches), np.concatenate(dropped), chosen)
+    return plan.first(max_examples) if max_examples else plan
+
+
+def _one_of_each(rows: np.ndarray, groups: np.ndarray, texts: np.ndarray) -> np.ndarray:
+    """Of the rows of a group with the same anchor the first one."""
+    _, first = np.unique(np.column_stack([groups[rows], texts[rows, 0]]), axis=0, return_index=True)
+    return rows[first]
+
+
+def _drawn_negatives(texts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """One of the negatives of each row, int16 (rows,), counted from 0; -1 where it has none."""
+    counts = (texts[:, 2:] >= 0).sum(axis=1)
+    return np.where(counts > 0, (rng.random(len(texts)) * counts).astype(np.int16), -1).astype(np.int16)
+
+
+def _with_drawn(texts: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """The texts of each row with the drawn negative in place of all."""
+    every = np.arange(len(texts))
+    return Batch(-1, every, drawn.astype(np.int64)).columns(texts, 2)
 
 
 @dataclass(frozen=True)

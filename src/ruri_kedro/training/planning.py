@@ -22,6 +22,7 @@ from ruri_kedro.training.plan import Plan, plan_batches
 log = logging.getLogger(__name__)
 
 STEPS_FILE = "steps.json"  # beside the checkpoints of a stage: what `Shares.report` gives
+DEVELOPMENT_FILE = "development.json"  # beside it: what `Development.report` gives
 
 OnStep = Callable[[int, Mapping[str, float]], None]
 
@@ -43,24 +44,33 @@ class BatchSettings:
     epochs: int
     homogeneous: bool
     seed: int
+    max_examples: int | None = None  # in place of epochs
+    draw_one: bool = False  # of the examples of an anchor, and of their negatives
 
     def plan(self, data: Planned) -> Plan:
         """The batches of all epochs. Texts may repeat in those of an objective without negatives from the batch."""
         distinct = [NEEDS[objective].in_batch for objective in data.objectives]
         return plan_batches(
-            data.groups, data.identities, self.batch_size, self.epochs, self.homogeneous, self.seed, distinct
-        )
+            data.groups, data.identities, self.batch_size, self.epochs, self.homogeneous, self.seed, distinct,
+            self.max_examples, self.draw_one,
+        )  # fmt: skip
+
+    @property
+    def length(self) -> str:
+        """How long the training is, in words."""
+        return f"{self.max_examples:,} examples" if self.max_examples else f"{self.epochs} epochs"
 
 
 @dataclass(frozen=True)
 class Share:
-    """What the examples of one source and objective have of a training, over all of its epochs."""
+    """What the examples of one source and objective have of a training, over all of its steps."""
 
     source: str  # with the objective, as in reports
     objective: str
     examples: int
     steps: int  # that have one of them at least
     smallest_batch: int  # rows
+    rows: int  # of these steps together
     in_no_batch: int  # counted in each epoch
 
 
@@ -78,6 +88,7 @@ class Shares:
         """Those of a plan of `data`."""
         count = len(data.group_names)
         examples = np.bincount(data.groups, minlength=count)
+        left = np.bincount(data.groups[plan.dropped["row"]], minlength=count)
         groups, used, smallest = plan.batches[:, 0], plan.batches[:, 2], plan.batches[:, 2]
         if not settings.homogeneous:  # every source of a batch takes part in it
             in_file = plan.batches[np.argsort(plan.batches[:, 1])]
@@ -91,7 +102,8 @@ class Shares:
                 examples=int(examples[number]),
                 steps=int((groups == number).sum()),
                 smallest_batch=int(smallest[groups == number].min(initial=settings.batch_size)),
-                in_no_batch=int(settings.epochs * examples[number] - used[groups == number].sum()),
+                rows=int(used[groups == number].sum()),
+                in_no_batch=int(left[number]),
             )
             for number, (name, objective) in enumerate(zip(data.group_names, data.objectives, strict=True))
         ]
@@ -139,10 +151,12 @@ class Shares:
 
     def check(self, stage: str, allow_untrained: bool) -> None:
         """Raise an error that names the sources without a step; a warning where the recipe allows them."""
-        faults = {share.source: self._fault() for share in self.each if not share.steps}
+        faults = {share.source: self._fault(share) for share in self.each if not share.steps}
         refuse_untrained(faults, len(self.each) - len(faults), stage, allow_untrained)
 
-    def _fault(self) -> str:
+    def _fault(self, share: Share) -> str:
+        if not share.in_no_batch:
+            return "none of its batches is among the first max_examples. Raise max_examples, or lower batch_size."
         if not self.homogeneous:
             return "all its examples are in last batches that are not full. Lower batch_size."
         return (

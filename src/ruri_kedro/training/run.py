@@ -28,15 +28,17 @@ from ruri_kedro.tables import Table
 from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.files import write_json
 from ruri_kedro.tables.store import key_of
-from ruri_kedro.text.hashing import digest_all, stable_id
+from ruri_kedro.text.hashing import digest_all, digest_json, stable_id
 from ruri_kedro.training import processes
 from ruri_kedro.training.checkpoints import Checkpoints, sole_training
 from ruri_kedro.training.data import TrainingSet
+from ruri_kedro.training.development import Development, DevelopmentPairs, spearman_of
+from ruri_kedro.training.dropout import check_dropout
 from ruri_kedro.training.fit import FitSettings, OnStep, fit
 from ruri_kedro.training.held_out import HeldOut, of_embedder, of_reranker
 from ruri_kedro.training.objectives import Budget, LossSettings, embedding_backward, reranking_backward
 from ruri_kedro.training.plan import Plan, stored_plan
-from ruri_kedro.training.planning import STEPS_FILE, BatchSettings, Shares, with_shares
+from ruri_kedro.training.planning import DEVELOPMENT_FILE, STEPS_FILE, BatchSettings, Shares, with_shares
 from ruri_kedro.training.reading import Reading, Scores, check_examples, read_examples, read_held_out
 from ruri_kedro.training.settings import HeldOutSettings, PretrainingSettings, RerankingSettings, WatchSettings
 from ruri_kedro.training.teacher import scores_digest
@@ -67,9 +69,9 @@ class Stage:
     held_out: HeldOutSettings | None = None  # None: nothing is measured
     allow_untrained: bool = False  # a source from which nothing is learnt is a warning, not an error
 
-    def select(self, kind: type) -> Any:
-        """The dataclass `kind` filled with the parameters of the same names that the stage has."""
-        given = vars(self.settings) | {"seed": self.seed}
+    def select(self, kind: type, **more: Any) -> Any:
+        """The dataclass `kind` filled with the parameters of the same names that the stage has, and with `more`."""
+        given = vars(self.settings) | {"seed": self.seed} | more
         return kind(**{field.name: given[field.name] for field in fields(kind) if field.name in given})
 
     @property
@@ -80,7 +82,7 @@ class Stage:
 
     def batches(self, homogeneous: bool) -> BatchSettings:
         """How examples become batches."""
-        return BatchSettings(self.settings.batch_size, self.settings.epochs, homogeneous, self.seed)
+        return self.select(BatchSettings, homogeneous=homogeneous)
 
     def reading(
         self,
@@ -116,17 +118,20 @@ def train_embedder(
     teacher: Scores | None = None,
     source_prompts: Mapping[str, Mapping[str, str]] | None = None,
     training_head: str | None = None,
+    development: DevelopmentPairs | None = None,
 ) -> SentenceTransformer:
     """Train a bi-encoder in place on the training rows of `examples` and return it.
 
     prompts: by role, query and document; source_prompts: the same of each source that has its own; training_head:
-    a name of HEADS, of a layer that the model has here only.
+    a name of HEADS, of a layer that the model has here only; development: what the stage's parameters `development` ask
+    for, read with the prompt of queries.
     Raises RecipeError for a source whose objective is unknown or needs a `teacher` that is not there.
     """
     stage.check()
     if count := processes.wanted(stage.device, stage.devices):
         arguments = {"examples": examples, "passages": passages, "prompts": dict(prompts), "teacher": teacher,
-                     "source_prompts": source_prompts, "training_head": training_head}  # fmt: skip
+                     "source_prompts": source_prompts, "training_head": training_head,
+                     "development": development}  # fmt: skip
         in_processes(count, train_embedder, load_encoder, model, stage, on_step, arguments)
         return model
     losses = stage.select(LossSettings)
@@ -135,7 +140,7 @@ def train_embedder(
     reading = stage.reading(objectives, prompts, source_prompts or {}, examples.parts())
     with heads.training_head(model, training_head, stage.seed), sole_training(stage.checkpoints / stage.name):
         prepare(model, stage, max(stage.settings.lengths))
-        work = Encoding(embedding_backward, of_embedder)
+        work = Encoding(embedding_backward, of_embedder, development)
         train_texts(model, examples, passages, reading, stage, losses, on_step, teacher, work)
     return model
 
@@ -146,6 +151,7 @@ class Encoding:
 
     backward: Callable  # (model, data, budget, losses) -> gradients of a batch
     measures: Callable  # (model, held-out data, chunk_tokens, precision) -> what is measured of it
+    development: DevelopmentPairs | None = None  # what it is measured on, too
 
 
 def train_texts(
@@ -168,18 +174,41 @@ def train_texts(
     homogeneous = settings.homogeneous
     if not homogeneous and len(set(data.objectives)) > 1:
         raise RecipeError(f"{stage.name}.homogeneous: false, but the objectives are {sorted(set(data.objectives))}.")
+    if settings.draw_one and (taught := sorted(set(data.objectives) & set(TAUGHT))):
+        raise RecipeError(f"{stage.name}.draw_one: true, but {taught[0]} compares all negatives of an example.")
+    check_dropout(model, data, stage.name)
     if "angle" in data.objectives:
         losses.check_halves(model.get_embedding_dimension(), stage.name)
     backward = work.backward(model, data, budget, losses)
-    plan, shares = _plan(data, stage, examples.digest(), homogeneous)
+    plan, shares = plan_stage(data, stage, examples.digest(), homogeneous)
     if held_out:
-        on_step = _measured(on_step, work.measures(model, held_out, budget.chunk_tokens, budget.precision), stage, plan)
+        on_step = measured(on_step, work.measures(model, held_out, budget.chunk_tokens, budget.precision), stage, plan)
     made_of = {"examples": examples.digest(), "prompts": list(reading.prompts)}
     if reading.own_prompts:
         made_of["prompts of sources"] = {name: list(own) for name, own in sorted(reading.own_prompts.items())}
     if teacher is not None:
         made_of["teacher's scores"] = scores_digest(teacher)
-    _fit(model, plan, shares, backward, stage, data.example_ids, made_of, on_step)
+    development = None
+    if settings.development is not None:
+        development = _development(model, work.development, stage, len(plan), reading.prompts[0], budget)
+        made_of["development"] = digest_json([*vars(work.development).values()])
+    fit_stage(model, plan, shares, backward, stage, data.example_ids, made_of, on_step, development)
+
+
+def _development(
+    model: SentenceTransformer,
+    pairs: DevelopmentPairs,
+    stage: Stage,
+    steps: int,
+    prompt: str,
+    budget: Budget,
+) -> Development:
+    """The evaluations of a training of so many steps; of several processes the first one makes them."""
+    settings, measure = stage.settings.development, None
+    if processes.rank() == 0:
+        drawn, length = pairs.drawn(settings.items, stage.seed), max(stage.settings.lengths)
+        measure = spearman_of(model, drawn, prompt, length, budget.chunk_tokens, budget.precision)
+    return Development(settings, steps, measure)
 
 
 def train_reranker(
@@ -201,11 +230,11 @@ def _train_reranker(model: CrossEncoder, examples: Table, passages: Table, stage
     budget, length = stage.select(Budget), stage.settings.max_length
     data, held_out = _read(stage, model, examples, passages, Reading(RERANKING), None)
     backward = reranking_backward(model, data, budget, length)
-    plan, shares = _plan(data, stage, examples.digest(), homogeneous=False)
+    plan, shares = plan_stage(data, stage, examples.digest(), homogeneous=False)
     if held_out:
         measures = of_reranker(model, held_out, length, budget.chunk_tokens, budget.precision)
-        on_step = _measured(on_step, measures, stage, plan)
-    _fit(model, plan, shares, backward, stage, data.example_ids, {"examples": examples.digest()}, on_step)
+        on_step = measured(on_step, measures, stage, plan)
+    fit_stage(model, plan, shares, backward, stage, data.example_ids, {"examples": examples.digest()}, on_step)
 
 
 def prepare(model: SentenceTransformer | MultiVectorEncoder | CrossEncoder, stage: Stage, max_length: int) -> None:
@@ -258,7 +287,7 @@ def _read(
     return data, read_held_out(examples, passages, reading, cache, stage.held_out.rows)
 
 
-def _measured(on_step: OnStep, measures: HeldOut, stage: Stage, plan: Plan) -> OnStep:
+def measured(on_step: OnStep, measures: HeldOut, stage: Stage, plan: Plan) -> OnStep:
     """`on_step`, with what is measured on held-out examples where that is due."""
     settings = stage.held_out
 
@@ -268,8 +297,11 @@ def _measured(on_step: OnStep, measures: HeldOut, stage: Stage, plan: Plan) -> O
     return report
 
 
-def _plan(data: TrainingSet, stage: Stage, examples: str, homogeneous: bool) -> tuple[Plan, Shares]:
-    """The plan of a stage, beside its checkpoints, and what each source has of it; raises if one has nothing."""
+def plan_stage(data: TrainingSet, stage: Stage, examples: str, homogeneous: bool) -> tuple[Plan, Shares]:
+    """The plan of a stage, beside its checkpoints, and what each source has of it; raises if one has nothing.
+
+    data: a TrainingSet, or other rows that have what a plan and its report read of one; examples: digest of them.
+    """
     settings, folder = stage.batches(homogeneous), stage.checkpoints / stage.name
     key = key_of(
         examples=examples, **asdict(settings), objectives=data.objectives, code=behaviour_digest(BatchSettings)
@@ -283,8 +315,8 @@ def _plan(data: TrainingSet, stage: Stage, examples: str, homogeneous: bool) -> 
         write_json(folder / "dropped.json", _dropped(plan, names, data.example_ids))
         write_json(folder / STEPS_FILE, shares.report())
     log.info(
-        "%s: %d examples, %d steps over %d epochs (by source: %s); in no batch: %s, listed in %s",
-        stage.name, len(data), len(plan), settings.epochs, shares.steps_text(), shares.in_no_batch_text(),
+        "%s: %d examples, %d steps over %s (by source: %s); in no batch: %s, listed in %s",
+        stage.name, len(data), len(plan), settings.length, shares.steps_text(), shares.in_no_batch_text(),
         folder / "dropped.json",
     )  # fmt: skip
     if small := shares.small_batches_text():
@@ -304,7 +336,7 @@ def _dropped(plan: Plan, names: list[str], example_ids: Sequence[str]) -> list[d
     return listed
 
 
-def _fit(
+def fit_stage(
     model: torch.nn.Module,
     plan: Plan,
     shares: Shares,
@@ -313,7 +345,9 @@ def _fit(
     example_ids: Sequence[str],
     made_of: Mapping[str, Any],
     on_step: OnStep,
+    development: Development | None = None,
 ) -> None:
+    """Train a model in place over a plan, with the checkpoints of the stage; `made_of` is told of its identity."""
     given = {name: value for name, value in asdict(stage.settings).items() if name not in _NOT_OF_THE_STEPS}
     identity = given | {
         "seed": stage.seed,
@@ -324,7 +358,9 @@ def _fit(
     checkpoints = Checkpoints(stage.checkpoints / stage.name, identity, stage.kept_checkpoints)
     settings = stage.select(FitSettings)
     watch = Watch(stage.watch, example_ids, settings.warmup(len(plan)))
-    fit(model, plan, backward, settings, checkpoints, watch, with_shares(on_step, shares), stage.name)
+    fit(model, plan, backward, settings, checkpoints, watch, with_shares(on_step, shares), stage.name, development)
+    if development and processes.rank() == 0:
+        write_json(checkpoints.folder / DEVELOPMENT_FILE, development.report())
     log.info("%s: %d steps done; examples in no batch: %s", stage.name, len(plan), shares.in_no_batch_text())
     model.to("cpu")
 

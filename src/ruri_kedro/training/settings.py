@@ -1,11 +1,12 @@
 """The blocks of parameters of the trainings and of a run. No torch is imported here: they are read before a run."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.models.pair_scores import SCORERS
 from ruri_kedro.models.settings import ModelName, Precision
-from ruri_kedro.recipe.parse import Count, NotNegative, Positive, Share, Size, meant, parameters
+from ruri_kedro.recipe.parse import Count, NotNegative, Positive, Share, ShareAbove, Size, meant, parameters
 from ruri_kedro.recipe.stages import kind_of_model
 
 
@@ -53,6 +54,25 @@ class Averaging:
     """The model of a training is the mean of its last checkpoints; parameters `averaging` (arXiv 2407.20750)."""
 
     last: Count  # how many, that of the last step among them
+    weights: tuple[Positive, ...] | None = None  # of them, the oldest first; None: all alike
+
+    def __post_init__(self) -> None:
+        if self.weights is not None and len(self.weights) != self.last:
+            raise RecipeError(f"weights: {list(self.weights)}; give one for each of the last {self.last}, or null.")
+
+
+@parameters
+class Merging:
+    """What a stage hands on lies between the model that it trained and an older one; parameters `merging`."""
+
+    method: Literal["slerp", "linear"]
+    model: Literal["start", "base"]  # the older one: what the stage started from, or the base model
+    weights: tuple[Share, ...]  # of the trained model; of several the one that is best on the held-out pairs
+    weight_of: Mapping[str, Share]  # in place of it, by a regular expression of parameters' names
+
+    def __post_init__(self) -> None:
+        if not self.weights:
+            raise RecipeError("weights: none is given. Give one, or several to choose from.")
 
 
 @parameters
@@ -77,6 +97,16 @@ class RerankingSettings:
 
 
 @parameters
+class DevelopmentSettings:
+    """What a training is measured on as it goes on, and which weights are its result; parameters `development`."""
+
+    task: str  # a name in the parameters `development`
+    evaluations: Count  # at even distances, the last step among them; one more is made before the first step
+    items: Count | None  # pairs, drawn by the seed of the run; None: all
+    keep: Literal["best", "last"]  # weights of the best evaluation, the first of equal ones, or of the last step
+
+
+@parameters
 class SideLengths:
     """Tokens of an anchor, and of everything else, prompt included; parameters `max_length` of a bi-encoder's stage."""
 
@@ -95,9 +125,14 @@ class PretrainingSettings(RerankingSettings):
     homogeneous: bool  # a batch holds one source
     shuffle_positives: bool  # order of their sentences
     freeze_position_embeddings: bool
+    max_examples: Count | None  # seen in all steps together, in place of epochs; None: by epochs
+    draw_one: bool  # each time that an anchor is seen, one of its positives and one of its negatives are drawn
+    development: DevelopmentSettings | None  # None: nothing is measured, and the result is the last step's
 
     def __post_init__(self) -> None:
         dims, weights = self.matryoshka_dims, self.matryoshka_weights
+        if self.averaging is not None and self.development is not None and self.development.keep == "best":
+            raise RecipeError("averaging: the mean of checkpoints and development.keep: best exclude each other.")
         if weights is not None and len(weights) != len(dims or ()):
             raise RecipeError(f"matryoshka_weights={list(weights)}: give one for each of matryoshka_dims, or null.")
 
@@ -133,3 +168,14 @@ class FinetuningSettings(PretrainingSettings):
     threshold: Share | None  # on the sigmoid of the positive's score; None: by keep_share
     keep_share: Share  # of the distilled examples
     min_kept: Share  # an error if a smaller share of the distilled examples survives
+    merging: Merging | None  # with an older model; None: the trained model is handed on
+
+
+@parameters
+class AdaptationSettings(RerankingSettings):
+    """Masked language modelling before anything is compared; parameters `adaptation`."""
+
+    mask_share: ShareAbove  # of the tokens, that are to be guessed
+    max_word_pieces: Count  # a longer run of pieces is not taken for a word, whose pieces are masked together
+    # All weights; those of the tokens alone; or of these the ones that `base_model.add_vocabulary` has added.
+    train: Literal["all", "embeddings", "added"]

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from ruri_kedro.datasets.models import HandedOn
-from ruri_kedro.models.kinds import kind_in
+from ruri_kedro.errors import RecipeError
+from ruri_kedro.models.kinds import Kind, kind_in
 from ruri_kedro.recipe.addresses import resolve
 from ruri_kedro.recipe.annotations import Params
 from ruri_kedro.recipe.parse import parse
 from ruri_kedro.recipe.stages import STAGES
+from ruri_kedro.recipe.stages import Stage as StageOfRecipe
 from ruri_kedro.tables import Table
 from ruri_kedro.training.settings import RunSettings
 
@@ -34,6 +36,13 @@ def stage_of(name: str, settings: Params, run: Params) -> Any:
     )  # fmt: skip
 
 
+def training_of(stage: StageOfRecipe, kind: Kind) -> tuple[Callable, tuple[str, ...]]:
+    """What trains a model of a kind in a stage, and what it takes by name beside what all trainings take."""
+    if stage.train is not None:
+        return resolve(stage.train), stage.trains_with
+    return resolve(kind.train), kind.trains_with
+
+
 def train_stage(
     name: str,
     start: Path,
@@ -46,30 +55,38 @@ def train_stage(
     teacher: Mapping[tuple[str, str], float] | None = None,
     source_prompts: Mapping[str, Mapping[str, str]] | None = None,
     training_head: str | None = None,
+    development: Any = None,
+    base_model: Params | None = None,
 ) -> Any:
     """The model in the folder `start`, trained by a stage; the same model, unchanged, where no source takes part in it.
 
     `step_logger` gives the function that is told the figures of each step; `teacher` are scores by (query_id, docid),
     `source_prompts` the prompts by role of sources that have their own, `training_head` names a layer that the model
-    has in training only. A source that takes part and has no example is an error of the training.
+    has in training only, `development` are the pairs of the stage's own `development`, `base_model` the parameters of
+    this name. A source that takes part and has no example is an error of the training.
     """
     if not examples.parts():
         logger.info("%s: no source takes part in it. Nothing is trained, the model is handed on unchanged.", name)
         return HandedOn(start)
     kind = kind_in(start, STAGES[name].kind)
+    if settings.get("development") and "development" not in kind.trains_with:
+        raise RecipeError(f"{STAGES[name].block}.development: a {kind.name} is not measured. Set it to null.")
     model = resolve(kind.start)(start, prompts or {}, settings["max_length"], run["seed"])
     given = {
         "prompts": prompts,
         "source_prompts": source_prompts,
         "teacher": teacher,
         "training_head": training_head,
+        "development": development,
+        "base_model": base_model,
     }
-    trained = resolve(kind.train)(
+    train, trains_with = training_of(STAGES[name], kind)
+    trained = train(
         model,
         examples=examples,
         passages=passages,
         stage=stage_of(name, settings, run),
         on_step=step_logger(name),
-        **{argument: given[argument] for argument in kind.trains_with},
+        **{argument: given[argument] for argument in trains_with},
     )
     return resolve(kind.finish)(trained) if kind.finish else trained

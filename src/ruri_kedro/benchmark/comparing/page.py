@@ -9,7 +9,7 @@ from ruri_kedro.benchmark.comparing.text import MEAN_HEADER, RESULT_HEADER, mean
 from ruri_kedro.benchmark.tasks.specs import RERANKING_SUFFIX
 from ruri_kedro.text.pages import render_page
 
-_TEMPLATE = "page.html"
+_TEMPLATE = "comparison.html"
 
 
 @dataclass

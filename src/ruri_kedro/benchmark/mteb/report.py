@@ -12,7 +12,7 @@ from ruri_kedro.errors import DataError
 from ruri_kedro.tables.files import read_json
 from ruri_kedro.text.layout import markdown_table
 
-# mteb's types of task in the order of the paper's columns, and what the columns are called.
+# mteb's types of task in the order of the paper's columns (Ruri, Table 10), and what the columns are called.
 CATEGORIES = {
     "Retrieval": "Retrieval",
     "STS": "STS",
@@ -22,6 +22,18 @@ CATEGORIES = {
     "Clustering": "Clustering",
     "PairClassification": "Pair.",
 }
+# The same of benchmarks that have an order of their own: ruMTEB, arXiv 2408.12503, with 7 categories and 23 tasks.
+_ORDERS = {
+    "MTEB(rus, v1)": (
+        "Classification", "Clustering", "MultilabelClassification", "PairClassification", "Reranking", "Retrieval",
+        "STS",
+    ),
+}  # fmt: skip
+
+
+def columns_of(benchmark: str) -> dict[str, str]:
+    """What the columns of a benchmark's table are called, by mteb's types of task, in their order."""
+    return {category: CATEGORIES[category] for category in _ORDERS.get(benchmark, CATEGORIES)}
 
 
 @dataclass(frozen=True)
@@ -95,9 +107,13 @@ def task_score(result: TaskResult, task: Any, official: Mapping[str, str]) -> Ta
 
 def markdown(benchmark: str, models: Sequence[ModelScores], official: bool) -> str:
     """The tables: categories and average by mteb's main scores, by the official ones if wanted, and every task."""
-    parts = [f"# {benchmark}\n", "mteb's main scores, in percent.\n", _categories_table(models)]
+    columns = columns_of(benchmark)
+    parts = [f"# {benchmark}\n", "mteb's main scores, in percent.\n", _categories_table(models, columns)]
     if official:
-        parts += ["\nThe authors' metrics on the test split, in percent.\n", _categories_table(models, official=True)]
+        parts += [
+            "\nThe authors' metrics on the test split, in percent.\n",
+            _categories_table(models, columns, official=True),
+        ]
     parts += ["\n## Tasks\n", _tasks_table(models, official)]
     parts += [f"\n{model.model}: no result yet of {', '.join(model.missing)}.\n" for model in models if model.missing]
     return "\n".join(parts)
@@ -142,16 +158,17 @@ def covers(result: TaskResult, task: Any) -> bool:
     )
 
 
-def _categories_table(models: Sequence[ModelScores], official: bool = False) -> str:
+def _categories_table(models: Sequence[ModelScores], named: Mapping[str, str], official: bool = False) -> str:
+    """A row per model; columns that have a name stand first, in the order of `named`."""
     present = {row.category for model in models for row in model.scores}
-    columns = [category for category in CATEGORIES if category in present]
-    columns += sorted(present - CATEGORIES.keys())
+    columns = [category for category in named if category in present]
+    columns += sorted(present - named.keys())
     rows = []
     for model in models:
         means = model.categories(official)
         cells = [_percent(means.get(category)) for category in columns]
         rows.append([model.model, *cells, _percent(model.average(official))])
-    return markdown_table(["Model", *(CATEGORIES.get(column, column) for column in columns), "Avg."], rows) + "\n"
+    return markdown_table(["Model", *(named.get(column, column) for column in columns), "Avg."], rows) + "\n"
 
 
 def _tasks_table(models: Sequence[ModelScores], official: bool) -> str:

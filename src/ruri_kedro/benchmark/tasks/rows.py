@@ -52,9 +52,9 @@ def check_text(fields: Mapping[str, Any] | None) -> None:
             raise RecipeError(f"fields.{name}: the name of a field is expected, or for `text` a list of one or more.")
 
 
-def parse_task(name: str, row: Any) -> Place:
+def parse_task(name: str, row: Any, block: str = "tasks") -> Place:
     """The row of a task. Raises RecipeError with a line for each fault: a key, its value and what is expected."""
-    place = f"tasks.{name}"
+    place = f"{block}.{name}"
     if not isinstance(row, Mapping):
         raise RecipeError(f"{place}: {row!r} is given, a block of keys is expected.")
     types = task_types()
@@ -62,17 +62,22 @@ def parse_task(name: str, row: Any) -> Place:
     return parse(rows if isinstance(rows, type) else rows[_chosen(place, "shape", row, rows)], row, place)
 
 
-def parse_tasks(rows: Mapping[str, Any]) -> dict[str, Place]:
+def parse_tasks(rows: Mapping[str, Any], block: str = "tasks") -> dict[str, Place]:
     """The rows of all tasks of a recipe. Raises one RecipeError with the faults of all."""
     found, faults = {}, []
     for name, row in rows.items():
         try:
-            found[name] = parse_task(name, row)
+            found[name] = parse_task(name, row, block)
         except RecipeError as error:
             faults.append(str(error))
     if faults:
         raise RecipeError("\n".join(faults))
     return found
+
+
+def parse_development(rows: Mapping[str, Any]) -> dict[str, Place]:
+    """The rows of the development data of a recipe, as those of its tasks."""
+    return parse_tasks(rows, "development")
 
 
 def _chosen(place: str, key: str, row: Mapping[str, Any], known: Iterable[str]) -> str:

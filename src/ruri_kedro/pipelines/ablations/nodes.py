@@ -22,10 +22,10 @@ from ruri_kedro.tables.store import key_of
 logger = logging.getLogger(__name__)
 
 _EQUAL = "equal_models"  # a cell has one model only
-RECIPE_DATA = ("test_sets", "passages", "pairs", "leaks", "matches", "inconsistent")
+RECIPE_DATA = ("test_sets", "development_sets", "passages", "pairs", "leaks", "matches", "inconsistent")
 
 
-def run_cells(recipe: Params, entries: Any, test_sets: Path, **tables: Table) -> Params:
+def run_cells(recipe: Params, entries: Any, test_sets: Path, development_sets: Path, **tables: Table) -> Params:
     """Scores by table, cell, seed and task: {table: {cell: {seed: {task/metric: mean}}}}.
 
     Beside them stand the steps of the cell's trainings as `steps/<stage>/<objective>`. All cells are looked
@@ -36,8 +36,12 @@ def run_cells(recipe: Params, entries: Any, test_sets: Path, **tables: Table) ->
     check_columns(settings["tables"], cells, recipe["tasks"])
     given = {name: table.digest() for name, table in tables.items()}
     given["test_sets"] = key_of(**{name: stored_digest(test_sets, name) for name in recipe["tasks"]})
+    given["development_sets"] = key_of(
+        **{name: stored_digest(development_sets, name) for name in recipe["development"]}
+    )
     given[_EQUAL] = "none"
-    store = StepStore(Path(settings["folder"]), {"test_sets": test_sets, _EQUAL: {}, **tables}, entries)
+    data = {"test_sets": test_sets, "development_sets": development_sets, _EQUAL: {}, **tables}
+    store = StepStore(Path(settings["folder"]), data, entries)
     runs = [(cell, seed, plan(cell, seed, recipe, nodes, given)) for seed in parse_seeds(settings) for cell in cells]
     if any(cell.benchmark and not store.is_done(steps[-1]) for cell, _, steps in runs):
         benchmark.check_benchmark(recipe["mteb"], settings["benchmark"])

@@ -76,6 +76,12 @@ def read_tasks(raw: Path, tasks: Params, tested_on: Sequence[str] = ()) -> dict[
     return {name: partial(build, name) for name in tasks}
 
 
+@by_type("reading")
+def read_development(raw: Path, development: Params) -> dict[str, Callable]:
+    """The tasks on which trainings choose their best weights and sweeps their best settings. No test is among them."""
+    return read_tasks(raw, development)
+
+
 @by_type("collecting")
 def collect_test_texts(test_sets: Path, tasks: Params, tested_on: Sequence[str] = ()) -> dict[str, Part]:
     """What training must not have seen, a part per task of the recipe and of mteb's benchmarks in `tested_on`."""

@@ -7,7 +7,7 @@ from ruri_kedro.pipelines.data_engineering import nodes
 
 
 def create_pipeline(**kwargs) -> Pipeline:
-    """raw -> duplicates, passages, pairs, leaks; reports of both."""
+    """raw -> duplicates, passages, pairs, test and development sets, leaks; reports."""
     return Pipeline([*_texts(), *_tests(), *_reports()])
 
 
@@ -43,6 +43,12 @@ def _tests() -> list[Node]:
             inputs=["raw", "params:tasks", "params:tested_on"],
             outputs="test_sets",
             name="read_tasks",
+        ),
+        Node(
+            func=nodes.read_development,
+            inputs=["raw", "params:development"],
+            outputs="development_sets",
+            name="read_development",
         ),
         Node(
             func=nodes.collect_test_texts,

@@ -1,27 +1,37 @@
 """Supervised fine-tuning with the reranker as teacher (Ruri, Section 4). Torch is imported inside the functions."""
 
+import logging
+import tempfile
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
+from ruri_kedro.benchmark.development import development_pairs
+from ruri_kedro.benchmark.tasks.types import by_type
 from ruri_kedro.corpora.source import own_prompts
+from ruri_kedro.datasets.models import HandedOn
 from ruri_kedro.errors import RecipeError
-from ruri_kedro.models.kinds import KINDS, saved_kind
+from ruri_kedro.models.kinds import KINDS, by_kind, kind_in, model_class, saved_kind
 from ruri_kedro.models.pair_scores import SCORERS
 from ruri_kedro.models.precision import check_precision
-from ruri_kedro.models.reference import EncoderReference
+from ruri_kedro.models.reference import EncoderReference, folder_digest
+from ruri_kedro.pipelines.evaluation.nodes import validate
 from ruri_kedro.recipe.annotations import Embedder, Figure, Frame, Params
 from ruri_kedro.recipe.objectives import TAUGHT
-from ruri_kedro.recipe.stages import kind_of_model
+from ruri_kedro.recipe.parse import parse
+from ruri_kedro.recipe.stages import BASE_KIND, kind_of_model
 from ruri_kedro.registry.runs.tracking import step_logger
 from ruri_kedro.tables import SCHEMAS, Part, ShardedPart, Table
 from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.lookup import passage_texts
 from ruri_kedro.tables.store import blocks, key_of
+from ruri_kedro.training.merging import best_weight, merging_table
+from ruri_kedro.training.settings import Merging
 from ruri_kedro.training.stages import train_stage
 from ruri_kedro.training.teacher import (
     SHARD_PAIRS,
@@ -34,6 +44,8 @@ from ruri_kedro.training.teacher import (
     threshold_of,
     weak_positives,
 )
+
+logger = logging.getLogger(__name__)
 
 
 def score_with_teacher(
@@ -137,6 +149,7 @@ def drop_weak_positives(
     return {source: part(source) for source in examples.parts()}, figure, weak
 
 
+@by_type("collecting")
 def finetune(
     pretrained_model: Path,
     examples: Table,
@@ -147,13 +160,57 @@ def finetune(
     run: Params,
     sources: Params,
     training_head: str | None,
+    development_sets: Path,
 ) -> Embedder:
     """Distil retrieval sources, contrast inference sources."""
     teacher = _by_query_and_docid(teacher_scores)
     return train_stage(
         "finetuning", pretrained_model, examples, passages, settings, run, step_logger, prompts, teacher,
-        own_prompts(sources), training_head,
+        own_prompts(sources), training_head, development_pairs(settings, "finetuning", development_sets),
     )  # fmt: skip
+
+
+@by_kind("asked")
+def merge_with_older(
+    finetuned_model: Path,
+    pretrained_model: Path,
+    base_model: Path,
+    pairs: Table,
+    passages: Table,
+    sources: Params,
+    prompts: Params,
+    evaluation: Params,
+    merging: Params | None,
+) -> tuple[Embedder, Frame]:
+    """The fine-tuned model merged with an older one, and the held-out pairs by weight where there are several.
+
+    The weight is chosen by the mean over the sources of what `validate` finds, of equal ones the smaller. No test set
+    has a say. Without `merging`, or where nothing was trained, the model is handed on.
+    """
+    if merging is None:
+        return HandedOn(finetuned_model), merging_table({}, None)
+    settings = parse(Merging, merging, "finetuning.merging")
+    older = base_model if settings.model == "base" else pretrained_model
+    if folder_digest(older) == folder_digest(finetuned_model):
+        return HandedOn(finetuned_model), merging_table({}, None)
+
+    from ruri_kedro.models.merging import merge
+
+    models = [model_class(kind_in(folder, BASE_KIND))(str(folder), device="cpu") for folder in (finetuned_model, older)]
+
+    def merged(weight: float) -> Any:
+        return merge(*models, settings.method, weight, settings.weight_of)
+
+    if len(settings.weights) == 1:
+        return merged(settings.weights[0]), merging_table({}, settings.weights[0])
+    found: dict[float, dict[str, float]] = {}
+    for weight in sorted(settings.weights):
+        with tempfile.TemporaryDirectory() as folder:
+            merged(weight).save_pretrained(folder)
+            found[weight] = validate(Path(folder), pairs, passages, sources, prompts, evaluation)
+    chosen = best_weight(found)
+    logger.info("finetuning.merging: weight %g of the fine-tuned model is best on the held-out pairs.", chosen)
+    return merged(chosen), merging_table(found, chosen)
 
 
 def _by_query_and_docid(teacher_scores: Table) -> dict[tuple[str, str], float]:

@@ -7,7 +7,7 @@ from ruri_kedro.pipelines.finetuning import nodes
 
 
 def create_pipeline(**kwargs) -> Pipeline:
-    """pretrained_model, reranker, examples -> teacher_scores, embedder and its validation."""
+    """pretrained_model, reranker, examples -> teacher_scores, finetuned_model, embedder and its validation."""
     return Pipeline(
         [
             Node(
@@ -29,10 +29,19 @@ def create_pipeline(**kwargs) -> Pipeline:
                 inputs=[
                     "pretrained_model", "distilled_examples", "teacher_scores", "passages", "params:finetuning",
                     "params:prompts", "params:run", "params:sources",
-                    "params:base_model.training_head",
+                    "params:base_model.training_head", "development_sets",
                 ],
-                outputs="embedder",
+                outputs="finetuned_model",
                 name="finetune",
+            ),
+            Node(
+                func=nodes.merge_with_older,
+                inputs=[
+                    "finetuned_model", "pretrained_model", "base_model", "pairs", "passages", "params:sources",
+                    "params:prompts", "params:evaluation", "params:finetuning.merging",
+                ],
+                outputs=["embedder", "merging_table"],
+                name="merge_with_older",
             ),
             Node(
                 func=validate,

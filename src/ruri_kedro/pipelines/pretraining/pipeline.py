@@ -7,21 +7,15 @@ from ruri_kedro.pipelines.pretraining import nodes
 
 
 def create_pipeline(**kwargs) -> Pipeline:
-    """passages, examples -> base_model, pretrained_model and its validation."""
+    """adapted_model, examples -> pretrained_model and its validation."""
     return Pipeline(
         [
             Node(
-                func=nodes.make_base_model,
-                inputs=["passages", "params:base_model", "params:prompts", "params:seed"],
-                outputs="base_model",
-                name="make_base_model",
-            ),
-            Node(
                 func=nodes.pretrain,
                 inputs=[
-                    "base_model", "pretraining_examples", "passages", "params:pretraining",
+                    "adapted_model", "pretraining_examples", "passages", "params:pretraining",
                     "params:prompts", "params:run", "params:sources",
-                    "params:base_model.training_head",
+                    "params:base_model.training_head", "development_sets",
                 ],
                 outputs="pretrained_model",
                 name="pretrain",

@@ -28,12 +28,13 @@ _ORIGIN = "## How it was made"  # the only section that tells one run from anoth
 
 
 def model_card(
-    evidence: Evidence, name: str, licence: str, limits: str, prompts: Mapping[str, str], unit_vectors: bool = True
-) -> str:
+    evidence: Evidence, name: str, licence: str, limits: str, prompts: Mapping[str, str], unit_vectors: bool = True,
+    library: str | None = None,
+) -> str:  # fmt: skip
     """The card: base model, data with rows and licences, recipe, figures with 95% intervals, use, limits, origin.
 
     `name` is that of the registered model, `prompts` are the model's, `unit_vectors` whether an embedder's vectors have
-    length 1.
+    length 1, `library` the version of sentence-transformers that wrote it, if that is known.
     """
     words: CardText = resolve(kind_called(evidence.kind).card)
     figures = list(_figures(evidence.scores))
@@ -42,7 +43,7 @@ def model_card(
         f"# {name}",
         _introduction(words, evidence.training["base_model"], unit_vectors),
         "## Results\n\n" + "\n".join(_results(evidence, figures)),
-        "## Use\n\n```python\n" + words.usage.format(name=name) + "\n```",
+        "## Use\n\n```python\n" + words.usage.format(name=name) + "\n```" + _needs(library),
         *([_prompts(prompts)] if words.prompts else []),
         "## Training data\n\n" + "\n".join(_data(evidence)),
         "## Recipe\n\n" + "\n".join(_recipe(evidence.training, stages)),
@@ -124,6 +125,15 @@ def _results(evidence: Evidence, figures: Sequence[Figure]) -> Iterator[str]:
         rows.append((task, evidence.tests[task]["category"], metric, f"{mean:.4f}", shown, queries or "-"))
     yield markdown_table(("task", "category", "metric", "mean", "95% interval", "queries"), rows)
     yield "\nThe interval is a bootstrap over the queries; a metric of a whole task has none."
+
+
+def _needs(library: str | None) -> str:
+    """Which version of sentence-transformers reads the folder: one of the same first two numbers, or newer."""
+    if library is None:
+        return ""
+    least = ".".join(library.split(".")[:2])
+    install = f"pip install 'sentence-transformers>={least}'"
+    return f"\n\nWritten by sentence-transformers {library}: it needs {least} or newer (`{install}`)."
 
 
 def _prompts(prompts: Mapping[str, str]) -> str:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from ruri_kedro.errors import RegistryError
+from ruri_kedro.text.pages import without_front_matter
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -33,6 +34,8 @@ _FLUSH_AT = 200  # metrics
 _FLUSH_AFTER = 5.0  # seconds
 _REQUEST_LIMIT = 1000  # metrics in one MLflow request
 _RETRY_FIRST, _RETRY_LAST = 60.0, 600.0  # seconds
+
+_DESCRIBED, _LONGEST_DESCRIPTION = 40, 5000  # lines and characters of a run's description
 
 _open_loggers: "list[StepLogger]" = []
 
@@ -273,6 +276,21 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 def metric_name(name: str) -> str:
     """`name` in the characters that MLflow allows in a metric's name."""
     return "".join(c if c.isalnum() or c in "_-. :/" else "_" for c in name.replace("@", "_at_"))
+
+
+def describe_run(run_id: str, report: str) -> None:
+    """Show the first lines of a report as the description of a run."""
+    lines = without_front_matter(report).strip().splitlines()[:_DESCRIBED]
+    set_tags(run_id, {"mlflow.note.content": "\n".join(lines)[:_LONGEST_DESCRIPTION]})
+
+
+def measure_machine(run_id: str, seconds: float) -> Callable[[], None]:
+    """Log what processor, memory, disk and GPU do every so many seconds, by MLflow; gives the call that ends it."""
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    monitor = SystemMetricsMonitor(run_id, sampling_interval=seconds, samples_before_logging=1)
+    monitor.start()
+    return monitor.finish
 
 
 def set_tags(run_id: str, tags: Mapping[str, str]) -> None:

@@ -111,13 +111,25 @@ def search(folder: Path, queries: Sequence[str], k: int, settings: BM25Settings)
     folder = Path(folder)
     if k < 1:
         raise RecipeError(f"bm25 k={k}: at least one hit is to be asked for.")
+    check_index(folder, settings)
+    return _search(folder / settings.engine, queries, k, settings)
+
+
+def open_searcher(folder: Path, settings: BM25Settings) -> Callable[[Sequence[str], int], list]:
+    """A search in an index that stays open, (queries, k) -> hits of each, as `search`; for one thread at a time."""
+    check_index(Path(folder), settings)
+    searcher, terms = _searcher(Path(folder) / settings.engine, settings), settings.terms()
+    return lambda queries, k: searcher.search([terms(query) for query in queries], k, 1)
+
+
+def check_index(folder: Path, settings: BM25Settings) -> None:
+    """Raise DataError if there is no index in `folder`, or one of other settings."""
     if not (folder / MANIFEST).exists():
         raise DataError(f"{folder}: there is no BM25 index. Build it first (build_index).")
     manifest = facts_of(folder)
     for name, value in settings.built_with.items():
         if manifest[name] != value:
             raise DataError(f"{folder}: the index was built with {name} '{manifest[name]}', not '{value}'.")
-    return _search(folder / settings.engine, queries, k, settings)
 
 
 def _search(folder: Path, queries: Sequence[str], k: int, settings: BM25Settings) -> Iterator[list[tuple[str, float]]]:

@@ -1,0 +1,125 @@
+"""kedro ruri index export and load: vectors for the engines that people search with."""
+
+from collections.abc import Callable
+from functools import reduce
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ruri_kedro.cli.mlflow_store import connect
+from ruri_kedro.cli.named_models import saved_model
+from ruri_kedro.cli.project import project_context
+from ruri_kedro.errors import RecipeError
+from ruri_kedro.recipe.blocks import check_blocks
+
+if TYPE_CHECKING:
+    from ruri_kedro.search.vector_stores.sources import Source
+
+_TARGETS = ("qdrant", "opensearch", "elasticsearch", "pgvector", "lancedb", "vespa", "parquet")
+_ANALYSERS = ("kuromoji", "sudachi")
+_QUERIES = 100  # that --check asks
+
+_into = click.option("--into", metavar="ADDRESS", help="Load it into the engine that runs here; can be repeated.")
+_check = click.option("--check", is_flag=True, help="Search there and compare with exact search here (recall@10).")
+
+
+def _made_of(command: Callable) -> Callable:
+    """The options that say which vectors are exported."""
+    options = (
+        click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False),
+        click.option("--model", "reference", help="A folder, models:/<name>@<alias>, or <owner>/<model>@<commit>."),
+        click.option("--collection", help="A file, or a source or searched task of the recipe: what is encoded."),
+        click.option("--prompts", help="Name in mteb.prompts. Default: the prompts the model was saved with."),
+        click.option("--env", "-e", default=None, help="Environment (recipe) of the collection and the registry."),
+    )
+    return reduce(lambda made, option: option(made), reversed(options), command)
+
+
+@click.command("export")
+@_made_of
+@click.option("--to", required=True, type=click.Choice(_TARGETS), help="The engine that shall read it.")
+@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="New folder.")
+@click.option("--name", default="passages", show_default=True, help="Of the collection, index or table there.")
+@click.option(
+    "--analyser", default=_ANALYSERS[0], show_default=True, type=click.Choice(_ANALYSERS),
+    help="Of Japanese texts, for OpenSearch and Elasticsearch.",
+)  # fmt: skip
+@_into
+@_check
+def export_vectors(
+    folder: Path | None, reference: str | None, collection: str | None, prompts: str | None, env: str | None,
+    to: str, out: Path, name: str, analyser: Any, into: str | None, check: bool,
+) -> None:  # fmt: skip
+    """Write vectors, texts and ids in the form of another engine.
+
+    Of FOLDER, an index of token vectors or what --to parquet wrote; or of --model and --collection: a vector for each
+    text, or of a late interaction model one for each token.
+    """
+    if (folder is None) == (reference is None) or (reference is None) != (collection is None):
+        raise click.UsageError("Name a FOLDER, or a model and what it encodes: --model MODEL --collection COLLECTION.")
+    from ruri_kedro.search.vector_stores.export import export
+    from ruri_kedro.search.vector_stores.sources import stored
+    from ruri_kedro.search.vector_stores.stores import read_by
+
+    source = _encoded(reference, collection, prompts, env) if folder is None else stored(folder)
+    click.echo(f"{export(source, to, out, name, analyser)} documents in {out}. {read_by(to)}")
+    _load_and_check(out, into, check)
+
+
+@click.command("load")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@_into
+@_check
+def load_vectors(folder: Path, into: str | None, check: bool) -> None:
+    """Send what was exported to FOLDER to its engine; documents that are there are replaced."""
+    _load_and_check(folder, into, check)
+
+
+def _load_and_check(folder: Path, address: str | None, is_checked: bool) -> None:
+    from ruri_kedro.search.vector_stores import export
+
+    if address is not None:
+        export.load(folder, address)
+        click.echo("loaded")
+    if is_checked:
+        recall = export.check(folder, address)
+        click.echo(str(recall))
+        if not recall.is_enough:
+            raise click.ClickException(f"at least {export.LEAST_EXACT} and {export.LEAST} are expected.")
+
+
+def _encoded(reference: str, name: str, prompts: str | None, env: str | None) -> "Source":
+    """The documents of a collection by a model, whose kind decides what they become."""
+    from ruri_kedro.cli.collection import read_collection
+
+    context = project_context(env, anywhere=True)
+    check_blocks(context.params, "prompts", "task_prompts", "mteb")
+    collection, model, settings = read_collection(context, name), _model(context, reference), context.params["mteb"]
+    if model.is_cross_encoder:
+        raise RecipeError(f"'{reference}' gives scores to pairs and no vectors. Name an embedding model.")
+    from ruri_kedro.search.vector_stores.encoding import MultiVectors, SingleVectors
+    from ruri_kedro.search.vector_stores.sources import encoded_texts
+
+    if model.is_multi_vector:
+        encoder: Any = MultiVectors(model, settings["chunk_tokens"])
+    else:
+        chosen = _prompts(context.params, model, prompts)
+        encoder = SingleVectors(model, chosen, settings["max_length"], settings["chunk_tokens"])
+    facts = {"model": {"name": model.name, "revision": model.revision}, "collection": name}
+    return encoded_texts(encoder, collection.documents, collection.asked(_QUERIES), facts)
+
+
+def _model(context: Any, reference: str) -> Any:
+    if reference.startswith("models:/"):
+        connect(context)
+    return saved_model(reference, context.params["mteb"]["device"])
+
+
+def _prompts(params: dict[str, Any], model: Any, name: str | None) -> dict[str, str]:
+    from ruri_kedro.benchmark.mteb.prompts import named_prompts, recipe_prompts, saved_prompts
+
+    if name is not None:
+        return dict(named_prompts(params["mteb"], name))
+    own = recipe_prompts(params.get("prompts", {}), params.get("task_prompts", {}))
+    return saved_prompts(model.name, model.prompts, params["mteb"], own)

@@ -1,0 +1,151 @@
+"""The sweep of a recipe: every cell of the grid trained and scored with every seed, and the report."""
+
+import logging
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ruri_kedro.engines.engine import engine_of
+from ruri_kedro.errors import TrainingError
+from ruri_kedro.experiments import pair_scores
+from ruri_kedro.experiments.cell_runs import CellRun, Outcome, do_runs
+from ruri_kedro.experiments.cells import parse_seeds
+from ruri_kedro.experiments.steps import StepStore, plan
+from ruri_kedro.experiments.sweep_cells import SweepCell, Variants, parse_grid
+from ruri_kedro.experiments.sweep_settings import SweepSettings
+from ruri_kedro.experiments.sweep_tables import chosen_cells
+from ruri_kedro.pipelines import data_engineering
+from ruri_kedro.pipelines.ablations.nodes import recipe_nodes
+from ruri_kedro.recipe.annotations import Frame, Params
+from ruri_kedro.recipe.parse import parse
+from ruri_kedro.registry.runs.child_runs import open_parent
+from ruri_kedro.tables.store import file_digest, key_of
+
+logger = logging.getLogger(__name__)
+
+_EQUAL = "equal_models"  # a cell has one model only
+
+
+def run_sweep(raw: Path, recipe: Params, variants: Variants, entries: Any) -> Params:
+    """The figures of all cells and seeds, of the untrained models, and of the chosen cells on all tests.
+
+    All cells are looked at before any is run; a step that is done is not done again, and one that was cut off goes on.
+    Raises TrainingError where no cell could be done.
+    """
+    settings = parse(SweepSettings, recipe["sweep"], "sweep")
+    cells, seeds = parse_grid(settings, variants, recipe), parse_seeds(recipe["sweep"], "sweep")
+    engine_of(recipe["engine"])
+    store = step_store(settings, raw, entries)
+    planner = Planner(raw)
+    runs = [planner.run(cell, seed) for seed in seeds for cell in cells]
+    bases = _distinct(planner.run(cell.untrained(), seeds[0]) for cell in cells)
+    logger.info("Sweep: %d cells, %d seeds, %d untrained models.", len(cells), len(seeds), len(bases))
+    rows = _rows(do_runs([*runs, *bases], store, open_parent(), settings.workers, recipe["engine"]), store)
+    done = [row for row in rows if not row["reason"] and row["trained"]]
+    if not done:
+        raise TrainingError(f"sweep: no cell could be done. {rows[0]['cell']}: {rows[0]['reason']}")
+    chosen: list[Params] = []
+    best = [cells[number] for number in chosen_cells(done, settings, cells)]
+    if settings.chosen_tasks:
+        wanted = [planner.run(cell.with_all_tests(), seed) for cell in best for seed in seeds]
+        untrained = _distinct(planner.run(cell.untrained().with_all_tests(), seeds[0]) for cell in best)
+        chosen = _rows(do_runs([*wanted, *untrained], store, open_parent(), settings.workers, recipe["engine"]), store)
+    return {"runs": rows, "chosen": chosen, "by_pairs": _by_pairs(best, seeds, planner, store, settings)}
+
+
+def size_sweep(raw: Path, recipe: Params, variants: Variants, entries: Any) -> str:
+    """What is done of a sweep and what is left: cells, steps, hours, disk. Nothing of it is kept."""
+    from ruri_kedro.experiments.sweep_cost import TrialStore, size_text
+
+    settings = parse(SweepSettings, recipe["sweep"], "sweep")
+    cells, seeds = parse_grid(settings, variants, recipe), parse_seeds(recipe["sweep"], "sweep")
+    store, planner = step_store(settings, raw, entries), Planner(raw)
+    runs = [planner.run(cell, seed) for seed in seeds for cell in cells]
+    bases = _distinct(planner.run(cell.untrained(), seeds[0]) for cell in cells)
+    with tempfile.TemporaryDirectory() as folder:
+        return size_text(runs, len(bases), store, TrialStore(Path(folder), store))
+
+
+def report_sweep(runs: Params, recipe: Params) -> tuple[Frame, Frame, str, str]:
+    """All cells with their means over seeds, the best of them, and the report as Markdown and as a page."""
+    from ruri_kedro.experiments.sweep_report import sweep_report
+
+    settings = parse(SweepSettings, recipe["sweep"], "sweep")
+    return sweep_report(runs["runs"], runs["chosen"], runs["by_pairs"], settings, recipe["recipe"])
+
+
+class Planner:
+    """Plans the steps of cells from the raw corpora on."""
+
+    def __init__(self, raw: Path) -> None:
+        self._nodes = data_engineering.create_pipeline() + recipe_nodes() + pair_scores.create_pipeline()
+        files = sorted(path for path in Path(raw).rglob("*") if path.is_file())
+        digest = key_of(**{path.relative_to(raw).as_posix(): file_digest(path) for path in files})
+        self._given = {"raw": digest, _EQUAL: "none"}
+
+    def run(self, cell: SweepCell, seed: int) -> CellRun:
+        """The work of a cell with a seed."""
+        return CellRun(cell, seed, plan(cell, seed, cell.params, self._nodes, self._given))
+
+
+def step_store(settings: SweepSettings, raw: Path, entries: Any) -> StepStore:
+    """Where the steps of the sweep are kept."""
+    return StepStore(Path(settings.folder), {"raw": raw, _EQUAL: {}}, entries)
+
+
+def _by_pairs(
+    best: Sequence[SweepCell], seeds: Sequence[int], planner: Planner, store: StepStore, settings: SweepSettings
+) -> list[Params]:
+    """The chosen cells and their untrained models compared on the pairs of each test, without cells that failed."""
+    names = {cell.group(settings.groups): cell for cell in best}
+    models = {name: _parts(cell, seeds, planner, store) for name, cell in names.items()}
+    bases = len({str(cell.params["base_model"]) for cell in best})
+    for name, cell in names.items():
+        untrained = "untrained" if bases == 1 else f"untrained {name}"
+        if untrained not in models:
+            models[untrained] = _parts(cell.untrained(), seeds[:1], planner, store)
+    return pair_scores.compared_by_pairs(models)
+
+
+def _parts(cell: SweepCell, seeds: Sequence[int], planner: Planner, store: StepStore) -> list:
+    """What each pair has of the correlations of a cell's model, for each seed whose training is done."""
+    found = []
+    for seed in seeds:
+        run = planner.run(cell.pair_by_pair(), seed)
+        *before, last = run.steps
+        if all(store.is_done(step) for step in before):
+            if not store.is_done(last):
+                store.run(last, None)
+            found.append(pair_scores.parts_by_task(store.load(last, run.cell.wanted)))
+    return found
+
+
+def _distinct(runs: Iterable[CellRun]) -> list[CellRun]:
+    """Runs with different last steps."""
+    return list({run.steps[-1].folder: run for run in runs}.values())
+
+
+def _rows(outcomes: Iterable[tuple[CellRun, Outcome]], store: StepStore) -> list[Params]:
+    """What is known of each run, in the order of cells and seeds."""
+    rows: list[Params] = []
+    for number, (run, outcome) in enumerate(outcomes, start=1):
+        logger.info("Run %d: %s, %s.", number, run.title, "failed" if outcome.reason else "done")
+        rows.append(
+            {
+                "cell": run.cell.title,
+                "values": dict(run.cell.values),
+                "seed": run.seed,
+                "trained": run.cell.model == run.cell.scored_model,
+                "figures": dict(outcome.figures),
+                "reason": outcome.reason,
+                "seconds": _seconds(run, store),
+            }
+        )
+    return sorted(rows, key=lambda row: (row["cell"], row["seed"]))
+
+
+def _seconds(run: CellRun, store: StepStore) -> dict[str, float]:
+    """How long each step of a run took, by its folder; steps that are not done are not among them."""
+    steps: Sequence = run.steps
+    return {step.folder: store.seconds_of(step) for step in steps if store.is_done(step)}

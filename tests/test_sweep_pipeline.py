@@ -1,0 +1,121 @@
+"""The pipeline `sweep` on tiny models, through the command line, as a user runs it."""
+
+import json
+import sqlite3
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from cut_project import kedro, run_kedro
+from sweep_project import make_sweep_project
+
+ARGUMENTS = ("run", "--env", "swept", "--pipelines", "sweep")
+REPORTING = "data/08_reporting/swept/versions"
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    return make_sweep_project(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="module")
+def output(project) -> str:
+    return run_kedro(project, *ARGUMENTS)
+
+
+def runs(project: Path) -> dict:
+    newest = sorted((project / REPORTING / "sweep.json").glob("*/sweep.json"))[-1]
+    return json.loads(newest.read_text("utf-8"))
+
+
+def figures(project: Path) -> dict:
+    """What does not depend on the clock."""
+    return {part: [{key: row[key] for key in row if key != "seconds"} for row in rows]
+            for part, rows in runs(project).items()}  # fmt: skip
+
+
+def report(project: Path) -> str:
+    return (project / REPORTING / "sweep.md").read_text("utf-8").partition("## Cost")[0]
+
+
+def done(project: Path) -> dict[str, int]:
+    folders = (project / "data/07_model_output/swept/versions/sweep").glob("*/manifest.json")
+    return {path.parent.name: path.stat().st_mtime_ns for path in folders}
+
+
+def test_one_command_leaves_a_report_and_a_run_for_each_cell(project, output):
+    found = runs(project)
+    trained = [row for row in found["runs"] if row["trained"]]
+    assert len(trained) == 8 and not any(row["reason"] for row in found["runs"])
+    assert {(row["values"]["set"], row["seed"]) for row in trained} == {
+        (s, n) for s in ("nli", "lines") for n in (1, 2)
+    }
+    assert all({"best-dev", "best-step", "test/spearman", "avg"} == set(row["figures"]) for row in trained)
+    assert len(found["chosen"]) == 6 and all("long/spearman" in row["figures"] for row in found["chosen"])
+    table, best = (pd.read_csv(project / REPORTING / name) for name in ("sweep.csv", "sweep_best.csv"))
+    assert len(table) == 4 and (table["count"] == 2).all() and len(best) == 2
+    highest = table.loc[table.groupby("set")["best-dev"].idxmax()].set_index("set")["finetuning.learning_rate"]
+    assert best.set_index("set")["finetuning.learning_rate"].sort_index().equals(highest.sort_index())
+    text = (project / REPORTING / "sweep.md").read_text("utf-8")
+    assert "## Best cells" in text and "± " in text and ("nli - lines" in text or "lines - nli" in text)
+    assert "by pairs of sentences" in text and "| nli - untrained | long |" in text
+    assert "untrained" in text and "## Cost" in text
+    assert "<table>" in (project / REPORTING / "sweep.html").read_text("utf-8")
+    steps = [name.rpartition("-")[0] for name in done(project)]
+    assert steps.count("finetune") == 8 and steps.count("make_base_model") == 2, "what cells share is done once"
+    assert steps.count("read_tasks") == 1 and steps.count("mining_supervised.choose_finetuning_examples") == 2
+    with sqlite3.connect(project / "mlflow.db") as store:
+        names = dict(store.execute("select name, run_uuid from runs"))
+        run = names["set=nli, finetuning.learning_rate=0.003, seed 2"]
+        params = dict(store.execute("select key, value from params where run_uuid=?", [run]))
+        metrics = dict(store.execute("select key, value from latest_metrics where run_uuid=?", [run]))
+    assert params == {"seed": "2", "set": "nli", "finetuning.learning_rate": "0.003"}
+    assert "scores/best-dev" in metrics and "finetuning/development/best_step" in metrics
+
+
+def test_a_second_run_does_no_step(project, output):
+    before, found = done(project), figures(project)
+    run_kedro(project, *ARGUMENTS)
+    assert done(project) == before and figures(project) == found
+
+
+def test_a_killed_sweep_ends_with_the_same_report(project, output, tmp_path):
+    killed = make_sweep_project(tmp_path)
+    for finetuned in (1, 4):
+        process = kedro(killed, *ARGUMENTS)
+        deadline = time.monotonic() + 300
+        while sum(name.startswith("finetune-") for name in done(killed)) < finetuned and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.kill()
+        process.communicate()
+    before = done(killed)
+    assert 0 < sum(name.startswith("finetune-") for name in before) < 8
+    run_kedro(killed, *ARGUMENTS)
+    assert figures(killed) == figures(project) and report(killed) == report(project)
+    assert {name: done(killed)[name] for name in before} == before, "what was done is not done again"
+
+
+def test_a_cell_that_fails_is_recorded_and_the_others_go_on_in_processes_of_their_own(project, output, tmp_path):
+    grid = {"set": ["nli", "lines"], "finetuning.batch_size": [8, 65]}
+    failing = make_sweep_project(tmp_path, grid=grid, seeds=[1], workers=2, chosen_tasks=[])
+    said = run_kedro(failing, *ARGUMENTS)
+    rows = {row["cell"]: row for row in runs(failing)["runs"] if row["trained"]}
+    reasons = {cell: row["reason"] for cell, row in rows.items() if row["reason"]}
+    assert set(reasons) == {"set=nli, finetuning.batch_size=65", "set=lines, finetuning.batch_size=65"}
+    assert all("Raise max_examples, or lower batch_size" in reason for reason in reasons.values())
+    assert "seed 1: failed. " in said or "seed 1: failed. " in report(failing)
+    assert len(pd.read_csv(failing / REPORTING / "sweep_best.csv")) == 2
+    with sqlite3.connect(failing / "mlflow.db") as store:
+        states = dict(store.execute("select name, status from runs"))
+    assert states["set=nli, finetuning.batch_size=65, seed 1"] == "FAILED"
+    assert states["set=nli, finetuning.batch_size=8, seed 1"] == "FINISHED"
+
+
+def test_ray_gives_the_same(project, output, tmp_path):
+    pytest.importorskip("ray")
+    other = make_sweep_project(tmp_path, workers=2)
+    run_kedro(other, *ARGUMENTS, "--params", "engine=ray")
+    assert figures(other) == figures(project) and report(other) == report(project)
