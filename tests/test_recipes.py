@@ -5,6 +5,7 @@ from kedro_project import REPOSITORY
 from recipes import SIZES, SIZES_OF, at, recipe, sized, written
 
 from ruri_kedro.corpora.source import parse_sources
+from ruri_kedro.recipe.stages import rows_of
 
 
 def by_size(*values):
@@ -293,13 +294,13 @@ def test_what_is_promoted_by_default_is_what_the_recipe_registers(env, size):
     assert found["promotion"]["model"] == registered_names(found["recipe"])["embedder"]
 
 
-def test_fio_learns_from_labels_alone_three_epochs_of_inference_and_one_of_questions():
+def test_fio_learns_from_labels_three_epochs_of_inference_and_one_of_questions():
     found = recipe("fio")
     assert (found["pretraining"]["epochs"], found["finetuning"]["epochs"]) == (3, 1)
-    stages = {name: dict(row["stages"]) for name, row in found["sources"].items()}
-    objectives = {row["objective"] for given in stages.values() for rows in given.values() for row in rows}
-    assert objectives == {"angle", "cosent"}  # AnglE, Eq. 8
-    assert {name for name, given in stages.items() if "pretraining" in given} == {"jnli", "jsnli"}
+    rows = [rows_of(row, stage) for row in found["sources"].values() for stage in row["stages"]]
+    assert {row["objective"] for each in rows for row in each} == {"angle", "cosent", "contrastive"}  # AnglE, Eq. 8
+    first = {name for name, row in found["sources"].items() if "pretraining" in row["stages"]}
+    assert first == {"jnli", "jsnli", "jsnli_entailed"}
     assert 2 * found["sources"]["mmarco"]["max_rows"] == 100_000
     assert found["tasks"] == recipe("jacolbert")["tasks"] and found["published"] == recipe("jacolbert")["published"]
 

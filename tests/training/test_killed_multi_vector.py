@@ -7,26 +7,18 @@ import time
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
-from test_multi_vector import tiny_late, trained
+from late_training import train_apart
+from safetensors.torch import load_file
 
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["train_tables", "sentence_transformers"])
+_PROCESSES.set_forkserver_preload(["late_training"])
 
-pytestmark = pytest.mark.slow
-
-
-def train(folder):
-    """Train a tiny model in `folder`, with dropout, and save its weights there."""
-    torch.set_num_threads(1)
-    folder.mkdir(exist_ok=True)
-    weights, _ = trained(folder, tiny_late(folder, dropout=0.1), epochs=6)
-    save_file(weights, folder / "weights.safetensors")
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
 def run_apart(folder, seconds=None):
-    """Exit code of `train` in a process of its own, which is killed after so many seconds; and how many it took."""
-    process = _PROCESSES.Process(target=train, args=(folder,))
+    """Exit code of a training in a process of its own, which is killed after so many seconds; and how many it took."""
+    process = _PROCESSES.Process(target=train_apart, args=(folder,))
     began = time.monotonic()
     process.start()
     process.join(seconds)

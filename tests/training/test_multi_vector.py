@@ -6,36 +6,23 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from late_training import TEACHER, tiny_late, trained
 from sentence_transformers.multi_vector_encoder import losses as peer
 from sentence_transformers.multi_vector_encoder.scoring import colbert_kd_scores
-from tiny import BASE_MODEL, PROMPTS, TEXTS, TINY
+from tiny import PROMPTS
 from tiny_examples import examples
 from train_tables import stage, tables
 
 from ruri_kedro.errors import RecipeError
-from ruri_kedro.models.base import build_encoder
-from ruri_kedro.models.multi_vector import build_multi_vector
-from ruri_kedro.models.settings import BaseModelSettings, TinySettings
 from ruri_kedro.models.token_vectors import Side
 from ruri_kedro.models.tokens import tokenize
-from ruri_kedro.recipe.parse import parse
 from ruri_kedro.training.data import assemble
 from ruri_kedro.training.losses import min_max
 from ruri_kedro.training.multi_vector import multi_vector_backward, train_multi_vector
 from ruri_kedro.training.objectives import Budget, LossSettings
 from ruri_kedro.training.plan import Batch
 
-ROW = BASE_MODEL | {"kind": "multi_vector", "query_length": 24, "document_length": 32, "marks": False}
 SETTINGS = LossSettings(temperature=0.5, distillation_temperature=1.0)
-
-
-def tiny_late(folder, dropout=0.0, **changes):
-    # With larger weights than a tiny model has its tokens differ: of two that are as similar to a query's token but for
-    # rounding, either may be the most similar, and the gradient goes to that one.
-    size = TinySettings(**TINY | {"dropout": dropout, "initializer_range": 0.2})
-    build_encoder(TEXTS, size, PROMPTS, 0).save_pretrained(str(folder / "encoder"))
-    settings = parse(BaseModelSettings, ROW | {"name": str(folder / "encoder")} | changes, "base_model")
-    return build_multi_vector(lambda: TEXTS, settings, PROMPTS, 0)
 
 
 def training_set(model, rows, texts):
@@ -122,23 +109,6 @@ def test_listwise_compares_a_query_with_its_own_passages_alone(tmp_path):
         ]
     expected = torch.nn.functional.cross_entropy(torch.stack(scores) / SETTINGS.temperature, torch.zeros(8).long())
     assert together == pytest.approx(expected.item(), rel=1e-4)
-
-
-TEACHER = {(f"q{i}", str(d)): float(d * 7 % 5) for i in range(12) for d in range(12, 36)}
-
-
-def trained(folder, model, objective="contrastive", stop=None, **settings):
-    """The weights after a training, which ends after the step `stop` as if it had been killed."""
-
-    def on_step(step, metrics):
-        if step == stop:
-            raise KeyboardInterrupt
-        seen.append(metrics)
-
-    seen = []
-    used = stage(folder, {"steps": 2, "rows": 8}, **settings)
-    train_multi_vector(model, *tables(folder, objective), PROMPTS, used, on_step, TEACHER)
-    return {name: value.clone() for name, value in model.state_dict().items()}, seen
 
 
 @pytest.mark.parametrize("objective", ["contrastive", pytest.param("distillation", marks=pytest.mark.slow)])
