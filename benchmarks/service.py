@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import mlflow
@@ -86,7 +86,9 @@ def service(root: Path) -> Iterator[tuple[int, psutil.Process]]:
 @contextmanager
 def running(command: list[str], root: Path, ready: Callable[[], object]) -> Iterator[psutil.Process]:
     """A program, once `ready` raises nothing; ended with all its children."""
-    environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{root}/mlflow.db"}
+    # MLflow looks for uvicorn on the path.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{root}/mlflow.db", "PATH": path}
     with (root / "log").open("wb") as log:
         started = subprocess.Popen(command, cwd=root, env=environment, stdout=log, stderr=log, start_new_session=True)
         try:
@@ -99,7 +101,8 @@ def running(command: list[str], root: Path, ready: Callable[[], object]) -> Iter
                     time.sleep(0.05)
             yield psutil.Process(started.pid)
         finally:
-            os.killpg(started.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(started.pid, signal.SIGKILL)
             started.wait()
 
 
@@ -148,15 +151,26 @@ def against_mlflow(root: Path, queries: list[str], seconds: float) -> None:
                "--env-manager", "local", "--port", str(port)]  # fmt: skip
     peer_bodies = [{"inputs": [query], "params": {"prompt_name": "query"}} for query in queries]
     own_bodies = [{"input": query, "prompt_name": "query"} for query in queries]
-    with service(root) as (own, _), running(command, root, lambda: ask(port, "GET", "/ping")):
+    with service(root) as (own, process), running(command, root, lambda: ask(port, "GET", "/ping")) as peer:
         ask(port, "POST", "/invocations", peer_bodies[0])
         ratios = []
         for _ in range(3):
+            before = cpu_seconds(process), cpu_seconds(peer)
             ours, errors = load(own, "/v1/embeddings", own_bodies, CLIENTS, seconds / 2)
             theirs, peer_errors = load(port, "/invocations", peer_bodies, CLIENTS, seconds / 2)
-            ratios.append(ours / theirs)
-            print(f"/v1/embeddings {ours:.0f}/s, mlflow models serve {theirs:.0f}/s, errors {errors} and {peer_errors}")
-    print(f"times mlflow models serve: {', '.join(f'{ratio:.1f}' for ratio in ratios)}")
+            spent = cpu_seconds(process) - before[0], cpu_seconds(peer) - before[1]
+            by_cpu = [rate * seconds / 2 / used for rate, used in zip((ours, theirs), spent, strict=True)]
+            ratios.append((ours / theirs, by_cpu[0] / by_cpu[1]))
+            own_told = f"/v1/embeddings {ours:.0f}/s, {by_cpu[0]:.0f} for a second of CPU, {errors} errors"
+            peer_told = f"mlflow models serve {theirs:.0f}/s, {by_cpu[1]:.0f}, {peer_errors}"
+            print(f"{own_told}; {peer_told}; load {os.getloadavg()[0]:.1f}")
+    for what, values in zip(("", " by CPU"), zip(*ratios, strict=True), strict=True):
+        print(f"times mlflow models serve{what}: {', '.join(f'{ratio:.1f}' for ratio in values)}")
+
+
+def cpu_seconds(process: psutil.Process) -> float:
+    """Of a program and all that it has started."""
+    return sum(sum(each.cpu_times()[:2]) for each in (process, *process.children(recursive=True)))
 
 
 def load(port: int, path: str, bodies: list[dict], clients: int, seconds: float) -> tuple[float, int]:

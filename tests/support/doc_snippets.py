@@ -202,6 +202,12 @@ LISTED: dict[tuple[str, str], Served | Instead | Elsewhere | Filled] = {
     ("docs/publication.md", "kedro ruri publish dataset --out release/data --repo <owner>/<name>"): Filled(
         {"<owner>/<name>": "team/data"}
     ),
+    ("docs/service.md", "model: ruri-sample/1 (champion)"): Elsewhere(
+        "tests/service/test_serve_command.py", "what the command says"
+    ),
+    ("docs/service.md", "ruri-kedro serve --model <folder of a model> --collection documents.csv"): Elsewhere(
+        "tests/service/test_serve_command.py", "a folder and a file, outside of a project"
+    ),
     ("docs/service.md", "kedro ruri serve"): Served("http://127.0.0.1:{port}/healthz"),
     (
         "docs/service.md",

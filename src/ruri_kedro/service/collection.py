@@ -1,6 +1,5 @@
 """The documents that are searched: a task's, a source's, or those of a file, written once and then mapped from disk."""
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,8 +22,6 @@ from ruri_kedro.tables.raw import check_text, read_rows
 from ruri_kedro.tables.store import file_digest, key_of
 from ruri_kedro.text.normalize import normalize
 from ruri_kedro.text.prompts import passage_text
-
-logger = logging.getLogger(__name__)
 
 _TEXTS, _DOCIDS, _ROWS = "documents.arrow", "docids.npy", "rows.npy"
 _SCHEMA = pa.schema([("docid", pa.string()), ("text", pa.string())])

@@ -1,6 +1,8 @@
-"""The indexes of a collection: built once for a model, by digests of both, and opened from then on."""
+"""The indexes of a collection: built once for a model, by digests of both, and opened from then on.
 
-import logging
+What searches among token vectors is imported when it is needed: it brings a compiler.
+"""
+
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,20 +14,17 @@ from ruri_kedro.search.dense.embeddings import EmbeddingCache, Encode, Vectors, 
 from ruri_kedro.search.dense.faiss_index import as_floats
 from ruri_kedro.search.dense.nearest import search_nearest, write_nearest_index
 from ruri_kedro.search.dense.settings import NearestSettings
-from ruri_kedro.search.multi_vector.retriever import EncodeTokens, MultiVectorRetriever
-from ruri_kedro.search.multi_vector.search import Searcher
 from ruri_kedro.search.multi_vector.settings import MultiVectorSettings
 from ruri_kedro.search.retriever import Hits
 from ruri_kedro.service.collection import Documents
 from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.store import key_of
 
-logger = logging.getLogger(__name__)
-
 _VECTORS = "vectors.npy"
 _CACHE_BLOCK = 256  # texts that a killed build encodes again at most
 _WRITTEN_AT_ONCE = 2**14
 
+EncodeTokens = Callable[[list[str]], Sequence[np.ndarray]]  # texts to token vectors (tokens, d) of each
 Search = Callable[[Sequence[np.ndarray], int], list[Hits]]  # (encoded queries, k) -> hits of each
 
 
@@ -76,6 +75,9 @@ def dense_index(
 
 def token_index(documents: Documents, encoder: str, encode: EncodeTokens, settings: MultiVectorSettings) -> Search:
     """A search by MaxSim among token vectors of the documents; `encoder` as of `dense_index`."""
+    from ruri_kedro.search.multi_vector.retriever import MultiVectorRetriever
+    from ruri_kedro.search.multi_vector.search import Searcher
+
     key = key_of(documents=documents.digest, encoder=encoder, settings=settings.built_with)
     folder = documents.folder.parent / f"tokens-{key}"
     MultiVectorRetriever(folder, settings, encoder, encode, encode, _CACHE_BLOCK).build(documents, key, len(documents))

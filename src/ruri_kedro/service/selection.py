@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from ruri_kedro.errors import RecipeError, RegistryError
-from ruri_kedro.models.kinds import KINDS, Kind, saved_kind
+from ruri_kedro.models.kinds import KINDS, Kind, base_kinds, saved_kind
 from ruri_kedro.models.saved import SavedModel
 from ruri_kedro.recipe.stages import registered_models
 from ruri_kedro.registry.promotion.rules import released_name
 from ruri_kedro.registry.versions.registered import CHALLENGER, CHAMPION, model_folder, number_of, resolve
 
 _REGISTRY = "models:/"
-RERANKER = "cross_encoder"
+RERANKER = "cross_encoder"  # a kind
+LATE = "multi_vector"  # another
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,9 @@ class Chosen:
 
 
 def _kind(saved: SavedModel) -> Kind:
-    named = saved_kind(Path(saved.source))
-    if named is None or named.name == "embedder":  # also what folders without a word about their class are taken for
-        guess = RERANKER if saved.is_cross_encoder else "multi_vector" if saved.is_multi_vector else "embedder"
-        named = KINDS[guess]
+    named, unsaid = saved_kind(Path(saved.source)), base_kinds()[0]
+    if named in (None, unsaid):  # also what a folder that says nothing of its class is taken for
+        named = KINDS[RERANKER] if saved.is_cross_encoder else KINDS[LATE] if saved.is_multi_vector else unsaid
     if named.inference is None:
         raise RecipeError(f"model '{saved.name}': models of the kind {named.name} are not served.")
     return named

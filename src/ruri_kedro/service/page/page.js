@@ -72,7 +72,7 @@ function showAbout() {
   const places = Object.values(models).join(" · ");
   byId("about").textContent = `${word("documents", { name: collection.name, count: collection.documents })} · ${places}`;
   const hasTwo = "compared" in models;
-  byId("mode-blind").hidden = byId("compare-label").hidden = !hasTwo;
+  for (const id of ["mode-search", "mode-blind", "compare-label"]) byId(id).hidden = !hasTwo;
   byId("count").max = most;
   const chosen = byId("reference").value;
   byId("reference").replaceChildren(...systems.map((system) => make("option", { value: system }, word(system))));
