@@ -98,7 +98,8 @@ TRAININGS = {"step pretrain", "step finetune", "step train_reranker_stage1", "st
         ),
         (
             "benchmark/metrics.py", '"mrr": "recip_rank"', '"mrr": "map"',
-            {name for name in KEYS if name.startswith("scores of ")} | {"evaluate: recipe", "evaluate: mteb"},
+            {name for name in KEYS if name.startswith("scores of ")}
+            | {"evaluate: recipe", "evaluate: mteb", "evaluate: mteb, late interaction"},
             {name for name in STEP_WORK if name.startswith(("step score_", "step validate_"))}
             - {"step score_with_teacher"} | {"step merge_with_older"},
             {"pretraining", "finetuning", "evaluation"},  # the former two validate what they train
@@ -134,7 +135,7 @@ def change(package: Path, file: str, old: str, new: str) -> None:
 
 
 def test_a_changed_data_file_changes_the_stages_that_read_it(package):
-    change(package, "mining/report.html", "<title>", "<title>The ")
+    change(package, "mining/report.html", "<h1>", "<h1>The ")
     assert changed(KEY_WORK, package) == set()
     assert changed(STAGES, package) == {"mining_pretraining", "mining_supervised"}
 

@@ -33,6 +33,7 @@ RECIPE = {
     "sources": {"a": {"path": "a", "stages": {"pretraining": {"negatives": "bm25"}, "finetuning": []}},
                 "b": {"path": "b", "stages": {"pretraining": {}, "reranking_stage1": {}}}},
     "tasks": {"task": {"type": "retrieval"}},
+    "development": {},
     **dict.fromkeys(("deduplication", "leaks", "consistency", "only", "engine")),
     "pretraining": {"epochs": 1},
     "reranking": {"stage1": {"rate": 0.1}, "stage2": {"rate": 0.01}},
@@ -139,7 +140,7 @@ def run(toy, **changes):
     toy.ran = []
     toy.recipe["ablations"] |= changes
     table = SimpleNamespace(digest=lambda: toy.digest)
-    return nodes.run_cells(toy.recipe, CatalogConfigResolver(ENTRIES), "sets", passages=table)
+    return nodes.run_cells(toy.recipe, CatalogConfigResolver(ENTRIES), "sets", "development", passages=table)
 
 
 def test_what_cells_have_in_common_is_done_once(toy):

@@ -157,6 +157,13 @@ KEYS = {
         "VectorStore, text_keys, _ENCODES",
         ["benchmark.mteb.vectors.VectorStore", "benchmark.mteb.vectors.text_keys", "models.saved.SavedModel"],
     ),
+    "the service's BM25 index": ("service.indexes", "build_index", ["search.bm25.index.build_index"]),
+    "the service's vectors": ("service.indexes", "dense_index", ["service.indexes.dense_index"]),
+    "the service's encoder": ("service.inference", "forward.encode_rows", ["models.forward.encode_rows"]),
+    "the service's token vectors": (
+        "service.inference", "token_vectors.encode_token_rows", ["models.token_vectors.encode_token_rows"],
+    ),
+    "pair scores": ("experiments.pair_scores", "score_pairs", ["experiments.pair_scores.score_pairs"]),
     "scores of an ablation's benchmark": (
         "experiments.mteb_scores", "score_benchmark", ["experiments.mteb_scores.score_benchmark"],
     ),

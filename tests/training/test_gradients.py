@@ -138,6 +138,11 @@ def peer_loss(objective, vectors, data, settings):
             weight * kl_of_min_max(vectors[..., :dim].double(), teacher.double(), settings.distillation_temperature)
             for dim, weight in zip(settings.matryoshka_dims, settings.matryoshka_weights, strict=True)
         )
+    if objective == "listwise":
+        return sum(
+            weight * own_cross_entropy(vectors[..., :dim].double(), scale)
+            for dim, weight in zip(settings.matryoshka_dims, settings.matryoshka_weights, strict=True)
+        )
     directions = {
         "contrastive": ("query_to_doc", "query_to_query", "doc_to_query", "doc_to_doc"),
         "info_nce": ("query_to_doc",),
@@ -155,6 +160,11 @@ def peer_loss(objective, vectors, data, settings):
         )
     loss = peer.MatryoshkaLoss(model, inner, settings.matryoshka_dims, settings.matryoshka_weights)
     return loss([{"embedding": column} for column in vectors.unbind(1)], teacher)
+
+
+def own_cross_entropy(vectors, scale):
+    scores = torch.cosine_similarity(vectors[:, :1], vectors[:, 1:], dim=-1) * scale
+    return F.cross_entropy(scores, torch.zeros(len(scores), dtype=torch.long))
 
 
 def kl_of_min_max(vectors, teacher, temperature):

@@ -336,10 +336,10 @@ def refuse(*_):
 @pytest.mark.parametrize(
     ("objective", "teacher", "allowed"),
     [
-        ("magic", None, "contrastive, info_nce."),
-        ("magic", {}, "contrastive, info_nce, distillation, margin_mse."),
-        ("margin_mse", None, "contrastive, info_nce."),
-        ("listwise", {}, "contrastive, info_nce, distillation, margin_mse."),
+        ("magic", None, "contrastive, info_nce, listwise, cosent, angle."),
+        ("magic", {}, "contrastive, info_nce, listwise, cosent, angle, distillation, margin_mse."),
+        ("margin_mse", None, "contrastive, info_nce, listwise, cosent, angle."),
+        ("masked_language_modelling", {}, "contrastive, info_nce, listwise, cosent, angle, distillation, margin_mse."),
     ],
 )
 def test_an_objective_that_cannot_be_trained_is_one_error(tmp_path, objective, teacher, allowed):
