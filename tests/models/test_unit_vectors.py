@@ -70,7 +70,9 @@ def test_base_models_and_what_is_trained_from_those_of_0_1_end_so(tmp_path, as_i
         PROMPTS,
         0,
     )
-    trained = pretrain(tmp_path / "base", SOME, None, {"max_length": 8}, PROMPTS, {"seed": 0}, {}, None)
+    trained = pretrain(
+        tmp_path / "base", SOME, None, {"max_length": 8, "development": None}, PROMPTS, {"seed": 0}, {}, None, None
+    )
     for model in (base, trained):
         assert [type(module) for module in model].count(Normalize) == 1 and isinstance(model[-1], Normalize)
         model.save_pretrained(str(tmp_path / "saved"))

@@ -12,7 +12,7 @@ from made_vectors import HOSTILE, MadeEncoder, made_documents
 from postgresql import postgresql
 from search_servers import Bulk, Vespa, serving
 
-from ruri_kedro.cli.index import _TARGETS
+from ruri_kedro.cli.vector_stores import TARGETS
 from ruri_kedro.errors import DataError, RecipeError
 from ruri_kedro.search.vector_stores.answers import Answers
 from ruri_kedro.search.vector_stores.export import check, export, load
@@ -46,7 +46,7 @@ def exported(parquet, tmp_path):
 
 
 def test_the_command_knows_every_engine():
-    assert set(_TARGETS) == set(STORES)
+    assert set(TARGETS) == set(STORES)
 
 
 def test_a_parquet_file_holds_ids_texts_and_vectors(parquet):

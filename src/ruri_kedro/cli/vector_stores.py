@@ -16,7 +16,7 @@ from ruri_kedro.recipe.blocks import check_blocks
 if TYPE_CHECKING:
     from ruri_kedro.search.vector_stores.sources import Source
 
-_TARGETS = ("qdrant", "opensearch", "elasticsearch", "pgvector", "lancedb", "vespa", "parquet")
+TARGETS = ("qdrant", "opensearch", "elasticsearch", "pgvector", "lancedb", "vespa", "parquet")
 _ANALYSERS = ("kuromoji", "sudachi")
 _QUERIES = 100  # that --check asks
 
@@ -38,7 +38,7 @@ def _made_of(command: Callable) -> Callable:
 
 @click.command("export")
 @_made_of
-@click.option("--to", required=True, type=click.Choice(_TARGETS), help="The engine that shall read it.")
+@click.option("--to", required=True, type=click.Choice(TARGETS), help="The engine that shall read it.")
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="New folder.")
 @click.option("--name", default="passages", show_default=True, help="Of the collection, index or table there.")
 @click.option(

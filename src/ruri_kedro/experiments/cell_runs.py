@@ -31,7 +31,7 @@ class CellRun:
     @property
     def title(self) -> str:
         """What its run is called."""
-        return f"{self.cell.title}, seed {self.seed}"
+        return f"{self.cell.title}, seed {self.seed}{', all tests' if self.cell.is_chosen else ''}"
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def do_run(run: CellRun, store: StepStore, parent: ParentRun | None) -> Outcome:
         return Outcome(figures)
     except Exception as error:  # whatever it is, the other cells go on
         logger.error("%s failed: %s", run.title, error, exc_info=not str(error))
-        return Outcome({}, f"{type(error).__name__}: {error}".splitlines()[0])
+        return Outcome({}, " ".join(f"{type(error).__name__}: {error}".split()))
 
 
 def figures_of(run: CellRun, store: StepStore) -> dict[str, float]:

@@ -28,6 +28,7 @@ class SweepCell:
     scored_model: str  # the sweep's model, whose place in the evaluation it takes
     skipped: tuple[str, ...] = ()  # tests that it is not scored on
     by_pairs: bool = False  # its scores are those of each pair of sentences
+    is_chosen: bool = False  # scored once more, on all tests
 
     @property
     def title(self) -> str:
@@ -67,7 +68,7 @@ class SweepCell:
 
     def with_all_tests(self) -> "SweepCell":
         """The cell that is scored on all tests."""
-        return replace(self, skipped=())
+        return replace(self, skipped=(), is_chosen=True)
 
     def untrained(self) -> "SweepCell":
         """The base model of this cell in place of its trained one."""

@@ -82,6 +82,7 @@ class Shares:
     batch_size: int
     homogeneous: bool
     each: tuple[Share, ...]
+    is_short: bool = False  # whether the training sees fewer examples than a batch has
 
     @staticmethod
     def of(plan: Plan, data: Planned, settings: BatchSettings) -> "Shares":
@@ -107,7 +108,8 @@ class Shares:
             )
             for number, (name, objective) in enumerate(zip(data.group_names, data.objectives, strict=True))
         ]
-        return Shares(len(plan), settings.batch_size, settings.homogeneous, tuple(each))
+        is_short = settings.max_examples is not None and settings.max_examples < settings.batch_size
+        return Shares(len(plan), settings.batch_size, settings.homogeneous, tuple(each), is_short)
 
     def report(self) -> dict[str, Any]:
         """As JSON: the steps of each objective, and of each source."""
@@ -155,7 +157,7 @@ class Shares:
         refuse_untrained(faults, len(self.each) - len(faults), stage, allow_untrained)
 
     def _fault(self, share: Share) -> str:
-        if not share.in_no_batch:
+        if self.is_short or not share.in_no_batch:
             return "none of its batches is among the first max_examples. Raise max_examples, or lower batch_size."
         if not self.homogeneous:
             return "all its examples are in last batches that are not full. Lower batch_size."
