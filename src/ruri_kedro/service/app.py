@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from ruri_kedro.service import searches, vectors
 from ruri_kedro.service.limits import Gate
 from ruri_kedro.service.refusals import error_body, validation_message
-from ruri_kedro.service.running import Service
+from ruri_kedro.service.running import Running, Service
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +29,7 @@ _PAGE = {
     "/docs.js": ("docs.js", "text/javascript; charset=utf-8"),
 }
 _OPEN = (*_PAGE, "/healthz", "/openapi.json")  # what needs no token: nothing of the collection is in it
+router = APIRouter(tags=["operation"])
 
 
 def create_app(service: Service, token: str | None = None) -> FastAPI:
@@ -52,11 +53,11 @@ def create_app(service: Service, token: str | None = None) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
+    app.state.service = service
     for path, (name, media_type) in _PAGE.items():
         app.add_api_route(path, _file(name, media_type), include_in_schema=False)
-    app.include_router(_operation(service))
-    app.include_router(searches.routes(service))
-    app.include_router(vectors.routes(service))
+    for routes in (router, searches.router, vectors.router):
+        app.include_router(routes)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Exception, _failed)
@@ -82,36 +83,31 @@ def _file(name: str, media_type: str) -> Callable[[], Response]:
     return page
 
 
-def _operation(service: Service) -> APIRouter:
-    router = APIRouter(tags=["operation"])
+@router.get("/healthz")
+def healthz() -> dict[str, str]:
+    """Whether it answers."""
+    return {"status": "ok"}
 
-    @router.get("/healthz")
-    def healthz() -> dict[str, str]:
-        """Whether it answers."""
-        return {"status": "ok"}
 
-    @router.get("/about")
-    def about() -> dict[str, Any]:
-        """What is served: the collection, the models by place, the systems."""
-        deployment = service.deployment
-        models = [deployment.places[place] for place in ("model", "compared") if place in deployment.places]
-        return {
-            "collection": {"name": deployment.documents.name, "documents": len(deployment.documents)},
-            "models": deployment.labels(),
-            "systems": service.searching.systems(models),
-            "late_interaction": [one.label for one in models if one.inference.system == "late_interaction"],
-            "results": service.settings.results,
-            "most_results": service.settings.limits.results,
-        }
+@router.get("/about")
+def about(service: Running) -> dict[str, Any]:
+    """What is served: the collection, the models by place, the systems."""
+    deployment = service.deployment
+    models = [deployment.places[place] for place in ("model", "compared") if place in deployment.places]
+    return {
+        "collection": {"name": deployment.documents.name, "documents": len(deployment.documents)},
+        "models": deployment.labels(),
+        "systems": service.searching.systems(models),
+        "late_interaction": [one.label for one in models if one.inference.system == "late_interaction"],
+        "results": service.settings.results,
+        "most_results": service.settings.limits.results,
+    }
 
-    @router.get("/metrics", response_class=PlainTextResponse)
-    def metrics() -> PlainTextResponse:
-        """Counters in the text form of Prometheus."""
-        return PlainTextResponse(
-            service.metrics.text(service.deployment.labels()), media_type="text/plain; version=0.0.4"
-        )
 
-    return router
+@router.get("/metrics", response_class=PlainTextResponse)
+def metrics(service: Running) -> PlainTextResponse:
+    """Counters in the text form of Prometheus."""
+    return PlainTextResponse(service.metrics.text(service.deployment.labels()), media_type="text/plain; version=0.0.4")
 
 
 async def _refused(request: Request, error: HTTPException) -> JSONResponse:

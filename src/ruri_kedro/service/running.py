@@ -4,6 +4,9 @@ import asyncio
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
+
+from fastapi import Depends, Request
 
 from ruri_kedro.service.blind import BlindVotes
 from ruri_kedro.service.deployment import Deployment, Loader
@@ -61,3 +64,10 @@ class Service:
             self.metrics.swap()
             now = ", ".join(f"{place} {label}" for place, label in self.deployment.labels().items())
             logger.warning("serving now: %s", now)
+
+
+async def _of_app(request: Request) -> Service:
+    return request.app.state.service
+
+
+Running = Annotated[Service, Depends(_of_app)]  # what a route asks for
