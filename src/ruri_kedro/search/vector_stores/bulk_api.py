@@ -1,6 +1,7 @@
 """What OpenSearch and Elasticsearch have in common: a mapping, the bulk API, Japanese analysis."""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ _TOKENIZERS = {
 }
 
 
-class BulkApi:
+class BulkApi(ABC):
     """An index with a vector and a Japanese text; what differs stands in the two classes below it."""
 
     address = "http(s)://HOST:9200"
@@ -95,24 +96,24 @@ class BulkApi:
     # What the two engines spell in different ways.
 
     @staticmethod
+    @abstractmethod
     def index_settings() -> dict[str, Any]:
         """Settings of the index."""
-        raise NotImplementedError
 
     @staticmethod
+    @abstractmethod
     def vector(dimension: int) -> dict[str, Any]:
         """The mapping of the vector."""
-        raise NotImplementedError
 
     @staticmethod
+    @abstractmethod
     def index_query(vector: list[float], k: int) -> dict[str, Any]:
         """A search by the index."""
-        raise NotImplementedError
 
     @staticmethod
+    @abstractmethod
     def exact_query(vector: list[float], k: int) -> dict[str, Any]:
         """A search that scores every document."""
-        raise NotImplementedError
 
 
 def _check_id(docid: str) -> None:
