@@ -29,9 +29,9 @@ RUN TORCH="$(grep '^torch==' requirements.lock)" \
 COPY . .
 RUN pip install --constraint requirements.lock "ruri-kedro[${EXTRAS}] @ file:///app" \
     && useradd --create-home --uid 10001 ruri \
-    && ruri-kedro new /work/project \
-    && chown -R ruri /work
+    && ruri-kedro new /srv/project \
+    && chown -R ruri /srv/project
 
 USER 10001
-WORKDIR /work/project
+WORKDIR /srv/project
 CMD ["kedro", "run"]
