@@ -10,7 +10,7 @@ from kedro.framework.cli.utils import LazyGroup
 
 from ruri_kedro.cli.index import index
 from ruri_kedro.cli.mlflow_store import connect, explained, may_have_models, store_file
-from ruri_kedro.cli.named_models import saved_model
+from ruri_kedro.cli.named_models import prompts_of_recipe, saved_model
 from ruri_kedro.cli.project import project_context, registry_context, reporting_folder, stored_test_sets
 from ruri_kedro.cli.publish import block_of, export, fetch, lineage, publish, sized
 from ruri_kedro.errors import DataError, RecipeError, RuriError
@@ -267,7 +267,7 @@ def _encoder(context: Any, model: "SavedModel", prompts: str | None, benchmark: 
     if model.is_cross_encoder:
         raise RecipeError(f"'{model.name}' has no vectors of texts, which {benchmark} needs. Use --benchmark recipe.")
     params = context.params["mteb"]
-    chosen = prompts or saved_prompts(model.name, model.prompts, params, _recipe_prompts(context.params))
+    chosen = prompts or saved_prompts(model.name, model.prompts, params, prompts_of_recipe(context.params))
     settings = EncodingSettings.of(params, chosen)
     return benchmark_encoder(model.name, model.revision, model.encode, settings, out)
 
@@ -283,12 +283,6 @@ def _searcher(context: Any, model: "SavedModel", tasks: list[Any], out: Path) ->
     if not able:
         raise RecipeError(f"'{model.name}' has no vectors of texts, and none of the tasks is a search.")
     return benchmark_searcher(model, context.params["mteb"], context.params["multi_vector"], out), able
-
-
-def _recipe_prompts(params: dict[str, Any]) -> dict[str, str]:
-    from ruri_kedro.benchmark.mteb.prompts import recipe_prompts
-
-    return recipe_prompts(params.get("prompts", {}), params.get("task_prompts", {}))
 
 
 def _evaluate_recipe(context: Any, reference: str, only: Sequence[str], prompts: str | None, out: Path) -> None:
@@ -309,7 +303,7 @@ def _evaluate_recipe(context: Any, reference: str, only: Sequence[str], prompts:
     else:
         index = TokenIndexes.of(params["evaluation"], params["multi_vector"], saved.revision)
         model = EvaluatedModel.of(
-            saved, params["mteb"], prompts, _recipe_prompts(params), search, params["bm25"], depth, index
+            saved, params["mteb"], prompts, prompts_of_recipe(params), search, params["bm25"], depth, index
         )
     types = {name: spec["type"] for name, spec in params["tasks"].items()}
     for name in only:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ruri_kedro.cli.mlflow_store import connect
-from ruri_kedro.cli.named_models import saved_model
+from ruri_kedro.cli.named_models import prompts_of_recipe, saved_model
 from ruri_kedro.cli.project import project_context
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.recipe.blocks import check_blocks
@@ -117,9 +117,8 @@ def _model(context: Any, reference: str) -> Any:
 
 
 def _prompts(params: dict[str, Any], model: Any, name: str | None) -> dict[str, str]:
-    from ruri_kedro.benchmark.mteb.prompts import named_prompts, recipe_prompts, saved_prompts
+    from ruri_kedro.benchmark.mteb.prompts import named_prompts, saved_prompts
 
     if name is not None:
         return dict(named_prompts(params["mteb"], name))
-    own = recipe_prompts(params.get("prompts", {}), params.get("task_prompts", {}))
-    return saved_prompts(model.name, model.prompts, params["mteb"], own)
+    return saved_prompts(model.name, model.prompts, params["mteb"], prompts_of_recipe(params))
