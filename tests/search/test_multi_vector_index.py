@@ -4,9 +4,9 @@ import json
 import multiprocessing
 import random
 import signal
-import time
 from dataclasses import replace
 
+import killed_process
 import numpy as np
 import pytest
 from token_vectors import MODEL, SETTINGS, Collection, build, files, make_collection, make_queries
@@ -40,15 +40,7 @@ def change(folder):
 
 
 def run_apart(folder, seconds=None):
-    """Exit code of `change` in a process of its own, which is killed after so many seconds; and how many it took."""
-    process = _PROCESSES.Process(target=build, args=(COLLECTION, folder))
-    began = time.monotonic()
-    process.start()
-    process.join(seconds)
-    if process.is_alive():
-        process.kill()
-    process.join()
-    return process.exitcode, time.monotonic() - began
+    return killed_process.run_apart(_PROCESSES, build, (COLLECTION, folder), seconds)
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,8 @@
 import multiprocessing
 import random
 import signal
-import time
 
+import killed_process
 import pytest
 import torch
 from late_training import train_apart
@@ -17,15 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
 def run_apart(folder, seconds=None):
-    """Exit code of a training in a process of its own, which is killed after so many seconds; and how many it took."""
-    process = _PROCESSES.Process(target=train_apart, args=(folder,))
-    began = time.monotonic()
-    process.start()
-    process.join(seconds)
-    if process.is_alive():
-        process.kill()
-    process.join()
-    return process.exitcode, time.monotonic() - began
+    return killed_process.run_apart(_PROCESSES, train_apart, (folder,), seconds)
 
 
 @pytest.fixture(scope="module")
