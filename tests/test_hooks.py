@@ -87,6 +87,20 @@ def test_a_whole_run_leaves_its_evidence(project, capsys):
     assert f"at {address}\n" in printed  # MLflow's other view shows no runs
 
 
+def test_parameters_reach_mlflow_a_step_at_a_time(project, monkeypatch):
+    """As kedro-mlflow names and cuts them, of two runs in one process each its own."""
+    import mlflow
+
+    alone = []
+    monkeypatch.setattr(mlflow, "log_param", lambda name, value: alone.append((name, value)))
+    run(project, fail=False)
+    assert last_run().data.params == {"recipe": "tiny", "fail": "False"} and not alone
+    with pytest.raises(RuntimeError, match="the training broke"):
+        run(project, fail="長" * 7000)
+    assert last_run().data.params == {"recipe": "tiny"}
+    assert alone == [("fail", "長" * 6000)]  # MLflow takes no longer value; mlflow.yml says that it is cut
+
+
 def test_a_copied_project_tracks_into_its_own_files(project, tmp_path, monkeypatch):
     from kedro.framework.startup import bootstrap_project
 

@@ -7,6 +7,7 @@ from ruri_kedro.hooks.checks import CheckHooks
 from ruri_kedro.hooks.closing import CheckpointHooks, ClosingHooks
 from ruri_kedro.hooks.dry_run import DryRunHooks
 from ruri_kedro.hooks.inputs import MissingInputHooks, RecipeHooks
+from ruri_kedro.hooks.parameters import ParameterHooks
 from ruri_kedro.hooks.precision import PrecisionHooks
 from ruri_kedro.hooks.progress import ProgressHooks
 from ruri_kedro.hooks.recipe_loader import RecipeLoader
@@ -41,7 +42,7 @@ logging.getLogger("py.warnings").addFilter(lambda record: "Add type hints to the
 # can end a run comes before the run is tracked.
 HOOKS = (
     PrecisionHooks(), SoleRunHooks(), DryRunHooks(), CheckHooks(), MissingInputHooks(), RecipeHooks(), TrackingHooks(),
-    CheckpointHooks(), StatsHooks(), ClosingHooks(), ProgressHooks(),
+    ParameterHooks(), CheckpointHooks(), StatsHooks(), ClosingHooks(), ProgressHooks(),
 )  # fmt: skip
 
 CONFIG_LOADER_CLASS = RecipeLoader  # with the commits of conf/<env>/revisions.yml

@@ -13,9 +13,12 @@ class RecipeLoader(OmegaConfigLoader):
     """The one place where revisions.yml is read: whoever loads parameters has them with their commits."""
 
     def __getitem__(self, key: str) -> Any:
-        """As Kedro's. Raises RecipeError for a revisions.yml of another form, and for a name that no row has."""
+        """As Kedro's; the parameters are read and resolved once, not for each hook that looks at them.
+
+        Raises RecipeError for a revisions.yml of another form, and for a name that no row has.
+        """
         found = super().__getitem__(key)
-        if key != "parameters":
+        if key != "parameters" or key in self:
             return found
         path = Path(self.conf_source) / (self.env or self.base_env) / FILE
         revisions = read_revisions(path)
@@ -24,7 +27,8 @@ class RecipeLoader(OmegaConfigLoader):
                 f"{path}: the recipe names no {unknown[0].kind} '{unknown[0]}' on the hub. Remove the line, or write "
                 "the file again: kedro ruri pin."
             )
-        return with_revisions(found, revisions)
+        self[key] = with_revisions(found, revisions)
+        return self[key]
 
     def _unknown(self, params: dict[str, Any], revisions: dict[Repository, str]) -> list[Repository]:
         """Repositories that the recipe does not name; what `--params` has put in the place of one counts as named."""

@@ -234,6 +234,13 @@ def flush_step_loggers() -> None:
             logger.warning("%d metrics could not be sent to MLflow and are lost.", lost)
 
 
+def log_parameters(run_id: str, parameters: Mapping[str, str]) -> None:
+    """Log parameters to a run. MLflow refuses one that the run has with another value."""
+    from mlflow.entities import Param
+
+    mlflow_client().log_batch(run_id, params=[Param(name, value) for name, value in parameters.items()])
+
+
 def log_input(run_id: str, name: str, digest: str, rows: int | None, context: str, source: str) -> None:
     """Record on a run that `context` used the data `name` with this digest (at most 36 characters)."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
