@@ -267,11 +267,14 @@ LISTED: dict[tuple[str, str], Served | Instead | Elsewhere | Filled] = {
         "docs/tutorial.md",
         "conf/faq is a recipe now, with the parameters of conf/e5.",
     ): Elsewhere("tests/test_own_recipe.py", "shows what a command prints"),
-    ("docs/tutorial.md", "kedro run --env faq"): Instead(
-        # Cosines of weights that nobody has trained are all alike.
-        "kedro run --env faq --params base=tiny,mining.supervised.max_score_ratio=1.0",
-        HUB,
-    ),
+    **{
+        ("docs/tutorial.md", f"kedro run --env faq{more}"): Instead(
+            # Cosines of weights that nobody has trained are all alike.
+            f"kedro run --env faq --params base=tiny,mining.supervised.max_score_ratio=1.0{given}",
+            HUB,
+        )
+        for more, given in (("", ""), (" --params dry_run=true", ",dry_run=true"))
+    },
     ("docs/tutorial.md", "kedro ruri promote --env faq --size 12l"): REFUSED,
     **{
         ("docs/tutorial.md", command): Elsewhere("tests/test_own_recipe.py", "a language model; a stand-in there")
