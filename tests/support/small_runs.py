@@ -3,8 +3,8 @@
 from typing import Any
 
 # Those of `kedro run`, in their order.
-DEFAULT = ("data_engineering", "mining_pretraining", "pretraining", "mining_supervised", "reranking", "finetuning",
-           "evaluation")  # fmt: skip
+DEFAULT = ("data_engineering", "mining_pretraining", "adaptation", "pretraining", "mining_supervised", "reranking",
+           "finetuning", "evaluation")  # fmt: skip
 
 # Cut for every recipe: the stand-in data have some dozens of rows a source, and the machine is a small one.
 SMALL: dict[str, Any] = {
