@@ -30,7 +30,7 @@ KEYS = {
     ),
     "test_texts": (
         "pipelines.data_engineering.nodes",
-        "texts_of_task, stored_task, *task_types()[tasks[name]['type']].collecting",
+        "texts_of_task, stored_task, *task_types()[row['type']].collecting",
         ["benchmark.tasks.load.test_texts", "benchmark.tasks.stored.stored_task", *of_types("collecting")],
     ),
     "test_texts of mteb": (
