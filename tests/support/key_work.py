@@ -163,7 +163,6 @@ KEYS = {
     "the service's token vectors": (
         "service.inference", "token_vectors.encode_token_rows", ["models.token_vectors.encode_token_rows"],
     ),
-    "pair scores": ("experiments.pair_scores", "score_pairs", ["experiments.pair_scores.score_pairs"]),
     "scores of an ablation's benchmark": (
         "experiments.mteb_scores", "score_benchmark", ["experiments.mteb_scores.score_benchmark"],
     ),
