@@ -151,7 +151,7 @@ def test_models_are_compared_on_what_both_have_by_item():
 
 
 def test_the_report_says_what_was_chosen_what_differs_and_what_failed():
-    table, best, text, page = sweep_report(ROWS, [], item_tests(ITEMS, [("janli", "rte")]), settings(), "simcse-mini")
+    table, best, maps, text = sweep_report(ROWS, [], item_tests(ITEMS, [("janli", "rte")]), settings(), "simcse-mini")
     assert len(table) == 3 and best["set"].tolist() == ["janli", "rte"]
     assert "| janli | 64 | 5e-05 | 74.00 ± 1.00 | 8.00 ± 0.00 | 90.00 ± 0.00 | 90.00 ± 0.00 |" in text
     assert "| janli - untrained | +50.00 ± 0.00 | 3 | 0.750 |" in text and "| janli - rte | +41.00 ± 1.00 | 3 |" in text
@@ -162,4 +162,4 @@ def test_the_report_says_what_was_chosen_what_differs_and_what_failed():
         "| janli - rte | jsick/spearman | +10.00 | 200 | 0.000" in text
         and "| janli - rte | jsts/spearman | +0.00 | 50 | 1.0000 |" in text
     )
-    assert page.count("<figure>") == 1 and "74.00" in page
+    assert maps.count("<g ") == 1 and ">74.00</text>" in maps and "![Heat maps](sweep_maps.svg)" in text

@@ -8,7 +8,7 @@ import pytest
 
 from ruri_kedro.benchmark.comparing.comparison import compare
 from ruri_kedro.benchmark.comparing.page import comparison_page
-from ruri_kedro.text.pages import markdown_page
+from ruri_kedro.text.pages import markdown_page, without_pictures
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HOSTILE = "<script>document.title='run'</script><img src=x onerror=alert(1)>"
@@ -43,6 +43,11 @@ def test_pictures_that_lie_beside_a_page_stand_in_it_and_no_others(tmp_path):
     assert 'alt="picture 0 &quot;a&quot;">' in made and "<p>picture 1 &quot;a&quot;</p>" in made
     assert "alert" not in made and "outside.svg" not in made and "example.org" not in made
     assert "<img" not in markdown_page("# Report\n\n![picture](chart.svg)")
+
+
+def test_a_report_is_told_without_its_pictures():
+    page = "# Report\n\n![all figures](metrics.png)\n\nText ![inside](a.svg) stays.\n"
+    assert without_pictures(page) == "# Report\n\nText ![inside](a.svg) stays.\n"
 
 
 def shown(page: str, folder) -> str:

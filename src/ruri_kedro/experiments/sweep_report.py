@@ -8,8 +8,9 @@ import numpy as np
 
 from ruri_kedro.benchmark.comparing.significance import holm, mean_and_deviation, randomisation_test
 from ruri_kedro.experiments.cell_runs import AVERAGE
+from ruri_kedro.experiments.heat_maps import heat_map_sheet
 from ruri_kedro.experiments.selection import Columns, Selection, select_best
-from ruri_kedro.experiments.selection_report import Table, heat_maps, markdown, page, selection_tables
+from ruri_kedro.experiments.selection_report import Table, heat_maps, markdown, selection_tables
 from ruri_kedro.experiments.sweep_settings import SweepSettings
 from ruri_kedro.experiments.sweep_tables import Row, cell_table, columns_of
 from ruri_kedro.text.layout import duration, markdown_table
@@ -17,11 +18,13 @@ from ruri_kedro.text.layout import duration, markdown_table
 if TYPE_CHECKING:
     import pandas as pd
 
+_CHART = "sweep_maps.svg"  # beside the report
+
 
 def sweep_report(
     rows: Sequence[Row], chosen: Sequence[Row], by_items: Sequence[Row], settings: SweepSettings, recipe: str
 ) -> "tuple[pd.DataFrame, pd.DataFrame, str, str]":
-    """The table of all cells, that of the best ones, and the report as Markdown and as a page.
+    """The table of all cells, that of the best ones, the heat maps as SVG, and the report as Markdown.
 
     rows: of every cell and seed, and of the untrained models; chosen: of the best cells on all tests, if these differ;
     by_items: what `item_tests` gives of the best cells.
@@ -37,8 +40,9 @@ def sweep_report(
     tables = [*selection_tables(selection, columns), *compared]
     notes = (*selection.notes, *_failed(rows))
     title = f"Sweep of recipe {recipe}"
-    text = markdown(title, tables, notes, columns, _cost([*rows, *chosen]))
-    return results, selection.best, text, page(title, tables, heat_maps(results, columns), notes, columns)
+    maps = heat_maps(results, columns)
+    text = markdown(title, tables, notes, columns, _cost([*rows, *chosen]), _CHART if maps else None)
+    return results, selection.best, heat_map_sheet(maps), text
 
 
 def _of_best(rows: Sequence[Row], best: "pd.DataFrame", columns: Columns) -> dict[str, list[Row]]:

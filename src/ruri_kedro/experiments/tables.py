@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 
 _STEPS = "steps/"
+_PLOT = "ablations.png"  # beside the report
+_NOTE = "In percent; ± is the standard deviation over the seeds."
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def markdown(
 
     tests: by table the rows of `item_tests` of its cells against those that they are compared with.
     """
-    parts = [f"# Ablations of recipe {recipe}", "In percent; ± is the standard deviation over the seeds."]
+    parts = [f"# Ablations of recipe {recipe}", f"![The figures of all cells]({_PLOT})", _NOTE]
     for table in tables:
         found = (tests or {}).get(table.name, ())
         parts += [f"## {table.title}", _figures(table), _differences(table), _tests(table, found), _steps(table)]

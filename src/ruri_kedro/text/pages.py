@@ -13,10 +13,17 @@ from ruri_kedro.text.pictures import data_address
 
 _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n+", re.DOTALL)
 
+_PICTURE = re.compile(r"^!\[[^\]]*\]\([^)]*\)\n+", re.MULTILINE)
+
 
 def without_front_matter(markdown: str) -> str:
     """A Markdown page without the YAML head that the Hugging Face hub reads and others show as text."""
     return _FRONT_MATTER.sub("", markdown)
+
+
+def without_pictures(markdown: str) -> str:
+    """A Markdown page without the lines that are a picture, for a place that has no files beside it."""
+    return _PICTURE.sub("", markdown)
 
 
 def markdown_body(markdown: str, folder: Path | None = None) -> str:

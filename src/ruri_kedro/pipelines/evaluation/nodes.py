@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 BM25 = "bm25"
 _VALIDATION_DEPTH = 100  # documents found for a query
+_PLOT = "metrics.png"  # beside the report
 _NOTHING = "Nothing was tested: the recipe has no task (parameter tasks). Its models can be used, but not promoted.\n"
 
 
@@ -142,7 +143,8 @@ def report(
     for model, means in metrics.items():
         means |= bounds(scores_by_query(scores[f"scores_{model}"].iter_rows()))
     summary = named(summary, {"base": base_name(base_model)})
-    parts = [f"# Evaluation of recipe {recipe}", *([table_by_metric(summary)] if tested else [_NOTHING])]
+    shown = [f"![The main metric of each task by model]({_PLOT})", table_by_metric(summary)]
+    parts = [f"# Evaluation of recipe {recipe}", *(shown if tested else [_NOTHING])]
     if tested and (left := [model for model in models if model not in tested]):
         parts.append(f"Not tested: {', '.join(left)}. The recipe has no task for them (retrieval or reranking).\n")
     parts += [f"{line}\n" for line in _left_out(equal)]

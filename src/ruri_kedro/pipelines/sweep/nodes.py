@@ -70,7 +70,7 @@ def size_sweep(raw: Path, recipe: Params, variants: Variants, entries: Any) -> s
 
 
 def report_sweep(runs: Params, recipe: Params) -> tuple[Frame, Frame, str, str]:
-    """All cells with their means over seeds, the best of them, and the report as Markdown and as a page."""
+    """All cells with their means over seeds, the best of them, heat maps, and the report that shows them."""
     from ruri_kedro.experiments.sweep_report import sweep_report
 
     settings = parse(SweepSettings, recipe["sweep"], "sweep")
