@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from cut_project import kedro, make_cut_project, run_kedro
 
+from ruri_kedro.text.pages import without_pictures
+
 ARGUMENTS = (
     "run",
     "--env",
@@ -44,7 +46,8 @@ def steps(project: Path) -> dict[str, float]:
 def test_one_command_leaves_tables_a_plot_and_a_run_per_cell(project, output):
     assert "## Table 6: the two stages of the reranker" in output and "| stage 2 only |" in output
     reporting = project / "data/08_reporting/cut/versions"
-    assert (reporting / "ablations.md").read_text("utf-8") in output
+    assert without_pictures((reporting / "ablations.md").read_text("utf-8")) in output
+    assert "data:image/png;base64," in (reporting / "ablations.html").read_text("utf-8")
     assert (reporting / "ablations.png").stat().st_size > 10_000
     assert {cell for table in scores(project).values() for cell in table} == {
         "stage1", "stage2", "both", "pt", "without",

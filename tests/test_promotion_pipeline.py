@@ -82,6 +82,11 @@ def test_first_equal_and_better_by_the_pipeline(project, encoder, capsys):
     register(encoder, evidence(level=0.6), name=NAME)
     assert run(project)["decision"] == "promoted"
     assert aliases(NAME) == {"challenger": 3, "champion": 3, "previous": 1}
+    folder = project / "data/08_reporting/cut/dvc"
+    page = (folder / "champions.html").read_text("utf-8")
+    assert 'src="data:image/svg+xml;base64,' in page and "Champions of ruri-cut" in page
+    assert "![The main metrics by version](champions.svg)" in (folder / "champions.md").read_text("utf-8")
+    assert "<svg" in (folder / "champions.svg").read_text("utf-8")
 
 
 def test_the_commands(project, encoder):
@@ -102,3 +107,7 @@ def test_the_commands(project, encoder):
     back = ruri("rollback")
     assert back.output == "ruri-cut: version 1 is the champion again, version 2 is not.\n"
     assert "ruri-cut version 2 (challenger)  rolled back to version 1\n" in ruri("status").output
+    said = ruri("champions", "--out", str(project / "out")).output
+    assert "| 1 | " in said and "| champion | 0.5000 |" in said and "| rolled back | 0.5000 |" in said
+    assert said.endswith(f"{project / 'out/champions.md'}\n{project / 'out/champions.html'}\n")
+    assert {path.name for path in (project / "out").iterdir()} == {f"champions.{end}" for end in ("md", "html", "svg")}

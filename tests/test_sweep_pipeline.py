@@ -61,9 +61,10 @@ def test_one_command_leaves_a_report_and_a_run_for_each_cell(project, output):
     assert best.set_index("set")["finetuning.learning_rate"].sort_index().equals(highest.sort_index())
     text = (project / REPORTING / "sweep.md").read_text("utf-8")
     assert "## Best cells" in text and "± " in text and ("nli - lines" in text or "lines - nli" in text)
-    assert "by pairs of sentences" in text and "| nli - untrained | long |" in text
+    assert "texts or pairs of sentences" in text and "| nli - untrained | long/spearman |" in text
     assert "untrained" in text and "## Cost" in text
     assert "<table>" in (project / REPORTING / "sweep.html").read_text("utf-8")
+    assert (project / REPORTING / "sweep_maps.svg").is_file(), "one setting is searched, so there is no map in it"
     steps = [name.rpartition("-")[0] for name in done(project)]
     assert steps.count("finetune") == 8 and steps.count("make_base_model") == 2, "what cells share is done once"
     assert steps.count("read_tasks") == 1 and steps.count("mining_supervised.choose_finetuning_examples") == 2

@@ -108,6 +108,29 @@ def test_a_metric_of_a_whole_task_has_a_mean_and_no_test():
     assert found.results == () and [line.mean for line in found.summaries] == [0.5, 0.6]
 
 
+def test_a_measure_of_which_a_model_has_the_mean_alone_has_no_test():
+    """Scores of an older version, whose Spearman's correlations are those of whole tasks."""
+    by_pair = {("sts", "spearman"): {str(number): 0.6 for number in range(20)}}
+    found = compare({"old": [{("sts", "spearman"): {"": 0.5}}], "new": [by_pair]}, "old")
+    assert found.results == () and [line.mean for line in found.summaries] == [0.5, pytest.approx(0.6)]
+    again = {("sts", "spearman"): {str(number): 0.5 for number in range(20)}}
+    [result] = compare({"old": [again], "new": [by_pair]}, "old").results
+    assert result.difference == pytest.approx(0.1) and result.p < 0.001
+
+
+def test_beside_a_metric_of_a_whole_task_stands_one_that_is_tested():
+    models = {
+        name: [{("intents", "macro_f1"): {"": value}, ("intents", "accuracy"): dict.fromkeys("abcdefghij", value),
+                ("intents", "other"): {"a": value}}]
+        for name, value in (("a", 0.0), ("b", 1.0))
+    }  # fmt: skip
+    found = compare(models, "a")
+    assert [(line.metric, line.mean) for line in found.summaries if line.model == "b"] == [
+        ("macro_f1", 1.0), ("accuracy", 1.0),
+    ]  # fmt: skip
+    assert [(result.metric, result.p) for result in found.results] == [("accuracy", 2**-9)]
+
+
 def test_seeds_have_a_mean_and_a_deviation_and_are_averaged_by_query():
     seeds = [table({"qa": gain}, seed) for seed, gain in enumerate((0.0, 0.02, 0.05))]
     found = compare({"base": [table({"qa": 0.0}, seed=9)], "model": seeds}, "base")

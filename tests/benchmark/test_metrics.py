@@ -15,6 +15,7 @@ from ruri_kedro.benchmark.metrics import (
     clustering_scores,
     retrieval_scores,
     spearman,
+    spearman_parts,
 )
 from ruri_kedro.benchmark.runs import read_qrels, read_run
 from ruri_kedro.errors import DataError, RecipeError
@@ -139,10 +140,23 @@ def test_spearman_is_the_correlation_of_mean_ranks(pairs):
     if len(set(gold)) < 2:
         return
     ours = spearman(cosines, gold)
+    assert spearman_parts(cosines, gold).mean() == pytest.approx(ours, abs=1e-12), "what each pair has of it"
     if len(set(cosines)) < 2:
         assert ours == 0
     else:
         assert ours == pytest.approx(pd.Series(cosines).rank().corr(pd.Series(gold).rank()))
+
+
+@pytest.mark.parametrize("grades", [11, 10_000], ids=["scores of people", "hardly any ties"])
+def test_the_parts_of_spearman_are_those_of_the_jackknife(grades):
+    rng = np.random.default_rng(3)
+    gold = rng.integers(0, grades, 300) / grades
+    cosines = gold + rng.normal(0, 0.4, 300)
+    without = [spearman(np.delete(cosines, n), np.delete(gold, n)) for n in range(300)]
+    left_out = 300 * spearman(cosines, gold) - 299 * np.array(without)
+    parts = spearman_parts(cosines, gold)
+    assert np.corrcoef(parts, left_out)[0, 1] > 0.999
+    assert parts.std() == pytest.approx(left_out.std(), rel=0.01)
 
 
 @pytest.mark.parametrize(
@@ -154,8 +168,9 @@ def test_spearman_is_the_correlation_of_mean_ranks(pairs):
     ],
 )
 def test_spearman_refuses_what_has_no_order(cosines, gold, message):
-    with pytest.raises(DataError, match=message):
-        spearman(cosines, gold)
+    for measure in (spearman, spearman_parts):
+        with pytest.raises(DataError, match=message):
+            measure(cosines, gold)
 
 
 def blobs(labels: list[str], spread: float) -> np.ndarray:
@@ -168,9 +183,10 @@ def blobs(labels: list[str], spread: float) -> np.ndarray:
 def test_separable_labels_are_learnt_and_others_are_not():
     labels = ["a", "b", "c"] * 20
     clear = blobs(labels, 0.05)
-    assert classification_scores(clear, labels, clear, labels, seed=0) == {"accuracy": 1.0, "macro_f1": 1.0}
+    assert classification_scores(clear, labels, clear, labels, seed=0) == (1.0, [1.0] * 60)
     noise = np.random.default_rng(1).normal(size=(60, 8)).astype(np.float32)
-    assert classification_scores(noise[:30], labels[:30], noise[30:], labels[30:], seed=0)["accuracy"] < 0.7
+    _, right = classification_scores(noise[:30], labels[:30], noise[30:], labels[30:], seed=0)
+    assert np.mean(right) < 0.7
 
 
 def test_macro_f1_weighs_labels_alike():
@@ -178,12 +194,12 @@ def test_macro_f1_weighs_labels_alike():
     test = blobs(["a"] * 9, 0.05)
     # Nine 'a' are found, one of them is called 'b': F1 of a is 16/17, of b 0.
     found = classification_scores(train, ["a", "b"] * 20, test, ["a"] * 8 + ["b"], seed=0)
-    assert found == {"accuracy": pytest.approx(8 / 9), "macro_f1": pytest.approx((16 / 17 + 0) / 2)}
+    assert found == (pytest.approx((16 / 17 + 0) / 2), [1.0] * 8 + [0.0])
 
 
 def test_a_test_label_that_was_never_seen_counts_as_wrong():
     train, labels = blobs(["a", "b"] * 20, 0.05), ["a", "b"] * 20
-    assert classification_scores(train, labels, train[:2], ["a", "new"], seed=0)["accuracy"] == 0.5
+    assert classification_scores(train, labels, train[:2], ["a", "new"], seed=0)[1] == [1.0, 0.0]
 
 
 def test_clusters_are_compared_with_labels():

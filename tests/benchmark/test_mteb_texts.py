@@ -70,13 +70,13 @@ def test_of_a_large_collection_only_queries_and_their_positives(monkeypatch):
 
 
 def test_the_recipe_has_a_part_per_task_read_once(tmp_path, monkeypatch):
-    parts = nodes.collect_test_texts(tmp_path, {}, list(JMTEB))
+    parts = nodes.collect_test_texts(tmp_path, tmp_path, {}, {}, list(JMTEB))
     table = write_table(tmp_path / "test_texts", SCHEMAS["test_texts"], parts)
     assert table.parts() == sorted(task.metadata.name for task in benchmark_tasks(*JMTEB))
     assert table.rows() > 300
     for task in benchmark_tasks(*JMTEB):
         monkeypatch.setattr(type(task), "load_data", lambda *_, **__: pytest.fail("read again"))
-    again = nodes.collect_test_texts(tmp_path, {}, list(JMTEB))
+    again = nodes.collect_test_texts(tmp_path, tmp_path, {}, {}, list(JMTEB))
     assert write_table(tmp_path / "test_texts", SCHEMAS["test_texts"], again).digest() == table.digest()
 
 

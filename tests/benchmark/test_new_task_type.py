@@ -77,7 +77,7 @@ def test_it_is_stored_and_its_texts_are_what_leaks_are_looked_for_in(root, monke
     task = stored_task(root / "sets", "odd")
     assert task == odd_one_out.OddOneOutTask("odd", tuple(tuple(row["texts"]) for row in ROWS), (2, 0))
     assert [row["text"] for row in texts_of_task(task)] == [text for row in ROWS for text in row["texts"]]
-    parts = data_engineering.collect_test_texts(root / "sets", {"odd": SPEC})
+    parts = data_engineering.collect_test_texts(root / "sets", root, {"odd": SPEC}, {})
     assert [row["role"] for block in parts["odd"].rows() for row in block] == ["text"] * 6
     assert task_is_stored("odd", SPEC, root, root / "sets/odd")
     other = root / "other.py"

@@ -140,7 +140,10 @@ def run(toy, **changes):
     toy.ran = []
     toy.recipe["ablations"] |= changes
     table = SimpleNamespace(digest=lambda: toy.digest)
-    return nodes.run_cells(toy.recipe, CatalogConfigResolver(ENTRIES), "sets", "development", passages=table)
+    scores, toy.tests = nodes.run_cells(
+        toy.recipe, CatalogConfigResolver(ENTRIES), "sets", "development", passages=table
+    )
+    return scores
 
 
 def test_what_cells_have_in_common_is_done_once(toy):
@@ -151,6 +154,8 @@ def test_what_cells_have_in_common_is_done_once(toy):
     )
     assert list(scores["stages"]) == ["first", "both", "bare"]
     assert {seed for cell in scores["stages"].values() for seed in cell} == {"1"}
+    pairs = [(row["one"], row["other"], row["task"], row["items"]) for row in toy.tests["stages"]]
+    assert pairs == [("first", "both", "task", 1), ("bare", "both", "task", 1)]
 
 
 def test_a_finished_cell_is_never_done_again(toy):

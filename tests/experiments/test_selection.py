@@ -43,8 +43,9 @@ def test_the_published_cells_are_chosen(tmp_path):
     assert (found.drop(columns=names) - published.drop(columns=names)).abs().to_numpy().max() < 1e-9
     tables = (tmp_path / "best.md").read_text("utf-8")
     assert "| cl-tohoku/bert-large-japanese-v2 | 5e-05 | 512 | 83.97 |" in tables
-    assert tables.count("\n## ") == 6  # all data sets, then each of five
-    assert (tmp_path / "best.html").read_text("utf-8").count("<figure>") == 120
+    assert tables.count("\n## ") == 7  # all data sets, each of five, the heat maps
+    assert (tmp_path / "best.svg").read_text("utf-8").count("<g ") == 120, "a heat map for each"
+    assert '<img src="data:image/svg+xml;base64,' in (tmp_path / "best.html").read_text("utf-8")
 
 
 def test_ties_and_rows_without_a_figure_are_said(tmp_path):

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from recipes import recipe
 
-from ruri_kedro.benchmark.metrics import spearman, spearman_parts
 from ruri_kedro.errors import RecipeError
-from ruri_kedro.experiments.pair_scores import compared_by_pairs
+from ruri_kedro.experiments.item_tests import item_tests
 from ruri_kedro.experiments.sweep_cells import parse_grid
 from ruri_kedro.experiments.sweep_report import sweep_report
 from ruri_kedro.experiments.sweep_settings import SweepSettings
@@ -46,7 +45,7 @@ def test_the_mini_sweep_has_48_runs():
     assert list(last.told("score_finetuned", "params:tasks", last.params["tasks"])) == ["jsick", "jsts_val"]
     assert "jsts_train" in last.with_all_tests().told("score_finetuned", "params:tasks", last.params["tasks"])
     assert last.told("read_tasks", "params:tasks", last.params["tasks"]) == last.params["tasks"]
-    assert (last.wanted, last.pair_by_pair().wanted) == ("scores_finetuned", "scores_pairs")
+    assert last.wanted == "scores_finetuned"
     assert last.untrained().reads("score_finetuned", "embedder") == "base_model"
     assert last.reads("score_finetuned", "embedder") == "embedder"
     run = last.parameters({}, 7)["run"]
@@ -121,21 +120,38 @@ def test_cells_are_chosen_by_the_mean_of_their_development_figures():
     assert len(chosen_cells(trained, settings(), known)) == 1
 
 
-NOISE = np.random.default_rng(0).normal(size=200)
-PAIRS = {
-    "janli": [{"jsick": 60 + NOISE, "jsts": NOISE[:50]}, {"jsick": 60 - NOISE, "jsts": NOISE[:50]}],
-    "rte": [{"jsick": 50 + 0 * NOISE, "jsts": NOISE[:50]}],
+NOISE = np.random.default_rng(0).normal(0, 0.01, 200)
+
+
+def scores(jsick, jsts):
+    """Of two tests by pair, and a test that has a score of the whole task."""
+    made = {("jsick", "spearman"): jsick, ("jsts", "spearman"): jsts}
+    return {measure: {str(n): float(v) for n, v in enumerate(values)} for measure, values in made.items()} | {
+        ("news", "v_measure"): {"": 0.5}
+    }
+
+
+ITEMS = {
+    "janli": [scores(0.6 + NOISE, NOISE[:50]), scores(0.6 - NOISE, NOISE[:50])],
+    "rte": [scores(0.5 + 0 * NOISE, NOISE[:50])],
     "failed": [],
 }
 
 
-def test_the_parts_of_the_pairs_are_spearmans_correlation():
-    cosines, scores = NOISE[:100], np.round(NOISE[:100] + NOISE[100:]).tolist()  # with ties
-    assert spearman_parts(cosines, scores).mean() == pytest.approx(spearman(cosines, scores), abs=1e-12)
+def test_models_are_compared_on_what_both_have_by_item():
+    found = item_tests(ITEMS, [("janli", "rte"), ("janli", "failed"), ("failed", "rte")])
+    assert [(row["task"], row["metric"], row["items"]) for row in found] == [
+        ("jsick", "spearman", 200), ("jsts", "spearman", 50),
+    ]  # fmt: skip
+    assert found[0]["difference"] == pytest.approx(0.1) and found[0]["p"] < 0.01 and found[1]["p"] == 1
+    one = {("intents", "macro_f1"): {"": 0.9}, ("intents", "accuracy"): dict.fromkeys("abcdefghij", 1.0)}
+    other = {("intents", "macro_f1"): {"": 0.1}, ("intents", "accuracy"): dict.fromkeys("abcdefghij", 0.0)}
+    [intents] = item_tests({"one": [one], "other": [other]}, [("one", "other")])
+    assert (intents["metric"], intents["p"]) == ("accuracy", 2**-9), "in place of F1, which no text has for itself"
 
 
 def test_the_report_says_what_was_chosen_what_differs_and_what_failed():
-    table, best, text, page = sweep_report(ROWS, [], compared_by_pairs(PAIRS), settings(), "simcse-mini")
+    table, best, maps, text = sweep_report(ROWS, [], item_tests(ITEMS, [("janli", "rte")]), settings(), "simcse-mini")
     assert len(table) == 3 and best["set"].tolist() == ["janli", "rte"]
     assert "| janli | 64 | 5e-05 | 74.00 ± 1.00 | 8.00 ± 0.00 | 90.00 ± 0.00 | 90.00 ± 0.00 |" in text
     assert "| janli - untrained | +50.00 ± 0.00 | 3 | 0.750 |" in text and "| janli - rte | +41.00 ± 1.00 | 3 |" in text
@@ -143,7 +159,7 @@ def test_the_report_says_what_was_chosen_what_differs_and_what_failed():
     assert "- rte 5e-05, seed 0: failed. TrainingError: the loss is not finite" in text
     assert "without sharing steps the same cells take" in text
     assert (
-        "| janli - rte | jsick | +10.00 | 200 | 0.000" in text
-        and "| janli - rte | jsts | +0.00 | 50 | 1.0000 |" in text
+        "| janli - rte | jsick/spearman | +10.00 | 200 | 0.000" in text
+        and "| janli - rte | jsts/spearman | +0.00 | 50 | 1.0000 |" in text
     )
-    assert page.count("<figure>") == 1 and "74.00" in page
+    assert maps.count("<g ") == 1 and ">74.00</text>" in maps and "![Heat maps](sweep_maps.svg)" in text

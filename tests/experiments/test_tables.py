@@ -102,3 +102,20 @@ def test_the_plot_has_a_bar_per_cell_and_column(tmp_path):
     assert heights == approx([52, 70, 59, 70, 59, 70])
     figure.savefig(tmp_path / "x.png")
     assert (tmp_path / "x.png").stat().st_size > 1000
+
+
+def test_tests_by_items_stand_behind_the_differences():
+    row = {
+        "one": "one",
+        "other": "both",
+        "task": "q",
+        "metric": "ndcg@10",
+        "items": 60,
+        "difference": -0.07,
+        "p": 0.0012,
+    }
+    tests = {"stages": [row, {**row, "task": "elsewhere"}, {**row, "one": "new", "difference": 0.0, "p": 1.0}]}
+    text = markdown("toy", ablation_tables(SCORES, SETTINGS), tests)
+    assert "|  | q/ndcg@10 |\n| --- | ---: |\n| stage 1 only − both | -7.00 (p 0.0012) |\n" in text
+    assert "| ours − both | +0.00 (p 1.0000) |" in text and "elsewhere" not in text
+    assert "randomisation test" not in markdown("toy", ablation_tables(SCORES, SETTINGS), {"stages": []})

@@ -44,7 +44,7 @@ def test_planted_leaks_are_found_whatever_the_names(name, tmp_path):
     pairs = stored("pairs", nodes.build_pairs(tmp_path, sources, none))
     sets = FolderDataset(filepath=str(tmp_path / "sets"))
     sets.save(nodes.read_tasks(tmp_path, tasks))
-    texts = stored("test_texts", nodes.collect_test_texts(sets.load(), tasks))
+    texts = stored("test_texts", nodes.collect_test_texts(sets.load(), tmp_path, tasks, {}))
     matches = stored("matches", nodes.match_tests(passages, texts, SETTINGS))
     leaks = stored("leaks", nodes.check_leaks(pairs, matches))
     assert passages.parts() == sorted(sources) and pairs.parts() == leaks.parts() == [name]

@@ -275,6 +275,21 @@ def test_leaks_are_said_by_part_and_texts_that_are_gone_are_not_searched():
     assert "3 examples of finetuning have texts that the passages lack: not searched" in reason
 
 
+def by_pair(found, gain=0.0):
+    """The same with a score for each of 60 pairs of sentences, as versions have them since 0.2."""
+    return found | {("sts", "spearman"): {str(number): 0.7 + gain for number in range(60)}}
+
+
+def test_pairs_of_sentences_are_tested_where_both_versions_have_their_scores():
+    champion = good(scores=by_pair(scores()))
+    assert refused(good(scores=by_pair(scores(), 0.1)), champion) == {}, "a gain of similarity alone"
+    worse = refused(good(scores=by_pair(scores(level=0.6), -0.1)), champion)
+    assert worse.keys() == {"loss"} and "sts spearman -0.1000" in worse["loss"]
+    older = good(scores=scores())
+    assert "sts 0.6000, champion 0.7000: a drop" in refused(good(scores=by_pair(scores(), -0.1)), older)["loss"]
+    assert refused(good(scores=by_pair(scores(level=0.6))), older) == {}
+
+
 def test_tasks_of_the_rules_are_gated():
     narrow = worse_on("faq")
     assert refused(narrow, good(), tasks=["questions", "sts"]) == {}

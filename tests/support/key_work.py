@@ -30,7 +30,7 @@ KEYS = {
     ),
     "test_texts": (
         "pipelines.data_engineering.nodes",
-        "texts_of_task, stored_task, *task_types()[tasks[name]['type']].collecting",
+        "texts_of_task, stored_task, *task_types()[row['type']].collecting",
         ["benchmark.tasks.load.test_texts", "benchmark.tasks.stored.stored_task", *of_types("collecting")],
     ),
     "test_texts of mteb": (
@@ -163,7 +163,6 @@ KEYS = {
     "the service's token vectors": (
         "service.inference", "token_vectors.encode_token_rows", ["models.token_vectors.encode_token_rows"],
     ),
-    "pair scores": ("experiments.pair_scores", "score_pairs", ["experiments.pair_scores.score_pairs"]),
     "scores of an ablation's benchmark": (
         "experiments.mteb_scores", "score_benchmark", ["experiments.mteb_scores.score_benchmark"],
     ),

@@ -50,6 +50,7 @@ def run_tables(root: Path) -> None:
     parameters = {
         "sources": SOURCES,
         "tasks": TASKS,
+        "development": {},
         "leaks": given["leaks"],
         "deduplication": deduplication,
         "engine": given["engine"],
@@ -60,7 +61,7 @@ def run_tables(root: Path) -> None:
     datasets |= {f"params:{name}": MemoryDataset(value) for name, value in parameters.items()}
     folders = {
         "raw": RawFolder(filepath=str(root / "raw")),
-        "test_sets": FolderDataset(filepath=str(root / "test_sets")),
+        **{name: FolderDataset(filepath=str(root / name)) for name in ("test_sets", "development_sets")},
     }
     catalog = DataCatalog({**datasets, **folders})
     SequentialRunner().run(create_pipeline().to_outputs(*TABLES), catalog)

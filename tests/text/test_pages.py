@@ -8,7 +8,7 @@ import pytest
 
 from ruri_kedro.benchmark.comparing.comparison import compare
 from ruri_kedro.benchmark.comparing.page import comparison_page
-from ruri_kedro.text.pages import markdown_page
+from ruri_kedro.text.pages import markdown_page, without_pictures
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HOSTILE = "<script>document.title='run'</script><img src=x onerror=alert(1)>"
@@ -23,6 +23,31 @@ def page() -> str:
         for name, mean in scores.items()
     }
     return comparison_page(compare(models, "bm25", None, 200, 0), {})
+
+
+def test_pictures_that_lie_beside_a_page_stand_in_it_and_no_others(tmp_path):
+    for place in (tmp_path / "chart.svg", tmp_path / "notes.txt", tmp_path.parent / "outside.svg"):
+        place.write_text("<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>", "utf-8")
+    named = [
+        "chart.svg",
+        "missing.svg",
+        "notes.txt",
+        "../outside.svg",
+        "https://example.org/x.svg",
+        str(tmp_path / "chart.svg"),
+    ]
+    made = markdown_page(
+        "# Report\n\n" + "\n\n".join(f'![picture {n} "a"]({name})' for n, name in enumerate(named)), tmp_path
+    )
+    assert made.count("<img") == 1 and '<img src="data:image/svg+xml;base64,' in made
+    assert 'alt="picture 0 &quot;a&quot;">' in made and "<p>picture 1 &quot;a&quot;</p>" in made
+    assert "alert" not in made and "outside.svg" not in made and "example.org" not in made
+    assert "<img" not in markdown_page("# Report\n\n![picture](chart.svg)")
+
+
+def test_a_report_is_told_without_its_pictures():
+    page = "# Report\n\n![all figures](metrics.png)\n\nText ![inside](a.svg) stays.\n"
+    assert without_pictures(page) == "# Report\n\nText ![inside](a.svg) stays.\n"
 
 
 def shown(page: str, folder) -> str:

@@ -1,7 +1,7 @@
 """Commands of the project: `kedro run` and `kedro ruri ...`. Kedro finds the group `cli` by its name."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,7 @@ def cli() -> None:
 
 
 _OWN_FILES = {
+    "champions": "ruri_kedro.cli.champions.champions",
     "dvc": "ruri_kedro.cli.dvc_stages.dvc",
     "embedding-map": "ruri_kedro.cli.embedding_map.embedding_map",
     "new": "ruri_kedro.cli.new.new",
@@ -79,8 +80,18 @@ def status(env: str | None) -> None:
         click.echo("No model is registered yet. Run: kedro run")
     for version in versions:
         click.echo(f"{version}  {version.decision}".rstrip())
-        for key, value in sorted(version.metrics.items()):
-            click.echo(f"  {key:<40} {value:.4f}")
+        for line in _metric_lines(version.metrics):
+            click.echo(line)
+
+
+def _metric_lines(metrics: Mapping[str, float]) -> Iterator[str]:
+    """A line for each metric of a version, with its 95% interval where that was logged."""
+    from ruri_kedro.benchmark.comparing.intervals import HIGH, LOW
+
+    for key, value in sorted(metrics.items()):
+        if not key.endswith((LOW, HIGH)):
+            bounds = [f"{metrics[key + ending]:.4f}" for ending in (LOW, HIGH) if key + ending in metrics]
+            yield f"  {key:<40} {value:.4f}{'  ' * bool(bounds)}{' to '.join(bounds)}"
 
 
 @ruri.command()

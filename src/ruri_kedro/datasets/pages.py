@@ -29,14 +29,17 @@ class PageDataset(TextDataset):
 class MarkdownDataset(TextDataset):
     """A text in Markdown, and beside it the same as a page; a YAML head is left out there and in Kedro-Viz.
 
+    The page holds the pictures that lie beside it, so they are saved before.
+
     >>> MarkdownDataset(filepath="data/08_reporting/sample/report.md")
     """
 
     def save(self, data: str) -> None:
         """Store the text, and the page as a file of the same name that ends with .html."""
         super().save(data)
-        with replace_file(Path(self._get_save_path()).with_suffix(".html")) as aside:
-            aside.write_text(markdown_page(data), encoding="utf-8")
+        path = Path(self._get_save_path())
+        with replace_file(path.with_suffix(".html")) as aside:
+            aside.write_text(markdown_page(data, path.parent), encoding="utf-8")
 
     def preview(self) -> HTMLPreview:
         """The text as HTML."""

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 _Scored = tuple[str, str, tuple[str, ...]]
 _BENCHMARKED: _Scored = ("scores_benchmark", "embedder", ("score_benchmark",))
 # What the tables that all cells share are made with; of `sources` all but what stages alone read.
-DATA = ("sources", "tasks", "deduplication", "leaks", "consistency", "only", "engine")
+DATA = ("sources", "tasks", "development", "deduplication", "leaks", "consistency", "only", "engine")
 _OF_STAGES = ("stages", "prompts")
 
 

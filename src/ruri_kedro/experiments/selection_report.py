@@ -1,4 +1,4 @@
-"""The chosen cells of a sweep in the layout of the Japanese SimCSE report (arXiv 2310.19349): Markdown and one page.
+"""The chosen cells of a sweep in the layout of the Japanese SimCSE report (arXiv 2310.19349), as Markdown.
 
 A table for each data set, a line for each model, with its best settings, the steps until its best checkpoint, and the
 figures of development set and tests; a table of models by data sets; heat maps of the two settings.
@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ruri_kedro.experiments.heat_maps import HeatMap
 from ruri_kedro.experiments.selection import COUNT, DEVIATION, Columns, Selection, figures
 from ruri_kedro.text.layout import markdown_table
-from ruri_kedro.text.pages import render_page
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _MEAN = "avg"
+_SHADES = "The darker, the higher; each map has a scale of its own."
 
 
 @dataclass(frozen=True)
@@ -30,22 +31,6 @@ class Table:
     def markdown(self) -> str:
         """As a section of a Markdown page."""
         return f"## {self.title}\n\n{markdown_table(self.header, self.rows, left=self.left)}"
-
-
-@dataclass(frozen=True)
-class HeatMap:
-    """The figure of the development set by two settings, for one group."""
-
-    title: str
-    rows: tuple[str, ...]  # values of the first setting
-    columns: tuple[str, ...]  # values of the second one
-    values: tuple[tuple[float | None, ...], ...]  # by row and column; None where there is no cell
-
-    def shade(self, value: float | None) -> float:
-        """0 for the lowest value of the map, 1 for the highest."""
-        known = [number for row in self.values for number in row if number is not None]
-        low, high = min(known), max(known)
-        return 0.0 if value is None or high == low else (value - low) / (high - low)
 
 
 def selection_tables(selection: Selection, columns: Columns) -> list[Table]:
@@ -78,20 +63,24 @@ def heat_maps(results: "pd.DataFrame", columns: Columns) -> list[HeatMap]:
     return maps
 
 
-def markdown(title: str, tables: Sequence[Table], notes: Sequence[str], columns: Columns, extra: str = "") -> str:
-    """The report as a Markdown page; `extra` are sections that stand behind the tables."""
+def markdown(
+    title: str,
+    tables: Sequence[Table],
+    notes: Sequence[str],
+    columns: Columns,
+    extra: str = "",
+    chart: str | None = None,
+) -> str:
+    """The report as a Markdown page; `extra` are sections behind the tables, `chart` a file of heat maps beside it."""
     parts = [f"# {title}", _said(columns), *(table.markdown() for table in tables), extra]
+    if chart:
+        down, across = columns.settings
+        parts.append(
+            f"## {columns.choose} by {down} (down) and {across} (across)\n\n{_SHADES}\n\n![Heat maps]({chart})"
+        )
     if notes:
         parts.append("\n".join(["## Notes\n", *(f"- {note}" for note in notes)]))
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def page(title: str, tables: Sequence[Table], maps: Sequence[HeatMap], notes: Sequence[str], columns: Columns) -> str:
-    """The report as one HTML page, with the heat maps."""
-    return render_page(
-        "ruri_kedro.experiments", "selection.html", title=title, said=_said(columns), tables=tables, maps=maps,
-        notes=notes, settings=columns.settings, choose=columns.choose,
-    )  # fmt: skip
 
 
 def _said(columns: Columns) -> str:

@@ -7,7 +7,6 @@ from typing import Any
 
 from ruri_kedro.benchmark.development import development_fault
 from ruri_kedro.errors import RecipeError
-from ruri_kedro.experiments import pair_scores
 from ruri_kedro.experiments.cells import scored_as
 from ruri_kedro.experiments.sweep_settings import SweepSettings
 from ruri_kedro.recipe.annotations import Params
@@ -27,7 +26,6 @@ class SweepCell:
     model: str  # the data set that is scored
     scored_model: str  # the sweep's model, whose place in the evaluation it takes
     skipped: tuple[str, ...] = ()  # tests that it is not scored on
-    by_pairs: bool = False  # its scores are those of each pair of sentences
     is_chosen: bool = False  # scored once more, on all tests
 
     @property
@@ -43,7 +41,7 @@ class SweepCell:
     @property
     def wanted(self) -> str:
         """The table of its scores."""
-        return pair_scores.SCORES if self.by_pairs else scored_as(self.scored_model)[0]
+        return scored_as(self.scored_model)[0]
 
     def parameters(self, recipe: Params, seed: int) -> Params:
         """Its parameters: the seed is that of the trainings, so that cells share all that is made before these."""
@@ -52,7 +50,7 @@ class SweepCell:
     def reads(self, node: str, dataset: str) -> str:
         """The data set that a node reads: where the sweep's model is scored, the cell's."""
         _, usual, judges = scored_as(self.scored_model)
-        return self.model if node in (pair_scores.NODE, *judges) and dataset == usual else dataset
+        return self.model if node in judges and dataset == usual else dataset
 
     def told(self, node: str, name: str, value: Any) -> Any:
         """A parameter of a node: where models are scored, the tests without those that are skipped.
@@ -73,10 +71,6 @@ class SweepCell:
     def untrained(self) -> "SweepCell":
         """The base model of this cell in place of its trained one."""
         return replace(self, model=BASE)
-
-    def pair_by_pair(self) -> "SweepCell":
-        """The same on all tests, scored for each pair of sentences."""
-        return replace(self, skipped=(), by_pairs=True)
 
 
 def parse_grid(settings: SweepSettings, variants: Variants, known: Iterable[str] = ()) -> list[SweepCell]:

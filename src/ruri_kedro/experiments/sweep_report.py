@@ -8,8 +8,9 @@ import numpy as np
 
 from ruri_kedro.benchmark.comparing.significance import holm, mean_and_deviation, randomisation_test
 from ruri_kedro.experiments.cell_runs import AVERAGE
+from ruri_kedro.experiments.heat_maps import heat_map_sheet
 from ruri_kedro.experiments.selection import Columns, Selection, select_best
-from ruri_kedro.experiments.selection_report import Table, heat_maps, markdown, page, selection_tables
+from ruri_kedro.experiments.selection_report import Table, heat_maps, markdown, selection_tables
 from ruri_kedro.experiments.sweep_settings import SweepSettings
 from ruri_kedro.experiments.sweep_tables import Row, cell_table, columns_of
 from ruri_kedro.text.layout import duration, markdown_table
@@ -17,14 +18,16 @@ from ruri_kedro.text.layout import duration, markdown_table
 if TYPE_CHECKING:
     import pandas as pd
 
+_CHART = "sweep_maps.svg"  # beside the report
+
 
 def sweep_report(
-    rows: Sequence[Row], chosen: Sequence[Row], by_pairs: Sequence[Row], settings: SweepSettings, recipe: str
+    rows: Sequence[Row], chosen: Sequence[Row], by_items: Sequence[Row], settings: SweepSettings, recipe: str
 ) -> "tuple[pd.DataFrame, pd.DataFrame, str, str]":
-    """The table of all cells, that of the best ones, and the report as Markdown and as a page.
+    """The table of all cells, that of the best ones, the heat maps as SVG, and the report as Markdown.
 
     rows: of every cell and seed, and of the untrained models; chosen: of the best cells on all tests, if these differ;
-    by_pairs: what `compared_by_pairs` gives of the best cells.
+    by_items: what `item_tests` gives of the best cells.
     """
     columns, trained = columns_of(settings), [row for row in rows if row["trained"]]
     results = cell_table(trained, settings)
@@ -33,12 +36,13 @@ def sweep_report(
         whole = cell_table([row for row in chosen if row["trained"]], settings)
         selection = Selection(select_best(whole, columns).best, selection.notes)
     best_rows = _of_best(chosen or trained, selection.best, columns)
-    compared = [*_compared(best_rows, chosen or rows, columns), *_pair_table(by_pairs)]
+    compared = [*_compared(best_rows, chosen or rows, columns), *_item_table(by_items)]
     tables = [*selection_tables(selection, columns), *compared]
     notes = (*selection.notes, *_failed(rows))
     title = f"Sweep of recipe {recipe}"
-    text = markdown(title, tables, notes, columns, _cost([*rows, *chosen]))
-    return results, selection.best, text, page(title, tables, heat_maps(results, columns), notes, columns)
+    maps = heat_maps(results, columns)
+    text = markdown(title, tables, notes, columns, _cost([*rows, *chosen]), _CHART if maps else None)
+    return results, selection.best, heat_map_sheet(maps), text
 
 
 def _of_best(rows: Sequence[Row], best: "pd.DataFrame", columns: Columns) -> dict[str, list[Row]]:
@@ -86,15 +90,15 @@ def _compared(best: dict[str, list[Row]], rows: Sequence[Row], columns: Columns)
     return [Table(title, ("", "difference", "seeds", "p"), tuple(lines))]
 
 
-def _pair_table(by_pairs: Sequence[Row]) -> list[Table]:
-    """The chosen cells against each other on the pairs of each test."""
+def _item_table(by_items: Sequence[Row]) -> list[Table]:
+    """The chosen cells against each other on the queries, texts or pairs of each test."""
     lines = tuple(
-        (f"{row['one']} - {row['other']}", row["task"], f"{row['difference']:+.2f}", f"{row['pairs']:,}",
-         f"{row['p']:.4f}")
-        for row in by_pairs
+        (f"{row['one']} - {row['other']}", f"{row['task']}/{row['metric']}", f"{100 * row['difference']:+.2f}",
+         f"{row['items']:,}", f"{row['p']:.4f}")
+        for row in by_items
     )  # fmt: skip
-    title = "Differences of Spearman's correlation by pairs of sentences (mean over seeds; randomisation test, Holm)"
-    return [Table(title, ("", "test", "difference", "pairs", "p"), lines, left=2)] if lines else []
+    title = "Differences by queries, texts or pairs of sentences (mean over seeds; randomisation test, Holm)"
+    return [Table(title, ("", "test", "difference", "items", "p"), lines, left=2)] if lines else []
 
 
 def _signed(values: Sequence[float]) -> str:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 
 _STEPS = "steps/"
+_PLOT = "ablations.png"  # beside the report
+_NOTE = "In percent; ± is the standard deviation over the seeds."
 
 
 @dataclass(frozen=True)
@@ -66,11 +68,17 @@ def ablation_tables(
     return [_table(name, settings[name], cells) for name, cells in scores.items()]
 
 
-def markdown(recipe: str, tables: Sequence[AblationTable]) -> str:
-    """All tables, in percent, with mean and deviation over the seeds."""
-    parts = [f"# Ablations of recipe {recipe}", "In percent; ± is the standard deviation over the seeds."]
+def markdown(
+    recipe: str, tables: Sequence[AblationTable], tests: Mapping[str, Sequence[Mapping[str, Any]]] | None = None
+) -> str:
+    """All tables, in percent, with mean and deviation over the seeds.
+
+    tests: by table the rows of `item_tests` of its cells against those that they are compared with.
+    """
+    parts = [f"# Ablations of recipe {recipe}", f"![The figures of all cells]({_PLOT})", _NOTE]
     for table in tables:
-        parts += [f"## {table.title}", _figures(table), _differences(table), _steps(table)]
+        found = (tests or {}).get(table.name, ())
+        parts += [f"## {table.title}", _figures(table), _differences(table), _tests(table, found), _steps(table)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -183,6 +191,24 @@ def _differences(table: AblationTable) -> str:
         return ""
     note = "Differences; mixed: not of one sign in all seeds."
     return f"{note}\n\n{markdown_table(['', *table.columns, 'as in the paper?'], rows, left=1)}"
+
+
+def _tests(table: AblationTable, tests: Sequence[Mapping[str, Any]]) -> str:
+    """The tests of the columns' tasks by items, a line for each pair of cells."""
+    tasks = {column.rpartition("/")[0] for column in table.columns}
+    shown = [row for row in tests if row["task"] in tasks]
+    columns = list(dict.fromkeys(f"{row['task']}/{row['metric']}" for row in shown))
+    labels = {line.cell: line.label for line in table.lines}
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for row in shown:
+        text = f"{100 * row['difference']:+.2f} (p {row['p']:.4f})"
+        found.setdefault((row["one"], row["other"]), {})[f"{row['task']}/{row['metric']}"] = text
+    rows = [[f"{labels[one]} − {labels[other]}", *(texts.get(column, "-") for column in columns)]
+            for (one, other), texts in found.items()]  # fmt: skip
+    if not rows:
+        return ""
+    note = "Differences tested by queries, texts or pairs of sentences: mean over the seeds, randomisation test, Holm."
+    return f"{note}\n\n{markdown_table(['', *columns], rows, left=1)}"
 
 
 def _steps(table: AblationTable) -> str:

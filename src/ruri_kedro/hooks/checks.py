@@ -96,7 +96,9 @@ def check_recipe_names(params: Mapping[str, Any]) -> None:
     }
     for place, names in blocks.items():
         check_names(place, names)
-    check_task_names(_block(params, "tasks"))
+    tasks, development = (_block(params, name) for name in ("tasks", "development"))
+    check_task_names(tasks)
+    check_names("development", development, dict.fromkeys(tasks, "a test of the block `tasks`"))
     if "recipe" in params:
         check_name("recipe", params["recipe"])
         _check_registered(params["recipe"], _block(params, "promotion"))

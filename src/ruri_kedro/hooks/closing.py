@@ -17,6 +17,7 @@ from ruri_kedro.hooks.refusal import fail
 from ruri_kedro.recipe.stages import STAGES, pipeline_order
 from ruri_kedro.registry import summary
 from ruri_kedro.registry.runs import provenance, tracking
+from ruri_kedro.text.pages import without_pictures
 
 REPORTS = ("report", "ablation_report")  # shown at the end, with what comes next
 PROMOTION_REPORT = "promotion_report"
@@ -50,7 +51,7 @@ class ClosingHooks:
         """Print the report and what comes next: commands, or after a single pipeline its successor."""
         made = pipeline.all_outputs()
         if reports := [name for name in REPORTS if name in made]:
-            click.echo(f"\n{catalog.load(reports[0])}\n")
+            click.echo(f"\n{without_pictures(catalog.load(reports[0]))}\n")
             size = (run_params.get("runtime_params") or {}).get("size")
             project = Path(run_params["project_path"])
             click.echo(summary.closing_lines(self._run_id, project, run_params.get("env"), size))

@@ -9,7 +9,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from ruri_kedro.text.pictures import data_address
+
 _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n+", re.DOTALL)
+
+_PICTURE = re.compile(r"^!\[[^\]]*\]\([^)]*\)\n+", re.MULTILINE)
 
 
 def without_front_matter(markdown: str) -> str:
@@ -17,22 +21,35 @@ def without_front_matter(markdown: str) -> str:
     return _FRONT_MATTER.sub("", markdown)
 
 
-def markdown_body(markdown: str) -> str:
-    """A Markdown page as HTML, without its YAML head; HTML that stands in it is shown as text."""
+def without_pictures(markdown: str) -> str:
+    """A Markdown page without the lines that are a picture, for a place that has no files beside it."""
+    return _PICTURE.sub("", markdown)
+
+
+def markdown_body(markdown: str, folder: Path | None = None) -> str:
+    """A Markdown page as HTML, without its YAML head; HTML that stands in it is shown as text.
+
+    Pictures that lie in `folder` beside it, as SVG or PNG, stand in the page; of others it has the descriptions.
+    """
     from markdown_it import MarkdownIt
 
     reader = MarkdownIt("commonmark", {"html": False}).enable("table")
-    reader.add_render_rule("image", lambda self, tokens, place, *_: escape(tokens[place].content))
+    reader.add_render_rule("image", lambda self, tokens, place, *_: _picture(tokens[place], folder))
     return reader.render(without_front_matter(markdown))
 
 
-def markdown_page(markdown: str) -> str:
-    """A Markdown page as a page of its own, called as its first heading; of pictures it has their descriptions."""
+def _picture(token: Any, folder: Path | None) -> str:
+    address, described = data_address(token.attrs["src"], folder), escape(token.content)
+    return f'<img src="{address}" alt="{described}">' if address else described
+
+
+def markdown_page(markdown: str, folder: Path | None = None) -> str:
+    """A Markdown page as a page of its own, called as its first heading; pictures as in `markdown_body`."""
     from markupsafe import Markup
 
     heading = re.search(r"^#+ (.*)$", without_front_matter(markdown), re.MULTILINE)
     title = heading[1].replace("`", "") if heading else "Report"
-    return render_page(__package__, "markdown.html", heading=title, text=Markup(markdown_body(markdown)))
+    return render_page(__package__, "markdown.html", heading=title, text=Markup(markdown_body(markdown, folder)))
 
 
 def render_page(package: str, template: str, **values: Any) -> str:

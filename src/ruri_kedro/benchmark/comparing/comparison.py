@@ -22,6 +22,7 @@ from ruri_kedro.benchmark.comparing.significance import (
     win_tie_loss,
 )
 from ruri_kedro.benchmark.tasks.types import main_metrics as main_metrics_of_types
+from ruri_kedro.benchmark.tasks.types import tested_metrics
 from ruri_kedro.errors import DataError, RecipeError
 
 ALPHA = 0.05
@@ -122,6 +123,18 @@ def main_metrics(scores: Mapping[Measure, Any]) -> list[Measure]:
     return [measure for measure in chosen if measure is not None]
 
 
+def tested_measures(scores: Mapping[Measure, Any]) -> list[Measure]:
+    """The main metrics; behind one of a whole task such as macro F1 that which has scores by text and can be tested."""
+    beside = tested_metrics()
+    found = [(measure, (measure[0], beside.get(measure[1], ""))) for measure in main_metrics(scores)]
+    return [measure for pair in found for measure in pair if measure in scores]
+
+
+def has_queries(scores: Mapping[str, float] | None) -> bool:
+    """Whether a measure has scores by query, text or pair, and not only one of the whole task."""
+    return bool(scores) and "" not in scores
+
+
 def compare(
     models: Mapping[str, Sequence[Scores]],
     baseline: str,
@@ -132,8 +145,9 @@ def compare(
     """Every model against the baseline, on every task that both have scores per query for.
 
     `models` gives the scores of each model, one entry per seed; a query's score is its mean over the seeds. `metrics`
-    are the metrics to test, by default each task's main one. Holm's correction is over all tests of the comparison:
-    name the models that are meant to be compared, and no others. A metric of a whole task has a mean and no test.
+    are the metrics to test, by default those of `tested_measures`. Holm's correction is over all tests of the
+    comparison: name the models that are meant to be compared, and no others. A metric of a whole task has a mean and no
+    test; nor has one of which either model has the mean only.
     Raises RecipeError for a baseline that is not among the models or a metric that no table has, DataError where two
     tables of a task have other queries.
     """
@@ -151,7 +165,7 @@ def compare(
         _paired(name, baseline, measure, mean_scores, resamples, seed)
         for name in models
         for measure, queries in mean_scores[name].items()
-        if name != baseline and measure in mean_scores[baseline] and "" not in queries
+        if name != baseline and has_queries(queries) and has_queries(mean_scores[baseline].get(measure))
     ]
     adjusted = holm([draft["p"] for draft in drafts])
     results = tuple(PairedResult(**draft, p_holm=p) for draft, p in zip(drafts, adjusted, strict=True))
@@ -175,7 +189,7 @@ def changed_queries(comparison: Comparison, result: PairedResult, count: int) ->
 
 def _choose(scores: Scores, metrics: Sequence[str] | None) -> Scores:
     if metrics is None:
-        return {measure: scores[measure] for measure in main_metrics(scores)}
+        return {measure: scores[measure] for measure in tested_measures(scores)}
     return {measure: queries for measure, queries in scores.items() if measure[1] in metrics}
 
 

@@ -73,19 +73,24 @@ def _records(row: Mapping[str, Any]) -> Iterator[tuple[Any, int, Mapping[str, An
 def check_benchmarks(names: list[str], own: Iterable[str]) -> None:
     """Raise RecipeError for a benchmark that mteb does not have, DataError where data of its tasks cannot be had.
 
-    RecipeError also where one of the recipe's `own` tasks is named like one of mteb's: both are parts of one table.
+    RecipeError also where one of the recipe's `own` tasks is named like one of mteb's.
     """
     if not names:
         return
+    check_namesakes("tasks", own, names)
     found = _benchmark_tasks(names)
-    if same := sorted(found.keys() & set(own)):
-        raise RecipeError(f"tasks.{same[0]}: a task of {', '.join(names)} (`tested_on`) has this name. Rename yours.")
     from ruri_kedro.benchmark.mteb.tasks import check_data, hub_reachable
 
     try:
         check_data(found.values(), hub_reachable())
     except DataError as error:
         raise DataError(f"{error} They are tests of the recipe (`tested_on`): an empty list has none.") from error
+
+
+def check_namesakes(block: str, own: Iterable[str], names: list[str]) -> None:
+    """Raise RecipeError where a task of a block is named like one of the benchmarks: both are parts of one table."""
+    if names and (same := sorted(_benchmark_tasks(names).keys() & set(own))):
+        raise RecipeError(f"{block}.{same[0]}: a task of {', '.join(names)} (`tested_on`) has this name. Rename yours.")
 
 
 def benchmark_texts(names: list[str]) -> dict[str, Part]:

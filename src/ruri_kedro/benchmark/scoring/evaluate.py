@@ -1,7 +1,8 @@
 """The engine: from a model as it is asked and a task to runs and to scores, as rows of SCORES.
 
-There is a row per query where a metric has queries. A metric of a whole task (Spearman, macro F1, V-measure, average
-precision, ...) is one row with an empty query_id.
+There is a row per query where a metric has queries, and per text or pair where it is a mean over these (accuracy, the
+parts of Spearman's correlation). A metric of a whole task (macro F1, V-measure, average precision, ...) is one row with
+an empty query_id.
 """
 
 import math

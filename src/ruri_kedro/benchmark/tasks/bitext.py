@@ -10,7 +10,7 @@ import pyarrow as pa
 from ruri_kedro.benchmark.tasks.columns import columns_table
 from ruri_kedro.benchmark.tasks.rows import Place
 from ruri_kedro.benchmark.tasks.specs import distinct_texts, sides_of, text_pairs
-from ruri_kedro.benchmark.tasks.types import Fitting, TaskType, Text, Value, Vectors
+from ruri_kedro.benchmark.tasks.types import Fitting, TaskType, Text, Value, Vectors, of_items
 from ruri_kedro.recipe.parse import parameters
 
 ROLE = "bitext"  # of the texts: the key of their prompt in `task_prompts`
@@ -53,7 +53,7 @@ def score(task: BitextTask, vectors: Vectors, fitting: Fitting) -> Iterator[Valu
     from ruri_kedro.benchmark.metrics import bitext_scores
 
     f1, found = bitext_scores(vectors(task.texts1, ROLE), vectors(task.texts2, ROLE))
-    yield from (("accuracy", str(number), hit) for number, hit in enumerate(found))
+    yield from of_items("accuracy", found)
     yield "f1", "", f1
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from ruri_kedro.benchmark.tasks.columns import columns_table
 from ruri_kedro.benchmark.tasks.rows import Place
 from ruri_kedro.benchmark.tasks.specs import distinct_texts, sides_of, text_pairs
-from ruri_kedro.benchmark.tasks.types import Fitting, TaskType, Text, Value, Vectors
+from ruri_kedro.benchmark.tasks.types import Fitting, TaskType, Text, Value, Vectors, of_items
 from ruri_kedro.errors import DataError
 from ruri_kedro.recipe.parse import parameters
 
@@ -57,11 +57,11 @@ def texts(task: StsTask) -> Iterator[Text]:
 
 
 def score(task: StsTask, vectors: Vectors, fitting: Fitting) -> Iterator[Value]:
-    """Spearman's correlation of cosines and scores."""
-    from ruri_kedro.benchmark.metrics import cosines, spearman
+    """Spearman's correlation of cosines and scores: what each pair has of it, so that models can be tested."""
+    from ruri_kedro.benchmark.metrics import cosines, spearman_parts
 
     found = cosines(vectors(task.texts1, ROLE), vectors(task.texts2, ROLE))
-    yield "spearman", "", spearman(found, task.scores)
+    return of_items("spearman", spearman_parts(found, task.scores))
 
 
 TYPE = TaskType(

@@ -54,6 +54,7 @@ class TaskType:
     main_metric: str  # stands for the task in reports and gates
     hub_task: str  # what the hub calls the type, in model cards
     other_metrics: tuple[str, ...] = ()
+    tested_metric: str | None = None  # has scores by text, and so is tested where the main one is of the whole task
     restore: Callable[[str, Mapping[str, "pa.Table"]], Any] | None = None  # (name, tables) -> task; None: by columns
     score: Callable[[Any, Vectors, Fitting], Iterable[Value]] | None = None
     role: str | None = None  # of its texts, the key of their prompt in `task_prompts`; None: queries and documents
@@ -94,6 +95,11 @@ class TaskType:
     def scoring(self) -> tuple[Callable, ...]:
         """What the scores of a stored task are made with."""
         return (*self.searching, self.search.score) if self.search else (*self.restoring, self.score)
+
+
+def of_items(metric: str, scores: Iterable[float]) -> Iterator[Value]:
+    """A metric that has a score for each text or pair of the test part, in their order; its value is their mean."""
+    yield from ((metric, str(number), float(score)) for number, score in enumerate(scores))
 
 
 def of_whole_task(scores: Mapping[str, float]) -> Iterator[Value]:
@@ -142,6 +148,11 @@ def main_metrics() -> list[str]:
     kinds = task_types().values()
     beside = {metric for kind in kinds for metric in kind.other_metrics}
     return sorted(dict.fromkeys(kind.main_metric for kind in kinds), key=beside.__contains__)
+
+
+def tested_metrics() -> dict[str, str]:
+    """By main metric that is one of the whole task the metric that is tested beside it."""
+    return {kind.main_metric: kind.tested_metric for kind in task_types().values() if kind.tested_metric}
 
 
 def by_type(aspect: str) -> Callable[[Callable], Callable]:

@@ -12,6 +12,7 @@ from ruri_kedro.benchmark.tasks.stored import stored_digest
 from ruri_kedro.errors import RuriError
 from ruri_kedro.experiments import mteb_scores as benchmark
 from ruri_kedro.experiments.cells import Cell, check_columns, parse_cells, parse_seeds
+from ruri_kedro.experiments.item_tests import item_tests
 from ruri_kedro.experiments.steps import Step, StepStore, plan
 from ruri_kedro.pipelines import evaluation, negative_mining
 from ruri_kedro.recipe.annotations import Figure, Frame, Params
@@ -25,11 +26,14 @@ _EQUAL = "equal_models"  # a cell has one model only
 RECIPE_DATA = ("test_sets", "development_sets", "passages", "pairs", "leaks", "matches", "inconsistent")
 
 
-def run_cells(recipe: Params, entries: Any, test_sets: Path, development_sets: Path, **tables: Table) -> Params:
-    """Scores by table, cell, seed and task: {table: {cell: {seed: {task/metric: mean}}}}.
+def run_cells(
+    recipe: Params, entries: Any, test_sets: Path, development_sets: Path, **tables: Table
+) -> tuple[Params, Params]:
+    """Scores by table, cell, seed and task: {table: {cell: {seed: {task/metric: mean}}}}, and their tests by items.
 
-    Beside them stand the steps of the cell's trainings as `steps/<stage>/<objective>`. All cells are looked
-    at before any is run; a step that is done is not done again.
+    Beside the scores stand the steps of the cell's trainings as `steps/<stage>/<objective>`. The tests are by table
+    what `item_tests` gives of each cell against the one that it is compared with. All cells are looked at before any
+    is run; a step that is done is not done again.
     """
     settings, nodes = recipe["ablations"], recipe_nodes()
     cells = parse_cells(settings, recipe, nodes)
@@ -50,15 +54,15 @@ def run_cells(recipe: Params, entries: Any, test_sets: Path, development_sets: P
         missing = sum(not store.is_done(step) for step in steps)
         logger.info("Cell %d of %d: %s, seed %d, %d steps to do.", number, len(runs), cell.title, seed, missing)
         scores[cell.table].setdefault(cell.name, {})[str(seed)] = _run_cell(cell, seed, steps, store)
-    return scores
+    return scores, {table: _tests([run for run in runs if run[0].table == table], store) for table in scores}
 
 
-def report_cells(scores: Params, recipe: Params) -> tuple[Frame, Figure, str]:
+def report_cells(scores: Params, tests: Params, recipe: Params) -> tuple[Frame, Figure, str]:
     """The tables in the paper's layout: as a frame, as a plot and as Markdown."""
     from ruri_kedro.experiments.tables import ablation_tables, frame, markdown, plot
 
     tables = ablation_tables(scores, recipe["ablations"]["tables"])
-    return frame(tables), plot(tables), markdown(recipe["recipe"], tables)
+    return frame(tables), plot(tables), markdown(recipe["recipe"], tables, tests)
 
 
 def recipe_nodes() -> Pipeline:
@@ -66,6 +70,18 @@ def recipe_nodes() -> Pipeline:
     trainings = [import_module(address) for address in dict.fromkeys(stage.pipeline for stage in STAGES.values())]
     rooms = (negative_mining, *trainings, evaluation, benchmark)
     return sum((room.create_pipeline() for room in rooms), start=Pipeline([]))
+
+
+def _tests(runs: list[tuple[Cell, int, list[Step]]], store: StepStore) -> list[Params]:
+    """The cells of a table against those that they are compared with, by the queries, texts or pairs of the tests."""
+    from ruri_kedro.benchmark.comparing.comparison import scores_by_query
+
+    scores: dict[str, list] = {}
+    for cell, _, steps in runs:
+        rows = store.load(steps[-1], cell.wanted).iter_rows()
+        scores.setdefault(cell.name, []).append(scores_by_query(rows))
+    pairs = dict.fromkeys((cell.name, cell.against) for cell, _, _ in runs if cell.against in scores)
+    return item_tests(scores, pairs)
 
 
 def _run_cell(cell: Cell, seed: int, steps: list[Step], store: StepStore) -> dict[str, float]:

@@ -10,6 +10,7 @@ from ruri_kedro.benchmark.leaks.report import choose_examples, leak_counts, leak
 from ruri_kedro.benchmark.mteb.hub_tasks import (
     benchmark_texts,
     check_benchmarks,
+    check_namesakes,
     check_tasks,
     fetch_rows,
 )
@@ -77,21 +78,30 @@ def read_tasks(raw: Path, tasks: Params, tested_on: Sequence[str] = ()) -> dict[
 
 
 @by_type("reading")
-def read_development(raw: Path, development: Params) -> dict[str, Callable]:
+def read_development(raw: Path, development: Params, tested_on: Sequence[str] = ()) -> dict[str, Callable]:
     """The tasks on which trainings choose their best weights and sweeps their best settings. No test is among them."""
+    if development:
+        check_namesakes("development", development, list(tested_on))
     return read_tasks(raw, development)
 
 
 @by_type("collecting")
-def collect_test_texts(test_sets: Path, tasks: Params, tested_on: Sequence[str] = ()) -> dict[str, Part]:
-    """What training must not have seen, a part per task of the recipe and of mteb's benchmarks in `tested_on`."""
+def collect_test_texts(
+    test_sets: Path, development_sets: Path, tasks: Params, development: Params, tested_on: Sequence[str] = ()
+) -> dict[str, Part]:
+    """What training must not have seen, a part per task: tests, development data, mteb's benchmarks in `tested_on`.
 
-    def part(name: str) -> Part:
-        code = behaviour_digest(texts_of_task, stored_task, *task_types()[tasks[name]["type"]].collecting)
-        key = key_of(task=stored_digest(test_sets, name), code=code)
-        return Part(key, lambda: blocks(texts_of_task(stored_task(test_sets, name))))
+    Weights and settings that are chosen on pairs that were trained on are not chosen.
+    """
 
-    return {name: part(name) for name in tasks} | benchmark_texts(list(tested_on))
+    def part(folder: Path, name: str, row: Params) -> Part:
+        code = behaviour_digest(texts_of_task, stored_task, *task_types()[row["type"]].collecting)
+        key = key_of(task=stored_digest(folder, name), code=code)
+        return Part(key, lambda: blocks(texts_of_task(stored_task(folder, name))))
+
+    own = ((test_sets, tasks), (development_sets, development))
+    parts = {name: part(folder, name, row) for folder, rows in own for name, row in rows.items()}
+    return parts | benchmark_texts(list(tested_on))
 
 
 def match_tests(passages: Table, test_texts: Table, settings: Params) -> dict[str, ShardedPart]:

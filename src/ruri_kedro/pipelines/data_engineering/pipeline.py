@@ -36,7 +36,7 @@ def _texts() -> list[Node]:
 
 
 def _tests() -> list[Node]:
-    """The tests, and the pairs whose texts they know."""
+    """The tests and the development data, and the pairs whose texts they know."""
     return [
         Node(
             func=nodes.read_tasks,
@@ -46,13 +46,13 @@ def _tests() -> list[Node]:
         ),
         Node(
             func=nodes.read_development,
-            inputs=["raw", "params:development"],
+            inputs=["raw", "params:development", "params:tested_on"],
             outputs="development_sets",
             name="read_development",
         ),
         Node(
             func=nodes.collect_test_texts,
-            inputs=["test_sets", "params:tasks", "params:tested_on"],
+            inputs=["test_sets", "development_sets", "params:tasks", "params:development", "params:tested_on"],
             outputs="test_texts",
             name="test_texts",
         ),

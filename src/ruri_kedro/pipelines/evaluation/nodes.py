@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 BM25 = "bm25"
 _VALIDATION_DEPTH = 100  # documents found for a query
+_PLOT = "metrics.png"  # beside the report
 _NOTHING = "Nothing was tested: the recipe has no task (parameter tasks). Its models can be used, but not promoted.\n"
 
 
@@ -122,9 +123,12 @@ def report(
 ) -> tuple[dict, Frame, Figure, str]:
     """Means by model and task, as metrics, table, plot and Markdown. A model without scores is left out.
 
+    The metrics have the 95% intervals of the main ones, too, as `<task>/<metric>_ci95_low` and `..._ci95_high`.
     For people the base model has the name of what it is. The table of a paper that `published` describes stands in the
     Markdown, too.
     """
+    from ruri_kedro.benchmark.comparing.comparison import scores_by_query
+    from ruri_kedro.benchmark.comparing.intervals import bounds
     from ruri_kedro.benchmark.comparing.published import published_table
     from ruri_kedro.benchmark.comparing.report import bar_plot, named, table_by_metric
     from ruri_kedro.benchmark.scoring.evaluate import summarize
@@ -136,8 +140,11 @@ def report(
     summary = summarize(rows, models=tested)
     metrics = {row.pop("model"): {task: value for task, value in row.items() if value is not None}
                for row in summary.to_dicts()}  # fmt: skip
+    for model, means in metrics.items():
+        means |= bounds(scores_by_query(scores[f"scores_{model}"].iter_rows()))
     summary = named(summary, {"base": base_name(base_model)})
-    parts = [f"# Evaluation of recipe {recipe}", *([table_by_metric(summary)] if tested else [_NOTHING])]
+    shown = [f"![The main metric of each task by model]({_PLOT})", table_by_metric(summary)]
+    parts = [f"# Evaluation of recipe {recipe}", *(shown if tested else [_NOTHING])]
     if tested and (left := [model for model in models if model not in tested]):
         parts.append(f"Not tested: {', '.join(left)}. The recipe has no task for them (retrieval or reranking).\n")
     parts += [f"{line}\n" for line in _left_out(equal)]

@@ -16,5 +16,11 @@ def create_pipeline(**kwargs) -> Pipeline:
                 outputs=["promotion_decision", "promotion_report"],
                 name="promote",
             ),
+            Node(
+                func=nodes.report_champions,
+                inputs=["promotion_decision", "params:promotion"],
+                outputs=["champions_plot", "champions_report"],
+                name="champions",
+            ),
         ]
     )

@@ -3,14 +3,16 @@
 import logging
 import tempfile
 from collections.abc import Iterable, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from ruri_kedro.benchmark.comparing.comparison import Scores, scores_by_query
 from ruri_kedro.engines.engine import engine_of
 from ruri_kedro.errors import TrainingError
-from ruri_kedro.experiments import pair_scores
 from ruri_kedro.experiments.cell_runs import CellRun, Outcome, do_runs
 from ruri_kedro.experiments.cells import parse_seeds
+from ruri_kedro.experiments.item_tests import item_tests
 from ruri_kedro.experiments.steps import StepStore, plan
 from ruri_kedro.experiments.sweep_cells import SweepCell, Variants, parse_grid
 from ruri_kedro.experiments.sweep_settings import SweepSettings
@@ -51,7 +53,7 @@ def run_sweep(raw: Path, recipe: Params, variants: Variants, entries: Any) -> Pa
         wanted = [planner.run(cell.with_all_tests(), seed) for cell in best for seed in seeds]
         untrained = _distinct(planner.run(cell.untrained().with_all_tests(), seeds[0]) for cell in best)
         chosen = _rows(do_runs([*wanted, *untrained], store, open_parent(), settings.workers, recipe["engine"]), store)
-    return {"runs": rows, "chosen": chosen, "by_pairs": _by_pairs(best, seeds, planner, store, settings)}
+    return {"runs": rows, "chosen": chosen, "by_items": _by_items(best, seeds, planner, store, settings)}
 
 
 def size_sweep(raw: Path, recipe: Params, variants: Variants, entries: Any) -> str:
@@ -68,18 +70,18 @@ def size_sweep(raw: Path, recipe: Params, variants: Variants, entries: Any) -> s
 
 
 def report_sweep(runs: Params, recipe: Params) -> tuple[Frame, Frame, str, str]:
-    """All cells with their means over seeds, the best of them, and the report as Markdown and as a page."""
+    """All cells with their means over seeds, the best of them, heat maps, and the report that shows them."""
     from ruri_kedro.experiments.sweep_report import sweep_report
 
     settings = parse(SweepSettings, recipe["sweep"], "sweep")
-    return sweep_report(runs["runs"], runs["chosen"], runs["by_pairs"], settings, recipe["recipe"])
+    return sweep_report(runs["runs"], runs["chosen"], runs["by_items"], settings, recipe["recipe"])
 
 
 class Planner:
     """Plans the steps of cells from the raw corpora on."""
 
     def __init__(self, raw: Path) -> None:
-        self._nodes = data_engineering.create_pipeline() + recipe_nodes() + pair_scores.create_pipeline()
+        self._nodes = data_engineering.create_pipeline() + recipe_nodes()
         files = sorted(path for path in Path(raw).rglob("*") if path.is_file())
         digest = key_of(**{path.relative_to(raw).as_posix(): file_digest(path) for path in files})
         self._given = {"raw": digest, _EQUAL: "none"}
@@ -94,31 +96,24 @@ def step_store(settings: SweepSettings, raw: Path, entries: Any) -> StepStore:
     return StepStore(Path(settings.folder), {"raw": raw, _EQUAL: {}}, entries)
 
 
-def _by_pairs(
+def _by_items(
     best: Sequence[SweepCell], seeds: Sequence[int], planner: Planner, store: StepStore, settings: SweepSettings
 ) -> list[Params]:
-    """The chosen cells and their untrained models compared on the pairs of each test, without cells that failed."""
-    names = {cell.group(settings.groups): cell for cell in best}
-    models = {name: _parts(cell, seeds, planner, store) for name, cell in names.items()}
+    """The chosen cells and their untrained models compared on the items of each test, without cells that failed."""
+    names = {cell.group(settings.groups): cell.with_all_tests() for cell in best}
+    models = {name: _scores(cell, seeds, planner, store) for name, cell in names.items()}
     bases = len({str(cell.params["base_model"]) for cell in best})
     for name, cell in names.items():
         untrained = "untrained" if bases == 1 else f"untrained {name}"
         if untrained not in models:
-            models[untrained] = _parts(cell.untrained(), seeds[:1], planner, store)
-    return pair_scores.compared_by_pairs(models)
+            models[untrained] = _scores(cell.untrained(), seeds[:1], planner, store)
+    return item_tests(models, combinations(models, 2))
 
 
-def _parts(cell: SweepCell, seeds: Sequence[int], planner: Planner, store: StepStore) -> list:
-    """What each pair has of the correlations of a cell's model, for each seed whose training is done."""
-    found = []
-    for seed in seeds:
-        run = planner.run(cell.pair_by_pair(), seed)
-        *before, last = run.steps
-        if all(store.is_done(step) for step in before):
-            if not store.is_done(last):
-                store.run(last, None)
-            found.append(pair_scores.parts_by_task(store.load(last, run.cell.wanted)))
-    return found
+def _scores(cell: SweepCell, seeds: Sequence[int], planner: Planner, store: StepStore) -> list[Scores]:
+    """The scores by item of a cell on all tests, for each seed that is done."""
+    steps = [planner.run(cell, seed).steps[-1] for seed in seeds]
+    return [scores_by_query(store.load(step, cell.wanted).iter_rows()) for step in steps if store.is_done(step)]
 
 
 def _distinct(runs: Iterable[CellRun]) -> list[CellRun]:

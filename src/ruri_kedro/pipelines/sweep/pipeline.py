@@ -21,7 +21,7 @@ def create_pipeline(**kwargs) -> Pipeline:
             Node(
                 func=nodes.report_sweep,
                 inputs=["sweep_runs", "recipe_parameters"],
-                outputs=["sweep_table", "sweep_best", "sweep_report", "sweep_page"],
+                outputs=["sweep_table", "sweep_best", "sweep_maps", "sweep_report"],
                 name="report_sweep",
             ),
         ]

@@ -2,14 +2,11 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from statistics import fmean
 from typing import Any
 
-import numpy as np
 import yaml
 
-from ruri_kedro.benchmark.comparing.comparison import Scores, main_metrics
-from ruri_kedro.benchmark.comparing.significance import bootstrap_interval
+from ruri_kedro.benchmark.comparing.intervals import Figure, figures
 from ruri_kedro.benchmark.tasks.types import task_types
 from ruri_kedro.models.kinds import kind_called, kinds_of
 from ruri_kedro.models.packaged import PACKAGES, described
@@ -37,12 +34,12 @@ def model_card(
     length 1, `library` the version of sentence-transformers that wrote it, if that is known.
     """
     words: CardText = resolve(kind_called(evidence.kind).card)
-    figures = list(_figures(evidence.scores))
+    found = figures(evidence.scores)
     stages = _settings_of(evidence.training)
     sections = [
         f"# {name}",
         _introduction(words, evidence.training["base_model"], unit_vectors),
-        "## Results\n\n" + "\n".join(_results(evidence, figures)),
+        "## Results\n\n" + "\n".join(_results(evidence, found)),
         "## Use\n\n```python\n" + words.usage.format(name=name) + "\n```" + _needs(library),
         *([_prompts(prompts)] if words.prompts else []),
         "## Training data\n\n" + "\n".join(_data(evidence)),
@@ -50,7 +47,7 @@ def model_card(
         f"{_ORIGIN}\n\n" + "\n".join(_made(evidence.training)),
         "## Limits\n\n" + "\n".join(_limits(evidence, stages, limits)),
     ]
-    facts = _front_matter(evidence, words, name, licence, figures)
+    facts = _front_matter(evidence, words, name, licence, found)
     front = yaml.safe_dump(facts, allow_unicode=True, sort_keys=False, width=120)
     return f"---\n{front}---\n\n" + "\n\n".join(sections) + "\n"
 
@@ -60,25 +57,13 @@ def without_origin(card: str) -> str:
     return re.sub(rf"^{_ORIGIN}$.*?(?=^## |\Z)", "", card, flags=re.MULTILINE | re.DOTALL)
 
 
-Figure = tuple[str, str, float, tuple[float, float] | None, int]  # task, metric, mean, interval, queries
-
-
-def _figures(scores: Scores) -> Iterator[Figure]:
-    """Each task's main metric with its bootstrap interval over the queries."""
-    for task, metric in main_metrics(scores):
-        values = list(scores[task, metric].values())
-        queries = 0 if "" in scores[task, metric] else len(values)
-        interval = bootstrap_interval(np.array(values)) if queries else None
-        yield task, metric, fmean(values), interval, queries
-
-
 def _settings_of(training: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """The parameters that each stage was trained with, as far as they are known."""
     return {stage: training["trained"].get(stage, {}).get("settings", {}) for stage in training["tables"]}
 
 
 def _front_matter(
-    evidence: Evidence, words: CardText, name: str, licence: str, figures: Sequence[Figure]
+    evidence: Evidence, words: CardText, name: str, licence: str, found: Sequence[Figure]
 ) -> dict[str, Any]:
     results = [
         {
@@ -86,7 +71,7 @@ def _front_matter(
             "dataset": {"name": task, "type": task},
             "metrics": [{"type": metric, "value": round(mean, 6)}],
         }
-        for task, metric, mean, _, _ in figures
+        for task, metric, mean, _, _ in found
     ]
     base, package = (evidence.training["base_model"].get(key) for key in ("name", "package"))
     base = PACKAGES[package].model if package else base
@@ -115,16 +100,16 @@ def _introduction(words: CardText, base: Mapping[str, Any], unit_vectors: bool) 
     return f"{what}\n\nBase model: {origin}, trained by the recipe of [Ruri](https://arxiv.org/abs/2409.07737)."
 
 
-def _results(evidence: Evidence, figures: Sequence[Figure]) -> Iterator[str]:
-    if not figures:
+def _results(evidence: Evidence, found: Sequence[Figure]) -> Iterator[str]:
+    if not found:
         yield "Nothing was tested: the recipe has no task for this model."
         return
     rows = []
-    for task, metric, mean, interval, queries in figures:
+    for task, metric, mean, interval, items in found:
         shown = f"{interval[0]:.4f} to {interval[1]:.4f}" if interval else "-"
-        rows.append((task, evidence.tests[task]["category"], metric, f"{mean:.4f}", shown, queries or "-"))
-    yield markdown_table(("task", "category", "metric", "mean", "95% interval", "queries"), rows)
-    yield "\nThe interval is a bootstrap over the queries; a metric of a whole task has none."
+        rows.append((task, evidence.tests[task]["category"], metric, f"{mean:.4f}", shown, items or "-"))
+    yield markdown_table(("task", "category", "metric", "mean", "95% interval", "items"), rows)
+    yield "\nThe interval is a bootstrap over the queries, texts or pairs of a task; a metric of a whole task has none."
 
 
 def _needs(library: str | None) -> str:

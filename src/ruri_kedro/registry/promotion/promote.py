@@ -17,6 +17,7 @@ from typing import Any
 from ruri_kedro.errors import RegistryError
 from ruri_kedro.registry.evidence.evidence import Evidence
 from ruri_kedro.registry.promotion.alias_moves import finish_interrupted, interrupted, take_back
+from ruri_kedro.registry.promotion.champions import log_champions
 from ruri_kedro.registry.promotion.decision import (
     PROMOTED,
     PROMOTING,
@@ -89,6 +90,8 @@ def apply_decision(decision: Decision) -> None:
                 with _permitted(decision.released, needed=False), _released(decision, own):
                     finish_interrupted(decision.released)
             _refuse(decision)
+    if decision.promoted:
+        log_champions(decision.released)
 
 
 def rollback(name: str) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from ruri_kedro.errors import RegistryError
-from ruri_kedro.text.pages import without_front_matter
+from ruri_kedro.text.pages import without_front_matter, without_pictures
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -287,7 +287,7 @@ def metric_name(name: str) -> str:
 
 def describe_run(run_id: str, report: str) -> None:
     """Show the first lines of a report as the description of a run."""
-    lines = without_front_matter(report).strip().splitlines()[:_DESCRIBED]
+    lines = without_pictures(without_front_matter(report)).strip().splitlines()[:_DESCRIBED]
     set_tags(run_id, {"mlflow.note.content": "\n".join(lines)[:_LONGEST_DESCRIPTION]})
 
 
