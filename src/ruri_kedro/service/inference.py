@@ -10,9 +10,9 @@ import numpy as np
 
 from ruri_kedro.models.saved import SavedModel
 from ruri_kedro.search.multi_vector.settings import MultiVectorSettings
-from ruri_kedro.service.collection import Documents
 from ruri_kedro.service.indexes import Search, dense_index, token_index
 from ruri_kedro.service.settings import ServiceSettings
+from ruri_kedro.service.stored_documents import Documents
 from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.store import key_of
 from ruri_kedro.text.prompts import with_prompt
