@@ -21,7 +21,8 @@ def here(tmp_path, monkeypatch):
 
 
 def find(reference, tasks=TASKS, sources=SOURCES):
-    return find_collection(reference, {"tasks": tasks, "sources": sources}, Path("test_sets"), Path("nowhere"))
+    folders = (Path("test_sets"), Path("nowhere"))
+    return find_collection(reference, {"tasks": tasks, "sources": sources}, lambda: folders)
 
 
 def read(reference):

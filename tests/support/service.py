@@ -38,5 +38,5 @@ def start(root: Path, model, compared=None, reranker=None, tell=lambda line: Non
     places = {MODEL: model, COMPARED: compared, RERANKER: reranker}
     choices = {place: Choice((str(at),)) if isinstance(at, (str, Path)) else at for place, at in places.items()}
     params = {"service": service, "bm25": BM25, "multi_vector": TOKENS}
-    collection = find_collection(service["collection"], {}, None, root)
+    collection = find_collection(service["collection"], {}, lambda: (None, root))
     return make_service(params, Selection(**choices), collection, root, tell)

@@ -39,13 +39,14 @@ class Collection:
 
 
 def find_collection(
-    reference: str | None, params: Mapping[str, Any], test_sets: Path | None, passages: Path
+    reference: str | None, params: Mapping[str, Any], folders: Callable[[], tuple[Path | None, Path]]
 ) -> Collection:
     """The collection that `reference` names: a searched task of the recipe, else a source, else files.
 
     Files are a file, all of a folder, or a pattern. None: the first task of retrieval, else the first source of the
-    kind `collection`. Raises RecipeError for a name that is none of them, and for one that the recipe has and a file,
-    too; DataError where a task or source has not been read, and for a file without rows or texts.
+    kind `collection`. `folders` gives those of stored tasks and of passages; nobody asks for them where files are
+    meant. Raises RecipeError for a name that is none of these, and for one that the recipe and a file have; DataError
+    where a task or source has not been read, and for a file without rows or texts.
     """
     tasks, sources = params.get("tasks") or {}, params.get("sources") or {}
     name = _first(tasks, sources) if reference is None else reference
@@ -58,9 +59,9 @@ def find_collection(
             )
         return _of_files(reference)
     if kind == "task":
-        return _of_task(name, test_sets)
+        return _of_task(name, folders()[0])
     if kind == "source":
-        return _of_source(name, Table(passages, SCHEMAS["passages"]))
+        return _of_source(name, Table(folders()[1], SCHEMAS["passages"]))
     if name in tasks:
         raise RecipeError(f"collection '{name}': this task is of the type {tasks[name]['type']}, without documents.")
     names = [*(each for each, row in tasks.items() if is_searched(row.get("type"))), *sources]

@@ -50,7 +50,7 @@ def build_index(collection: str, reference: str, out: Path, env: str | None) -> 
     A call that was killed goes on where it stopped when it is given again; an index that is there already stays.
     """
     context = project_context(env, anywhere=True)
-    found = named_collection(context, collection)
+    found = named_collection(context, context.params, collection)
     _retriever(context, reference, out).build(found.rows(), found.digest)
     click.echo(f"{_described(out)}. Search it: kedro ruri index search {out} QUERY --model {reference}")
 
@@ -63,7 +63,7 @@ def build_index(collection: str, reference: str, out: Path, env: str | None) -> 
 def add(folder: Path, collection: str, reference: str, env: str | None) -> None:
     """Add the texts of COLLECTION, as of `build`, to the index in FOLDER, by the centroids that it has."""
     context = project_context(env, anywhere=True)
-    found = named_collection(context, collection)
+    found = named_collection(context, context.params, collection)
     _retriever(context, reference, folder).add(found.rows(), found.digest)
     click.echo(_described(folder))
 

@@ -113,14 +113,16 @@ def stored_test_sets(context: Any) -> Path:
     return context.catalog.load("test_sets")
 
 
-def named_collection(context: Any, reference: str | None) -> "Collection":
+def named_collection(context: Any, params: Mapping[str, Any], reference: str | None) -> "Collection":
     """The collection of this name (`benchmark.collection`); says so where its documents have no docids of their own."""
     from ruri_kedro.benchmark.collection import find_collection
 
-    catalog = context.catalog
-    test_sets = catalog.load("test_sets") if catalog.exists("test_sets") else None
-    passages = catalog.get("passages").table.root if "passages" in catalog else Path()
-    found = find_collection(reference, context.params, test_sets, passages)
+    def folders() -> tuple[Path | None, Path]:
+        catalog = context.catalog
+        test_sets = catalog.load("test_sets") if catalog.exists("test_sets") else None
+        return test_sets, catalog.get("passages").table.root if "passages" in catalog else Path()
+
+    found = find_collection(reference, params, folders)
     if found.remark:
         click.echo(found.remark)
     return found

@@ -31,11 +31,12 @@ def serve(env: str | None, size: str | None, **options: Any) -> None:
     given = {name: value for name, value in options.items() if value is not None}
     # A model in a folder, over a file, can be served anywhere.
     context = project_context(env, anywhere="model" in given and "collection" in given, size=size)
-    if "service" not in context.params:
+    recipe = context.params  # Kedro reads the files again each time that it is asked
+    if "service" not in recipe:
         raise RecipeError(
             "the parameters have no block `service`. Copy conf/base/parameters_service.yml of the package."
         )
-    params = {**context.params, "service": {**context.params["service"], **given}}
+    params = {**recipe, "service": {**recipe["service"], **given}}
     check_blocks({name: params[name] for name in _READ if name in params}, *_READ)
     service = params["service"]
 
@@ -48,14 +49,14 @@ def serve(env: str | None, size: str | None, **options: Any) -> None:
     listening = bound_socket(service["host"], service["port"])
     from ruri_kedro.service.selection import Selection
 
-    selection = Selection.of(service, params.get("promotion"), context.params.get("recipe"))
+    selection = Selection.of(service, params.get("promotion"), params.get("recipe"))
     if selection.asks_registry:
         connect(context)
     with without_collector():
         made = make_service(
             params,
             selection,
-            collection=named_collection(context, service["collection"]),
+            collection=named_collection(context, params, service["collection"]),
             project=context.project_path,
             tell=click.echo,
         )

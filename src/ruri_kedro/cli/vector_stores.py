@@ -92,8 +92,9 @@ def _load_and_check(folder: Path, address: str | None, is_checked: bool) -> None
 def _encoded(reference: str, name: str, prompts: str | None, env: str | None) -> "Source":
     """The documents of a collection by a model, whose kind decides what they become."""
     context = project_context(env, anywhere=True)
-    check_blocks(context.params, "prompts", "task_prompts", "mteb")
-    collection, model, settings = named_collection(context, name), _model(context, reference), context.params["mteb"]
+    params = context.params
+    check_blocks(params, "prompts", "task_prompts", "mteb")
+    collection, model, settings = named_collection(context, params, name), _model(context, reference), params["mteb"]
     if model.is_cross_encoder:
         raise RecipeError(f"'{reference}' gives scores to pairs and no vectors. Name an embedding model.")
     from ruri_kedro.search.vector_stores.encoding import MultiVectors, SingleVectors
@@ -102,7 +103,7 @@ def _encoded(reference: str, name: str, prompts: str | None, env: str | None) ->
     if model.is_multi_vector:
         encoder: Any = MultiVectors(model, settings["chunk_tokens"])
     else:
-        chosen = _prompts(context.params, model, prompts)
+        chosen = _prompts(params, model, prompts)
         encoder = SingleVectors(model, chosen, settings["max_length"], settings["chunk_tokens"])
     facts = {"model": {"name": model.name, "revision": model.revision}, "collection": name}
     documents = [*collection.rows()]
