@@ -53,7 +53,7 @@ def test_documents_are_indexed_added_deleted_and_found(folder, late):
     [
         (("delete", ".", "x"), "there is no index of token vectors"),
         (("delete", "."), "no docid is given"),
-        (("build", "none.jsonl", "--model", "MODEL", "--out", "index"), "none.jsonl: no such file or folder"),
+        (("build", "none.jsonl", "--model", "MODEL", "--out", "index"), "'none.jsonl': no task or source"),
         (
             ("build", "first.jsonl", "--model", "encoder", "--out", "index"),
             "'local/encoder' has no vector for each",

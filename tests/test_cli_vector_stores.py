@@ -83,9 +83,11 @@ def test_what_cannot_be_exported_is_told(texts, tmp_path):
     assert "gives scores to pairs" in run(
         "export", "--model", models / "reranker", "--collection", texts, *target, status=1
     )
-    assert "neither a file nor" in run("export", "--model", models / "embedder", "--collection", "x", *target, status=1)
+    assert "there is no such file" in run(
+        "export", "--model", models / "embedder", "--collection", "x", *target, status=1
+    )
     assert "Name a FOLDER" in run("export", "--model", models / "embedder", *target, status=2)
     (tmp_path / "bad.jsonl").write_text('{"text": " "}\n')
     bad = ("--collection", tmp_path / "bad.jsonl")
-    assert "row 1: a field 'text'" in run("export", "--model", models / "embedder", *bad, *target, status=1)
+    assert "row 1, field 'text': empty text" in run("export", "--model", models / "embedder", *bad, *target, status=1)
     assert "there is no export.json" in run("load", tmp_path, "--into", "x", status=1)

@@ -2,6 +2,7 @@
 
 import logging
 from functools import partial
+from itertools import islice
 from logging.handlers import QueueHandler
 from queue import SimpleQueue
 
@@ -20,7 +21,7 @@ from ruri_kedro.models.base import freeze_position_embeddings, load_cross_encode
 from ruri_kedro.models.forward import encode, score_pairs
 from ruri_kedro.models.pairs import PairLayout
 from ruri_kedro.models.reference import EncoderReference
-from ruri_kedro.models.tokens import chunk_by_tokens, pad, padded_length, tokenize
+from ruri_kedro.models.tokens import chunk_by_padding, chunk_by_tokens, pad, padded_length, tokenize
 
 LONG = "".join(TEXTS)
 
@@ -111,6 +112,29 @@ def test_chunks_are_a_partition_within_the_budget(lengths, budget):
     assert sorted(i for chunk in chunks for i in chunk) == list(range(len(lengths)))
     for chunk in chunks:
         assert len(chunk) == 1 or padded_length(int(lengths[chunk].max())) * len(chunk) <= budget
+
+
+@given(st.lists(st.integers(1, 60), max_size=9), st.integers(1, 300), st.integers(0, 100))
+def test_chunks_by_padding_have_the_least_of_it(lengths, budget, per_chunk):
+    def cost(sizes):
+        """Of the rows in order of length cut into chunks of these sizes; None where one is over the budget."""
+        total, rows = 0, iter(sorted(lengths, reverse=True))
+        for size in sizes:
+            tokens = padded_length(max(islice(rows, size))) * size
+            if size > 1 and tokens > budget:
+                return None
+            total += tokens + per_chunk
+        return total
+
+    def compositions(rows):
+        return [[]] if not rows else [[n, *rest] for n in range(1, rows + 1) for rest in compositions(rows - n)]
+
+    chunks = chunk_by_padding(np.array(lengths, dtype=np.int64), budget, per_chunk)
+    found = [lengths[place] for chunk in chunks for place in chunk]
+    assert found == sorted(lengths, reverse=True)
+    assert sorted(place for chunk in chunks for place in chunk.tolist()) == list(range(len(lengths)))
+    costs = [cost(sizes) for sizes in compositions(len(lengths))]
+    assert cost([len(chunk) for chunk in chunks]) == min(one for one in costs if one is not None)
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000))

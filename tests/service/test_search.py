@@ -1,7 +1,5 @@
 """Search by all systems: what the service finds is what the libraries find by themselves."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
@@ -9,11 +7,10 @@ from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTran
 from service import SERVICE, start, write_documents
 from tiny import TEXTS
 
-from ruri_kedro.errors import DataError, RecipeError
+from ruri_kedro.errors import RecipeError
 from ruri_kedro.search.fusion import reciprocal_rank_fusion
 from ruri_kedro.service import indexes
 from ruri_kedro.service.app import create_app
-from ruri_kedro.service.collection import find_collection
 from ruri_kedro.service.inference import Embedder
 
 QUERY = "東京の図書館はいつ建てた"
@@ -130,40 +127,12 @@ def test_a_build_that_was_stopped_goes_on_where_it_was(folders, tmp_path, monkey
     assert done.isdisjoint(documents) and done | set(documents) == set(TEXTS)
 
 
-def test_collections_by_name():
-    params = {"tasks": {"jsts": {"type": "sts"}}, "sources": {"wiki": {"kind": "collection"}, "qa": {"kind": "x"}}}
-    for reference, error, said in (
-        (None, DataError, "--collection wiki: the source has no passages yet"),
-        ("jsts", RecipeError, "which has no collection"),
-        ("nothing", RecipeError, "no task or source of the recipe has this name"),
-    ):
-        with pytest.raises(error, match=said):
-            find_collection(reference, params, None, Path("nowhere"))
-
-
-@pytest.mark.parametrize(
-    "name, content, said",
-    [
-        ("a.csv", "id,text\n1,駅\n1,山\n", "'1' occurs twice"),
-        ("a.csv", "id,text\n1 2,駅\n", "holds a space"),
-        ("a.csv", "id,words\n1,駅\n", "no column is the text"),
-        ("a.csv", "id,text\n1,\n", "text"),
-        ("a.jsonl", "", "no rows"),
-        ("a.jsonl", "{", "row 1"),
-    ],
-)
-def test_a_file_that_is_no_collection_is_told(folders, tmp_path, name, content, said):
-    (tmp_path / name).write_text(content, "utf-8")
-    with pytest.raises(DataError, match=said):
-        start(tmp_path, folders / "embedder", collection=str(tmp_path / name))
-
-
-def test_titles_stand_in_front_and_rows_have_numbers(folders, tmp_path):
+def test_a_document_is_found_by_its_docid(folders, tmp_path):
     path = tmp_path / "documents.csv"
     path.write_text("title,本文\n駅,東京の駅\n,ﾔﾏ\n", "utf-8")
     documents = start(tmp_path, folders / "embedder", collection=str(path)).deployment.documents
-    assert list(documents) == [("2", "駅 東京の駅"), ("3", "ヤマ")]  # the header is row 1
-    assert documents.text("3") == "ヤマ" and documents.text("9") is None and documents.text("") is None
+    assert list(documents) == [("0", "駅 東京の駅"), ("1", "ヤマ")]
+    assert documents.text("1") == "ヤマ" and documents.text("9") is None and documents.text("") is None
 
 
 def test_a_changed_file_is_another_collection(folders, tmp_path):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tiny import TEXTS
 
+from ruri_kedro.benchmark.collection import find_collection
 from ruri_kedro.service.deployment import COMPARED, MODEL, RERANKER
 from ruri_kedro.service.selection import Choice, Selection
 from ruri_kedro.service.serve import make_service
@@ -37,4 +38,5 @@ def start(root: Path, model, compared=None, reranker=None, tell=lambda line: Non
     places = {MODEL: model, COMPARED: compared, RERANKER: reranker}
     choices = {place: Choice((str(at),)) if isinstance(at, (str, Path)) else at for place, at in places.items()}
     params = {"service": service, "bm25": BM25, "multi_vector": TOKENS}
-    return make_service(params, Selection(**choices), None, root, root, tell)
+    collection = find_collection(service["collection"], {}, lambda: (None, root))
+    return make_service(params, Selection(**choices), collection, root, tell)

@@ -1,15 +1,15 @@
 """kedro ruri index: indexes of token vectors, and vectors for other search engines."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ruri_kedro.cli.mlflow_store import connect
 from ruri_kedro.cli.named_models import saved_model
-from ruri_kedro.cli.project import project_context
+from ruri_kedro.cli.project import named_collection, project_context
 from ruri_kedro.cli.vector_stores import export_vectors, load_vectors
 from ruri_kedro.errors import DataError, RecipeError
 from ruri_kedro.recipe.blocks import check_blocks
@@ -45,12 +45,13 @@ for _command in (export_vectors, load_vectors):
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder of the index.")
 @_env
 def build_index(collection: str, reference: str, out: Path, env: str | None) -> None:
-    """Index the rows of COLLECTION: a file, a folder or a pattern, rows with docid, title and text.
+    """Index the texts of COLLECTION: a searched task of the recipe, a source, or files (a folder, a pattern).
 
     A call that was killed goes on where it stopped when it is given again; an index that is there already stays.
     """
-    retriever = _retriever(env, reference, out)
-    retriever.build(_documents(collection), _digest(collection))
+    context = project_context(env, anywhere=True)
+    found = named_collection(context, context.params, collection)
+    _retriever(context, reference, out).build(found.rows(), found.digest)
     click.echo(f"{_described(out)}. Search it: kedro ruri index search {out} QUERY --model {reference}")
 
 
@@ -60,8 +61,10 @@ def build_index(collection: str, reference: str, out: Path, env: str | None) -> 
 @_model
 @_env
 def add(folder: Path, collection: str, reference: str, env: str | None) -> None:
-    """Add the rows of COLLECTION to the index in FOLDER, by the centroids that it has."""
-    _retriever(env, reference, folder).add(_documents(collection), _digest(collection))
+    """Add the texts of COLLECTION, as of `build`, to the index in FOLDER, by the centroids that it has."""
+    context = project_context(env, anywhere=True)
+    found = named_collection(context, context.params, collection)
+    _retriever(context, reference, folder).add(found.rows(), found.digest)
     click.echo(_described(folder))
 
 
@@ -88,16 +91,15 @@ def delete(folder: Path, docids: Sequence[str], file: Path | None) -> None:
 @_env
 def search(folder: Path, queries: Sequence[str], reference: str, k: int, env: str | None) -> None:
     """The hits of QUERIES in the index in FOLDER: rank, docid and MaxSim."""
-    found = _retriever(env, reference, folder).search(list(queries), k)
+    found = _retriever(project_context(env, anywhere=True), reference, folder).search(list(queries), k)
     for query, hits in zip(queries, found, strict=True):
         click.echo(query)
         for rank, (docid, score) in enumerate(hits, start=1):
             click.echo(f"{rank:4} {docid} {score:.4f}")
 
 
-def _retriever(env: str | None, reference: str, folder: Path) -> "MultiVectorRetriever":
+def _retriever(context: Any, reference: str, folder: Path) -> "MultiVectorRetriever":
     """The index of a model in a folder, as the parameters say."""
-    context = project_context(env, anywhere=True)
     params = context.params
     check_blocks(params, "multi_vector", "encoding")
     if reference.startswith("models:/"):
@@ -120,26 +122,6 @@ def _retriever(env: str | None, reference: str, folder: Path) -> "MultiVectorRet
     settings = parse(MultiVectorSettings, params["multi_vector"], "multi_vector")
     engine = engine_of(params["engine"])
     return MultiVectorRetriever(folder, settings, model.revision, query, document, _BLOCK, engine)
-
-
-def _documents(collection: str) -> Iterator[tuple[str, str]]:
-    from ruri_kedro.benchmark.tasks.retrieval import read_documents
-
-    return ((docid, text) for _, docid, text in read_documents(*_placed(collection)))
-
-
-def _digest(collection: str) -> str:
-    """Digest of the files of a collection."""
-    from ruri_kedro.tables.raw import raw_files
-    from ruri_kedro.tables.store import file_digest, key_of
-
-    return key_of(files=[file_digest(path) for path in raw_files(*_placed(collection))])
-
-
-def _placed(collection: str) -> tuple[Path, str]:
-    """The folder that a collection is looked for in, and its path or pattern there."""
-    root = Path(Path(collection).anchor)
-    return root, str(Path(collection).relative_to(root)) if root.is_absolute() else collection
 
 
 def _described(folder: Path) -> str:

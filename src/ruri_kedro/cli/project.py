@@ -3,11 +3,16 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import click
 
 from ruri_kedro.cli.mlflow_store import connect
 from ruri_kedro.errors import DataError, RecipeError
 from ruri_kedro.recipe.overrides import fault_in
+
+if TYPE_CHECKING:
+    from ruri_kedro.benchmark.collection import Collection
 
 
 def project_context(
@@ -106,3 +111,18 @@ def stored_test_sets(context: Any) -> Path:
         own = f" --env {context.env}" if context.env else ""
         raise DataError(f"no tasks are read yet. Run: kedro run{own} --pipelines data_engineering --nodes read_tasks")
     return context.catalog.load("test_sets")
+
+
+def named_collection(context: Any, params: Mapping[str, Any], reference: str | None) -> "Collection":
+    """The collection of this name (`benchmark.collection`); says so where its documents have no docids of their own."""
+    from ruri_kedro.benchmark.collection import find_collection
+
+    def folders() -> tuple[Path | None, Path]:
+        catalog = context.catalog
+        test_sets = catalog.load("test_sets") if catalog.exists("test_sets") else None
+        return test_sets, catalog.get("passages").table.root if "passages" in catalog else Path()
+
+    found = find_collection(reference, params, folders)
+    if found.remark:
+        click.echo(found.remark)
+    return found

@@ -1,12 +1,11 @@
 """`kedro ruri serve`: search by registered models, in a browser and over HTTP."""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from ruri_kedro.cli.mlflow_store import connect
-from ruri_kedro.cli.project import project_context
+from ruri_kedro.cli.project import named_collection, project_context
 from ruri_kedro.cli.publish import sized
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.recipe.blocks import check_blocks
@@ -25,18 +24,19 @@ _MODEL = "models:/<name>@<alias>, models:/<name>/<version>, a folder, or <owner>
 @click.option(
     "--reranker", help="Default: the champion of the recipe's reranker, else its challenger, if there is one."
 )
-@click.option("--collection", help="A task, a source, or a file. Default: the recipe's first task of retrieval.")
+@click.option("--collection", help="A task, a source, or files. Default: the recipe's first task of retrieval.")
 @sized
 def serve(env: str | None, size: str | None, **options: Any) -> None:
     """Search in a browser, and over HTTP, with the recipe's models; ends with Ctrl-C."""
     given = {name: value for name, value in options.items() if value is not None}
     # A model in a folder, over a file, can be served anywhere.
     context = project_context(env, anywhere="model" in given and "collection" in given, size=size)
-    if "service" not in context.params:
+    recipe = context.params  # Kedro reads the files again each time that it is asked
+    if "service" not in recipe:
         raise RecipeError(
             "the parameters have no block `service`. Copy conf/base/parameters_service.yml of the package."
         )
-    params = {**context.params, "service": {**context.params["service"], **given}}
+    params = {**recipe, "service": {**recipe["service"], **given}}
     check_blocks({name: params[name] for name in _READ if name in params}, *_READ)
     service = params["service"]
 
@@ -49,16 +49,14 @@ def serve(env: str | None, size: str | None, **options: Any) -> None:
     listening = bound_socket(service["host"], service["port"])
     from ruri_kedro.service.selection import Selection
 
-    selection = Selection.of(service, params.get("promotion"), context.params.get("recipe"))
+    selection = Selection.of(service, params.get("promotion"), params.get("recipe"))
     if selection.asks_registry:
         connect(context)
-    catalog = context.catalog
     with without_collector():
         made = make_service(
             params,
             selection,
-            test_sets=catalog.load("test_sets") if catalog.exists("test_sets") else None,
-            passages=catalog.get("passages").table.root if "passages" in catalog else Path(),
+            collection=named_collection(context, params, service["collection"]),
             project=context.project_path,
             tell=click.echo,
         )

@@ -9,7 +9,7 @@ import click
 
 from ruri_kedro.cli.mlflow_store import connect
 from ruri_kedro.cli.named_models import prompts_of_recipe, saved_model
-from ruri_kedro.cli.project import project_context
+from ruri_kedro.cli.project import named_collection, project_context
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.recipe.blocks import check_blocks
 
@@ -29,7 +29,7 @@ def _made_of(command: Callable) -> Callable:
     options = (
         click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False),
         click.option("--model", "reference", help="A folder, models:/<name>@<alias>, or <owner>/<model>@<commit>."),
-        click.option("--collection", help="A file, or a source or searched task of the recipe: what is encoded."),
+        click.option("--collection", help="A searched task, a source, or files: what is encoded."),
         click.option("--prompts", help="Name in mteb.prompts. Default: the prompts the model was saved with."),
         click.option("--env", "-e", default=None, help="Environment (recipe) of the collection and the registry."),
     )
@@ -91,11 +91,10 @@ def _load_and_check(folder: Path, address: str | None, is_checked: bool) -> None
 
 def _encoded(reference: str, name: str, prompts: str | None, env: str | None) -> "Source":
     """The documents of a collection by a model, whose kind decides what they become."""
-    from ruri_kedro.cli.collection import read_collection
-
     context = project_context(env, anywhere=True)
-    check_blocks(context.params, "prompts", "task_prompts", "mteb")
-    collection, model, settings = read_collection(context, name), _model(context, reference), context.params["mteb"]
+    params = context.params
+    check_blocks(params, "prompts", "task_prompts", "mteb")
+    collection, model, settings = named_collection(context, params, name), _model(context, reference), params["mteb"]
     if model.is_cross_encoder:
         raise RecipeError(f"'{reference}' gives scores to pairs and no vectors. Name an embedding model.")
     from ruri_kedro.search.vector_stores.encoding import MultiVectors, SingleVectors
@@ -104,10 +103,17 @@ def _encoded(reference: str, name: str, prompts: str | None, env: str | None) ->
     if model.is_multi_vector:
         encoder: Any = MultiVectors(model, settings["chunk_tokens"])
     else:
-        chosen = _prompts(context.params, model, prompts)
+        chosen = _prompts(params, model, prompts)
         encoder = SingleVectors(model, chosen, settings["max_length"], settings["chunk_tokens"])
     facts = {"model": {"name": model.name, "revision": model.revision}, "collection": name}
-    return encoded_texts(encoder, collection.documents, collection.asked(_QUERIES), facts)
+    documents = [*collection.rows()]
+    return encoded_texts(encoder, documents, _asked(collection.queries(), documents), facts)
+
+
+def _asked(queries: list[str], documents: list[tuple[str, str]]) -> list[str]:
+    """The first of the queries that are known, or where there are none texts at equal distances."""
+    step = max(1, len(documents) // _QUERIES)
+    return (queries or [text for _, text in documents[::step]])[:_QUERIES]
 
 
 def _model(context: Any, reference: str) -> Any:

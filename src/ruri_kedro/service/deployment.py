@@ -14,12 +14,12 @@ from ruri_kedro.search.bm25.index import BM25Settings
 from ruri_kedro.search.multi_vector.settings import MultiVectorSettings
 from ruri_kedro.search.retriever import Hits
 from ruri_kedro.service.batching import Batcher
-from ruri_kedro.service.collection import Documents
 from ruri_kedro.service.indexes import Search, bm25_index
 from ruri_kedro.service.metrics import Metrics
 from ruri_kedro.service.refusals import Refusal
 from ruri_kedro.service.selection import Chosen
 from ruri_kedro.service.settings import ServiceSettings
+from ruri_kedro.service.stored_documents import Documents
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from ruri_kedro.search.dense.nearest import search_nearest, write_nearest_index
 from ruri_kedro.search.dense.settings import NearestSettings
 from ruri_kedro.search.multi_vector.settings import MultiVectorSettings
 from ruri_kedro.search.retriever import Hits
-from ruri_kedro.service.collection import Documents
+from ruri_kedro.service.stored_documents import Documents
 from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.store import key_of
 

@@ -10,15 +10,17 @@ import numpy as np
 
 from ruri_kedro.models.saved import SavedModel
 from ruri_kedro.search.multi_vector.settings import MultiVectorSettings
-from ruri_kedro.service.collection import Documents
 from ruri_kedro.service.indexes import Search, dense_index, token_index
 from ruri_kedro.service.settings import ServiceSettings
+from ruri_kedro.service.stored_documents import Documents
 from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.store import key_of
 from ruri_kedro.text.prompts import with_prompt
 
 QUERY, DOCUMENT = "query", "document"  # roles of texts
 _PROMPTS = {QUERY: ("query",), DOCUMENT: ("document", "passage", "corpus")}  # names under which models have them
+
+_PASS_TOKENS = 24  # that one more forward pass on a CPU takes as long as: two threads, width 384, four layers
 
 Item = tuple[str, str]  # role, or name of a prompt, or "" for none; text
 Encoded = tuple[np.ndarray, int]  # a vector (d,), or token vectors (tokens, d); tokens that were read
@@ -55,10 +57,12 @@ class Embedder:
         """Vectors of length 1, float32."""
         from ruri_kedro.models.forward import encode_rows
 
-        tokens = self._tokens(items, self.max_length)
-        rows = [tokens.row(number) for number in range(len(items))]
-        vectors = encode_rows(self.model, rows, self.settings.chunk_tokens)
-        return list(zip(vectors, tokens.lengths.tolist(), strict=True))
+        tokens, budget = self._tokens(items, self.max_length), self.settings.chunk_tokens
+        vectors: dict[int, np.ndarray] = {}
+        for chunk in _chunks(tokens.lengths, budget, self.model.device):
+            rows = [tokens.row(number) for number in chunk]
+            vectors.update(zip(chunk.tolist(), encode_rows(self.model, rows, budget), strict=True))
+        return [(vectors[number], length) for number, length in enumerate(tokens.lengths.tolist())]
 
     def _tokens(self, items: Sequence[Item], length: int | None) -> Any:
         from ruri_kedro.models.tokens import tokenize
@@ -157,11 +161,28 @@ class PairScorer:
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
         """Logits of (query, text) pairs."""
-        from ruri_kedro.models.forward import score_pairs
+        from ruri_kedro.models.forward import score_rows
+        from ruri_kedro.models.pairs import PairLayout
+        from ruri_kedro.models.tokens import tokenize
 
-        model = self.saved.cross_encoder
+        model, budget = self.saved.cross_encoder.eval(), self.settings.chunk_tokens
         length = min(self.settings.max_length, model.max_length or self.settings.max_length)
-        return score_pairs(model, pairs, length, self.settings.chunk_tokens).tolist()
+        place = {text: number for number, text in enumerate(dict.fromkeys(text for pair in pairs for text in pair))}
+        tokens = tokenize(model.tokenizer, list(place), None, special=False)
+        queries, texts = (np.array([place[pair[side]] for pair in pairs], dtype=np.int64) for side in (0, 1))
+        lengths = PairLayout.of(model.tokenizer).lengths(tokens.lengths[queries], tokens.lengths[texts], length)
+        scores = np.empty(len(pairs), dtype=np.float32)
+        for chunk in _chunks(lengths, budget, model.device):
+            scores[chunk] = score_rows(model, tokens, queries[chunk], texts[chunk], length, budget)
+        return scores.tolist()
+
+
+def _chunks(lengths: np.ndarray, budget: int, device: Any) -> list[np.ndarray]:
+    """Rows of each forward pass: on a CPU padding takes time, on a GPU passes do."""
+    from ruri_kedro.models.tokens import chunk_by_padding, chunk_by_tokens
+
+    on_cpu = device.type == "cpu"
+    return chunk_by_padding(lengths, budget, _PASS_TOKENS) if on_cpu else chunk_by_tokens(lengths, budget)
 
 
 def prompt_of(prompts: Mapping[str, str], role: str) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 from threading import Lock
 
 from ruri_kedro.errors import DataError
-from ruri_kedro.service.collection import Documents
 from ruri_kedro.service.refusals import Refusal
+from ruri_kedro.service.stored_documents import Documents
 from ruri_kedro.tables.files import replace_file, sole_user
 from ruri_kedro.tables.raw import write_rows
 from ruri_kedro.text.hashing import stable_id

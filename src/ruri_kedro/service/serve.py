@@ -6,16 +6,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ruri_kedro.benchmark.collection import Collection
 from ruri_kedro.errors import DataError
 from ruri_kedro.recipe.parse import parse
 from ruri_kedro.search.bm25.index import BM25Settings
 from ruri_kedro.search.multi_vector.settings import MultiVectorSettings
-from ruri_kedro.service.collection import find_collection, open_collection
 from ruri_kedro.service.deployment import Loader, Pools
 from ruri_kedro.service.metrics import Metrics
 from ruri_kedro.service.running import Service
 from ruri_kedro.service.selection import Selection
 from ruri_kedro.service.settings import ServiceSettings
+from ruri_kedro.service.stored_documents import open_collection
 
 _HEADER_BYTES = 2**16  # of a request's line and headers
 
@@ -34,22 +35,21 @@ def bound_socket(host: str, port: int) -> socket.socket:
 def make_service(
     params: Mapping[str, Any],
     selection: Selection,
-    test_sets: Path | None,
-    passages: Path,
+    collection: Collection,
     project: Path,
     tell: Callable[[str], object] = lambda line: None,
 ) -> Service:
     """A service that is ready to answer: models loaded, indexes built or opened.
 
-    params: a recipe's blocks `service`, `bm25`, `multi_vector`, `tasks` and `sources`. Relative folders lie in
-    `project`. `tell` is given a line for each thing that is ready.
+    params: a recipe's blocks `service`, `bm25` and `multi_vector`. Relative folders lie in `project`. `tell` is given a
+    line for each thing that is ready.
     """
     settings = parse(ServiceSettings, params["service"], "service")
     chosen = selection.now()
     for place, one in chosen.items():
         tell(f"{place}: {one.label}{f' ({one.alias})' if one.alias else ''}")
     root = project / settings.folder
-    documents = open_collection(find_collection(settings.collection, params, test_sets, passages), root)
+    documents = open_collection(collection, root)
     tell(f"collection: {documents.name}, {len(documents):,} documents")
     metrics = Metrics()
     loader = Loader(

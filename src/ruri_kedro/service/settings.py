@@ -30,7 +30,7 @@ class ServiceSettings:
     """What is served, where, from which files, and with what.
 
     model, compared, reranker: `models:/<name>@<alias>`, `models:/<name>/<version>`, a folder, or a hub name with its
-    commit; None: what the registry has (`selection.py`). collection: a task, a source, or a file; None: the recipe's
+    commit; None: what the registry has (`selection.py`). collection: a task, a source, or files; None: the recipe's
     first. Lengths in tokens.
     """
 
