@@ -8,6 +8,7 @@ import numpy as np
 
 from ruri_kedro.benchmark.comparing.significance import holm, mean_and_deviation, randomisation_test
 from ruri_kedro.experiments.cell_runs import AVERAGE
+from ruri_kedro.experiments.search_tables import trial_tables
 from ruri_kedro.experiments.selection import Columns, Selection, select_best
 from ruri_kedro.experiments.selection_report import Table, heat_maps, markdown, page, selection_tables
 from ruri_kedro.experiments.sweep_settings import SweepSettings
@@ -34,11 +35,12 @@ def sweep_report(
         selection = Selection(select_best(whole, columns).best, selection.notes)
     best_rows = _of_best(chosen or trained, selection.best, columns)
     compared = [*_compared(best_rows, chosen or rows, columns), *_item_table(by_items)]
-    tables = [*selection_tables(selection, columns), *compared]
-    notes = (*selection.notes, *_failed(rows))
+    tables = [*selection_tables(selection, columns), *compared, *trial_tables(rows, settings)]
+    notes = (*selection.notes, *dict.fromkeys(_failed([*rows, *chosen])))
     title = f"Sweep of recipe {recipe}"
     text = markdown(title, tables, notes, columns, _cost([*rows, *chosen]))
-    return results, selection.best, text, page(title, tables, heat_maps(results, columns), notes, columns)
+    maps = [] if settings.is_search else heat_maps(results, columns)  # of drawn values hardly two are equal
+    return results, selection.best, text, page(title, tables, maps, notes, columns)
 
 
 def _of_best(rows: Sequence[Row], best: "pd.DataFrame", columns: Columns) -> dict[str, list[Row]]:
