@@ -115,6 +115,52 @@ def test_a_cell_that_fails_is_recorded_and_the_others_go_on_in_processes_of_thei
     assert states["set=nli, finetuning.batch_size=8, seed 1"] == "FINISHED"
 
 
+SEARCHED = {
+    "grid": {"set": ["nli"]},
+    "search": {
+        "trials": 6,
+        "startup_trials": 2,
+        "pruner": {"name": "median", "startup_trials": 2, "warmup": 1},
+        "ranges": {"finetuning.learning_rate": {"low": 1e-5, "high": 1e-2, "log": True},
+                   "finetuning.batch_size": {"choices": [8, 16]}},
+    },
+}  # fmt: skip
+
+
+def test_a_search_trains_trials_tests_the_best_and_ends_the_same_after_kills(tmp_path):
+    whole, killed = (make_sweep_project(tmp_path / name, **SEARCHED) for name in ("whole", "killed"))
+    run_kedro(whole, *ARGUMENTS)
+    trials, chosen = runs(whole)["runs"], runs(whole)["chosen"]
+    assert len(trials) == 6 and {row["seed"] for row in trials} == {1}
+    pruned = [row for row in trials if row["state"].startswith("pruned")]
+    assert pruned and not any(row["figures"] or row["reason"] for row in pruned)
+    assert all(set(row["figures"]) == {"best-dev", "best-step"} for row in trials if row not in pruned)
+    assert [row["seed"] for row in chosen if row["trained"]] == [1, 2] and not any(row["reason"] for row in chosen)
+    assert all("long/spearman" in row["figures"] and "test/spearman" in row["figures"] for row in chosen)
+    best = max((row for row in trials if row["figures"]), key=lambda row: row["figures"]["best-dev"])
+    assert {row["cell"] for row in chosen if row["trained"]} == {best["cell"]}
+    with sqlite3.connect(whole / "mlflow.db") as store:
+        names = dict(store.execute("select name, run_uuid from runs"))
+        run = names[f"trial {pruned[0]['trial']}: {pruned[0]['cell']}, seed 1"]
+        tags = dict(store.execute("select key, value from tags where run_uuid=?", [run]))
+        assert tags["trial"] == pruned[0]["state"]
+        assert store.execute("select status from runs where run_uuid=?", [run]).fetchone() == ("FINISHED",)
+    with sqlite3.connect(whole / "data/07_model_output/swept/versions/sweep/search/optuna.db") as store:
+        states = [state for (state,) in store.execute("select state from trials")]
+    assert states.count("PRUNED") == len(pruned) and states.count("COMPLETE") == 6 - len(pruned)
+    assert "Left: 0." in run_kedro(whole, *ARGUMENTS, "--params", "dry_run=true")
+    for finetuned in (1, 3):
+        process = kedro(killed, *ARGUMENTS)
+        deadline = time.monotonic() + 300
+        while sum(name.startswith("finetune-") for name in done(killed)) < finetuned and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.kill()
+        process.communicate()
+    assert "Left: 0." not in run_kedro(killed, *ARGUMENTS, "--params", "dry_run=true")
+    run_kedro(killed, *ARGUMENTS)
+    assert figures(killed) == figures(whole) and report(killed) == report(whole)
+
+
 def test_ray_gives_the_same(project, output, tmp_path):
     pytest.importorskip("ray")
     other = make_sweep_project(tmp_path, workers=2)

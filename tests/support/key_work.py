@@ -157,6 +157,7 @@ KEYS = {
         "VectorStore, text_keys, _ENCODES",
         ["benchmark.mteb.vectors.VectorStore", "benchmark.mteb.vectors.text_keys", "models.saved.SavedModel"],
     ),
+    "documents of files": ("benchmark.collection", "_documents", ["benchmark.collection._documents"]),
     "the service's BM25 index": ("service.indexes", "build_index", ["search.bm25.index.build_index"]),
     "the service's vectors": ("service.indexes", "dense_index", ["service.indexes.dense_index"]),
     "the service's encoder": ("service.inference", "forward.encode_rows", ["models.forward.encode_rows"]),

@@ -65,17 +65,22 @@ def figures_of(run: CellRun, store: StepStore) -> dict[str, float]:
     """The figures of a run that is done, in percent: of the development data, of each test, and the tests' mean."""
     from ruri_kedro.benchmark.scoring.evaluate import summarize
 
-    figures: dict[str, float] = {}
-    stage = stage_of_model(run.cell.model)
-    if stage is not None:
-        trained = next(step for step in run.steps if step.node.name == stage.node)
-        measured = store.development_of(trained)[stage.name]
-        figures |= {BEST_STEP: float(measured["best_step"]), DEVELOPMENT: 100 * measured["best"]}
+    figures = development_figures(run, store)
     rows = store.load(run.steps[-1], run.cell.wanted).iter_rows()
     means = next(iter(summarize(rows).to_dicts()), {})
     tests = {column: 100 * value for column, value in means.items() if column != "model"}
     kept = {name: value for name, value in tests.items() if name.rpartition("/")[0] not in run.cell.skipped}
     return figures | kept | {AVERAGE: fmean(kept.values())}
+
+
+def development_figures(run: CellRun, store: StepStore) -> dict[str, float]:
+    """Those of a training that is done on its development data; none of a model that is not trained."""
+    stage = stage_of_model(run.cell.model)
+    if stage is None:
+        return {}
+    trained = next(step for step in run.steps if step.node.name == stage.node)
+    measured = store.development_of(trained)[stage.name]
+    return {BEST_STEP: float(measured["best_step"]), DEVELOPMENT: 100 * measured["best"]}
 
 
 def do_runs(

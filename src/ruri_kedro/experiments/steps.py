@@ -169,6 +169,11 @@ class StepStore:
         """An output of a step that is done, or a data set of the recipe."""
         return self._recipe_data[name] if step is None else self._dataset(step, name).load()
 
+    def forget(self, step: Step) -> None:
+        """Remove what was left of a step that is not done, so that it begins anew."""
+        if not self.is_done(step):
+            shutil.rmtree(self._folder / step.folder, ignore_errors=True)
+
     def path(self, step: Step, name: str) -> Path:
         """Where an output lies."""
         entry = self._entry(name)

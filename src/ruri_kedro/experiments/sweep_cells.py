@@ -1,6 +1,7 @@
 """The cells of a sweep: each is the recipe as other --params would have it."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -27,11 +28,12 @@ class SweepCell:
     scored_model: str  # the sweep's model, whose place in the evaluation it takes
     skipped: tuple[str, ...] = ()  # tests that it is not scored on
     is_chosen: bool = False  # scored once more, on all tests
+    is_trial: bool = False  # trained and measured on the development data, and not scored
 
     @property
     def title(self) -> str:
         """Its values in words, as messages and runs call the cell."""
-        values = ", ".join(f"{name}={value}" for name, value in self.values.items())
+        values = title_of(self.values)
         return values if self.model == self.scored_model else f"untrained: {values}"
 
     def group(self, names: Sequence[str]) -> str:
@@ -40,8 +42,8 @@ class SweepCell:
 
     @property
     def wanted(self) -> str:
-        """The table of its scores."""
-        return scored_as(self.scored_model)[0]
+        """The table of its scores; of a trial what its training gives."""
+        return stage_of_model(self.model).output if self.is_trial else scored_as(self.scored_model)[0]
 
     def parameters(self, recipe: Params, seed: int) -> Params:
         """Its parameters: the seed is that of the trainings, so that cells share all that is made before these."""
@@ -66,11 +68,16 @@ class SweepCell:
 
     def with_all_tests(self) -> "SweepCell":
         """The cell that is scored on all tests."""
-        return replace(self, skipped=(), is_chosen=True)
+        return replace(self, skipped=(), is_chosen=True, is_trial=False)
 
     def untrained(self) -> "SweepCell":
         """The base model of this cell in place of its trained one."""
         return replace(self, model=BASE)
+
+
+def title_of(values: Mapping[str, Any]) -> str:
+    """Values by name, in words."""
+    return ", ".join(f"{name}={value}" for name, value in values.items())
 
 
 def parse_grid(settings: SweepSettings, variants: Variants, known: Iterable[str] = ()) -> list[SweepCell]:
@@ -79,20 +86,40 @@ def parse_grid(settings: SweepSettings, variants: Variants, known: Iterable[str]
     known: names at the top level of the run's own parameters, which were checked, such as those of --params only.
     Raises one RecipeError with what is wrong in the parameters of any cell.
     """
+    return checked_cells(combinations_of(settings), settings, variants, known)
+
+
+def combinations_of(settings: SweepSettings) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Each combination of the grid's values, by name the value or its label, with the parameters that make it."""
     if settings.choose is None or not settings.grid:
         raise RecipeError("sweep: the recipe has none. Give sweep.grid, sweep.groups and sweep.choose.")
-    stage = stage_of_model(settings.model)
-    if stage is None:
-        raise RecipeError(f"sweep.model: '{settings.model}' is not the model of a stage.")
     options = [_options(name, values) for name, values in settings.grid.items()]
-    cells, faults = [], {}
     for combination in product(*options):
+        labels = dict(zip(settings.grid, (label for label, _ in combination), strict=True))
         changes: dict[str, Any] = {}
         for _, given in combination:
             _put_all(changes, given)
-        labels = dict(zip(settings.grid, (label for label, _ in combination), strict=True))
-        params = variants(changes)
-        cell = SweepCell(labels, params, settings.model, settings.model, settings.chosen_tasks)
+        yield labels, changes
+
+
+def checked_cells(
+    rows: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]],
+    settings: SweepSettings,
+    variants: Variants,
+    known: Iterable[str],
+) -> list[SweepCell]:
+    """Cells of labels with the parameters that make them, whose names may lead into blocks.
+
+    Raises one RecipeError with what is wrong in the parameters of any cell.
+    """
+    stage = stage_of_model(settings.model)
+    if stage is None:
+        raise RecipeError(f"sweep.model: '{settings.model}' is not the model of a stage.")
+    cells, faults = [], {}
+    for labels, given in rows:
+        changes: dict[str, Any] = {}
+        _put_all(changes, given)
+        cell = SweepCell(labels, variants(changes), settings.model, settings.model, settings.chosen_tasks)
         cells.append(cell)
         for fault in _faults(cell, settings, stage.block, {*changes, *known}):
             faults.setdefault(fault, cell.title)
@@ -132,4 +159,4 @@ def _put_all(changes: dict[str, Any], given: Mapping[str, Any]) -> None:
         if isinstance(value, Mapping) and isinstance(block.get(key), dict):
             _put_all(block[key], value)
         else:
-            block[key] = dict(value) if isinstance(value, Mapping) else value
+            block[key] = deepcopy(value)

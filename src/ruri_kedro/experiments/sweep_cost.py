@@ -24,9 +24,15 @@ class Size:
 
     steps: int
     seconds: float
-    scoring_seconds: float
+    development_seconds: float
+    test_seconds: float
     model_gb: float
     memory_gb: float
+
+    @property
+    def scoring_seconds(self) -> float:
+        """Of the development data while training, and of the tests behind it."""
+        return self.development_seconds + self.test_seconds
 
 
 class TrialStore(StepStore):
@@ -59,9 +65,9 @@ def size_text(runs: Sequence[CellRun], bases: int, store: StepStore, trial: Tria
     counts: dict[tuple, int] = {}
     titles: dict[tuple, str] = {}
     for run in left:
-        key = _alike(run)
+        key = alike(run)
         if key not in sizes:
-            sizes[key], titles[key] = _size(run, trial), run.cell.title
+            sizes[key], titles[key] = size_of(run, trial), run.cell.title
         counts[key] = counts.get(key, 0) + 1
     if sizes:
         said.append(_table(sizes, counts, titles))
@@ -94,7 +100,7 @@ def _training(run: CellRun) -> tuple[Stage, Step]:
     return stage, next(step for step in run.steps if step.node.name == stage.node)
 
 
-def _alike(run: CellRun) -> tuple:
+def alike(run: CellRun) -> tuple:
     """What the time of a training depends on: its data and model, and its parameters without rate and seed."""
     stage, step = _training(run)
     settings = {name: value for name, value in step.params[f"params:{stage.block}"].items() if name != "learning_rate"}
@@ -102,7 +108,8 @@ def _alike(run: CellRun) -> tuple:
     return tuple(maker.folder for maker, _ in made), str(sorted(settings.items()))
 
 
-def _size(run: CellRun, trial: TrialStore) -> Size:
+def size_of(run: CellRun, trial: TrialStore) -> Size:
+    """What the training of a run and its scoring take. Steps before the training are made in `trial`."""
     from ruri_kedro.training.stage_cost import stage_cost
 
     stage, step = _training(run)
@@ -123,11 +130,13 @@ def _size(run: CellRun, trial: TrialStore) -> Size:
     rows = cost.steps * settings["batch_size"]
     measured = settings["development"]
     pairs = facts_of(trial.load(*development) / measured["task"])["rows"]["pairs"]
-    texts = 2 * min(measured["items"] or pairs, pairs) * (measured["evaluations"] + 1)
     names = [name for name in run.cell.params["tasks"] if name not in run.cell.skipped]
-    texts += 2 * sum(sum(facts_of(trial.load(*tests) / name)["rows"].values()) for name in names)
-    seconds = texts * (cost.seconds / max(rows, 1)) / 2 / _FORWARD
-    return Size(cost.steps, cost.seconds, seconds, cost.checkpoint_gb / _STATES, cost.memory_gb)
+    scored = (
+        2 * min(measured["items"] or pairs, pairs) * (measured["evaluations"] + 1),
+        2 * sum(sum(facts_of(trial.load(*tests) / name)["rows"].values()) for name in names),
+    )
+    development, test = (texts * (cost.seconds / max(rows, 1)) / 2 / _FORWARD for texts in scored)
+    return Size(cost.steps, cost.seconds, development, test, cost.checkpoint_gb / _STATES, cost.memory_gb)
 
 
 def _made_of(step: Step, dataset: str) -> tuple[Step, str]:

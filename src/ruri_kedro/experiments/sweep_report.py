@@ -9,6 +9,7 @@ import numpy as np
 from ruri_kedro.benchmark.comparing.significance import holm, mean_and_deviation, randomisation_test
 from ruri_kedro.experiments.cell_runs import AVERAGE
 from ruri_kedro.experiments.heat_maps import heat_map_sheet
+from ruri_kedro.experiments.search_tables import trial_tables
 from ruri_kedro.experiments.selection import Columns, Selection, select_best
 from ruri_kedro.experiments.selection_report import Table, heat_maps, markdown, selection_tables
 from ruri_kedro.experiments.sweep_settings import SweepSettings
@@ -37,10 +38,10 @@ def sweep_report(
         selection = Selection(select_best(whole, columns).best, selection.notes)
     best_rows = _of_best(chosen or trained, selection.best, columns)
     compared = [*_compared(best_rows, chosen or rows, columns), *_item_table(by_items)]
-    tables = [*selection_tables(selection, columns), *compared]
-    notes = (*selection.notes, *_failed(rows))
+    tables = [*selection_tables(selection, columns), *compared, *trial_tables(rows, settings)]
+    notes = (*selection.notes, *dict.fromkeys(_failed([*rows, *chosen])))
     title = f"Sweep of recipe {recipe}"
-    maps = heat_maps(results, columns)
+    maps = [] if settings.is_search else heat_maps(results, columns)  # of drawn values hardly two are equal
     text = markdown(title, tables, notes, columns, _cost([*rows, *chosen]), _CHART if maps else None)
     return results, selection.best, heat_map_sheet(maps), text
 

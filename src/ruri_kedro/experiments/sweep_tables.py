@@ -18,18 +18,18 @@ Row = Mapping[str, Any]
 def columns_of(settings: SweepSettings) -> Columns:
     """The columns of the sweep's table."""
     searched = tuple(name for name in settings.grid if name not in settings.groups)
-    return Columns(settings.groups, searched, DEVELOPMENT)
+    return Columns(settings.groups, (*searched, *settings.search.ranges), DEVELOPMENT)
 
 
 def cell_table(rows: Sequence[Row], settings: SweepSettings) -> "pd.DataFrame":
     """A row for each cell that has figures, in the form of the published files: in percent, with deviations."""
     import pandas as pd
 
-    by_cell: dict[str, list[Row]] = {}
+    by_cell: dict[str, dict[int, Row]] = {}
     for row in rows:
-        if not row["reason"]:
-            by_cell.setdefault(row["cell"], []).append(row)
-    return pd.DataFrame([_cell_row(runs, settings) for runs in by_cell.values()])
+        if row["figures"]:
+            by_cell.setdefault(row["cell"], {})[row["seed"]] = row  # a search may draw the same cell twice
+    return pd.DataFrame([_cell_row(list(runs.values()), settings) for runs in by_cell.values()])
 
 
 def chosen_cells(rows: Sequence[Row], settings: SweepSettings, cells: Sequence[SweepCell]) -> list[int]:
@@ -45,9 +45,9 @@ def chosen_cells(rows: Sequence[Row], settings: SweepSettings, cells: Sequence[S
 def _cell_row(runs: Sequence[Row], settings: SweepSettings) -> dict[str, Any]:
     names = list(dict.fromkeys(name for run in runs for name in run["figures"]))
     order = [name for name in (BEST_STEP, DEVELOPMENT) if name in names]
-    order += [name for name in names if name not in (BEST_STEP, DEVELOPMENT, AVERAGE)]
+    order += sorted((name for name in names if name not in order), key=lambda name: name == AVERAGE)
     made = {name: runs[0]["values"][name] for name in (*settings.groups, *columns_of(settings).settings)}
-    for name in (*order, AVERAGE):
+    for name in order:
         mean, deviation = mean_and_deviation([run["figures"][name] for run in runs])
         made[name] = mean
         made[name + DEVIATION] = deviation

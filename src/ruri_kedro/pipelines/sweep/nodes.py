@@ -9,10 +9,12 @@ from typing import Any
 
 from ruri_kedro.benchmark.comparing.comparison import Scores, scores_by_query
 from ruri_kedro.engines.engine import engine_of
-from ruri_kedro.errors import TrainingError
+from ruri_kedro.errors import RecipeError, TrainingError
 from ruri_kedro.experiments.cell_runs import CellRun, Outcome, do_runs
 from ruri_kedro.experiments.cells import parse_seeds
 from ruri_kedro.experiments.item_tests import item_tests
+from ruri_kedro.experiments.search import Search
+from ruri_kedro.experiments.search_spaces import SearchSpace, parse_spaces
 from ruri_kedro.experiments.steps import StepStore, plan
 from ruri_kedro.experiments.sweep_cells import SweepCell, Variants, parse_grid
 from ruri_kedro.experiments.sweep_settings import SweepSettings
@@ -36,6 +38,8 @@ def run_sweep(raw: Path, recipe: Params, variants: Variants, entries: Any) -> Pa
     Raises TrainingError where no cell could be done.
     """
     settings = parse(SweepSettings, recipe["sweep"], "sweep")
+    if settings.is_search:
+        return _run_search(settings, raw, recipe, variants, entries)
     cells, seeds = parse_grid(settings, variants, recipe), parse_seeds(recipe["sweep"], "sweep")
     engine_of(recipe["engine"])
     store = step_store(settings, raw, entries)
@@ -50,17 +54,58 @@ def run_sweep(raw: Path, recipe: Params, variants: Variants, entries: Any) -> Pa
     chosen: list[Params] = []
     best = [cells[number] for number in chosen_cells(done, settings, cells)]
     if settings.chosen_tasks:
-        wanted = [planner.run(cell.with_all_tests(), seed) for cell in best for seed in seeds]
-        untrained = _distinct(planner.run(cell.untrained().with_all_tests(), seeds[0]) for cell in best)
-        chosen = _rows(do_runs([*wanted, *untrained], store, open_parent(), settings.workers, recipe["engine"]), store)
+        wanted = _on_all_tests(best, seeds, planner)
+        chosen = _rows(do_runs(wanted, store, open_parent(), settings.workers, recipe["engine"]), store)
     return {"runs": rows, "chosen": chosen, "by_items": _by_items(best, seeds, planner, store, settings)}
+
+
+def _run_search(settings: SweepSettings, raw: Path, recipe: Params, variants: Variants, entries: Any) -> Params:
+    """As `run_sweep`, of trials: these are trained with the first seed, the best of each group with all and tested."""
+    spaces, seeds, store, planner, search = _search(settings, raw, recipe, variants, entries)
+    parent = open_parent()
+    trials = [trial for space in spaces for trial in search.trials(space, parent)]
+    rows = [trial.row(seeds[0]) for trial in trials]
+    done = [row for row in rows if row["figures"]]
+    if not done:
+        raise TrainingError(f"sweep: no trial could be done. {rows[0]['cell']}: {rows[0]['reason']}")
+    drawn = list({trial.cell.title: trial.cell for trial in trials if trial.outcome.figures}.values())
+    best = [drawn[number] for number in chosen_cells(done, settings, drawn)]
+    chosen = _rows(do_runs(_on_all_tests(best, seeds, planner), store, parent, settings.workers), store)
+    return {"runs": rows, "chosen": chosen, "by_items": _by_items(best, seeds, planner, store, settings)}
+
+
+def _search(
+    settings: SweepSettings, raw: Path, recipe: Params, variants: Variants, entries: Any
+) -> tuple[list[SearchSpace], Sequence[int], StepStore, "Planner", Search]:
+    """What a search is done with, looked at before its first trial."""
+    if recipe["engine"] != "local":
+        raise RecipeError(
+            f"engine: {recipe['engine']}, but what a trial of a search is depends on those before it, so they follow "
+            "each other. Give local."
+        )
+    spaces, seeds = parse_spaces(settings, variants, recipe), parse_seeds(recipe["sweep"], "sweep")
+    store, planner = step_store(settings, raw, entries), Planner(raw)
+    search = Search(settings.search, recipe["seed"], seeds[0], store, planner.run, Path(settings.folder))
+    logger.info("Sweep: %d groups, %d trials each, %d seeds.", len(spaces), settings.search.trials, len(seeds))
+    return spaces, seeds, store, planner, search
+
+
+def _on_all_tests(best: Sequence[SweepCell], seeds: Sequence[int], planner: "Planner") -> list[CellRun]:
+    """The runs of the chosen cells with all seeds, and of their untrained models."""
+    trained = [planner.run(cell.with_all_tests(), seed) for cell in best for seed in seeds]
+    return [*trained, *_distinct(planner.run(cell.untrained().with_all_tests(), seeds[0]) for cell in best)]
 
 
 def size_sweep(raw: Path, recipe: Params, variants: Variants, entries: Any) -> str:
     """What is done of a sweep and what is left: cells, steps, hours, disk. Nothing of it is kept."""
+    from ruri_kedro.experiments.search_cost import search_size_text
     from ruri_kedro.experiments.sweep_cost import TrialStore, size_text
 
     settings = parse(SweepSettings, recipe["sweep"], "sweep")
+    if settings.is_search:
+        spaces, seeds, store, _, search = _search(settings, raw, recipe, variants, entries)
+        with tempfile.TemporaryDirectory() as folder:
+            return search_size_text(spaces, search, seeds, TrialStore(Path(folder), store))
     cells, seeds = parse_grid(settings, variants, recipe), parse_seeds(recipe["sweep"], "sweep")
     store, planner = step_store(settings, raw, entries), Planner(raw)
     runs = [planner.run(cell, seed) for seed in seeds for cell in cells]

@@ -14,6 +14,8 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -38,6 +40,7 @@ _RETRY_FIRST, _RETRY_LAST = 60.0, 600.0  # seconds
 _DESCRIBED, _LONGEST_DESCRIPTION = 40, 5000  # lines and characters of a run's description
 
 _open_loggers: "list[StepLogger]" = []
+_listeners: list[Callable[[str, int, Mapping[str, float]], None]] = []
 
 
 def tracking_uri(configured: str | None, project: Path) -> str:
@@ -221,9 +224,26 @@ class StepLogger:
 
 
 def step_logger(stage: str) -> Callable[[int, Mapping[str, float]], None]:
-    """A callable `(step, metrics)` that reports to the run open in this thread, or to nobody if there is none."""
+    """A callable `(step, metrics)` that reports to the run open in this thread, if there is one, and to listeners."""
     run_id = active_run_id()
-    return StepLogger(stage, run_id) if run_id else lambda step, values: None
+    told = [StepLogger(stage, run_id)] if run_id else []
+    told += [partial(listener, stage) for listener in _listeners]
+
+    def tell(step: int, values: Mapping[str, float]) -> None:
+        for each in told:
+            each(step, values)
+
+    return tell
+
+
+@contextmanager
+def listening(listener: Callable[[str, int, Mapping[str, float]], None]) -> Iterator[None]:
+    """Let `listener(stage, step, metrics)` be told of the trainings that begin within the block, too."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
 
 
 def flush_step_loggers() -> None:
