@@ -199,10 +199,17 @@ def run_as_listed(root: Path, page: str, command: str) -> str | None:
     return f"{page}: {command}: {status}\n{said[-3000:]}" if broken else None
 
 
+def free_port() -> int:
+    """A port that nobody listens at, below those that Kedro-Viz refuses and those that the system gives to clients."""
+    for port in range(20000, 30000):
+        with socket.socket() as free, suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("all ports are taken")
+
+
 def serve(root: Path, command: str, how: Served) -> str | None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         ["bash", "-c", f"exec {command} {how.option} {port}"], cwd=root, env=environment(root), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,

@@ -188,6 +188,9 @@ LISTED: dict[tuple[str, str], Served | Instead | Elsewhere | Filled] = {
             'search index "日本の首都は?" --model <folder>',
         )
     },
+    ("docs/scaling.md", "from ruri_kedro.search.multi_vector.retriever import MultiVectorRetriever"): Elsewhere(
+        "tests/search/test_retriever.py", "a model of token vectors"
+    ),
     (
         "docs/evidence.md",
         "kedro ruri compare --model old=results/scores/<model>/<revision> --model new=results/scores/<model>/<revision>",
