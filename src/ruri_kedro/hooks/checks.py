@@ -210,8 +210,9 @@ def _trainings(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
             stage_of(stage.name, settings, run).check()
         except RecipeError as error:
             yield from str(error).splitlines()
-        if settings.get("merging") and find_spec("mergekit") is None:
-            yield f"{stage.block}.merging: it needs mergekit: pip install 'ruri-kedro[merging]'."
+        merging = settings.get("merging") or {}
+        if merging.get("method") == "slerp" and find_spec("mergekit") is None:
+            yield f"{stage.block}.merging: slerp needs mergekit: pip install 'ruri-kedro[merging]'."
 
 
 def _teachers(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:

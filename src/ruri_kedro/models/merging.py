@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 
 import torch
 from sentence_transformers import MultiVectorEncoder, SentenceTransformer
@@ -56,12 +57,20 @@ def merge(
 
 
 def _merged(trained: Encoder, other: Encoder, method: str, weight: float) -> Encoder:
-    parameters = {"t": weight} if method == "slerp" else {"weight": [weight, 1 - weight]}
+    """A new model; prompts and configuration are those of the trained one."""
+    if method == "linear":
+        between = deepcopy(trained)
+        states = [other.state_dict(), trained.state_dict()]
+        shapes, wanted = ({name: tensor.shape for name, tensor in state.items()} for state in states)
+        if shapes != wanted:
+            name = min(name for name, _ in shapes.items() ^ wanted.items())
+            raise RecipeError(f"merging: the models do not fit each other. '{name}' is not of one shape in both.")
+        between.load_state_dict(weighted_mean(states, [1 - weight, weight]))
+        return between
     try:
-        # Prompts and configuration are those of the first. Of slerp, t goes from the base model to the other one.
-        base = {"base_model": other} if method == "slerp" else {}
-        return type(trained).merge([trained, other], method=method, parameters=parameters, **base)
+        # t goes from the base model to the other one.
+        return type(trained).merge([trained, other], method=method, parameters={"t": weight}, base_model=other)
     except ValueError as error:
         raise RecipeError(f"merging: the models do not fit each other. {error}") from error
     except ImportError as error:
-        raise RecipeError("merging needs mergekit: pip install 'ruri-kedro[merging]'") from error
+        raise RecipeError("merging by slerp needs mergekit: pip install 'ruri-kedro[merging]'") from error
