@@ -300,11 +300,11 @@ def test_the_best_trial_of_each_group_is_chosen_and_all_are_in_the_report(tmp_pa
          "figures": {"best-step": 64.0, "best-dev": 70.0, "jsick/spearman": 60.0, "avg": 60.0}}
         for cell in best for seed in (1, 2)
     ]  # fmt: skip
-    table, best_rows, text, page = sweep_report(rows, chosen, [], found, "simcse-mini")
+    table, best_rows, maps, text = sweep_report(rows, chosen, [], found, "simcse-mini")
     assert len(table) == len(cells) and "jsick/spearman" not in table and len(best_rows) == 2
     pruned = [trial for trial in trials if trial.outcome.pruned]
     assert f"## Trials (24; pruned: {len(pruned)}; failed: 0)" in text
-    assert str(pruned[0].outcome.pruned) in text and "<figure>" not in page
+    assert str(pruned[0].outcome.pruned) in text and "<rect" not in maps and "svg" not in text
 
 
 @pytest.mark.parametrize(
