@@ -83,15 +83,20 @@ def test_a_second_run_does_no_step(project, output):
     assert done(project) == before and figures(project) == found
 
 
+def kill_behind_trainings(project, count):
+    """Start the sweep and kill it when so many trainings are done."""
+    process = kedro(project, *ARGUMENTS)
+    deadline = time.monotonic() + 300
+    while sum(name.startswith("finetune-") for name in done(project)) < count and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+
+
 def test_a_killed_sweep_ends_with_the_same_report(project, output, tmp_path):
     killed = make_sweep_project(tmp_path)
-    for finetuned in (1, 4):
-        process = kedro(killed, *ARGUMENTS)
-        deadline = time.monotonic() + 300
-        while sum(name.startswith("finetune-") for name in done(killed)) < finetuned and time.monotonic() < deadline:
-            time.sleep(0.02)
-        process.kill()
-        process.communicate()
+    for trained in (1, 4):
+        kill_behind_trainings(killed, trained)
     before = done(killed)
     assert 0 < sum(name.startswith("finetune-") for name in before) < 8
     run_kedro(killed, *ARGUMENTS)
@@ -149,13 +154,8 @@ def test_a_search_trains_trials_tests_the_best_and_ends_the_same_after_kills(tmp
         states = [state for (state,) in store.execute("select state from trials")]
     assert states.count("PRUNED") == len(pruned) and states.count("COMPLETE") == 6 - len(pruned)
     assert "Left: 0." in run_kedro(whole, *ARGUMENTS, "--params", "dry_run=true")
-    for finetuned in (1, 3):
-        process = kedro(killed, *ARGUMENTS)
-        deadline = time.monotonic() + 300
-        while sum(name.startswith("finetune-") for name in done(killed)) < finetuned and time.monotonic() < deadline:
-            time.sleep(0.02)
-        process.kill()
-        process.communicate()
+    for trained in (1, 3):
+        kill_behind_trainings(killed, trained)
     assert "Left: 0." not in run_kedro(killed, *ARGUMENTS, "--params", "dry_run=true")
     run_kedro(killed, *ARGUMENTS)
     assert figures(killed) == figures(whole) and report(killed) == report(whole)

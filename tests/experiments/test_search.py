@@ -167,7 +167,7 @@ def told(trial):
     return trial.params, trial.intermediate_values, trial.state, trial.value if done else None
 
 
-def same(trials, plain):
+def assert_same(trials, plain):
     """Whether trials of ours are those of a plain study."""
     assert [{name: trial.values[name] for name in RANGES} for trial in trials] == [trial.params for trial in plain]
     for trial, other in zip(trials, plain, strict=True):
@@ -188,7 +188,7 @@ def test_the_trials_are_those_of_a_plain_study(tmp_path, changes):
     trials = toy.run()
     for temperature in GROUPS["grid"][HEAT]:
         own = [trial for trial in trials if trial.values[HEAT] == temperature]
-        same(own, plain_study(temperature, SEARCH | changes))
+        assert_same(own, plain_study(temperature, SEARCH | changes))
 
 
 def test_the_file_of_optuna_has_the_trials_also_after_a_kill(tmp_path, monkeypatch):
@@ -197,7 +197,7 @@ def test_the_file_of_optuna_has_the_trials_also_after_a_kill(tmp_path, monkeypat
     toy.fails = lambda rate: rate > 3e-3
     with pytest.raises(KeyboardInterrupt):
         toy.run(killed_at=15)
-    same(toy.run(), plain := plain_study(0.05, SEARCH | {"trials": 6}, toy.fails))
+    assert_same(toy.run(), plain := plain_study(0.05, SEARCH | {"trials": 6}, toy.fails))
     stored = optuna.load_study(study_name=f"{HEAT}=0.05", storage=f"sqlite:///{tmp_path}/search/optuna.db").get_trials()
     assert [told(trial) for trial in stored] == [told(trial) for trial in plain]
     states = {trial.state.name: trial.user_attrs for trial in stored}
@@ -268,7 +268,7 @@ def test_a_trial_that_fails_is_recorded_and_the_search_goes_on(tmp_path):
     trials = toy.run()
     failed = [trial for trial in trials if trial.outcome.reason]
     assert failed and {trial.outcome.state for trial in failed} == {"failed: TrainingError: the loss is not finite"}
-    same(trials, plain_study(0.05, fails=toy.fails))
+    assert_same(trials, plain_study(0.05, fails=toy.fails))
     row = failed[0].row(1)
     assert row["reason"].endswith("not finite") and not row["figures"]
 

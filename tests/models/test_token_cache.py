@@ -30,7 +30,7 @@ def refuse(*_, **__):
     raise AssertionError("a text is tokenised again")
 
 
-def same(rows, expected):
+def assert_same(rows, expected):
     assert rows.lengths.tolist() == expected.lengths.tolist()
     for number in range(len(expected.lengths)):
         assert rows.row(number).tolist() == expected.row(number).tolist()
@@ -42,7 +42,7 @@ def test_rows_of_the_cache_are_those_of_the_tokenizer(kind, max_length, special,
     tokenizer = request.getfixturevalue(kind)
     texts = [*TEXTS, "", TEXTS[3] * 20, TEXTS[0]]
     cache = TokenCache(tmp_path, tokenizer)
-    same(cache.rows(texts, max_length, special), tokenize(tokenizer, texts, max_length, special))
+    assert_same(cache.rows(texts, max_length, special), tokenize(tokenizer, texts, max_length, special))
 
 
 def test_a_second_run_tokenises_what_is_new_only(fast, tmp_path, monkeypatch):
@@ -52,10 +52,10 @@ def test_a_second_run_tokenises_what_is_new_only(fast, tmp_path, monkeypatch):
         t, texts, *rest, **named))  # fmt: skip
     rows = TokenCache(tmp_path, fast).rows(TEXTS[::-1], 16)
     assert sorted(seen) == sorted(TEXTS[20:])
-    same(rows, tokenize(fast, TEXTS[::-1], 16))
+    assert_same(rows, tokenize(fast, TEXTS[::-1], 16))
     monkeypatch.setattr(token_cache, "tokenize", refuse)
     again = TokenCache(tmp_path, fast).rows(TEXTS, 16)
-    same(again, tokenize(fast, TEXTS, 16))
+    assert_same(again, tokenize(fast, TEXTS, 16))
     assert all(
         isinstance(ids, np.ndarray) and not ids.flags.writeable and not ids.flags.owndata for ids in again.arrays
     )
@@ -80,7 +80,7 @@ def test_a_killed_run_continues_behind_its_last_file(fast, tmp_path, monkeypatch
     calls.clear()
     monkeypatch.setattr(token_cache, "tokenize", lambda t, texts, *rest, **named: calls.append(len(texts)) or tokenize(
         t, texts, *rest, **named))  # fmt: skip
-    same(TokenCache(tmp_path, fast).rows(TEXTS, None), tokenize(fast, TEXTS, None))
+    assert_same(TokenCache(tmp_path, fast).rows(TEXTS, None), tokenize(fast, TEXTS, None))
     assert sum(calls) == len(TEXTS) - 20
 
 
@@ -91,10 +91,10 @@ def test_texts_are_found_in_many_files(fast, tmp_path, monkeypatch):
     for start in range(0, len(TEXTS), 5):
         cache.rows(TEXTS[start : start + 5], None)
     monkeypatch.setattr(token_cache, "tokenize", refuse)
-    same(cache.rows(TEXTS[::-1], None), tokenize(fast, TEXTS[::-1], None))
+    assert_same(cache.rows(TEXTS[::-1], None), tokenize(fast, TEXTS[::-1], None))
     again = TokenCache(tmp_path, fast)
     rows = again.rows(TEXTS, None)
-    same(rows, tokenize(fast, TEXTS, None))
+    assert_same(rows, tokenize(fast, TEXTS, None))
     assert len(again.files) >= len(TEXTS) // 3 and again.has(again.files) and not again.has(["other.arrow"])
     for mapped, ids in zip(again.arrays(again.files), rows.arrays, strict=True):
         assert mapped.tolist() == ids.tolist()
@@ -102,7 +102,7 @@ def test_texts_are_found_in_many_files(fast, tmp_path, monkeypatch):
 
 def test_several_processes_give_the_ids_of_one(slow, tmp_path, monkeypatch):
     monkeypatch.setattr(token_cache, "_TASK_TEXTS", 5)
-    same(TokenCache(tmp_path, slow, workers=2).rows(TEXTS, 12), tokenize(slow, TEXTS, 12))
+    assert_same(TokenCache(tmp_path, slow, workers=2).rows(TEXTS, 12), tokenize(slow, TEXTS, 12))
 
 
 def test_a_tokenizer_is_known_by_its_pieces_not_by_its_last_call(fast, slow):

@@ -31,7 +31,7 @@ def serve(env: str | None, size: str | None, **options: Any) -> None:
     given = {name: value for name, value in options.items() if value is not None}
     # A model in a folder, over a file, can be served anywhere.
     context = project_context(env, anywhere="model" in given and "collection" in given, size=size)
-    recipe = context.params  # Kedro reads the files again each time that it is asked
+    recipe = context.params
     if "service" not in recipe:
         raise RecipeError(
             "the parameters have no block `service`. Copy conf/base/parameters_service.yml of the package."

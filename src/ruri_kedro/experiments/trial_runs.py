@@ -56,7 +56,7 @@ class TrialOutcome:
 
 
 class Pruning(BaseException):
-    """Ends the training of a trial. It is no error, so what handles errors on its way leaves it alone."""
+    """Ends the training of a trial. It is not an error, so handlers of errors on its way do not catch it."""
 
     def __init__(self, at: PrunedAt) -> None:
         super().__init__(str(at))
