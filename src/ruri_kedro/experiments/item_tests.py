@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ruri_kedro.benchmark.comparing.comparison import Measure, Scores, has_queries, tested_measures
+from ruri_kedro.benchmark.comparing.comparison import Scores, has_queries, mean_over_seeds, tested_measures
 from ruri_kedro.benchmark.comparing.significance import holm, randomisation_test
 
 
@@ -16,7 +16,7 @@ def item_tests(models: Mapping[str, Sequence[Scores]], pairs: Iterable[tuple[str
     `tested_measures` with scores by item. p is that of a paired randomisation test over the items, adjusted by Holm
     over all rows; a model without any seed is left out.
     """
-    means = {name: _mean_scores(seeds) for name, seeds in models.items() if seeds}
+    means = {name: _mean_scores(name, seeds) for name, seeds in models.items() if seeds}
     rows, p_values = [], []
     for one, other in pairs:
         for measure in means.get(one, {}):
@@ -30,10 +30,7 @@ def item_tests(models: Mapping[str, Sequence[Scores]], pairs: Iterable[tuple[str
     return [{**row, "p": p} for row, p in zip(rows, holm(p_values), strict=True)]
 
 
-def _mean_scores(seeds: Sequence[Scores]) -> dict[Measure, dict[str, float]]:
+def _mean_scores(name: str, seeds: Sequence[Scores]) -> Scores:
     """The mean over seeds of each item of the measures that can be tested."""
     wanted = [measure for measure in tested_measures(seeds[0]) if has_queries(seeds[0][measure])]
-    return {
-        measure: {item: float(np.mean([scores[measure][item] for scores in seeds])) for item in seeds[0][measure]}
-        for measure in wanted
-    }
+    return mean_over_seeds(name, [{measure: scores[measure] for measure in wanted} for scores in seeds])

@@ -159,7 +159,7 @@ def compare(
         if metric not in known:
             raise RecipeError(f"metric '{metric}': no table has it. There are: {', '.join(known) or 'none'}.")
     chosen = {name: [_choose(one, metrics) for one in seeds] for name, seeds in models.items()}
-    mean_scores = {name: _mean_over_seeds(name, seeds) for name, seeds in chosen.items()}
+    mean_scores = {name: mean_over_seeds(name, seeds) for name, seeds in chosen.items()}
     # A test for each measure that has queries, and Holm's correction over all.
     drafts = [
         _paired(name, baseline, measure, mean_scores, resamples, seed)
@@ -193,7 +193,8 @@ def _choose(scores: Scores, metrics: Sequence[str] | None) -> Scores:
     return {measure: queries for measure, queries in scores.items() if measure[1] in metrics}
 
 
-def _mean_over_seeds(model: str, seeds: Sequence[Scores]) -> Scores:
+def mean_over_seeds(model: str, seeds: Sequence[Scores]) -> Scores:
+    """The mean over seeds of each query's score; DataError where two seeds have other measures or queries."""
     first = seeds[0]
     for number, other in enumerate(seeds[1:], start=2):
         if other.keys() != first.keys():
