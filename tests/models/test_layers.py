@@ -1,4 +1,4 @@
-"""A model of which some layers are kept, and a reranker on a body without a pooler."""
+"""A model of which some layers are left out or not trained, and a reranker on a body without a pooler."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from transformers import AutoModel
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.models.base import build_cross_encoder, load_encoder
 from ruri_kedro.models.forward import encode, score_pairs
-from ruri_kedro.models.layers import keep_layers
+from ruri_kedro.models.layers import keep_layers, train_last_layers
 
 
 @pytest.fixture(scope="module", params=BASES)
@@ -57,6 +57,39 @@ def test_an_order_that_could_not_be_opened_again_is_refused(tmp_path):
 def test_layers_that_are_not_there_are_refused(base, layers):
     with pytest.raises(RecipeError, match=r"base_model\.layers: .*; the model has layers 0 to \d"):
         keep_layers(load_encoder(base), layers, "base_model.layers")
+
+
+def gradients(model, features):
+    """The gradient of each parameter that has one, of a sum over the model's output, by name."""
+    output = model(features)
+    output.get("sentence_embedding", output.get("scores")).pow(3).sum().backward()
+    return {name: weights.grad for name, weights in model.named_parameters() if weights.grad is not None}
+
+
+@pytest.mark.parametrize("kind", ["embedder", "cross_encoder"])
+def test_behind_the_layers_that_are_kept_gradients_are_as_before(base, tmp_path, kind):
+    if kind == "embedder":
+        models = [load_encoder(base) for _ in range(2)]
+    else:
+        load_encoder(base).save_pretrained(str(tmp_path / "encoder"))
+        models = [build_cross_encoder(tmp_path / "encoder", POSITIONS, 0) for _ in range(2)]
+    whole, cut = models
+    train_last_layers(cut, 1, "finetuning.trained_layers")
+    features = [dict(model.tokenizer(TEXTS[:4], padding=True, return_tensors="pt")) for model in models]
+    expected, found = gradients(whole.eval(), features[0]), gradients(cut.eval(), features[1])
+    assert found.keys() == {name for name, weights in cut.named_parameters() if weights.requires_grad} & expected.keys()
+    last = whole[0].auto_model.config.num_hidden_layers - 1
+    assert not any("embeddings" in name or f".{last - 1}." in name for name in found)
+    assert any(f".{last}." in name for name in found)
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-5, atol=1e-7)
+
+
+def test_more_trained_layers_than_there_are_are_refused(base):
+    model = load_encoder(base)
+    count = model[0].auto_model.config.num_hidden_layers
+    with pytest.raises(RecipeError, match=rf"finetuning\.trained_layers: {count + 1}; the model has {count} layers"):
+        train_last_layers(model, count + 1, "finetuning.trained_layers")
 
 
 def test_a_reranker_on_a_body_with_an_empty_pooler_tells_pairs_apart(tmp_path):

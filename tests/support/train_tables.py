@@ -22,6 +22,7 @@ RERANKING = {
     "precision": "float32",
     "attention": None,
     "compile": False,
+    "trained_layers": None,
     "checkpoint_steps": 2,
     "averaging": None,
 }
@@ -34,6 +35,7 @@ PRETRAINING = RERANKING | {
     "freeze_position_embeddings": False,
     "max_examples": None,
     "draw_one": False,
+    "batch_by": None,
     "development": None,
 }
 FINETUNING = PRETRAINING | {

@@ -265,4 +265,6 @@ def test_a_frozen_body_keeps_its_weights(tmp_path):
     after, _ = adapted(tmp_path, dropout=0.0, train="embeddings")
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == {next(name for name in before if "tok_embeddings" in name)}
+    with pytest.raises(RecipeError, match="train: embeddings, but trained_layers: 1 trains no tokens"):
+        adapted(tmp_path / "none", train="embeddings", trained_layers=1)
     assert F.cosine_similarity(*(s[next(iter(changed))].flatten() for s in (before, after)), dim=0) > 0.5

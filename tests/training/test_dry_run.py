@@ -139,6 +139,13 @@ def test_what_will_not_be_learnt_is_named(tmp_path):
     assert cost.steps == 3 and "nothing is learnt from nli (contrastive)" in cost.notes
 
 
+def test_a_mean_of_more_checkpoints_than_there_will_be_is_refused_before_a_step(tmp_path):
+    examples, passages = tables(tmp_path)
+    used = stage(tmp_path, checkpoint_steps=4, averaging={"last": 3})
+    with pytest.raises(RecipeError, match=r"tuned\.averaging\.last: 3, but there are 2 checkpoints in 6 steps"):
+        training_cost(examples, passages, UNTAUGHT, used, True, lambda *_: pytest.fail("no step is tried"))
+
+
 def test_the_table_warns_of_a_full_disk(tmp_path):
     cost = Cost("pretraining", 1000, 10, 54_321, 0.1, 4000.0, 2.5, 1.5, 100.0)
     text = cost_table([cost], tmp_path)

@@ -135,6 +135,30 @@ def test_the_same_seed_gives_the_same_plan_and_another_another():
     assert rows[0] == rows[1] != rows[2]
 
 
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=60), st.integers(1, 9), st.booleans())
+def test_rows_of_a_topic_stand_one_behind_the_other(topics, size, homogeneous):
+    topics = np.array(topics)
+    groups, texts = topics % 2, np.arange(2 * len(topics)).reshape(-1, 2)
+    plans = [plan_batches(groups, texts, size, 2, homogeneous, 0, topics=of) for of in (topics, None)]
+    by_topic, shuffled = (sorted(plan.rows.tolist() + plan.dropped["row"].tolist()) for plan in plans)
+    assert by_topic == shuffled
+    [plan, _] = plans
+    epochs = np.split(plan.rows, [len(plan.rows) // 2])
+    for epoch in epochs:
+        for group in (0, 1):
+            found = topics[epoch[groups[epoch] == group]]
+            changes = np.count_nonzero(found[1:] != found[:-1])
+            assert not len(found) or changes == len(np.unique(found)) - 1
+
+
+def test_the_order_of_topics_is_drawn_for_each_epoch():
+    topics, texts = np.arange(40) // 4, np.arange(80).reshape(40, 2)
+    plan = plan_batches(np.zeros(40, np.int64), texts, 8, 2, True, 0, topics=topics)
+    first, second = np.split(topics[plan.rows], 2)
+    assert sorted(first) == sorted(second) and first.tolist() != second.tolist()
+    assert {len(set(topics[batch.rows])) for batch in plan} == {2}
+
+
 SAME = np.zeros(60, dtype=np.int64)  # the group of every row
 
 

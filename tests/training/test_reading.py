@@ -5,13 +5,16 @@ import random
 import numpy as np
 import pytest
 from damage import cut, flipped
-from tiny import tiny_encoder
-from train_tables import examples_table, tables
+from tiny import PROMPTS, tiny_encoder
+from train_tables import examples_table, stage, tables
 
 from ruri_kedro.errors import DataError
 from ruri_kedro.models.token_cache import TokenCache
+from ruri_kedro.tables import SCHEMAS, Part, write_table
 from ruri_kedro.training import reading
-from ruri_kedro.training.reading import Reading, read_examples
+from ruri_kedro.training.plan import Plan
+from ruri_kedro.training.reading import Reading, read_examples, read_topics
+from ruri_kedro.training.run import train_embedder
 
 OBJECTIVES = ("contrastive", "distillation")
 
@@ -136,3 +139,28 @@ def test_an_interrupted_reading_leaves_nothing_that_counts(read, monkeypatch, tm
         read()
     assert not list(tmp_path.glob("set")) and not list(tmp_path.glob(".writing-*"))
     assert rows_of(read()) == rows_of(read("fresh"))
+
+
+def test_topics_are_titles_of_positives_within_a_source(tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "BLOCK_ROWS", 5)
+    first, passages = tables(tmp_path)
+    held = list(first.iter_rows(["faq"]))
+    held[0]["split"] = "validation"
+    examples = examples_table(tmp_path / "held", {"faq": held, "nli": list(first.iter_rows(["nli"]))})
+    numbered = [(int(row["docid"]), row) for row in passages.iter_rows()]
+    rows = [row | {"title": f"t{number % 3}" if number % 4 else ""} for number, row in numbered]
+    titled = write_table(tmp_path / "titled", SCHEMAS["passages"], {"faq": Part("k", lambda: iter([rows]))})
+    titles = {row["docid"]: row["title"] for row in rows}
+    train = [row for row in examples.iter_rows() if row["split"] == "train"]
+    topics = read_topics(examples, titled, "title")
+    assert len(topics) == len(train) == 23
+    for one, number in zip(train, topics, strict=True):
+        for other, again in zip(train, topics, strict=True):
+            same = one["source"] == other["source"] and titles[one["positive"]] == titles[other["positive"]] != ""
+            assert (number == again) == (same or one is other)
+    assert read_topics(examples, titled, None) is None
+
+    how = stage(tmp_path, batch_by="title", batch_size=3)
+    train_embedder(tiny_encoder(), examples, titled, PROMPTS, how, lambda *_: None)
+    plan = Plan.open(tmp_path / "checkpoints/tuned/plan")
+    assert len(plan) and any(len(set(topics[batch.rows])) == 1 for batch in plan)

@@ -87,6 +87,16 @@ def test_dropout_tells_the_equal_sides_of_unsupervised_pairs_apart(tmp_path, mon
     assert any(not torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
+def test_layers_that_are_not_trained_stay_as_they_were(tmp_path):
+    examples, passages = tables(tmp_path)
+    model = tiny_encoder()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    train_embedder(model, examples, passages, PROMPTS, stage(tmp_path, trained_layers=1), lambda *_: None)
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    last = model[0].auto_model.config.num_hidden_layers - 1
+    assert changed and all(f"layers.{last}." in name or "final_norm" in name for name in changed)
+
+
 def labelled(tmp_path, objective, held_out=0):
     """Pairs of few texts with labels, which repeat: of 12 rows four have the same anchor."""
     first, passages = tables(tmp_path, objective)

@@ -24,6 +24,12 @@ def passage_texts(
     return dict(_texts_of(batch for name in names for batch in passages.select(name, "docid", wanted, _COLUMNS)))
 
 
+def passage_titles(passages: Table, docids: AbstractSet[str], parts: Iterable[str]) -> dict[str, str]:
+    """Title by docid, of the given docids in the given parts; of a passage without one it is empty."""
+    batches = (batch for name in parts for batch in passages.select(name, "docid", docids, ["docid", "title"]))
+    return {docid: title for batch in batches for docid, title in zip(*map(pa.Array.to_pylist, batch), strict=True)}
+
+
 def iter_texts(passages: Table, parts: Iterable[str] | None = None) -> Iterator[tuple[str, str]]:
     """(docid, full text) of the given parts, one batch in memory at a time."""
     return _texts_of(passages.batches(parts, _COLUMNS))

@@ -23,11 +23,12 @@ from ruri_kedro.tables import Part, Table, write_table
 from ruri_kedro.tables.lookup import passage_texts
 from ruri_kedro.text.layout import aligned, duration
 from ruri_kedro.training import processes
+from ruri_kedro.training.fit import check_averaging
 from ruri_kedro.training.logs import quiet
 from ruri_kedro.training.measures import source_metric
 from ruri_kedro.training.plan import Plan
 from ruri_kedro.training.planning import Shares
-from ruri_kedro.training.reading import check_examples, read_for_plan
+from ruri_kedro.training.reading import check_examples, read_for_plan, read_topics
 from ruri_kedro.training.run import Stage
 from ruri_kedro.training.settings import PretrainingSettings
 from ruri_kedro.training.teacher import pairs_to_score
@@ -86,9 +87,10 @@ def training_cost(
     # The batches are those of the training.
     check_examples(examples, stage.name, objectives, stage.allow_untrained)
     rows, settings = read_for_plan(examples, passages), stage.batches(homogeneous)
-    plan = settings.plan(rows)
+    plan = settings.plan(rows, read_topics(examples, passages, settings.batch_by))
     shares = Shares.of(plan, rows, settings)
     shares.check(stage.name, stage.allow_untrained)
+    check_averaging(stage.settings.averaging, stage.settings.checkpoint_steps, len(plan), stage.name)
     # Some of them are done with weights that are thrown away.
     seen, saved = _probed(examples, sampled(plan), stage, probe)
     used = {share.source: share.rows for share in shares.each} if homogeneous else {_ALL: len(plan.rows)}

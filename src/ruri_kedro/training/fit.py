@@ -71,7 +71,7 @@ def fit(
     """
     # The state before the first step that is left to do: of the seed, or of the last checkpoint.
     warmup = _warmup(settings, len(batches), label)
-    _check_averaging(settings, len(batches), label)
+    check_averaging(settings.averaging, settings.checkpoint_steps, len(batches), label)
     torch.manual_seed(settings.seed)
     processes.forget_peak_memory()
     optimizer = torch.optim.AdamW(_parameter_groups(model, settings.weight_decay), lr=settings.learning_rate)
@@ -116,15 +116,21 @@ def fit(
                 if first:
                     checkpoints.save(step, model, optimizer, watch, development)
                 due = False
-    if settings.averaging is not None:
-        averaged = settings.averaging
-        means = processes.from_first(partial(checkpoints.mean, averaged.last, averaged.weights))
-        model.load_state_dict(means, strict=False)
-    if development and development.keeps_best:
-        model.load_state_dict(processes.from_first(lambda: development.weights))
+    _load_result(model, settings.averaging, checkpoints, development)
     if watch.suspects:
         log.warning("%s ended on steps that look bad, too few to stop it: look at its loss and similarity.", label)
     model.eval()
+
+
+def _load_result(
+    model: torch.nn.Module, averaging: Averaging | None, checkpoints: Checkpoints, development: Development | None
+) -> None:
+    """What a training hands on, in place of the weights of its last step: a mean of checkpoints, or the best ones."""
+    if averaging is not None:
+        means = processes.from_first(partial(checkpoints.mean, averaging.last, averaging.weights))
+        model.load_state_dict(means, strict=False)
+    if development and development.keeps_best:
+        model.load_state_dict(processes.from_first(lambda: development.weights))
 
 
 def _warmup(settings: FitSettings, steps: int, label: str) -> int:
@@ -138,14 +144,14 @@ def _warmup(settings: FitSettings, steps: int, label: str) -> int:
     return warmup
 
 
-def _check_averaging(settings: FitSettings, steps: int, label: str) -> None:
+def check_averaging(averaging: Averaging | None, checkpoint_steps: int, steps: int, label: str) -> None:
     """Raises RecipeError where a training of so many steps has fewer checkpoints than are to be averaged."""
-    count = math.ceil(steps / settings.checkpoint_steps)
-    if settings.averaging is not None and count < settings.averaging.last:
+    count = math.ceil(steps / checkpoint_steps)
+    if averaging is not None and count < averaging.last:
         block = STAGES[label].block if label in STAGES else label
         raise RecipeError(
-            f"{block}.averaging.last: {settings.averaging.last}, but there are {count} checkpoints in {steps} steps. "
-            f"Lower it, or {block}.checkpoint_steps, {settings.checkpoint_steps}."
+            f"{block}.averaging.last: {averaging.last}, but there are {count} checkpoints in {steps} steps. "
+            f"Lower it, or {block}.checkpoint_steps, {checkpoint_steps}."
         )
 
 

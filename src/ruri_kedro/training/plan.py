@@ -115,6 +115,7 @@ def plan_batches(
     distinct: Sequence[bool] | None = None,
     max_examples: int | None = None,
     draw_one: bool = False,
+    topics: np.ndarray | None = None,
 ) -> Plan:
     """Batches of `batch_size` rows, every row at most once per epoch, in a `distinct` group no text twice in a batch.
 
@@ -125,7 +126,9 @@ def plan_batches(
     incomplete last batches are dropped and listed.
 
     With `max_examples` there are as many epochs as it takes, and the batches end before their rows are more. With
-    `draw_one` an epoch has of the rows of a group with the same anchor one, and of its negatives one.
+    `draw_one` an epoch has of the rows of a group with the same anchor one, and of its negatives one. With `topics`,
+    a number for each row, rows of a topic stand in the same batches, and topics in an order that is drawn (TAS-B,
+    arXiv 2104.06967, where topics are clusters of queries).
     """
     rng = np.random.default_rng(seed)
     kind = np.int32 if len(groups) < 2**31 else np.int64
@@ -146,6 +149,8 @@ def plan_batches(
             order = rng.permutation(members.astype(kind))
             if draw_one:
                 order = rng.permutation(_one_of_each(order, groups, texts))
+            if topics is not None:
+                order = _by_topic(order, topics, rng)
             filled, size = _fill_most(order, used, batch_size) if distinct[group] else _cut(order, batch_size)
             made += [(group, start + place, size) for place in range(0, len(filled.rows), size)]
             start += len(filled.rows)
@@ -165,6 +170,12 @@ def _one_of_each(rows: np.ndarray, groups: np.ndarray, texts: np.ndarray) -> np.
     """Of the rows of a group with the same anchor the first one."""
     _, first = np.unique(np.column_stack([groups[rows], texts[rows, 0]]), axis=0, return_index=True)
     return rows[first]
+
+
+def _by_topic(rows: np.ndarray, topics: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The rows with those of a topic one behind the other, which keep their order; that of the topics is drawn."""
+    _, numbers = np.unique(topics[rows], return_inverse=True)
+    return rows[np.argsort(rng.permutation(numbers.max(initial=-1) + 1)[numbers], kind="stable")]
 
 
 def _drawn_negatives(texts: np.ndarray, rng: np.random.Generator) -> np.ndarray:

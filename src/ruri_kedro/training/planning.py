@@ -46,13 +46,17 @@ class BatchSettings:
     seed: int
     max_examples: int | None = None  # in place of epochs
     draw_one: bool = False  # of the examples of an anchor, and of their negatives
+    batch_by: str | None = None  # what the examples of a batch have in common; None: nothing
 
-    def plan(self, data: Planned) -> Plan:
-        """The batches of all epochs. Texts may repeat in those of an objective without negatives from the batch."""
+    def plan(self, data: Planned, topics: np.ndarray | None = None) -> Plan:
+        """The batches of all epochs. Texts may repeat in those of an objective without negatives from the batch.
+
+        topics: int64 (rows,), of `batch_by`.
+        """
         distinct = [NEEDS[objective].in_batch for objective in data.objectives]
         return plan_batches(
             data.groups, data.identities, self.batch_size, self.epochs, self.homogeneous, self.seed, distinct,
-            self.max_examples, self.draw_one,
+            self.max_examples, self.draw_one, topics,
         )  # fmt: skip
 
     @property

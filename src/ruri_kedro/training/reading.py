@@ -14,7 +14,7 @@ from ruri_kedro.models.token_cache import TokenCache
 from ruri_kedro.recipe.objectives import Group, group_name
 from ruri_kedro.tables import Table
 from ruri_kedro.tables.code import behaviour_digest
-from ruri_kedro.tables.lookup import passage_texts
+from ruri_kedro.tables.lookup import passage_texts, passage_titles
 from ruri_kedro.tables.store import blocks, key_of
 from ruri_kedro.training.data import NEGATIVES, TrainingSet, assemble, group_counts, identities
 from ruri_kedro.training.held_out import held_out_rows
@@ -101,6 +101,24 @@ def read_for_plan(examples: Table, passages: Table) -> PlanRows:
     )
 
 
+def read_topics(examples: Table, passages: Table, by: str | None) -> np.ndarray | None:
+    """The topics of the training rows, int64 (rows,), in the order in which a training reads them; None without `by`.
+
+    by: `title`; rows of a source whose positives have the same title are of one topic, one without a title is alone.
+    """
+    if by is None:
+        return None
+    numbers: dict[tuple[str, str, str], int] = {}
+    topics: list[int] = []
+    for rows in blocks(_training_rows(examples, shuffled=False), BLOCK_ROWS):
+        titles = _looked_up(passage_titles, rows, {row["positive"] for row in rows}, passages)
+        for row in rows:
+            title = titles[row["positive"]]
+            topic = row["source"], title, "" if title else row["example_id"]
+            topics.append(numbers.setdefault(topic, len(numbers)))
+    return np.array(topics, np.int64)
+
+
 def read_held_out(
     examples: Table, passages: Table, reading: Reading, cache: TokenCache, count: int
 ) -> TrainingSet | None:
@@ -154,11 +172,16 @@ def _training_rows(examples: Table, shuffled: bool) -> Iterator[dict]:
 
 
 def _texts_of(rows: list[dict], passages: Table) -> dict[str, str]:
-    """Texts by docid of all that the rows name; most are passages of their own sources, which are read first."""
+    """Texts by docid of all that the rows name."""
     wanted = {docid for row in rows for docid in (row["anchor"], row["positive"], *row["negatives"])}
+    return _looked_up(passage_texts, rows, wanted, passages)
+
+
+def _looked_up(lookup: Callable, rows: list[dict], wanted: set[str], passages: Table) -> dict[str, str]:
+    """What `lookup` says of the docids; those of the rows' own sources, which most are, are looked for first."""
     parts = passages.parts()
     own = sorted({row["source"] for row in rows}.intersection(parts))
-    texts = passage_texts(passages, wanted, own)
-    if left := wanted - texts.keys():
-        texts |= passage_texts(passages, left, [part for part in parts if part not in own])
-    return texts
+    found = lookup(passages, wanted, own)
+    if left := wanted - found.keys():
+        found |= lookup(passages, left, [part for part in parts if part not in own])
+    return found

@@ -21,6 +21,7 @@ from ruri_kedro.models.base import (
     load_cross_encoder,
     load_encoder,
 )
+from ruri_kedro.models.layers import train_last_layers
 from ruri_kedro.models.speed import speed_up
 from ruri_kedro.models.token_cache import TokenCache
 from ruri_kedro.recipe.objectives import LABELLED, RERANKING, TAUGHT, UNTAUGHT
@@ -39,7 +40,7 @@ from ruri_kedro.training.held_out import HeldOut, of_embedder, of_reranker
 from ruri_kedro.training.objectives import Budget, LossSettings, embedding_backward, reranking_backward
 from ruri_kedro.training.plan import Plan, stored_plan
 from ruri_kedro.training.planning import DEVELOPMENT_FILE, STEPS_FILE, BatchSettings, Shares, with_shares
-from ruri_kedro.training.reading import Reading, Scores, check_examples, read_examples, read_held_out
+from ruri_kedro.training.reading import Reading, Scores, check_examples, read_examples, read_held_out, read_topics
 from ruri_kedro.training.settings import HeldOutSettings, PretrainingSettings, RerankingSettings, WatchSettings
 from ruri_kedro.training.teacher import scores_digest
 from ruri_kedro.training.watch import Watch
@@ -180,7 +181,9 @@ def train_texts(
     if "angle" in data.objectives:
         losses.check_halves(model.get_embedding_dimension(), stage.name)
     backward = work.backward(model, data, budget, losses)
-    plan, shares = plan_stage(data, stage, examples.digest(), homogeneous)
+    topics = read_topics(examples, passages, settings.batch_by)
+    made_by = examples.digest() if topics is None else stable_id(examples.digest(), passages.digest())
+    plan, shares = plan_stage(data, stage, made_by, homogeneous, topics)
     if held_out:
         on_step = measured(on_step, work.measures(model, held_out, budget.chunk_tokens, budget.precision), stage, plan)
     made_of = {"examples": examples.digest(), "prompts": list(reading.prompts)}
@@ -240,6 +243,8 @@ def _train_reranker(model: CrossEncoder, examples: Table, passages: Table, stage
 def prepare(model: SentenceTransformer | MultiVectorEncoder | CrossEncoder, stage: Stage, max_length: int) -> None:
     """Put a model on its device, as fast as the recipe has it; `max_length`: of its longest texts, in tokens."""
     check_length(model, max_length, f"{stage.name}.max_length")
+    if stage.settings.trained_layers is not None:
+        train_last_layers(model, stage.settings.trained_layers, f"{stage.name}.trained_layers")
     model.to(device_kind(stage.device))
     speed_up(model, stage.settings.attention, stage.settings.compile, stage.settings.precision, stage.name)
 
@@ -297,17 +302,20 @@ def measured(on_step: OnStep, measures: HeldOut, stage: Stage, plan: Plan) -> On
     return report
 
 
-def plan_stage(data: TrainingSet, stage: Stage, examples: str, homogeneous: bool) -> tuple[Plan, Shares]:
+def plan_stage(
+    data: TrainingSet, stage: Stage, examples: str, homogeneous: bool, topics: np.ndarray | None = None
+) -> tuple[Plan, Shares]:
     """The plan of a stage, beside its checkpoints, and what each source has of it; raises if one has nothing.
 
-    data: a TrainingSet, or other rows that have what a plan and its report read of one; examples: digest of them.
+    data: a TrainingSet, or other rows that have what a plan and its report read of one; examples: digest of them, and
+    of what `topics` (as of `plan_batches`) were made of.
     """
     settings, folder = stage.batches(homogeneous), stage.checkpoints / stage.name
     key = key_of(
         examples=examples, **asdict(settings), objectives=data.objectives, code=behaviour_digest(BatchSettings)
     )
     with processes.first_of_host():
-        plan = stored_plan(folder / "plan", key, lambda: settings.plan(data))
+        plan = stored_plan(folder / "plan", key, lambda: settings.plan(data, topics))
     shares = Shares.of(plan, data, settings)
     shares.check(stage.name, stage.allow_untrained)
     if processes.rank() == 0:

@@ -92,6 +92,7 @@ class RerankingSettings:
     precision: Literal["auto", "float32", "bfloat16"]  # gradients in float16 fall below its smallest number
     attention: str | None  # an implementation of transformers; None: the model's own
     compile: bool
+    trained_layers: Count | None  # the last of the transformer; None: all, and what stands before them
     checkpoint_steps: Count  # between two checkpoints
     averaging: Averaging | None  # None: the model is that of the last step
 
@@ -127,6 +128,7 @@ class PretrainingSettings(RerankingSettings):
     freeze_position_embeddings: bool
     max_examples: Count | None  # seen in all steps together, in place of epochs; None: by epochs
     draw_one: bool  # each time that an anchor is seen, one of its positives and one of its negatives are drawn
+    batch_by: Literal["title"] | None  # of the positives that a batch holds; None: examples are shuffled
     development: DevelopmentSettings | None  # None: nothing is measured, and the result is the last step's
 
     def __post_init__(self) -> None:
@@ -179,3 +181,7 @@ class AdaptationSettings(RerankingSettings):
     max_word_pieces: Count  # a longer run of pieces is not taken for a word, whose pieces are masked together
     # All weights; those of the tokens alone; or of these the ones that `base_model.add_vocabulary` has added.
     train: Literal["all", "embeddings", "added"]
+
+    def __post_init__(self) -> None:
+        if self.trained_layers is not None and self.train != "all":
+            raise RecipeError(f"train: {self.train}, but trained_layers: {self.trained_layers} trains no tokens.")
