@@ -83,8 +83,11 @@ def test_questions_become_a_recipe_that_differs_from_e5_in_its_texts_only(root, 
     assert list(faults_in(own)) == []
     assert (own["recipe"], own["promotion"]["model"], own["base_model"]) == (
         "own-12l", "ruri-own-12l", e5["base_model"])  # fmt: skip
-    own_keys = {"recipe", "sources", "tasks", "promotion", "_budgets", "_alike"}
+    own_keys = {"recipe", "sources", "tasks", "promotion"} | {
+        key for key in e5 if key.startswith("_") and key != "_sizes"
+    }
     copied = {key for key in e5.keys() - own_keys if e5[key] == recipe(None).get(key) or "/e5" not in str(e5[key])}
+    assert own["finetuning"].pop("batch_by") == {"questions": "title"} != e5["finetuning"].pop("batch_by")
     assert {key for key in copied if own[key] != e5[key]} == set()
     small = OmegaConfigLoader(
         conf_source=str(root / "conf"), env="own", runtime_params={"budget": "quick", "size": "4l"},

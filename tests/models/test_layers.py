@@ -85,11 +85,11 @@ def test_behind_the_layers_that_are_kept_gradients_are_as_before(base, tmp_path,
         torch.testing.assert_close(gradient, expected[name], rtol=1e-5, atol=1e-7)
 
 
-def test_more_trained_layers_than_there_are_are_refused(base):
+def test_of_a_model_with_no_more_layers_all_weights_are_trained(base):
     model = load_encoder(base)
-    count = model[0].auto_model.config.num_hidden_layers
-    with pytest.raises(RecipeError, match=rf"finetuning\.trained_layers: {count + 1}; the model has {count} layers"):
-        train_last_layers(model, count + 1, "finetuning.trained_layers")
+    for layers in (model[0].auto_model.config.num_hidden_layers, 99):
+        train_last_layers(model, layers, "finetuning.trained_layers")
+        assert all(weights.requires_grad for weights in model.parameters())
 
 
 def test_a_reranker_on_a_body_with_an_empty_pooler_tells_pairs_apart(tmp_path):

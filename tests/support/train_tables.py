@@ -35,7 +35,7 @@ PRETRAINING = RERANKING | {
     "freeze_position_embeddings": False,
     "max_examples": None,
     "draw_one": False,
-    "batch_by": None,
+    "batch_by": {},
     "development": None,
 }
 FINETUNING = PRETRAINING | {

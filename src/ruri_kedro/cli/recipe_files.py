@@ -20,6 +20,9 @@ _budgets:
   quick: {reranking: 1000, distillation: 1000, contrastive: 3000}
   full: {reranking: 1500, distillation: 1500, contrastive: 9000}
 
+# Passages of one title are the negatives of each other's questions.
+_batch_by: {BATCH_BY}
+
 sources:
 """
 _FILES = f"""\
@@ -110,7 +113,8 @@ def write_recipe(conf: Path, name: str, origin: str, files: Mapping[str, str]) -
 
 def of_questions() -> dict[str, str]:
     """The sources and the test of questions with passages."""
-    return {"parameters_sources.yml": _HEAD + QUESTIONS + TASK.replace("TASK", "questions")}
+    head = _HEAD.replace("BATCH_BY", "questions: title")
+    return {"parameters_sources.yml": head + QUESTIONS + TASK.replace("TASK", "questions")}
 
 
 def of_documents(parts: Split, model: str | None) -> dict[str, str]:
@@ -118,7 +122,8 @@ def of_documents(parts: Split, model: str | None) -> dict[str, str]:
     rows = ({"title": row.positive.title, "text": row.positive.text} for row in parts.train)
     has_sentences = next(KINDS["sentence_to_sentence"].drafts(rows, {}), None) is not None
     sources = [TITLES, SENTENCES if has_sentences else "", WRITTEN if model else ""]
-    files = {"parameters_sources.yml": _HEAD + "".join(sources) + TASK.replace("TASK", "titles")}
+    head = _HEAD.replace("BATCH_BY", "questions: title" if model else "")
+    files = {"parameters_sources.yml": head + "".join(sources) + TASK.replace("TASK", "titles")}
     if model:
         files["parameters_synthesis.yml"] = _dumped({"synthesis": {"model": {"name": model}, **_SYNTHESIS}})
     return files

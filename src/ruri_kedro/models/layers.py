@@ -34,13 +34,13 @@ def train_last_layers(model: torch.nn.Module, layers: int, parameter: str) -> No
     """Keep all weights of a model's transformer fixed that stand before its last `layers` layers.
 
     No gradient goes through these, which takes less time and memory: of 12 layers with the last 4 trained, 20 in place
-    of 36 passes through a layer, forward and backward. Raises RecipeError, which names `parameter`, where the model has
-    fewer layers.
+    of 36 passes through a layer, forward and backward. Of a model that has no more layers all weights are trained.
+    Raises RecipeError, which names `parameter`, where the layers cannot be told.
     """
     transformer = next(module for module in model.modules() if isinstance(module, PreTrainedModel))
     count = transformer.config.num_hidden_layers
-    if layers > count:
-        raise RecipeError(f"{parameter}: {layers}; the model has {count} layers.")
+    if layers >= count:
+        return
     owner, name = _layers_of(transformer, count, parameter)
     first = next(getattr(owner, name)[count - layers].parameters())
     # In the order in which a model registers them, which is that of its forward pass.

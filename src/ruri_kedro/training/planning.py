@@ -6,7 +6,7 @@ A source from which nothing would be learnt is an error before anything is train
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -46,12 +46,14 @@ class BatchSettings:
     seed: int
     max_examples: int | None = None  # in place of epochs
     draw_one: bool = False  # of the examples of an anchor, and of their negatives
-    batch_by: str | None = None  # what the examples of a batch have in common; None: nothing
+    batch_by: Mapping[str, str | None] = field(
+        default_factory=dict
+    )  # by source: what its examples of a batch have in common
 
     def plan(self, data: Planned, topics: np.ndarray | None = None) -> Plan:
         """The batches of all epochs. Texts may repeat in those of an objective without negatives from the batch.
 
-        topics: int64 (rows,), of `batch_by`.
+        topics: int64 (rows,), as `batch_by` tells them apart.
         """
         distinct = [NEEDS[objective].in_batch for objective in data.objectives]
         return plan_batches(

@@ -128,7 +128,7 @@ class PretrainingSettings(RerankingSettings):
     freeze_position_embeddings: bool
     max_examples: Count | None  # seen in all steps together, in place of epochs; None: by epochs
     draw_one: bool  # each time that an anchor is seen, one of its positives and one of its negatives are drawn
-    batch_by: Literal["title"] | None  # of the positives that a batch holds; None: examples are shuffled
+    batch_by: Mapping[str, Literal["title"] | None]  # of a source: what the positives of its batches have in common
     development: DevelopmentSettings | None  # None: nothing is measured, and the result is the last step's
 
     def __post_init__(self) -> None:
