@@ -16,7 +16,7 @@ repro: install
 
 # Two processes with a thread each; a file's tests stay together, since they share what they have set up.
 test: install-dev lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: install-dev
 	$(BIN)/ruff check .
