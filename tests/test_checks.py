@@ -118,6 +118,13 @@ def test_more_devices_than_there_are_are_told_when_the_rest_is_right(monkeypatch
         check(run={"device": "cuda"}, encoding={"device": "cuda"})
 
 
+def test_batches_of_a_source_that_has_no_part_in_the_stage_are_refused_before_the_run():
+    check(finetuning={"batch_by": {"questions": "title", "inference": None}})
+    said = r"finetuning\.batch_by: 'qestions' takes no part in this stage\. Did you mean questions\?"
+    with pytest.raises(RecipeError, match=said):
+        check(finetuning={"batch_by": {"qestions": "title"}})
+
+
 def test_a_misspelt_key_is_refused_before_the_run():
     with pytest.raises(RecipeError, match=r"bm25\.analyser: there is no such parameter\. Did you mean analyzer\?"):
         check(bm25={"analyser": "ja"})

@@ -8,7 +8,7 @@ from damage import cut, flipped
 from tiny import PROMPTS, tiny_encoder
 from train_tables import examples_table, stage, tables
 
-from ruri_kedro.errors import DataError, RecipeError
+from ruri_kedro.errors import DataError
 from ruri_kedro.models.token_cache import TokenCache
 from ruri_kedro.tables import SCHEMAS, Part, write_table
 from ruri_kedro.training import reading
@@ -152,7 +152,7 @@ def test_topics_are_titles_of_the_positives_of_a_source(tmp_path, monkeypatch):
     titled = write_table(tmp_path / "titled", SCHEMAS["passages"], {"faq": Part("k", lambda: iter([rows]))})
     titles = {row["docid"]: row["title"] for row in rows}
     train = [row for row in examples.iter_rows() if row["split"] == "train"]
-    topics = read_topics(examples, titled, {"faq": "title"}, "tuned")
+    topics = read_topics(examples, titled, {"faq": "title"})
     assert len(topics) == len(train) == 23
     for one, number in zip(train, topics, strict=True):
         for other, again in zip(train, topics, strict=True):
@@ -160,9 +160,7 @@ def test_topics_are_titles_of_the_positives_of_a_source(tmp_path, monkeypatch):
                 one["source"] == other["source"] == "faq" and titles[one["positive"]] == titles[other["positive"]] != ""
             )
             assert (number == again) == (same or one is other)
-    assert read_topics(examples, titled, {}, "tuned") is None is read_topics(examples, titled, {"nli": None}, "tuned")
-    with pytest.raises(RecipeError, match=r"tuned\.batch_by: 'fqa' takes no part in this stage\. Did you mean faq"):
-        read_topics(examples, titled, {"fqa": "title"}, "tuned")
+    assert read_topics(examples, titled, {}) is None is read_topics(examples, titled, {"nli": None})
 
     how = stage(tmp_path, batch_by={"faq": "title"}, batch_size=3)
     train_embedder(tiny_encoder(), examples, titled, PROMPTS, how, lambda *_: None)

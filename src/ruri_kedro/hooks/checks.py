@@ -20,9 +20,11 @@ from omegaconf.errors import KeyValidationError
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.hooks.refusal import fail
 from ruri_kedro.recipe.objectives import TAUGHT
+from ruri_kedro.recipe.parse import meant
 from ruri_kedro.recipe.stages import (
     MINING,
     STAGES,
+    Stage,
     is_trained,
     mined_stages,
     registered_models,
@@ -210,9 +212,18 @@ def _trainings(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
             stage_of(stage.name, settings, run).check()
         except RecipeError as error:
             yield from str(error).splitlines()
+        yield from _batches(stage, settings, sources or {})
         merging = settings.get("merging") or {}
         if merging.get("method") == "slerp" and find_spec("mergekit") is None:
             yield f"{stage.block}.merging: slerp needs mergekit: pip install 'ruri-kedro[merging]'."
+
+
+def _batches(stage: Stage, settings: Mapping[str, Any], sources: Mapping[str, Any]) -> Iterator[str]:
+    """The sources of whose batches the stage says something, but that take no part in it."""
+    part = [name for name, source in sources.items() if takes_part(stage.name, {name: source})]
+    for name in settings.get("batch_by") or {}:
+        if name not in part:
+            yield f"{stage.block}.batch_by: '{name}' takes no part in this stage. {meant(name, part)}"
 
 
 def _teachers(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:

@@ -87,7 +87,7 @@ def training_cost(
     # The batches are those of the training.
     check_examples(examples, stage.name, objectives, stage.allow_untrained)
     rows, settings = read_for_plan(examples, passages), stage.batches(homogeneous)
-    plan = settings.plan(rows, read_topics(examples, passages, settings.batch_by, stage.name))
+    plan = settings.plan(rows, read_topics(examples, passages, settings.batch_by))
     shares = Shares.of(plan, rows, settings)
     shares.check(stage.name, stage.allow_untrained)
     check_averaging(stage.settings.averaging, stage.settings.checkpoint_steps, len(plan), stage.name)

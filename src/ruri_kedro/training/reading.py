@@ -12,7 +12,6 @@ from tqdm import tqdm
 from ruri_kedro.errors import RecipeError, TrainingError
 from ruri_kedro.models.token_cache import TokenCache
 from ruri_kedro.recipe.objectives import Group, group_name
-from ruri_kedro.recipe.parse import meant
 from ruri_kedro.tables import Table
 from ruri_kedro.tables.code import behaviour_digest
 from ruri_kedro.tables.lookup import passage_texts, passage_titles
@@ -102,15 +101,12 @@ def read_for_plan(examples: Table, passages: Table) -> PlanRows:
     )
 
 
-def read_topics(examples: Table, passages: Table, by: Mapping[str, str | None], stage: str) -> np.ndarray | None:
+def read_topics(examples: Table, passages: Table, by: Mapping[str, str | None]) -> np.ndarray | None:
     """The topics of the training rows, int64 (rows,), in the order in which a training reads them; None without topics.
 
     by: `title` for a source of which rows whose positives have the same title are of one topic; every other row is of
-    its own. Raises RecipeError for a source that the stage has not.
+    its own.
     """
-    if unknown := by.keys() - set(examples.parts()):
-        name = min(unknown)
-        raise RecipeError(f"{stage}.batch_by: {name!r} takes no part in this stage. {meant(name, examples.parts())}")
     if not any(by.values()):
         return None
     numbers: dict[tuple[str, str, str], int] = {}

@@ -181,7 +181,7 @@ def train_texts(
     if "angle" in data.objectives:
         losses.check_halves(model.get_embedding_dimension(), stage.name)
     backward = work.backward(model, data, budget, losses)
-    topics = read_topics(examples, passages, settings.batch_by, stage.name)
+    topics = read_topics(examples, passages, settings.batch_by)
     made_by = examples.digest() if topics is None else stable_id(examples.digest(), passages.digest())
     plan, shares = plan_stage(data, stage, made_by, homogeneous, topics)
     if held_out:
