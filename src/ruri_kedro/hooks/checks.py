@@ -220,7 +220,7 @@ def _trainings(nodes: set[str], catalog: CatalogProtocol) -> Iterator[str]:
 
 def _batches(stage: Stage, settings: Mapping[str, Any], sources: Mapping[str, Any]) -> Iterator[str]:
     """The sources of whose batches the stage says something, but that take no part in it."""
-    part = [name for name, source in sources.items() if takes_part(stage.name, {name: source})]
+    part = [name for name, source in sources.items() if rows_of(source, stage.name)]
     for name in settings.get("batch_by") or {}:
         if name not in part:
             yield f"{stage.block}.batch_by: '{name}' takes no part in this stage. {meant(name, part)}"

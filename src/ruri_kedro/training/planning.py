@@ -46,9 +46,7 @@ class BatchSettings:
     seed: int
     max_examples: int | None = None  # in place of epochs
     draw_one: bool = False  # of the examples of an anchor, and of their negatives
-    batch_by: Mapping[str, str | None] = field(
-        default_factory=dict
-    )  # by source: what its examples of a batch have in common
+    batch_by: Mapping[str, str | None] = field(default_factory=dict)  # a source: what its examples of a batch share
 
     def plan(self, data: Planned, topics: np.ndarray | None = None) -> Plan:
         """The batches of all epochs. Texts may repeat in those of an objective without negatives from the batch.
