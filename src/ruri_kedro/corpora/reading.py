@@ -1,11 +1,12 @@
 """The rows of a source in shards, each of which becomes drafts by itself."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ruri_kedro.corpora.chunks import cut_to_answer
 from ruri_kedro.corpora.kinds import KINDS, Draft
 from ruri_kedro.corpora.removed import Removed
 from ruri_kedro.corpora.rows import Fields, read_source, source_files
@@ -65,8 +66,8 @@ def shard_drafts(
     removed = removed or Removed()
     for segment in shard:
         rows = _first_rows(source, root, segment.place, removed) if segment.rows is None else segment.rows
-        for draft in KINDS[source.kind].drafts(map(removed.read, rows), source.labels):
-            if rule := _refusal(source, draft):
+        for draft, rule in _judged_drafts(source, map(removed.read, rows)):
+            if rule is not None:
                 removed.add(rule)
                 continue
             is_held_out = segment.place.is_validation or (
@@ -87,10 +88,17 @@ def _gives_a_draft(source: Source, row: Fields, removed: Removed | None) -> bool
     """Whether a row counts; rows that are only understood together all do."""
     if not KINDS[source.kind].by_row:
         return True
-    rules = [_refusal(source, draft) for draft in KINDS[source.kind].drafts([row], source.labels)]
+    rules = [rule for _, rule in _judged_drafts(source, [row])]
     if removed is not None and rules and all(rules):
         removed.add(rules[0])
     return not all(rules)
+
+
+def _judged_drafts(source: Source, rows: Iterable[Fields]) -> Iterator[tuple[Draft, str | None]]:
+    """The drafts of rows, long passages cut, each with the rule by which it is left out, if it is."""
+    for draft in KINDS[source.kind].drafts(rows, source.labels):
+        cut = draft if source.chunk_chars is None else cut_to_answer(draft, source.chunk_chars)
+        yield (draft, "chunk_chars") if cut is None else (cut, _refusal(source, cut))
 
 
 def _refusal(source: Source, draft: Draft) -> str | None:

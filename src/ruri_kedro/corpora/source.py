@@ -65,6 +65,7 @@ class SourceRow:
     drop_lowest: Mapping[str, ShareBelow] = field(default_factory=dict)  # no rows of the lowest share by a number
     segmented: bool = False  # the texts were cut into words with spaces, which are put together
     paragraphs: Count = 1  # consecutive rows of a section that make one text
+    chunk_chars: Count | None = None  # the most of a passage: of a longer one the sentences around the answer are kept
     filter: TextFilter | None = None  # which positives are kept
     max_rows: Count | None = (
         None  # of each place that it is read from, validation aside; the first that the rules leave
@@ -219,6 +220,10 @@ def _texts(row: SourceRow) -> Iterator[str]:
     """What is wrong with how its texts are chosen and made."""
     if row.paragraphs != 1 and "section" not in KINDS[row.kind].fields:
         yield f"paragraphs: the kind {row.kind} has no sections to join paragraphs of."
+    if row.chunk_chars is not None and not {"answers", "text"} <= KINDS[row.kind].fields.keys():
+        yield f"chunk_chars: the kind {row.kind} has no answers, which say what part of a long passage is meant."
+    elif row.chunk_chars is not None and row.fields.get("answers", "answers") is None:
+        yield "chunk_chars: with fields.answers: null nothing says what part of a long passage a question is about."
     yield from _patterns("exclude", row.exclude)
 
 

@@ -1,4 +1,4 @@
-"""Japanese sentence splitting and the shuffled copies made with it."""
+"""Japanese sentence splitting, and the chunks and shuffled copies made with it."""
 
 import random
 from itertools import accumulate
@@ -48,6 +48,20 @@ def _depths(line: str) -> list[int]:
             changes[opened.pop()[1]] += 1
             changes[position] -= 1
     return list(accumulate(changes))
+
+
+def split_chunks(text: str, max_chars: int) -> list[str]:
+    """`text` in runs of whole sentences of at most `max_chars` characters each, as long as they can be, in order.
+
+    Joined again they give `text` exactly. A longer sentence is a chunk of its own.
+    """
+    chunks: list[str] = []
+    for sentence in split_sentences(text):
+        if chunks and len(chunks[-1]) + len(sentence) <= max_chars:
+            chunks[-1] += sentence
+        else:
+            chunks.append(sentence)
+    return chunks
 
 
 def shuffle_sentences(text: str, seed: int | str) -> str:
