@@ -11,7 +11,7 @@ from transformers import AutoModel
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.models.base import build_cross_encoder, load_encoder
 from ruri_kedro.models.forward import encode, score_pairs
-from ruri_kedro.models.layers import keep_layers, train_last_layers
+from ruri_kedro.models.layers import keep_layers, train_last_layers, train_mode
 
 
 @pytest.fixture(scope="module", params=BASES)
@@ -90,6 +90,28 @@ def test_of_a_model_with_no_more_layers_all_weights_are_trained(base):
     for layers in (model[0].auto_model.config.num_hidden_layers, 99):
         train_last_layers(model, layers, "finetuning.trained_layers")
         assert all(weights.requires_grad for weights in model.parameters())
+
+
+def test_only_layers_that_are_trained_drop_out(tmp_path):
+    model = load_encoder(BASES["tohoku"](tmp_path / "bert"))
+    train_last_layers(model, 1, "finetuning.trained_layers")
+    features = dict(model.tokenizer(TEXTS[:4], padding=True, return_tensors="pt"))
+
+    def states():
+        return model[0].auto_model(**features, output_hidden_states=True).hidden_states
+
+    used = states()
+    train_mode(model)
+    trained = states()
+    for before, after in zip(used[:-1], trained[:-1], strict=True):
+        assert torch.equal(before, after)
+    assert not torch.equal(used[-1], trained[-1])
+
+
+def test_a_model_that_is_trained_whole_is_in_training_as_a_whole(base):
+    model = load_encoder(base)
+    train_mode(model.eval())
+    assert all(module.training for module in model.modules())
 
 
 def test_a_reranker_on_a_body_with_an_empty_pooler_tells_pairs_apart(tmp_path):

@@ -50,6 +50,19 @@ def train_last_layers(model: torch.nn.Module, layers: int, parameter: str) -> No
         weights.requires_grad_(False)
 
 
+def train_mode(model: torch.nn.Module) -> None:
+    """Put a model into training mode, but for its modules of which no weight is trained.
+
+    These compute as they will once the model is used, without dropout, which is a sixth of the time of a training step
+    on a CPU.
+    """
+    model.train()
+    for module in model.modules():
+        weights = list(module.parameters())
+        if weights and not any(weight.requires_grad for weight in weights):
+            module.eval()
+
+
 def _check_reopens(transformer: torch.nn.Module, asked: str) -> None:
     """Raises RecipeError if the architecture, built anew, has other weights: the first layer of ModernBERT differs."""
     with torch.device("meta"):

@@ -13,6 +13,7 @@ from sentence_transformers import MultiVectorEncoder, SentenceTransformer
 from transformers import PreTrainedModel
 
 from ruri_kedro.models.base import load_encoder
+from ruri_kedro.models.layers import train_mode
 from ruri_kedro.models.masked import added_tokens, guesses, masked_model
 from ruri_kedro.models.multi_vector import load_multi_vector
 from ruri_kedro.models.precision import autocast
@@ -209,7 +210,7 @@ def _perplexity(model: PreTrainedModel, data: Blocks, masking: Masking, stage: S
         model.eval()
         with autocast(model.device, stage.settings.precision):
             parts = [_loss(model, [data.rows[i] for i in chunk], [hidden[i] for i in chunk]) for chunk in chunks]
-        model.train()
+        train_mode(model)
         return {"held_out/perplexity": math.exp(min(sum(map(float, parts)) / max(count, 1), 700.0))}
 
     return measures

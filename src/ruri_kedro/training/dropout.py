@@ -6,6 +6,7 @@ from sentence_transformers import MultiVectorEncoder, SentenceTransformer
 
 from ruri_kedro.errors import RecipeError
 from ruri_kedro.models.forward import embed
+from ruri_kedro.models.layers import train_mode
 from ruri_kedro.recipe.objectives import UNTAUGHT
 from ruri_kedro.training.data import ANCHOR, POSITIVE, TrainingSet
 from ruri_kedro.training.gradcache import draws
@@ -30,7 +31,7 @@ def check_dropout(model: SentenceTransformer | MultiVectorEncoder, data: Trainin
 @torch.no_grad()
 def drops_out(model: SentenceTransformer, row: np.ndarray) -> bool:
     """Whether a model in training encodes the same tokens differently each time. Random states stay as they are."""
-    model.train()
+    train_mode(model)
     vectors = []
     for seed in (0, 1):
         with draws(seed):

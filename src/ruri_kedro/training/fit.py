@@ -12,6 +12,7 @@ import torch
 from tqdm import tqdm
 
 from ruri_kedro.errors import RecipeError, TrainingError
+from ruri_kedro.models.layers import train_mode
 from ruri_kedro.recipe.stages import STAGES
 from ruri_kedro.tables.files import write_json
 from ruri_kedro.training import processes
@@ -78,7 +79,7 @@ def fit(
     done = checkpoints.restore(model, optimizer, watch, development)
     if done:
         log.info("%s continues after step %d of %d (%s)", label, done, len(batches), checkpoints.folder)
-    model.train()
+    train_mode(model)
     parameters = [p for p in model.parameters() if p.requires_grad]
     due = False
     first = processes.rank() == 0

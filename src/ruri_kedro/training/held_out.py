@@ -11,6 +11,7 @@ import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from ruri_kedro.models.forward import encode_rows, score_rows
+from ruri_kedro.models.layers import train_mode
 from ruri_kedro.recipe.objectives import LABELLED
 from ruri_kedro.tables import Table
 from ruri_kedro.training.data import ANCHOR, POSITIVE, TrainingSet
@@ -113,4 +114,4 @@ def reading(model: torch.nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
-        model.train()
+        train_mode(model)

@@ -181,8 +181,9 @@ def train_texts(
     if "angle" in data.objectives:
         losses.check_halves(model.get_embedding_dimension(), stage.name)
     backward = work.backward(model, data, budget, losses)
-    topics = read_topics(examples, passages, settings.batch_by)
-    made_by = examples.digest() if topics is None else stable_id(examples.digest(), passages.digest())
+    has_topics = any(settings.batch_by.values())
+    made_by = stable_id(examples.digest(), passages.digest()) if has_topics else examples.digest()
+    topics = partial(read_topics, examples, passages, settings.batch_by)
     plan, shares = plan_stage(data, stage, made_by, homogeneous, topics)
     if held_out:
         on_step = measured(on_step, work.measures(model, held_out, budget.chunk_tokens, budget.precision), stage, plan)
@@ -303,19 +304,23 @@ def measured(on_step: OnStep, measures: HeldOut, stage: Stage, plan: Plan) -> On
 
 
 def plan_stage(
-    data: TrainingSet, stage: Stage, examples: str, homogeneous: bool, topics: np.ndarray | None = None
+    data: TrainingSet,
+    stage: Stage,
+    examples: str,
+    homogeneous: bool,
+    topics: Callable[[], np.ndarray | None] = lambda: None,
 ) -> tuple[Plan, Shares]:
     """The plan of a stage, beside its checkpoints, and what each source has of it; raises if one has nothing.
 
     data: a TrainingSet, or other rows that have what a plan and its report read of one; examples: digest of them, and
-    of what `topics` (as of `plan_batches`) were made of.
+    of what `topics` are made of, which gives those of `plan_batches` and is asked only where no plan is stored.
     """
     settings, folder = stage.batches(homogeneous), stage.checkpoints / stage.name
     key = key_of(
         examples=examples, **asdict(settings), objectives=data.objectives, code=behaviour_digest(BatchSettings)
     )
     with processes.first_of_host():
-        plan = stored_plan(folder / "plan", key, lambda: settings.plan(data, topics))
+        plan = stored_plan(folder / "plan", key, lambda: settings.plan(data, topics()))
     shares = Shares.of(plan, data, settings)
     shares.check(stage.name, stage.allow_untrained)
     if processes.rank() == 0:
