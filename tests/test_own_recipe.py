@@ -89,9 +89,10 @@ def test_questions_become_a_recipe_that_differs_from_e5_in_its_texts_only(root, 
     copied = {key for key in e5.keys() - own_keys if e5[key] == recipe(None).get(key) or "/e5" not in str(e5[key])}
     assert own["finetuning"].pop("batch_by") == {"questions": "title"} != e5["finetuning"].pop("batch_by")
     assert {key for key in copied if own[key] != e5[key]} == set()
+    assert list(own["sources"]["questions"]["stages"]) == ["finetuning"]
     small = OmegaConfigLoader(
-        conf_source=str(root / "conf"), env="own", runtime_params={"budget": "quick", "size": "4l"},
-        **CONFIG_LOADER_ARGS,
+        conf_source=str(root / "conf"), env="own",
+        runtime_params={"budget": "quick", "size": "4l", "teacher": "reranker"}, **CONFIG_LOADER_ARGS,
     )["parameters"]  # fmt: skip
     assert small["sources"]["questions"]["stages"]["reranking_stage1"]["max_rows"] == 1000
     assert small["base_model"]["layers"] == [0, 9, 10, 11]
@@ -199,7 +200,7 @@ def kedro_in_one_process(root: Path, *commands: str) -> str:
 def test_the_data_of_questions_are_made_and_the_trainings_estimated(root, said):
     assert said("q", "--questions", "faq.csv", "--field", "title=品名")[0] == 0
     tiny_encoder().save_pretrained(str(root / "tiny"))
-    dry = "run --env q --params dry_run=true,base=tiny"
+    dry = "run --env q --params dry_run=true,base=tiny,teacher=reranker"
     text = kedro_in_one_process(root, "run --env q --pipelines data_engineering", dry)
     # All is estimated before anything was searched: random negatives stand in for those to come.
     assert "Not everything can be estimated" not in text and text.count("negatives have not been searched yet") == 3
@@ -268,7 +269,7 @@ def test_a_real_model_is_adapted_to_questions(tmp_path):
     (tmp_path / "src").mkdir()
     write_lines(tmp_path / "jsquad.jsonl", read(data)[::110])
     run_kedro(tmp_path, "ruri", "recipe", "own", "--questions", "jsquad.jsonl")
-    run_kedro(tmp_path, "run", "--env", "own", "--params", f"base={model}")
+    run_kedro(tmp_path, "run", "--env", "own", "--params", f"base={model},teacher=reranker")
     (file,) = (tmp_path / "data/08_reporting/own/versions/12l/metrics.json").glob("*/metrics.json")
     scores = json.loads(file.read_text("utf-8"))
     assert {"bm25", "base", "finetuned", "reranker"} <= scores.keys()

@@ -22,8 +22,22 @@ _budgets:
 
 # Passages of one title are the negatives of each other's questions.
 _batch_by: {BATCH_BY}
-
+QUESTIONS
 sources:
+"""
+_TEACHER = """
+# --params teacher=reranker trains a reranker first and distils its scores. From so few pairs it learns little to teach.
+_teacher: ${runtime_params:teacher,none}
+_contrastive: &contrastive
+  {negatives: rrf, count: 1, max_rows: "${_budgets.${_budget}.contrastive}", objective: contrastive}
+_stages:
+  none: {finetuning: [*contrastive]}
+  reranker:
+    reranking_stage1: {negatives: random, max_rows: "${_budgets.${_budget}.reranking}"}
+    reranking_stage2: {negatives: rrf, max_rows: "${_budgets.${_budget}.reranking}"}
+    finetuning:
+      - {negatives: rrf, max_rows: "${_budgets.${_budget}.distillation}", objective: distillation}
+      - *contrastive
 """
 _FILES = f"""\
     path: {FOLDER}/{TRAIN_FILE}
@@ -33,12 +47,7 @@ _LICENCE = """\
     licence: internal  # parameters_promotion.yml says what it allows
 """
 _STAGES = """\
-    stages:
-      reranking_stage1: {negatives: random, max_rows: "${_budgets.${_budget}.reranking}"}
-      reranking_stage2: {negatives: rrf, max_rows: "${_budgets.${_budget}.reranking}"}
-      finetuning:
-        - {negatives: rrf, max_rows: "${_budgets.${_budget}.distillation}", objective: distillation}
-        - {negatives: rrf, count: 1, max_rows: "${_budgets.${_budget}.contrastive}", objective: contrastive}
+    stages: ${_stages.${_teacher}}
 """
 _CONTRASTIVE = """\
     stages:
@@ -113,7 +122,7 @@ def write_recipe(conf: Path, name: str, origin: str, files: Mapping[str, str]) -
 
 def of_questions() -> dict[str, str]:
     """The sources and the test of questions with passages."""
-    head = _HEAD.replace("BATCH_BY", "questions: title")
+    head = _head(has_questions=True)
     return {"parameters_sources.yml": head + QUESTIONS + TASK.replace("TASK", "questions")}
 
 
@@ -122,11 +131,17 @@ def of_documents(parts: Split, model: str | None) -> dict[str, str]:
     rows = ({"title": row.positive.title, "text": row.positive.text} for row in parts.train)
     has_sentences = next(KINDS["sentence_to_sentence"].drafts(rows, {}), None) is not None
     sources = [TITLES, SENTENCES if has_sentences else "", WRITTEN if model else ""]
-    head = _HEAD.replace("BATCH_BY", "questions: title" if model else "")
+    head = _head(has_questions=model is not None)
     files = {"parameters_sources.yml": head + "".join(sources) + TASK.replace("TASK", "titles")}
     if model:
         files["parameters_synthesis.yml"] = _dumped({"synthesis": {"model": {"name": model}, **_SYNTHESIS}})
     return files
+
+
+def _head(has_questions: bool) -> str:
+    """What stands before the sources; questions may have a teacher, and the passages of a title in a batch."""
+    by = "questions: title" if has_questions else ""
+    return _HEAD.replace("BATCH_BY", by).replace("QUESTIONS", _TEACHER if has_questions else "")
 
 
 def _dumped(value: Mapping[str, Any]) -> str:
