@@ -13,7 +13,7 @@ from tiny_examples import examples, training_set
 
 from ruri_kedro.errors import DataError, RecipeError
 from ruri_kedro.models.forward import embed
-from ruri_kedro.models.tokens import chunk_by_tokens, pad, tokenize
+from ruri_kedro.models.tokens import forward_chunks, pad, tokenize
 from ruri_kedro.recipe.objectives import LABELLED, RERANKING, TAUGHT, UNTAUGHT
 from ruri_kedro.training.data import ANCHOR, NEGATIVES, POSITIVE, assemble
 from ruri_kedro.training.gradcache import cached_backward, draws
@@ -184,7 +184,7 @@ def test_every_objective_with_dropout_is_that_of_the_peer(objective, dims, chunk
     data = training_set(model, objective=objective, negatives=2)
     settings = LossSettings(0.05, 0.5, dims, [1.0, 0.5][: len(dims)])
     distinct, positions = np.unique(data.texts, return_inverse=True)
-    chunks = chunk_by_tokens(data.tokens.lengths[distinct], chunk_tokens)
+    chunks = forward_chunks(data.tokens.lengths[distinct], chunk_tokens, model.device)
     assert len(chunks) > 2 and len(chunks[-1]) < len(chunks[-2])
     assert not torch.equal(*(embed(model, [data.tokens.row(0)]) for _ in range(2)))
 

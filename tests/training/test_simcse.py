@@ -8,7 +8,7 @@ from tiny import PROMPTS, TEXTS, tiny_encoder
 from train_tables import examples_table, stage, tables
 
 from ruri_kedro.errors import RecipeError
-from ruri_kedro.models.tokens import chunk_by_tokens, padded_length, tokenize
+from ruri_kedro.models.tokens import forward_chunks, padded_length, tokenize
 from ruri_kedro.training.data import assemble
 from ruri_kedro.training.gradcache import draws
 from ruri_kedro.training.objectives import Budget, LossSettings, embedding_backward
@@ -34,7 +34,7 @@ def test_the_loss_is_that_of_two_forward_passes_with_the_same_draws(keep_tokens)
     data = twins(model, ("文章と文章を比べる: " * 2, ""))
     lengths = data.tokens.lengths
     budget = 8 * padded_length(int(lengths.max()))
-    chunks = chunk_by_tokens(lengths, budget)
+    chunks = forward_chunks(lengths, budget, model.device)
     assert [sorted(chunk.tolist()) for chunk in chunks] == [sorted(data.texts[:, side].tolist()) for side in (0, 1)]
     torch.manual_seed(3)
     backward = embedding_backward(model, data, Budget(budget, keep_tokens, "float32"), LossSettings(0.05))

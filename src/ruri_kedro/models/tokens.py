@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 _BATCH = 4096
 _MULTIPLE = 8  # tensor cores want it as well
+_PASS_TOKENS = 24  # that one more forward pass on a CPU takes as long as: two threads, width 384, four layers
 
 
 def _none() -> np.ndarray:
@@ -66,6 +67,15 @@ def padded_length(longest: int, limit: int | None = None) -> int:
     next: two steps of 4,096 pairs take 1.0 GiB, 1.9 with every length.
     """
     return max(longest, min(-(-longest // _MULTIPLE) * _MULTIPLE, limit or np.iinfo(np.int64).max))
+
+
+def forward_chunks(lengths: np.ndarray, budget: int, device: torch.device) -> list[np.ndarray]:
+    """Positions of `lengths` of each forward pass: on a CPU padding takes time, on a GPU passes do.
+
+    64 questions and their passages in passes of 4,096 tokens: 30% of the tokens are padding, or 5% in 6 passes.
+    """
+    on_cpu = device.type == "cpu"
+    return chunk_by_padding(lengths, budget, _PASS_TOKENS) if on_cpu else chunk_by_tokens(lengths, budget)
 
 
 def chunk_by_tokens(lengths: np.ndarray, budget: int) -> list[np.ndarray]:

@@ -20,8 +20,6 @@ from ruri_kedro.text.prompts import with_prompt
 QUERY, DOCUMENT = "query", "document"  # roles of texts
 _PROMPTS = {QUERY: ("query",), DOCUMENT: ("document", "passage", "corpus")}  # names under which models have them
 
-_PASS_TOKENS = 24  # that one more forward pass on a CPU takes as long as: two threads, width 384, four layers
-
 Item = tuple[str, str]  # role, or name of a prompt, or "" for none; text
 Encoded = tuple[np.ndarray, int]  # a vector (d,), or token vectors (tokens, d); tokens that were read
 
@@ -56,10 +54,11 @@ class Embedder:
     def encode(self, items: Sequence[Item]) -> list[Encoded]:
         """Vectors of length 1, float32."""
         from ruri_kedro.models.forward import encode_rows
+        from ruri_kedro.models.tokens import forward_chunks
 
         tokens, budget = self._tokens(items, self.max_length), self.settings.chunk_tokens
         vectors: dict[int, np.ndarray] = {}
-        for chunk in _chunks(tokens.lengths, budget, self.model.device):
+        for chunk in forward_chunks(tokens.lengths, budget, self.model.device):
             rows = [tokens.row(number) for number in chunk]
             vectors.update(zip(chunk.tolist(), encode_rows(self.model, rows, budget), strict=True))
         return [(vectors[number], length) for number, length in enumerate(tokens.lengths.tolist())]
@@ -163,7 +162,7 @@ class PairScorer:
         """Logits of (query, text) pairs."""
         from ruri_kedro.models.forward import score_rows
         from ruri_kedro.models.pairs import PairLayout
-        from ruri_kedro.models.tokens import tokenize
+        from ruri_kedro.models.tokens import forward_chunks, tokenize
 
         model, budget = self.saved.cross_encoder.eval(), self.settings.chunk_tokens
         length = min(self.settings.max_length, model.max_length or self.settings.max_length)
@@ -172,17 +171,9 @@ class PairScorer:
         queries, texts = (np.array([place[pair[side]] for pair in pairs], dtype=np.int64) for side in (0, 1))
         lengths = PairLayout.of(model.tokenizer).lengths(tokens.lengths[queries], tokens.lengths[texts], length)
         scores = np.empty(len(pairs), dtype=np.float32)
-        for chunk in _chunks(lengths, budget, model.device):
+        for chunk in forward_chunks(lengths, budget, model.device):
             scores[chunk] = score_rows(model, tokens, queries[chunk], texts[chunk], length, budget)
         return scores.tolist()
-
-
-def _chunks(lengths: np.ndarray, budget: int, device: Any) -> list[np.ndarray]:
-    """Rows of each forward pass: on a CPU padding takes time, on a GPU passes do."""
-    from ruri_kedro.models.tokens import chunk_by_padding, chunk_by_tokens
-
-    on_cpu = device.type == "cpu"
-    return chunk_by_padding(lengths, budget, _PASS_TOKENS) if on_cpu else chunk_by_tokens(lengths, budget)
 
 
 def prompt_of(prompts: Mapping[str, str], role: str) -> str:

@@ -13,7 +13,7 @@ from ruri_kedro.models.max_sim import max_sim, max_sim_of
 from ruri_kedro.models.multi_vector import load_multi_vector
 from ruri_kedro.models.precision import autocast
 from ruri_kedro.models.token_vectors import Side, embed_tokens, encode_token_rows, vector_lengths
-from ruri_kedro.models.tokens import chunk_by_tokens, padded_length, places_of
+from ruri_kedro.models.tokens import forward_chunks, padded_length, places_of
 from ruri_kedro.recipe.objectives import TAUGHT
 from ruri_kedro.tables import Table
 from ruri_kedro.training import processes
@@ -153,7 +153,7 @@ def multi_vector_backward(
         chunks = [
             (side, first + chunk)
             for side, first, lengths in zip(sides, (0, len(asked)), tokens, strict=True)
-            for chunk in chunk_by_tokens(lengths, budget.chunk_tokens)
+            for chunk in forward_chunks(lengths, budget.chunk_tokens, model.device)
         ]
         read, numbers = np.concatenate(tokens), np.concatenate([asked, given])
         side_of = {int(chunk[0]): side for side, chunk in chunks}

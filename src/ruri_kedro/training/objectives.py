@@ -12,7 +12,7 @@ from ruri_kedro.errors import RecipeError
 from ruri_kedro.models.forward import embed, logits
 from ruri_kedro.models.pairs import PairLayout
 from ruri_kedro.models.precision import autocast
-from ruri_kedro.models.tokens import chunk_by_tokens, padded_length
+from ruri_kedro.models.tokens import forward_chunks, padded_length
 from ruri_kedro.recipe.objectives import LABELLED
 from ruri_kedro.training import processes
 from ruri_kedro.training.data import ANCHOR, NEGATIVES, POSITIVE, TrainingSet
@@ -158,7 +158,7 @@ def embedding_backward(
         positions = positions.reshape(columns.shape) - (distinct[0] < 0)
         distinct = distinct[distinct >= 0]
         lengths = data.tokens.lengths[distinct]
-        chunks = chunk_by_tokens(lengths, budget.chunk_tokens)
+        chunks = forward_chunks(lengths, budget.chunk_tokens, model.device)
         similarity: list[float] = []
 
         def forward(items: np.ndarray) -> torch.Tensor:
@@ -250,7 +250,7 @@ def _share_backward(
     present = passages >= 0
     q, p = queries[present], passages[present]
     lengths = layout.lengths(data.tokens.lengths[q], data.tokens.lengths[p], max_length)
-    chunks = chunk_by_tokens(lengths, budget.chunk_tokens)
+    chunks = forward_chunks(lengths, budget.chunk_tokens, model.device)
     losses: list[torch.Tensor] = []
 
     def forward(items: np.ndarray) -> torch.Tensor:
