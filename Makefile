@@ -4,7 +4,7 @@ DEVICE ?= cpu
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run repro wheel image test install install-dev lint viz ui docs docs-serve clean
+.PHONY: run repro wheel image test test-long install install-dev lint viz ui docs docs-serve clean
 
 run: install
 	$(BIN)/kedro run
@@ -17,6 +17,10 @@ repro: install
 # Two processes with a thread each; a file's tests stay together, since they share what they have set up.
 test: install-dev lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Those that start whole runs and trainings in processes of their own, five minutes more.
+test-long: install-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long -n 2 --dist loadfile
 
 lint: install-dev
 	$(BIN)/ruff check .

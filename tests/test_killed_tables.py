@@ -68,6 +68,7 @@ def uninterrupted(tmp_path_factory):
     return root, seconds
 
 
+@pytest.mark.slow
 def test_the_corpus_has_several_shards_and_something_in_every_table(uninterrupted):
     root, _ = uninterrupted
     for name in (*table_run.TABLES, *mining_run.TABLES):

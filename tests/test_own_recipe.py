@@ -197,6 +197,7 @@ def kedro_in_one_process(root: Path, *commands: str) -> str:
     return done.stdout
 
 
+@pytest.mark.long
 def test_the_data_of_questions_are_made_and_the_trainings_estimated(root, said):
     assert said("q", "--questions", "faq.csv", "--field", "title=品名")[0] == 0
     tiny_encoder().save_pretrained(str(root / "tiny"))

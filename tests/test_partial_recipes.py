@@ -33,6 +33,7 @@ def weights(project, model):
     return {name: array.tobytes() for name, array in load_file(newest(project, model) / "model.safetensors").items()}
 
 
+@pytest.mark.long
 def test_sentence_embeddings_of_one_stage(tmp_path):
     """No pre-training, no reranker, no teacher, no task that is searched."""
     project = make_partial_project(tmp_path, {"inference": {"finetuning": GIVEN}}, ["sts"])

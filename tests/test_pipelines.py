@@ -231,6 +231,7 @@ def test_models_of_a_run_are_compared_with_the_texts_of_their_queries(project, o
     assert sum(escape(passage) in page for passage in corpus) > 10, "positives and documents put first"
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_tables_and_weights(project, output, tmp_path):
     again = make_cut_project(tmp_path)
     run_kedro(again, "run", "--env", "cut")
@@ -273,6 +274,7 @@ def test_a_training_that_was_killed_continues_from_its_checkpoint(project, outpu
     assert all(np.array_equal(first[key], second[key]) for key in first)
 
 
+@pytest.mark.long
 def test_a_dry_run_without_data_names_what_makes_them(tmp_path):
     fresh = make_cut_project(tmp_path)
     said = run_kedro(fresh, "run", "--env", "cut", "--params", "dry_run=true")

@@ -69,6 +69,7 @@ def test_the_default_run_promotes_nothing():
     assert names and not names & {node.name for node in pipelines["__default__"].nodes}
 
 
+@pytest.mark.long
 def test_first_equal_and_better_by_the_pipeline(project, encoder, capsys):
     with pytest.raises(RegistryError, match="no version has the alias 'challenger'"):
         run(project)

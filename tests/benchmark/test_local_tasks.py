@@ -73,6 +73,7 @@ def test_similarity_of_sentences(shared_data, tmp_path, monkeypatch, name, their
     assert ours(task)["spearman"] == pytest.approx(scores["main_score"], abs=1e-5)
 
 
+@pytest.mark.long
 def test_questions_and_their_paragraphs(shared_data, tmp_path, monkeypatch):
     task = load_task("jsquad", SPECS["jsquad"], shared_data)
     data = RetrievalSplitData(

@@ -85,6 +85,7 @@ def expected_prompt(benchmark, task, side):
     return "clustering: " if topics else "classification: "
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("benchmark", PROMPTS)
 def test_every_task_runs_with_the_right_prompt_on_every_text(evaluated, benchmark):
     recorder, _ = evaluated(benchmark)
@@ -272,6 +273,7 @@ evaluate_tasks(missing_tasks(tasks, encoder, pathlib.Path(out)), encoder, pathli
 """
 
 
+@pytest.mark.long
 def test_killed_evaluation_goes_on_with_the_first_missing_task(evaluated, tmp_path):
     _, whole = evaluated("MTEB(rus, v1)")
     # MassiveIntentClassification has two splits; the benchmark's order of tasks is kept.

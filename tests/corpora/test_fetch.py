@@ -362,6 +362,7 @@ def test_every_output_of_mini_is_pinned():
         assert output.converter in CONVERTERS and (output.files or output.members)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the evaluation data beside the repository")
 def test_mini_is_fetched_as_it_is_known(server, tmp_path, capsys):
     """The published forms, written back from the known rows, give the known rows."""

@@ -86,6 +86,7 @@ def test_generation_is_quick_and_small(made):
     assert sum(path.stat().st_size for path in SHIPPED.rglob("*") if path.is_file()) <= 3_000_000
 
 
+@pytest.mark.long
 def test_another_seed_tells_another_world(tables):
     titles = {row["title"] for row in generate(7)["articles"]}
     assert len(titles & {row["title"] for row in tables["articles"]}) < len(titles) / 2

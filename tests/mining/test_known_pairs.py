@@ -122,6 +122,7 @@ def test_the_size_of_shards_changes_no_row(tables, tmp_path):
     assert parts[2][0].equals(whole[2][0]) and parts[2][1] == whole[2][1]
 
 
+@pytest.mark.long
 def test_a_killed_choice_continues_with_the_first_missing_shard(tables, tmp_path):
     mining = MINING | {"shard_rows": 5}
     passages, pairs, leaks, matches, candidates = tables.values()

@@ -246,6 +246,7 @@ except RegistryError as error:
 """
 
 
+@pytest.mark.long
 def test_of_two_promotions_at_the_same_time_one_wins_and_the_other_is_told(store, folder):
     register(folder)
     promote()

@@ -111,6 +111,7 @@ import os, signal, time
 from ruri_kedro.search.bm25.java import start_jvm
 caught = []
 signal.signal(signal.SIGTERM, lambda *_: caught.append("term"))
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a process in the background may lack
 start_jvm(64, 1)
 start_jvm(64, 1)
 os.kill(os.getpid(), signal.SIGTERM)

@@ -1,5 +1,9 @@
 """The recipes of conf/, as a run would have their parameters."""
 
+import json
+from copy import deepcopy
+from functools import cache
+
 from kedro.config import OmegaConfigLoader
 from kedro_project import REPOSITORY
 
@@ -10,9 +14,15 @@ SIZES_OF = {"sample": [None], "mini": [None], "ruri": SIZES, "ruri-v3": ("30m", 
 
 
 def recipe(env, kind="parameters", **runtime):
-    """Parameters as a run would have them."""
+    """Parameters as a run would have them; each are read once, and given as a copy."""
+    return deepcopy(_read(env, kind, json.dumps(runtime)))
+
+
+@cache
+def _read(env, kind, runtime):
     folder = str(REPOSITORY / "conf")
-    return OmegaConfigLoader(conf_source=folder, env=env, runtime_params=runtime, **CONFIG_LOADER_ARGS)[kind]
+    given = json.loads(runtime)
+    return OmegaConfigLoader(conf_source=folder, env=env, runtime_params=given, **CONFIG_LOADER_ARGS)[kind]
 
 
 def sized(env, size, kind="parameters"):

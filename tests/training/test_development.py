@@ -63,6 +63,7 @@ def test_the_score_is_that_of_the_benchmark_and_the_best_step_is_the_result(tmp_
     assert spearman(cosines(*vectors), PAIRS.scores) == pytest.approx(best, abs=1e-9), "these are the best weights"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kills", [(1,), (4, 5), (7,), (9, 11), (12,)])
 def test_a_killed_training_keeps_the_same_best_weights(tmp_path, whole, kills):
     for step in kills:

@@ -50,6 +50,7 @@ def check(name, models, folder, expected, *kills):
     assert (folder / "weights.safetensors").read_bytes() == expected
 
 
+@pytest.mark.long
 def test_a_killed_training_ends_with_the_same_weights(models, uninterrupted, tmp_path):
     check("pretraining", models, tmp_path, uninterrupted("pretraining"), (7, 0.6 * _STEP_SECONDS))
 

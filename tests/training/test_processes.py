@@ -57,6 +57,7 @@ def assert_same(first, second):
         torch.testing.assert_close(weights[name], others[name], rtol=1e-2, atol=1e-4)
 
 
+@pytest.mark.long
 def test_two_processes_train_as_one(tmp_path):
     before = signal.getsignal(signal.SIGTERM)
     assert_same(train(tmp_path / "one", "contrastive", 1), train(tmp_path / "two", "contrastive", 2))
@@ -110,6 +111,7 @@ def test_a_killed_training_is_continued_by_another_number_of_processes(tmp_path,
     assert_same((whole, seen[4:], plan), (weights, rest, same_plan))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("way", "message"),
     [
