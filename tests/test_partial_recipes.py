@@ -4,7 +4,7 @@ import json
 
 import pytest
 import yaml
-from cut_project import run_kedro
+from cut_project import kedro, run_kedro
 from partial_project import make_partial_project
 from safetensors.numpy import load_file
 from sentence_transformers import MultiVectorEncoder
@@ -50,6 +50,22 @@ def test_sentence_embeddings_of_one_stage(tmp_path):
     card = (project / "data/08_reporting/part/versions/embedder_card.md").read_text("utf-8")
     assert "| parameter | finetuning |" in card
     assert "Nothing was trained in adaptation, pretraining, reranking_stage1, reranking_stage2: no source" in card
+
+
+@pytest.mark.long
+def test_pipelines_that_train_nothing_need_not_be_asked_for(tmp_path):
+    project = make_partial_project(tmp_path, {"inference": {"pretraining": GIVEN}}, [])
+    asked = "data_engineering,mining_pretraining,pretraining"
+    said = run_kedro(project, "run", "--env", "part", "--pipelines", asked)
+    assert "adaptation: no source takes part in it. Nothing is trained" in said
+    assert weights(project, "pretrained_model") != weights(project, "adapted_model")
+    # A stage that trains is never run unasked: what it makes is missed, with the command.
+    taught = {"inference": {"pretraining": GIVEN, "finetuning": GIVEN}}
+    project = make_partial_project(tmp_path / "other", taught, [])
+    refused = kedro(project, "run", "--env", "part", "--pipelines", "data_engineering,mining_supervised")
+    said, _ = refused.communicate(timeout=300)
+    assert refused.returncode == 1
+    assert "pretrained_model: made by the pipeline 'pretraining'. Run: kedro run --env part" in said
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """`kedro run`, which refuses what cannot work before it imports what a run needs: that takes seconds."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
@@ -14,7 +14,8 @@ from ruri_kedro.cli import mlflow_store
 from ruri_kedro.cli.log_form import log_option
 from ruri_kedro.cli.project import project_context
 from ruri_kedro.errors import RecipeError, RuriError
-from ruri_kedro.hooks.inputs import MissingInputHooks
+from ruri_kedro.hooks.inputs import MissingInputHooks, data_inputs, maker_of
+from ruri_kedro.recipe.stages import STAGES, takes_part
 from ruri_kedro.startup import without_collector
 
 # The options by which a run is cut down, and how each is said on the command line.
@@ -72,6 +73,9 @@ def check_run(options: dict[str, Any]) -> Any:
     """
     context = project_context(options["env"], options["params"], options["conf_source"])
     names = [options["pipeline"]] if options["pipeline"] else list(options["pipelines"] or ["__default__"])
+    if not any(options[key] for key in _SELECTIONS) and (idle := _idle_makers(names, context)):
+        names += idle
+        options.update(pipeline=None, pipelines=names)
     whole = _chosen(names)
     options.update({key: _with_pipeline(options[key] or (), whole) for key in _NODES})
     chosen = _cut(whole, options)
@@ -106,6 +110,22 @@ def _chosen(names: Iterable[str]) -> Pipeline:
         if name not in pipelines:
             raise RecipeError(f"--pipelines {name}: there is no such pipeline.{_hint(name, pipelines)}")
     return sum((pipelines[name] for name in names), start=Pipeline([]))
+
+
+def _idle_makers(names: Sequence[str], context: Any) -> list[str]:
+    """The pipelines in which no source takes part and that make a model which those of these names miss.
+
+    They train nothing and hand their model on, so nobody should have to ask for them.
+    """
+    sources, chosen = context.params.get("sources", {}), list(names)
+    busy = {stage.pipeline_name for stage in STAGES.values() if takes_part(stage.name, sources)}
+    idle = {stage.pipeline_name for stage in STAGES.values()} - busy
+    while missing := [name for name in data_inputs(_chosen(chosen)) if not context.catalog.exists(name)]:
+        makers = {maker_of(name) for name in missing} & idle - {*chosen}
+        if not makers:
+            break
+        chosen += sorted(makers)
+    return chosen[len(names) :]
 
 
 def _with_pipeline(names: Iterable[str], whole: Pipeline) -> list[str]:

@@ -84,13 +84,13 @@ def remedies(missing: Iterable[str], catalog: CatalogProtocol, run_params: Mappi
     """What to do about missing data sets, a line for each, in the order in which the pipelines have to run."""
     given = run_params.get("runtime_params") or {}
     run_params = {**run_params, "runtime_params": {name: given[name] for name in given if name != "dry_run"}}
-    makers = {name: _maker(name) for name in missing}
+    makers = {name: maker_of(name) for name in missing}
     order = pipeline_order()
     ordered = sorted(makers.items(), key=lambda pair: order.index(pair[1]) if pair[1] in order else -1)
     return [f"  {name}: {_remedy(name, maker, catalog, run_params)}" for name, maker in ordered]
 
 
-def _maker(name: str) -> str | None:
+def maker_of(name: str) -> str | None:
     """The pipeline that makes a data set, if one does."""
     return smallest_pipeline(lambda pipeline: name in pipeline.all_outputs())
 
