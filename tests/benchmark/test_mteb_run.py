@@ -100,6 +100,7 @@ def test_every_task_runs_with_the_right_prompt_on_every_text(evaluated, benchmar
         assert seen[name] == ({"query", "document"} if searches else {"text"}), name
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("benchmark", PROMPTS)
 def test_no_text_is_encoded_twice(evaluated, benchmark):
     recorder, _ = evaluated(benchmark)
@@ -107,6 +108,7 @@ def test_no_text_is_encoded_twice(evaluated, benchmark):
     assert {max_length for _, _, max_length, _ in recorder.calls} == {512}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("benchmark", PROMPTS)
 def test_main_scores_are_those_of_the_benchmark(evaluated, benchmark):
     _, out = evaluated(benchmark)
@@ -123,6 +125,7 @@ def test_main_scores_are_those_of_the_benchmark(evaluated, benchmark):
     assert counts == TASK_COUNTS[benchmark]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("benchmark", PROMPTS)
 def test_average_is_over_data_sets_as_mteb_scores_them(evaluated, benchmark):
     _, out = evaluated(benchmark)
@@ -140,6 +143,7 @@ def test_average_is_over_data_sets_as_mteb_scores_them(evaluated, benchmark):
         assert mean == pytest.approx(fmean(ours))
 
 
+@pytest.mark.long
 def test_scores_are_those_of_other_implementations(evaluated):
     import pytrec_eval
 
@@ -165,6 +169,7 @@ def test_scores_are_those_of_other_implementations(evaluated):
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("benchmark", PROMPTS)
 def test_every_search_leaves_its_scores_by_query(evaluated, benchmark):
     _, out = evaluated(benchmark)
@@ -190,6 +195,7 @@ def test_scores_by_query_that_are_gone_are_made_again(tmp_path):
     assert kept.parts() == sorted(only[:2]) and kept.digest() == digest
 
 
+@pytest.mark.long
 def test_rumteb_has_a_table_of_its_seven_categories_and_a_line_for_each_of_its_tasks(evaluated):
     """arXiv 2408.12503: in the order of the paper's list."""
     _, out = evaluated("MTEB(rus, v1)")
@@ -199,6 +205,7 @@ def test_rumteb_has_a_table_of_its_seven_categories_and_a_line_for_each_of_its_t
     assert len([line for line in lines if line.startswith("| ") and not line.startswith(("| Task ", "| --- "))]) == 23
 
 
+@pytest.mark.long
 def test_official_metrics_stand_beside(evaluated):
     _, out = evaluated("MTEB(jpn, v1)")
     text = write_report("MTEB(jpn, v1)", PARAMS["official"]["MTEB(jpn, v1)"], out)
@@ -232,6 +239,7 @@ def test_texts_that_tasks_share_are_encoded_once(tmp_path, monkeypatch):
     assert rows[first.metadata.name]["accuracy"] == rows[second.metadata.name]["accuracy"]
 
 
+@pytest.mark.long
 def test_a_second_run_computes_nothing(evaluated):
     recorder, out = evaluated("MTEB(jpn, v1)")
     calls = len(recorder.calls)
@@ -239,6 +247,7 @@ def test_a_second_run_computes_nothing(evaluated):
     assert len(recorder.calls) == calls
 
 
+@pytest.mark.long
 def test_a_task_scores_the_same_alone_and_after_others(evaluated, tmp_path):
     _, out = evaluated("MTEB(rus, v1)")
     for name in ("SensitiveTopicsClassification", "RuSciBenchOECDClusteringP2P"):
