@@ -43,6 +43,7 @@ REFUSED = {
     "run --pipelines promotion": "No model is registered yet: ",
     "ruri promote": "No model is registered yet: ",
     "ruri lineage ruri-sample@champion": "No model is registered yet: ",
+    "run --pipelines pretraining --params sources=none": "sources: 'none' is given, a block of keys is expected",
     "ruri fetch ruri-sample --out served": "No model is registered yet: ",
     "ruri compare": "no score table here. Run: kedro run --pipelines evaluation",
     "ruri compare --model x": "model 'x': no complete score table in ",

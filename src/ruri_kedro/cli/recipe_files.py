@@ -22,7 +22,7 @@ _budgets:
 
 # Passages of one title are the negatives of each other's questions.
 _batch_by: {BATCH_BY}
-QUESTIONS
+TEACHER
 sources:
 """
 _TEACHER = """
@@ -141,7 +141,7 @@ def of_documents(parts: Split, model: str | None) -> dict[str, str]:
 def _head(has_questions: bool) -> str:
     """What stands before the sources; questions may have a teacher, and the passages of a title in a batch."""
     by = "questions: title" if has_questions else ""
-    return _HEAD.replace("BATCH_BY", by).replace("QUESTIONS", _TEACHER if has_questions else "")
+    return _HEAD.replace("BATCH_BY", by).replace("TEACHER", _TEACHER if has_questions else "")
 
 
 def _dumped(value: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from ruri_kedro.cli.log_form import log_option
 from ruri_kedro.cli.project import project_context
 from ruri_kedro.errors import RecipeError, RuriError
 from ruri_kedro.hooks.inputs import MissingInputHooks, data_inputs, maker_of
+from ruri_kedro.recipe.blocks import check_blocks
 from ruri_kedro.recipe.stages import STAGES, takes_part
 from ruri_kedro.startup import without_collector
 
@@ -117,15 +118,21 @@ def _idle_makers(names: Sequence[str], context: Any) -> list[str]:
 
     They train nothing and hand their model on, so nobody should have to ask for them.
     """
-    sources, chosen = context.params.get("sources", {}), list(names)
-    busy = {stage.pipeline_name for stage in STAGES.values() if takes_part(stage.name, sources)}
-    idle = {stage.pipeline_name for stage in STAGES.values()} - busy
+    idle, chosen = None, list(names)
     while missing := [name for name in data_inputs(_chosen(chosen)) if not context.catalog.exists(name)]:
+        idle = _idle_pipelines(context.params) if idle is None else idle  # read where something is missing only
         makers = {maker_of(name) for name in missing} & idle - {*chosen}
         if not makers:
             break
         chosen += sorted(makers)
     return chosen[len(names) :]
+
+
+def _idle_pipelines(params: Mapping[str, Any]) -> set[str]:
+    """The pipelines in which no source takes part. Raises RecipeError for sources that are none."""
+    check_blocks(params, "sources")
+    busy = {stage.pipeline_name for stage in STAGES.values() if takes_part(stage.name, params["sources"])}
+    return {stage.pipeline_name for stage in STAGES.values()} - busy
 
 
 def _with_pipeline(names: Iterable[str], whole: Pipeline) -> list[str]:
