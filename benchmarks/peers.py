@@ -3,7 +3,7 @@
 import gzip
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -139,11 +139,13 @@ def trained(model: torch.nn.Module, backward: Callable[..., object]) -> Callable
     return step
 
 
-def peer_losses(model: SentenceTransformer, data: TrainingSet, keep: int) -> dict[str, Callable[[int], Callable]]:
+def peer_losses(
+    model: SentenceTransformer, data: TrainingSet, keep: int, mini_batches: Sequence[int] = MINI_BATCHES
+) -> dict[str, Callable[[int], Callable]]:
     """By name a function from a number of rows to the backward pass of the peer's loss."""
     losses = {
         f"cached, {size}": CachedMultipleNegativesRankingLoss(model, mini_batch_size=size, **GTE)
-        for size in MINI_BATCHES
+        for size in mini_batches
     }
     if sum(len(column) * int(data.tokens.lengths[column].max()) for column in data.texts.T) <= keep:
         losses["plain"] = MultipleNegativesRankingLoss(model, **GTE)

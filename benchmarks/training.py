@@ -4,6 +4,7 @@
     python benchmarks/training.py                         # text of the shipped corpus
     python benchmarks/training.py --quick                 # small batches, one round, under five minutes
     python benchmarks/training.py --model FOLDER          # a checkpoint in place of the models with random weights
+    python benchmarks/training.py --mini-batches 32       # the peer as it comes, in place of its fastest way
     python benchmarks/training.py --cpu                   # one thread by its own clock, for a busy machine
 
 One JSON line per figure, then a table. Both sides have the same text, weights, batches, threads and memory budget and
@@ -79,6 +80,7 @@ class Options:
     groups: int  # queries of a step of the reranker
     texts: int  # of scoring and encoding
     sizes: Sequence[str]
+    mini_batches: Sequence[int]  # that the peer may choose from
 
     def seconds(self, step: Callable[[], object]) -> float:
         """Seconds of the clock that a call takes."""
@@ -150,7 +152,7 @@ def pretraining(options: Options, folder: Path, size: str, pairs: Pairs, batch: 
     data = training_set(model, pairs[:batch])
     keep = tokens_in_room(mine) if kept else 0
     backward = embedding_backward(mine, data, Budget(CHUNK, keep, "float32"), LossSettings(TEMPERATURE))
-    ways = peer_losses(theirs, data, keep)
+    ways = peer_losses(theirs, data, keep, options.mini_batches)
     trial = min(batch, options.small)
     chosen = options.fastest({name: way(trial // 2) for name, way in ways.items()})
     lengths = data.tokens.lengths
@@ -193,7 +195,7 @@ def reranking(options: Options, folder: Path, size: str, pairs: Pairs) -> None:
     def peer(mini_batch: int, count: int = n) -> torch.Tensor:
         return list_net(theirs, mini_batch, queries[:count], passages[:count])
 
-    chosen = options.fastest({str(size): partial(peer, size, 1) for size in MINI_BATCHES})
+    chosen = options.fastest({str(size): partial(peer, size, 1) for size in options.mini_batches})
     theirs.zero_grad()
     case = f"reranker, {size}, {n} groups of {GROUP}"
     differ(case, backward(Batch(-1, np.arange(n))).loss, peer(int(chosen)).item(), mine, theirs)
@@ -221,7 +223,7 @@ def scoring(options: Options, folder: Path, size: str, pairs: Pairs) -> None:
     def peer(batch: int, wanted: Pairs = asked) -> np.ndarray:
         return model.predict(wanted, batch_size=batch, activation_fn=torch.nn.Identity(), show_progress_bar=False)
 
-    chosen = int(options.fastest({str(size): partial(peer, size, asked[:512]) for size in MINI_BATCHES}))
+    chosen = int(options.fastest({str(size): partial(peer, size, asked[:512]) for size in options.mini_batches}))
     case = f"scoring, {size}, {len(asked)} pairs"
     apart = np.abs(score_pairs(model, asked, LENGTH, CHUNK) - peer(chosen)).max()
     say("training", f"{case}, scores apart", float(apart), TOLERANCE, "logit")
@@ -245,7 +247,7 @@ def encoding(options: Options, folder: Path, size: str, pairs: Pairs) -> None:
     def peer(batch: int, wanted: list[str] = texts) -> np.ndarray:
         return model.encode(wanted, prompt=prompt, batch_size=batch, normalize_embeddings=True, show_progress_bar=False)
 
-    chosen = int(options.fastest({str(size): partial(peer, size, texts[:512]) for size in MINI_BATCHES}))
+    chosen = int(options.fastest({str(size): partial(peer, size, texts[:512]) for size in options.mini_batches}))
     case = f"encoding, {size}, {len(texts)} passages"
     apart = np.abs(encode(model, texts, prompt, LENGTH, CHUNK) - peer(chosen)).max()
     say("training", f"{case}, vectors apart", float(apart), TOLERANCE, "component")
@@ -289,11 +291,13 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8192, help="of the cached case")
     parser.add_argument("--cases", nargs="+", default=[*CASES, "memory", "bert"], choices=[*CASES, "memory", "bert"])
     parser.add_argument("--sizes", nargs="+", default=list(SIZES), choices=list(SIZES))
+    parser.add_argument("--mini-batches", nargs="+", type=int, default=MINI_BATCHES, help="of the peer")
     chosen = parser.parse_args()
     threads = 1 if chosen.cpu else chosen.threads
-    amounts = (1, 512, 128, 1, 512, list(SIZES)[:1]) if chosen.quick else (
-        chosen.rounds, chosen.batch, 512, 4, 4096, chosen.sizes)  # fmt: skip
-    options = Options(chosen.text, threads, chosen.cpu, *amounts)
+    amounts = (chosen.rounds, chosen.batch, 512, 4, 4096, chosen.sizes)
+    if chosen.quick:  # a checkpoint has more layers than the small models
+        amounts = (1, 512, 128, 1, 512, list(SIZES)[:1]) if chosen.model is None else (1, 64, 32, 1, 128, [])
+    options = Options(chosen.text, threads, chosen.cpu, *amounts, chosen.mini_batches)
     torch.set_num_threads(threads)
     pairs = read_pairs(options.text)
     with tempfile.TemporaryDirectory() as workspace, reused_memory():

@@ -49,7 +49,7 @@ def train(name: str, models: Path, folder: Path, kill: tuple[int, float] | None 
     if name.startswith("reranking"):
         model = train_reranker(load_cross_encoder(models / name, 64), *data, made, on_step)
     else:
-        teacher = {(f"q{i}", str(d)): float(d * 7 % 5) for i in range(12) for d in (i + 12, i + 24)}
+        teacher = {(f"q{i}", str(d)): float(d * 7 % 5) for i in range(12) for d in range(12, 36)}
         model = load_encoder(models / "encoder", PROMPTS)
         train_embedder(model, *data, PROMPTS, made, on_step, teacher if name == "finetuning" else None)
     on_step(STEPS)
