@@ -61,6 +61,19 @@ def test_the_hubs_library_reads_every_configuration(tmp_path, stages, passages):
     assert "data/finetuning/train/qa-00000.parquet" in json.loads((tmp_path / "out/manifest.json").read_text())["files"]
 
 
+def test_a_stage_without_rows_is_left_out(tmp_path, stages, passages):
+    from datasets import load_dataset
+
+    empty = write_table(tmp_path / "0", SCHEMAS["examples"], {})
+    counts = publish(tmp_path, {"adaptation": empty, **stages}, passages)
+    assert list(counts) == ["pretraining", "finetuning"]
+    found = load_dataset(str(tmp_path / "out"), "finetuning", split="train", cache_dir=str(tmp_path / "cache"))
+    assert found["positive"][:] == ["bのこと"]
+    with pytest.raises(PublicationError, match="no example to publish: adaptation"):
+        publish(tmp_path, {"adaptation": empty}, passages)
+    assert (tmp_path / "out/data/finetuning").is_dir()  # the data set of before is still there
+
+
 def test_a_collection_that_negatives_are_from_counts_as_a_source(tmp_path, stages, passages):
     sources = ROWS | {"wiki": ROWS["wiki"] | {"licence": "CC BY-SA 4.0"}}
     with pytest.raises(PublicationError, match=r"may not go out under apache-2\.0 from: wiki \(CC BY-SA 4\.0\)"):

@@ -74,9 +74,10 @@ def publish_dataset(
 ) -> dict[str, dict[str, dict[str, int]]]:
     """Write the examples of each stage, with their texts, into the folder `out`; gives rows by stage, split and source.
 
-    A stage is a configuration of the data set, its Parquet files are cut by split and source. The texts of one source
-    and of the collection that its negatives are from are in memory at a time. Raises PublicationError, before anything
-    is written, where a source's licence does not allow it or nobody says how its synthetic rows were made.
+    A stage that has rows is a configuration of the data set (the hub's readers refuse all if one is empty), its Parquet
+    files are cut by split and source. The texts of one source and of the collection that its negatives are from are in
+    memory at a time. Raises PublicationError, before anything is written, where a source's licence does not allow it or
+    nobody says how its synthetic rows were made, and where no stage has rows.
     """
     # What may go out, before anything is written.
     used = dict.fromkeys(part for table in stages.values() for part in table.parts())
@@ -93,9 +94,12 @@ def publish_dataset(
     told = {part: _how(sources[part], raw, terms, synthesis) for part in used if sources[part].origin == "synthetic"}
     # The rows, then the card that counts them.
     with fresh_folder(out) as folder:
-        rows = {
+        written = {
             stage: _write_stage(table, passages, sources, folder / "data" / stage) for stage, table in stages.items()
         }
+        rows = {stage: splits for stage, splits in written.items() if splits}
+        if not rows:
+            raise PublicationError(f"no example to publish: {', '.join(stages)} have no rows.")
         facts = DataFacts(name, terms.licence.dataset, described, rows, told, made)
         (folder / CARD).write_text(data_card(facts), encoding="utf-8")
     return rows
