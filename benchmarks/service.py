@@ -1,6 +1,7 @@
 """The service with a 4-layer model over JSQuAD's passages: starts, single queries, many users, and MLflow's own server.
 
     python benchmarks/service.py --model <folder of a SentenceTransformer> --data <raw_root> [--seconds 60]
+    python benchmarks/service.py ... --infinity <python of an environment with infinity-emb[torch,server]>
 
 Wall-clock times depend on what else runs on the machine, so the seconds of CPU of the service stand beside them, and
 what is compared is asked in turns.
@@ -20,6 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
@@ -43,6 +45,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--infinity", type=Path, help="python of an environment with Infinity, to compare with it, too")
     given = parser.parse_args()
     task = load_task("jsquad", {"type": "retrieval", "shape": "qa", "path": "jsquad/valid.jsonl.gz"}, given.data)
     with tempfile.TemporaryDirectory() as folder:
@@ -56,7 +59,9 @@ def main() -> None:
             print(f"answers after a kill and a start the same: {first == again}")
             single(port, queries)
             many(port, process, queries, given.seconds)
-        against_mlflow(root, queries, given.seconds / 3)
+        peers = [MLFLOW] + ([infinity(given.infinity, given.model.resolve())] if given.infinity else [])
+        for peer in peers:
+            against(peer, root, queries, given.seconds / 3)
 
 
 def register(model: Path, root: Path) -> None:
@@ -144,28 +149,62 @@ def many(port: int, process: psutil.Process, queries: list[str], seconds: float)
     print(f"{USERS} users, {seconds:.0f} s: {told}")
 
 
-def against_mlflow(root: Path, queries: list[str], seconds: float) -> None:
+@dataclass(frozen=True)
+class Peer:
+    """Another server of the same model."""
+
+    name: str
+    command: Callable[[int], list[str]]  # from its port
+    alive: str  # path that answers once it is up
+    path: str
+    body: Callable[[str], dict]  # of a request for the vector of a query
+
+
+MLFLOW = Peer(
+    "mlflow models serve",
+    lambda port: [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", f"models:/{NAME}@champion",
+                  "--env-manager", "local", "--port", str(port)],
+    "/ping",
+    "/invocations",
+    lambda query: {"inputs": [query], "params": {"prompt_name": "query"}},
+)  # fmt: skip
+
+
+def infinity(python: Path, model: Path) -> Peer:
+    """Infinity with its torch engine; it knows no prompts, so a query is sent with its own."""
+    return Peer(
+        "Infinity",
+        lambda port: [str(python.with_name("infinity_emb")), "v2", "--model-id", str(model), "--engine", "torch",
+                      "--device", "cpu", "--no-bettertransformer", "--served-model-name", NAME, "--port", str(port)],
+        "/health",
+        "/embeddings",
+        lambda query: {"model": NAME, "input": [PROMPTS["query"] + query]},
+    )  # fmt: skip
+
+
+def against(peer: Peer, root: Path, queries: list[str], seconds: float) -> None:
     """Single short texts by 16 clients, both servers up, asked in turns."""
     port = free_port()
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", f"models:/{NAME}@champion",
-               "--env-manager", "local", "--port", str(port)]  # fmt: skip
-    peer_bodies = [{"inputs": [query], "params": {"prompt_name": "query"}} for query in queries]
+    peer_bodies = [peer.body(query) for query in queries]
     own_bodies = [{"input": query, "prompt_name": "query"} for query in queries]
-    with service(root) as (own, process), running(command, root, lambda: ask(port, "GET", "/ping")) as peer:
-        ask(port, "POST", "/invocations", peer_bodies[0])
+    with (
+        service(root) as (own, process),
+        running(peer.command(port), root, lambda: ask(port, "GET", peer.alive)) as other,
+    ):
+        ask(port, "POST", peer.path, peer_bodies[0])
         ratios = []
         for _ in range(3):
-            before = cpu_seconds(process), cpu_seconds(peer)
+            before = cpu_seconds(process), cpu_seconds(other)
             ours, errors = load(own, "/v1/embeddings", own_bodies, CLIENTS, seconds / 2)
-            theirs, peer_errors = load(port, "/invocations", peer_bodies, CLIENTS, seconds / 2)
-            spent = cpu_seconds(process) - before[0], cpu_seconds(peer) - before[1]
+            theirs, peer_errors = load(port, peer.path, peer_bodies, CLIENTS, seconds / 2)
+            spent = cpu_seconds(process) - before[0], cpu_seconds(other) - before[1]
             by_cpu = [rate * seconds / 2 / used for rate, used in zip((ours, theirs), spent, strict=True)]
             ratios.append((ours / theirs, by_cpu[0] / by_cpu[1]))
             own_told = f"/v1/embeddings {ours:.0f}/s, {by_cpu[0]:.0f} for a second of CPU, {errors} errors"
-            peer_told = f"mlflow models serve {theirs:.0f}/s, {by_cpu[1]:.0f}, {peer_errors}"
+            peer_told = f"{peer.name} {theirs:.0f}/s, {by_cpu[1]:.0f}, {peer_errors}"
             print(f"{own_told}; {peer_told}; load {os.getloadavg()[0]:.1f}")
     for what, values in zip(("", " by CPU"), zip(*ratios, strict=True), strict=True):
-        print(f"times mlflow models serve{what}: {', '.join(f'{ratio:.1f}' for ratio in values)}")
+        print(f"times {peer.name}{what}: {', '.join(f'{ratio:.1f}' for ratio in values)}")
 
 
 def cpu_seconds(process: psutil.Process) -> float:

@@ -3,7 +3,7 @@
 text-embeddings-inference (router/src/lib.rs) reads config.json with an architecture that it has, a fast tokenizer in
 tokenizer.json, weights in model.safetensors, pooling as flags in 1_Pooling/config.json, the longest input from
 sentence_bert_config.json, prompts from config_sentence_transformers.json, and normalises by itself. Infinity reads what
-SentenceTransformer reads.
+SentenceTransformer read before version 5.4.
 """
 
 import json
@@ -13,6 +13,7 @@ import pytest
 from safetensors import safe_open
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Normalize
+from sentence_transformers.base.modules.dense import Dense
 from sentence_transformers.sentence_transformer.modules import Pooling
 from tiny import TEXTS, tiny_encoder
 from tokenizers import Tokenizer
@@ -81,6 +82,29 @@ def test_the_folder_is_read_as_the_model_was_saved(model, folder):
     vectors = loaded.encode(TEXTS[:5] + long, prompt_name="query")
     assert np.array_equal(vectors, model.encode(TEXTS[:5] + long, prompt_name="query"))
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+
+
+def test_older_versions_find_the_classes_and_options_that_they_have(folder):
+    """Their constructors take no other keys, and end with an error."""
+    assert [module["type"] for module in read(folder / "modules.json")] == [
+        f"sentence_transformers.models.{name}" for name in ("Transformer", "Pooling", "Normalize")
+    ]
+    assert read(folder / "sentence_bert_config.json") == {"max_seq_length": 64}
+    pooling = read(folder / "1_Pooling/config.json")
+    flags = {key: pooling.pop(key) for key in list(pooling) if key.startswith("pooling_mode_")}
+    assert len(flags) == 6 and pooling == {"word_embedding_dimension": 32, "include_prompt": True}
+    assert read(folder / "tokenizer_config.json")["tokenizer_class"] == "PreTrainedTokenizerFast"
+
+
+def test_a_model_with_newer_modules_keeps_its_keys(model, tmp_path):
+    dense = Dense(model.get_embedding_dimension(), 16)
+    newer = SentenceTransformer(modules=[model[0], model[1], dense, Normalize()], device="cpu")
+    ModelFolder(filepath=str(tmp_path / "newer")).save(newer)
+    assert pool_of(tmp_path / "newer") == ["mean"] and "modality_config" in read(
+        tmp_path / "newer/sentence_bert_config.json"
+    )
+    loaded = SentenceTransformer(str(tmp_path / "newer"), device="cpu")
+    assert np.array_equal(loaded.encode(TEXTS[:5]), newer.encode(TEXTS[:5]))
 
 
 def test_a_model_that_is_handed_on_keeps_its_files(model, tmp_path):

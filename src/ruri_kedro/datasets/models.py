@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from kedro.io.core import AbstractVersionedDataset, Version
 
 from ruri_kedro.errors import DataError
-from ruri_kedro.models.older_keys import add_older_keys
+from ruri_kedro.models.older_format import write_older_format
 from ruri_kedro.tables.checksums import MANIFEST, read_checked, write_checked
 from ruri_kedro.tables.files import replace_dir
 from ruri_kedro.tables.manifest import describe_files, differing_files
@@ -62,7 +62,7 @@ class ModelFolder(AbstractVersionedDataset[Saveable, Path]):
         with replace_dir(Path(self._get_save_path())) as aside:
             data.save_pretrained(str(aside))
             if not isinstance(data, HandedOn):
-                add_older_keys(aside)
+                write_older_format(aside)
             write_checked(aside / MANIFEST, {"files": describe_files(aside)})
 
     def fingerprint(self) -> tuple[str, None]:

@@ -11,6 +11,7 @@ import yaml
 
 from ruri_kedro.errors import PublicationError
 from ruri_kedro.models.checkpoint import saved_with_unit_vectors
+from ruri_kedro.models.older_format import write_older_format
 from ruri_kedro.registry.evidence.card_texts import NOT_UNIT, UNIT
 from ruri_kedro.registry.evidence.evidence import FOLDER, MANIFEST
 from ruri_kedro.registry.promotion.rules import USES, allows, plain
@@ -61,8 +62,9 @@ def publish_model(
     """Write what the hub needs of a model into the folder `out`.
 
     `root` holds the checked files of a version (`versions.fetch`). The folder has the model with its weights as
-    safetensors, its card with the licence and the results as metadata, the evidence, and the SHA-256 of all files.
-    Raises PublicationError where a source does not allow it, or there are weights in another form.
+    safetensors and in the form that servers read, its card with the licence and the results as metadata, the evidence,
+    and the SHA-256 of all files. Raises PublicationError where a source does not allow it, or there are weights in
+    another form.
     """
     training = read_json(root / FOLDER / "training.json")
     if changed := changed_stages(training):
@@ -74,6 +76,7 @@ def publish_model(
     model = _model_folder(root)
     with fresh_folder(out) as folder:
         shutil.copytree(model, folder, dirs_exist_ok=True)
+        write_older_format(folder)
         evidence = shutil.ignore_patterns(Path(MANIFEST).name)
         shutil.copytree(root / FOLDER, folder / FOLDER, ignore=evidence)
         card = (model / CARD).read_text("utf-8").replace(f"path/to/{name}", repo or f"path/to/{name}")
