@@ -118,9 +118,9 @@ class Loader:
 
     def load(self, chosen: Mapping[str, Chosen], before: Deployment | None = None) -> Deployment:
         """What is chosen, by place; models of `before` are kept where they are the same. It may take long."""
-        _set_threads(self.settings.threads)
-        # The words' own thread opens their index: Lucene wants each thread to be known to it.
+        # The words' own thread opens their index: Lucene wants each thread to be known to it. Java starts meanwhile.
         opening = None if before else self.pools.words.submit(bm25_index, self.documents, self.bm25)
+        _set_threads(self.settings.threads)
         there = {served.chosen.reference: served for served in before.places.values()} if before else {}
         places: dict[str, Served] = {}
         for place, one in chosen.items():
