@@ -73,7 +73,12 @@ def test_what_the_rows_name_is_there():
 def test_a_stage_without_sources_hands_on_the_same_files(tmp_path, caplog):
     """The copy has the digest of what was handed on, and a manifest of its own."""
     first, second = (ModelFolder(filepath=str(tmp_path / name)) for name in ("base", "pretrained"))
-    first.save(SimpleNamespace(save_pretrained=lambda path: write_json(tmp_path / path / "1_Pooling/config.json", {})))
+
+    def save_pretrained(path):
+        write_json(tmp_path / path / "modules.json", [])
+        write_json(tmp_path / path / "1_Pooling/config.json", {})
+
+    first.save(SimpleNamespace(save_pretrained=save_pretrained))
     caplog.set_level("INFO")
     handed_on = train_stage("pretraining", first.load(), SimpleNamespace(parts=list), None, {}, {}, None)
     second.save(handed_on)
