@@ -34,6 +34,7 @@ class Model:
     def save_pretrained(self, path: str) -> None:
         (Path(path) / "1_Pooling").mkdir()
         (Path(path) / "1_Pooling" / "config.json").write_text("{}")
+        (Path(path) / "modules.json").write_text("[]")
         self.after()
         (Path(path) / "model.safetensors").write_text(self.weights)
 
