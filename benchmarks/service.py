@@ -1,4 +1,4 @@
-"""The service with a 4-layer model over JSQuAD's passages: starts, single queries, many users, and MLflow's own server.
+"""The service with a 4-layer model over JSQuAD's passages: starts, single queries, many users, and other servers.
 
     python benchmarks/service.py --model <folder of a SentenceTransformer> --data <raw_root> [--seconds 60]
     python benchmarks/service.py ... --infinity <python of an environment with infinity-emb[torch,server]>
