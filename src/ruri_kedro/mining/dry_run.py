@@ -20,7 +20,9 @@ from ruri_kedro.tables import Table
 from ruri_kedro.tables.lookup import passage_texts
 from ruri_kedro.training.dry_run import Estimate
 
-_INDEXED, _SEARCHED, _ENCODED = 2_000, 50, 64  # documents, queries and texts that are tried
+_INDEXED, _SEARCHED, _ENCODED = 10_000, 200, 64  # documents, queries and texts that are tried
+_FEWER = 10  # the smaller of two indexes has one document of so many
+_WARM = 2_000  # queries before the clock: Java takes ten times as long for its first ones
 _VECTORS = 20_000  # that are compared
 _PLACES = 8  # bytes of a token's vector in an index besides its residual
 
@@ -80,24 +82,28 @@ def _by_bm25(
 ) -> Iterator[Estimate]:  # fmt: skip
     from ruri_kedro.search.bm25.index import BM25Settings, build_index, search
 
-    def find(index: Path, some: list[str]) -> None:
-        list(search(index, some, mining["depth"], settings))
-
     settings = parse(BM25Settings, bm25, "bm25")
-    grows = count / len(documents)
+    few = documents[::_FEWER]
     with tempfile.TemporaryDirectory() as folder:
-        index = Path(folder) / "index"
-        # Once before the clock, since Java starts slowly and compiles what is called often.
-        build_index(documents[: len(documents) // 2 + 1], Path(folder) / "first", settings, "dry_run", None)
-        seconds = _seconds(lambda: build_index(documents, index, settings, "dry_run", None))
-        size = sum(path.stat().st_size for path in index.rglob("*"))
+        small, large = Path(folder) / "small", Path(folder) / "large"
+        # The smaller one before the clock, since Java starts slowly.
+        build_index(few, small, settings, "dry_run", None)
+        seconds = _seconds(lambda: build_index(documents, large, settings, "dry_run", None))
+        size = sum(path.stat().st_size for path in large.rglob("*"))
+        grows = count / len(documents)
         yield Estimate(f"BM25 index of {collection.name}", f"{count:,} passages", seconds * grows, size * grows / 2**30)
         for source in asking:
             asked, some = queries[source.name]
-            find(index, some)
-            seconds = _seconds(partial(find, index, some))
-            # Of a collection twice as large twice as many passages hold a word of the query.
-            yield Estimate(f"BM25 search of {source.name}", f"{asked:,} queries", seconds * grows * asked / len(some))
+
+            def find(index: Path, times: int = 1, some: list[str] = some) -> None:
+                list(search(index, some * times, mining["depth"], settings))
+
+            find(small, times=max(1, _WARM // len(some)))
+            least, most = (min(_seconds(partial(find, index)) for _ in range(3)) for index in (small, large))
+            # What a query costs in any collection, and for each of its documents.
+            slope = max(0.0, most - least) / max(1, len(documents) - len(few))
+            seconds = most + slope * (count - len(documents))
+            yield Estimate(f"BM25 search of {source.name}", f"{asked:,} queries", seconds * asked / len(some))
 
 
 def _by_encoder(encoder: Callable[[], CachedEncoder | TokenEncoder], *rest: Any) -> Iterator[Estimate]:
