@@ -314,6 +314,10 @@ LISTED: dict[tuple[str, str], Served | Instead | Elsewhere | Filled] = {
         "docs/languages.md",
         "kedro run --env ru-en-mini --params base=models/japanese,tokenizer=models/russian",
     ): Elsewhere("tests/test_recipes.py", "needs a model and data sets that the reader has"),
+    (
+        "docs/languages.md",
+        "kedro ruri evaluate --env ru-en-mini --benchmark recipe --model models/japanese --out results",
+    ): Elsewhere("tests/test_cli_judge.py", "needs a model and data sets that the reader has"),
 }
 
 # YAML that shows a part of a recipe: the whole that it is a part of.
