@@ -82,6 +82,9 @@ def _by_bm25(
 ) -> Iterator[Estimate]:  # fmt: skip
     from ruri_kedro.search.bm25.index import BM25Settings, build_index, search
 
+    def find(index: Path, some: list[str]) -> None:
+        list(search(index, some, mining["depth"], settings))
+
     settings = parse(BM25Settings, bm25, "bm25")
     few = documents[::_FEWER]
     with tempfile.TemporaryDirectory() as folder:
@@ -94,12 +97,8 @@ def _by_bm25(
         yield Estimate(f"BM25 index of {collection.name}", f"{count:,} passages", seconds * grows, size * grows / 2**30)
         for source in asking:
             asked, some = queries[source.name]
-
-            def find(index: Path, times: int = 1, some: list[str] = some) -> None:
-                list(search(index, some * times, mining["depth"], settings))
-
-            find(small, times=max(1, _WARM // len(some)))
-            least, most = (min(_seconds(partial(find, index)) for _ in range(3)) for index in (small, large))
+            find(small, some * max(1, _WARM // len(some)))
+            least, most = (min(_seconds(partial(find, index, some)) for _ in range(3)) for index in (small, large))
             # What a query costs in any collection, and for each of its documents.
             slope = max(0.0, most - least) / max(1, len(documents) - len(few))
             seconds = most + slope * (count - len(documents))
